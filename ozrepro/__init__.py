@@ -1,0 +1,54 @@
+"""Named, locked Python sessions for supercomputers.
+
+The public names are `session`, `Environment` and the errors. They load on first use (PEP 562), so that `ozrepro run` imports no nox.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ozrepro.environment import Environment
+    from ozrepro.errors import (
+        BuildError,
+        CommandFailed,
+        DriftError,
+        LockError,
+        NoMethodError,
+        OzreproError,
+        SpecError,
+        StoreError,
+        UsageError,
+    )
+    from ozrepro.noxbackend import session
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BuildError",
+    "CommandFailed",
+    "DriftError",
+    "Environment",
+    "LockError",
+    "NoMethodError",
+    "OzreproError",
+    "SpecError",
+    "StoreError",
+    "UsageError",
+    "session",
+]
+
+_HOMES = {"Environment": "environment", "session": "noxbackend"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'ozrepro' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"ozrepro.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,6 @@
+"""`python -m ozrepro`."""
+
+from ozrepro.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""The command line: arguments, printing, exit codes. The only place that prints or exits.
+
+`start` is the warm path of `ozrepro run`; everything else is loaded only when that path does not apply.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    words = sys.argv[1:]
+    if words[:1] == ["run"]:
+        from ozrepro.cli.start import start
+
+        start(words[1:])
+    from ozrepro.cli.program import run_program
+
+    sys.exit(run_program(words))

@@ -1,0 +1,147 @@
+"""The commands about environments: status, build, run, export."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ozrepro.cli.output import size_words
+from ozrepro.cli.start import execute
+from ozrepro.errors import LockError, NoMethodError, OzreproError, UsageError
+from ozrepro.lock import Lock, load_lock, lock_file
+from ozrepro.methods import candidates, load_method, refusal
+from ozrepro.workflow import Session, all_sessions, built_generation, check_section, method_of, needs_lock, open_session, prepare
+
+if TYPE_CHECKING:
+    from ozrepro.cli.program import Call
+
+
+def build(call: Call) -> int:
+    """Build the sessions named, or all of the project, from their locks."""
+    status = 0
+    sessions = all_sessions(call.root, call.arguments.names, os.environ, method=call.arguments.method)
+    if not sessions:
+        raise UsageError("there are no sessions", where=str(call.root / "sessions"), hint="make sessions/NAME.toml")
+    for session in sessions:
+        try:
+            with call.out.progress() as progress:
+                prepared = prepare(session, call.out.say, progress, rebuild=call.arguments.rebuild)
+        except OzreproError as error:
+            if len(sessions) == 1:
+                raise
+            call.out.say(f"{session.name}: {error}")
+            status = max(status, error.exit_code)
+            continue
+        for line in prepared.said:
+            call.out.say(f"{session.name}: not taken: {line}")
+        card = prepared.generation.card
+        what = "built" if prepared.built else "was built before"
+        call.out.line(f"{session.name}: {prepared.method} {what} ({size_words(card['bytes'])}, {card['files']} files)")
+    return status
+
+
+def run(call: Call) -> int:
+    """Replace this process by a command in the session's environment."""
+    words = call.arguments.words
+    command = words[1:] if words[:1] == ["--"] else words
+    if not command:
+        raise UsageError("no command given", hint=f"ozrepro run {call.arguments.name} -- python script.py")
+    session = open_session(call.root, call.arguments.name, os.environ, method=call.arguments.method)
+    with call.out.progress() as progress:
+        prepared = prepare(session, call.out.say, progress)
+    for line in prepared.said:
+        call.out.say(f"not taken: {line}")
+    execute(prepared.environment, command)
+
+
+def status(call: Call) -> int:
+    """Show, for each session and method, whether it can serve, is locked, and is built."""
+    sessions = all_sessions(call.root, call.arguments.names, os.environ)
+    found = [_status(session) for session in sessions]
+    call.out.value({"schema": 1, "project": str(call.root), "sessions": found})
+    rows = [
+        (item["session"], method["method"], method["lock"], method["environment"], method["reason"] or "can serve")
+        for item in found
+        for method in item["methods"]
+    ]
+    call.out.table(("SESSION", "METHOD", "LOCK", "ENVIRONMENT", "HERE"), rows)
+    problems = [item for item in found if item["error"]]
+    for item in problems:
+        call.out.say(f"{item['session']}: {item['error']}")
+    return 3 if problems else 0
+
+
+def _status(session: Session) -> dict[str, Any]:
+    error: str | None = None
+    try:
+        lock = load_lock(session.root, session.name)
+    except LockError as problem:
+        lock, error = None, str(problem)
+    methods: list[dict[str, Any]] = []
+    for name in candidates(session.spec, session.site):
+        try:
+            methods.append(_method_status(session, name, lock))
+        except LockError as problem:
+            methods.append({"method": name, "lock": "refused", "environment": "-", "reason": "", "covers": {}})
+            error = error or str(problem)
+    return {"session": session.name, "description": session.spec.description, "methods": methods, "error": error}
+
+
+def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, Any]:
+    method = load_method(name)
+    section = lock.section(name, method.platform(session.site)) if lock and method else None
+    reason = refusal(name, session.spec, session.site, lock)
+    found: dict[str, Any] = {"method": name, "lock": "none", "environment": "-", "reason": reason, "covers": {}}
+    if section is None:
+        return found
+    found["covers"] = section.content.get("covers", {})
+    try:
+        check_section(session, section)
+        found["lock"] = "locked"
+    except LockError as problem:
+        found["lock"], found["reason"] = "out of date", problem.what
+        return found
+    if reason is None:
+        generation = built_generation(session, section)
+        if generation is None:
+            found["environment"] = "not built"
+        else:
+            files, size = generation.card["files"], generation.card["bytes"]
+            found["environment"] = f"built, {size_words(size)}, {files} files"
+            found |= {"files": files, "bytes": size, "generation": str(generation.folder)}
+    return found
+
+
+def export(call: Call) -> int:
+    """Write the lock in another tool's format."""
+    session = open_session(call.root, call.arguments.name, os.environ)
+    lock = load_lock(session.root, session.name)
+    if lock is None:
+        raise needs_lock(session)
+    if call.arguments.format == "pylock" and call.arguments.output is not None:
+        from packaging.pylock import is_valid_pylock_path
+
+        if not is_valid_pylock_path(Path(call.arguments.output)):
+            raise UsageError(
+                f"{call.arguments.output!r} is no name that installers take", hint=f"--output pylock.{session.name}.toml (PEP 751)"
+            )
+    text = _exported(session, lock, call.arguments.format)
+    if call.arguments.output is None:
+        sys.stdout.write(text)
+    else:
+        Path(call.arguments.output).write_text(text, encoding="utf-8")
+    return 0
+
+
+def _exported(session: Session, lock: Lock, form: str) -> str:
+    from ozrepro.methods.venv import PLATFORM, export_section
+
+    section = lock.section("venv", PLATFORM)
+    if section is None:
+        where = str(lock_file(session.root, session.name))
+        raise NoMethodError(session.name, [f"{where} has no venv section to export"], hint=f"ozrepro lock {session.name} --method venv")
+    check_section(session, section)
+    assert method_of("venv") is not None
+    return export_section(section, session.spec, session.site, form)

@@ -1,0 +1,185 @@
+"""The commands about locks: lock, verify, diff."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro import process
+from ozrepro.errors import LockError, OzreproError, UsageError
+from ozrepro.lock import Lock, Section, load_lock, lock_file, read_text
+from ozrepro.lockdiff import Difference, between_contents, between_sections
+from ozrepro.methods import choose
+from ozrepro.settings import METHODS
+from ozrepro.store.publish import verify as verify_files
+from ozrepro.workflow import (
+    Session,
+    all_sessions,
+    built_generation,
+    check_section,
+    lock_session,
+    method_of,
+    needs_lock,
+    open_session,
+    stale,
+)
+
+if TYPE_CHECKING:
+    from ozrepro.cli.program import Call
+
+
+def lock(call: Call) -> int:
+    """Resolve and write the locks of the sessions named, or only compare."""
+    status = 0
+    sessions = all_sessions(call.root, call.arguments.names, os.environ, method=call.arguments.method)
+    if not sessions:
+        raise UsageError("there are no sessions", where=str(call.root / "sessions"), hint="make sessions/NAME.toml")
+    for session in sessions:
+        try:
+            status = max(status, _check(call, session) if call.arguments.check else _lock(call, session))
+        except OzreproError as error:
+            if len(sessions) == 1:
+                raise
+            call.out.say(f"{session.name}: {error}")
+            status = max(status, error.exit_code)
+    return status
+
+
+def _check(call: Call, session: Session) -> int:
+    found = load_lock(session.root, session.name)
+    if found is None:
+        raise needs_lock(session)
+    lines = stale(session, found)
+    if lines:
+        text = "\n  ".join(("is out of date:", *lines))
+        raise LockError(text, where=str(lock_file(session.root, session.name)), hint=f"ozrepro lock {session.name}")
+    call.out.line(f"{session.name}: the lock answers the spec")
+    return 0
+
+
+def _lock(call: Call, session: Session) -> int:
+    upgrade = call.arguments.upgrade
+    done = lock_session(session, call.out.say, upgrade=None if upgrade is None else tuple(upgrade))
+    for line in done.refused:
+        call.out.say(f"{session.name}: not locked: {line}")
+    what = "written" if done.changed else "unchanged"
+    call.out.line(f"{session.name}: sessions/{session.name}.lock {what} ({', '.join(done.resolved)})")
+    return 0
+
+
+def verify(call: Call) -> int:
+    """Check a built environment: files, a real module load, packages inside."""
+    session = open_session(call.root, call.arguments.name, os.environ, method=call.arguments.method)
+    section = _section(session)
+    method = method_of(section.method)
+    generation = built_generation(session, section)
+    if generation is None:
+        raise OzreproError(f"{section.title} is not built here", hint=f"ozrepro build {session.name}")
+    wrong = verify_files(generation)
+    if not wrong and call.arguments.level >= 1:
+        wrong += method.drift(section, session.site)
+    if not wrong and call.arguments.level >= 2:
+        wrong += method.problems(section, session.site, generation.prefix)
+    call.out.value({"session": session.name, "section": section.title, "level": call.arguments.level, "problems": wrong})
+    if wrong:
+        text = "\n  ".join((f"{section.title} of {session.name} is not as it was built:", *wrong[:30]))
+        raise OzreproError(text, where=str(generation.folder), hint=f"ozrepro build {session.name} --rebuild")
+    files = generation.card["files"]
+    call.out.line(f"{session.name}: {section.title} is whole ({files} files, level {call.arguments.level})")
+    return 0
+
+
+def _section(session: Session) -> Section:
+    found = load_lock(session.root, session.name)
+    if found is None:
+        raise needs_lock(session)
+    choice = choose(session.spec, session.site, found)
+    assert choice.section is not None
+    check_section(session, choice.section)
+    return choice.section
+
+
+def diff(call: Call) -> int:
+    """Print what differs; nothing where all is the same."""
+    session = open_session(call.root, call.arguments.name, os.environ)
+    sides = call.arguments.sides
+    if len(sides) > 2:
+        raise UsageError("diff takes at most two sides", hint="ozrepro diff NAME [A [B]]")
+    if not sides:
+        found = _with_machine(session)
+    elif all(side in METHODS for side in sides) and len(sides) == 2:
+        found = _methods(session, sides[0], sides[1])
+    else:
+        left = _read_side(session, sides[0])
+        right = _read_side(session, sides[1]) if len(sides) == 2 else load_lock(session.root, session.name)
+        found = _locks(left, right or Lock(session.name))
+    call.out.value({"session": session.name, "differences": [item.as_dict() for item in found]})
+    for item in found:
+        call.out.line(item.line())
+    if not found:
+        call.out.line("no difference")
+    return 0
+
+
+def _locks(left: Lock, right: Lock) -> list[Difference]:
+    keys = sorted({(item.method, item.platform) for lock in (left, right) for item in lock.sections})
+    found: list[Difference] = []
+    for method, platform in keys:
+        some = between_sections(left.section(method, platform), right.section(method, platform))
+        prefix = f"{method}.{platform}: " if len(keys) > 1 else ""
+        found += [Difference(prefix + item.what, item.left, item.right) for item in some]
+    return found
+
+
+def _methods(session: Session, left: str, right: str) -> list[Difference]:
+    lock = load_lock(session.root, session.name)
+    if lock is None:
+        raise needs_lock(session)
+    sides: list[dict[str, str]] = []
+    for name in (left, right):
+        sections = [section for section in lock.sections if section.method == name]
+        if not sections:
+            raise LockError(f"has no section for {name}", where=str(lock_file(session.root, session.name)), hint=f"ozrepro lock {session.name}")
+        sides.append(_versions(sections[0]))
+    return between_contents(sides[0], sides[1])
+
+
+def _versions(section: Section) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for item in section.content.get("package", ()):
+        found.setdefault(item["name"], []).append(item["version"])
+    return {name: " | ".join(versions) for name, versions in found.items()}
+
+
+def _with_machine(session: Session) -> list[Difference]:
+    section = _section(session)
+    method = method_of(section.method)
+    drift = [Difference(line, "locked", "here") for line in method.drift(section, session.site)]
+    generation = built_generation(session, section)
+    if generation is None:
+        return [*drift, Difference(f"{section.title}", "locked", "not built here")]
+    changed = [Difference(line, "built", "now") for line in verify_files(generation)]
+    inside = method.contents(generation.prefix)
+    identity = method.identity(section, session.site)
+    locked = {str(name): str(version) for name, version, _ in identity.get("files", ())}
+    own = {name: version for name, version in inside.items() if name in locked}
+    return [*drift, *changed, *between_contents(locked, own)]
+
+
+def _read_side(session: Session, side: str) -> Lock:
+    path = Path(side)
+    if path.is_file():
+        return read_text(path.read_text(encoding="utf-8"), session.name, side)
+    if side.startswith("-"):
+        raise UsageError(f"{side!r} is neither a lock file nor a git revision")
+    git = shutil.which("git")
+    if git is None:
+        raise UsageError(f"{side!r} is no lock file, and git is not here to find it as a revision")
+    done = process.run(
+        [git, "-C", str(session.root), "show", f"{side}:./sessions/{session.name}.lock"], env=dict(os.environ)
+    )
+    if done.status != 0:
+        raise UsageError(f"{side!r} is neither a lock file nor a git revision with this lock", hint="git log -- sessions/" + f"{session.name}.lock")
+    return read_text(done.output, session.name, f"{side}:sessions/{session.name}.lock")

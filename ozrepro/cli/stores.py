@@ -1,0 +1,94 @@
+"""The commands about the store: list, verify, gc."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ozrepro.cli.output import size_words
+from ozrepro.errors import OzreproError, StoreError
+from ozrepro.settings import load_settings
+from ozrepro.store import collect, store_of
+from ozrepro.store.publish import Generation, read_generation
+from ozrepro.store.publish import verify as verify_files
+from ozrepro.workflow import wanted_by
+
+if TYPE_CHECKING:
+    from ozrepro.cli.program import Call
+    from ozrepro.store import Store
+
+
+def store(call: Call) -> int:
+    """Carry out one of the store's actions."""
+    settings = load_settings(call.root, os.environ)
+    place = store_of(settings)
+    if not place.folder.is_dir():
+        call.out.value({"schema": 1, "store": str(place.folder), "environments": [], "problems": [], "leftovers": []})
+        call.out.line(f"there is no store yet at {place.folder}")
+        return 0
+    place.open()
+    return {"list": _list, "verify": _verify, "gc": _gc}[call.arguments.action](call, place)
+
+
+def _generations(place: Store) -> list[tuple[str, Generation]]:
+    keys = sorted(path.name for path in (place.folder / "names").iterdir() if not path.name.startswith("."))
+    return [(key, found) for key in keys if (found := read_generation(place, key)) is not None]
+
+
+def _list(call: Call, place: Store) -> int:
+    wanted, _ = wanted_by(place, call.root)
+    entries: list[dict[str, Any]] = []
+    for key, generation in _generations(place):
+        card = generation.card
+        user = wanted(key, str(card.get("section")))
+        kept = {name: card[name] for name in ("session", "method", "platform", "files", "bytes")}
+        entries.append({"key": key, **kept, "generation": str(generation.folder), "used_by": user})
+    call.out.value({"schema": 1, "store": str(place.folder), "environments": entries})
+    rows = [
+        (item["key"][:12], item["session"], item["method"], size_words(item["bytes"]), str(item["files"]), item["used_by"] or "no lock")
+        for item in entries
+    ]
+    if rows:
+        call.out.table(("KEY", "SESSION", "METHOD", "SIZE", "FILES", "USED BY"), rows)
+    else:
+        call.out.line(f"nothing is built in {place.folder}")
+    return 0
+
+
+def _verify(call: Call, place: Store) -> int:
+    found = {key: (generation, verify_files(generation)) for key, generation in _generations(place)}
+    call.out.value({"schema": 1, "store": str(place.folder), "problems": {key: wrong for key, (_, wrong) in found.items() if wrong}})
+    lines: list[str] = []
+    names: list[str] = []
+    for key, (generation, wrong) in found.items():
+        call.out.line(f"{key[:12]} {generation.card['session']} {generation.card['method']}: {'changed' if wrong else 'whole'}")
+        if wrong:
+            names.append(str(generation.card["session"]))
+            more = [f"… and {len(wrong) - 10} more"] if len(wrong) > 10 else []
+            lines += [f"{generation.folder}/env/{line}" for line in wrong[:10]] + more
+    if lines:
+        hint = "; ".join(f"ozrepro build {name} --rebuild" for name in dict.fromkeys(names))
+        raise StoreError("\n  ".join(("published environments were changed:", *lines)), where=str(place.folder), hint=hint)
+    return 0
+
+
+def _gc(call: Call, place: Store) -> int:
+    wanted, unreadable = wanted_by(place, call.root)
+    if unreadable:
+        raise OzreproError(
+            "\n  ".join(("cannot tell what is needed while a lock cannot be read:", *unreadable)), hint="mend it, then: ozrepro store gc"
+        )
+    plan = collect.plan(place, wanted, even_with_jobs=call.arguments.even_with_jobs)
+    going = [item for item in plan if item.remove]
+    done = call.arguments.yes
+    call.out.value({"schema": 1, "removed": done, "leftovers": [{"path": str(i.path), "reason": i.reason, "remove": i.remove} for i in plan]})
+    for item in plan:
+        word = ("removed" if done else "would remove") if item.remove else "keeps"
+        call.out.line(f"{word} {item.path.relative_to(place.folder)}: {item.reason}")
+        if done and item.remove:
+            collect.remove(place, item)
+    if not going:
+        call.out.line("nothing to remove")
+    elif not done:
+        call.out.line("nothing was removed yet: ozrepro store gc --yes")
+    return 0

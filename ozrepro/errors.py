@@ -1,0 +1,91 @@
+"""The errors of ozrepro: what happened, where, and the next command to try.
+
+Every error that a user can meet is an `OzreproError`. Its `exit_code` is the status that the command line returns;
+design: 1 the work failed, 2 wrong usage or an invalid spec, 3 lock missing or out of date or drift, 4 no method serves.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "BuildError",
+    "CommandFailed",
+    "DriftError",
+    "LockError",
+    "NoMethodError",
+    "OzreproError",
+    "SpecError",
+    "StoreError",
+    "UsageError",
+]
+
+
+class OzreproError(Exception):
+    """What went wrong, where, and the next command to try.
+
+    `what` is a sentence, `where` a file, key or host, `hint` a command or an edit that mends it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}\n  try: {self.hint}" if self.hint else text
+
+
+class UsageError(OzreproError):
+    """The command, an option or a setting is wrong."""
+
+    exit_code = 2
+
+
+class SpecError(OzreproError):
+    """A session's description is wrong; all mistakes of the file are in `mistakes`, one line each."""
+
+    exit_code = 2
+
+    def __init__(self, where: str, mistakes: Iterable[str], *, hint: str = "") -> None:
+        self.mistakes = tuple(mistakes)
+        count = f"{len(self.mistakes)} mistakes" if len(self.mistakes) > 1 else "1 mistake"
+        super().__init__("\n  ".join((f"{count}:", *self.mistakes)), where=where, hint=hint)
+
+
+class LockError(OzreproError):
+    """The lock is missing, unreadable, of another spec, or out of date."""
+
+    exit_code = 3
+
+
+class DriftError(LockError):
+    """What the lock names is no longer what is on this machine."""
+
+
+class NoMethodError(OzreproError):
+    """No method can serve the session here; `reasons` has one line for each."""
+
+    exit_code = 4
+
+    def __init__(self, session: str, reasons: Iterable[str], *, hint: str = "") -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("\n  ".join((f"no method can serve session {session!r} here:", *self.reasons)), hint=hint)
+
+
+class BuildError(OzreproError):
+    """An environment could not be built, or did not pass its checks."""
+
+
+class StoreError(OzreproError):
+    """The store cannot be used: unsafe, full, damaged, or busy for too long."""
+
+
+class CommandFailed(OzreproError):
+    """A program that ozrepro needs could not be started or failed."""

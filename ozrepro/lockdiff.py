@@ -1,0 +1,85 @@
+"""What differs between two locked sections, or between a section and what is installed. Pure functions over values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ozrepro.lock import Section
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that differs: what, and how it stands on each side ("" where it is not there)."""
+
+    what: str
+    left: str
+    right: str
+
+    def line(self) -> str:
+        """Return the difference as a line of text."""
+        if not self.left:
+            return f"+ {self.what} {self.right}"
+        if not self.right:
+            return f"- {self.what} {self.left}"
+        return f"~ {self.what} {self.left} -> {self.right}"
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the difference as JSON can hold it."""
+        return asdict(self)
+
+
+def between_sections(left: Section | None, right: Section | None) -> list[Difference]:
+    """Return what differs between two sections, or that one of them is missing."""
+    if left is None or right is None:
+        one = left or right
+        if one is None:
+            return []
+        return [Difference(one.title, "locked" if left else "", "locked" if right else "")]
+    found = list(_packages(left.content, right.content, "package"))
+    found += _packages(left.content, right.content, "build")
+    for key in sorted((left.content.keys() | right.content.keys()) - {"package", "build"}):
+        old, new = left.content.get(key), right.content.get(key)
+        if old != new:
+            found.append(Difference(key, _words(old), _words(new)))
+    return found
+
+
+def _packages(left: Mapping[str, Any], right: Mapping[str, Any], key: str) -> Iterator[Difference]:
+    old, new = ({_entry(item): item for item in side.get(key, ())} for side in (left, right))
+    label = "" if key == "package" else "build requirement "
+    for entry in sorted(old.keys() | new.keys()):
+        name = f"{label}{entry[0]}" + (f" ({entry[1]})" if entry[1] else "")
+        if entry not in old or entry not in new:
+            yield Difference(name, old.get(entry, {}).get("version", ""), new.get(entry, {}).get("version", ""))
+        elif old[entry]["version"] != new[entry]["version"]:
+            yield Difference(name, old[entry]["version"], new[entry]["version"])
+        elif old[entry].get("files") != new[entry].get("files"):
+            yield Difference(f"{name} {new[entry]['version']}", _files(old[entry]), _files(new[entry]))
+
+
+def _entry(item: Mapping[str, Any]) -> tuple[str, str]:
+    return str(item.get("name")), str(item.get("marker", ""))
+
+
+def _files(item: Mapping[str, Any]) -> str:
+    files = item.get("files", [])
+    digests = sorted(str(file.get("sha256", ""))[:8] for file in files)
+    return f"{len(files)} file{'s' if len(files) != 1 else ''} {' '.join(digests[:3])}{' …' if len(digests) > 3 else ''}"
+
+
+def _words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def between_contents(locked: Mapping[str, str], installed: Mapping[str, str]) -> list[Difference]:
+    """Return what differs between locked and installed versions, by name."""
+    names = sorted(locked.keys() | installed.keys())
+    return [Difference(name, locked.get(name, ""), installed.get(name, "")) for name in names if locked.get(name) != installed.get(name)]

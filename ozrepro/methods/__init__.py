@@ -1,0 +1,129 @@
+"""The methods: one file each, behind one contract, and the rules by which one is chosen.
+
+Called by the workflow. A method knows nothing of nox, of printing, or of other methods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ozrepro.errors import NoMethodError, UsageError
+from ozrepro.settings import METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from ozrepro.environment import Environment
+    from ozrepro.lock import Lock, Section
+    from ozrepro.site import Site
+    from ozrepro.spec import Spec
+
+    Say = Callable[[str], None]
+    Progress = Callable[[str, int, int], None]
+
+_HOMES = {"venv": "ozrepro.methods.venv"}
+"""Where each method lives; loaded on first use, so that one method's libraries never burden another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How to lock again: the section that was, and which packages may move (None: only those that must; empty: all)."""
+
+    previous: Section | None = None
+    upgrade: tuple[str, ...] | None = None
+
+
+class Method(Protocol):
+    """One way to provide an environment."""
+
+    def platform(self, site: Site) -> str:
+        """Return the key under which this machine's section stands in the lock."""
+
+    def digest(self, spec: Spec, site: Site) -> str:
+        """Return the digest of all that a resolution of this method starts from."""
+
+    def inputs(self, spec: Spec) -> list[Path]:
+        """Return the files beside the spec that the digest covers."""
+
+    def unavailable(self, spec: Spec, site: Site, section: Section | None) -> str | None:
+        """Return why the method cannot serve here, or None. With a section only what running needs is asked for."""
+
+    def resolve(self, spec: Spec, site: Site, change: Change, say: Say) -> Section:
+        """Return exact versions and digests. The only verb that solves or asks the network for versions."""
+
+    def drift(self, section: Section, site: Site) -> list[str]:
+        """Return what the lock names and this machine no longer has as it was, one line each."""
+
+    def identity(self, section: Section, site: Site) -> Mapping[str, Any]:
+        """Return all that decides what a build of the section gives on this machine; its digest is the store's key."""
+
+    def build(self, section: Section, site: Site, prefix: Path, progress: Progress) -> None:
+        """Make the environment at `prefix` from the lock, and check it."""
+
+    def environment(self, section: Section, prefix: Path) -> Environment:
+        """Return how to run a program in the environment built at `prefix`."""
+
+    def contents(self, prefix: Path) -> dict[str, str]:
+        """Return name and version of each package inside."""
+
+    def problems(self, section: Section, site: Site, prefix: Path) -> list[str]:
+        """Check software and packages inside a built environment against the lock; return what is wrong, one line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The chosen method, its section if there is a lock, and one line for each method that was refused before it."""
+
+    name: str
+    section: Section | None
+    refused: tuple[str, ...]
+
+
+def load_method(name: str) -> Method | None:
+    """Return a method, or None where this version of ozrepro has none of that name yet."""
+    home = _HOMES.get(name)
+    if home is None:
+        return None
+    method: Method = import_module(home).METHOD
+    return method
+
+
+def refusal(name: str, spec: Spec, site: Site, lock: Lock | None) -> str | None:
+    """Return why a method cannot serve the session here, or None."""
+    method = load_method(name)
+    if method is None:
+        return "this version of ozrepro has no such method yet"
+    section = None
+    if lock is not None:
+        section = lock.section(name, method.platform(site))
+        if section is None:
+            return f"not locked here ({method.platform(site)})"
+    return method.unavailable(spec, site, section)
+
+
+def candidates(spec: Spec, site: Site) -> tuple[str, ...]:
+    """Return the methods to try, in order. Raises UsageError when the one asked for is not described."""
+    asked = site.settings.method
+    if asked is None:
+        return spec.candidates(site.settings.methods)
+    if getattr(spec, asked) is None:
+        described = ", ".join(name for name in METHODS if getattr(spec, name) is not None)
+        raise UsageError(f"session {spec.name!r} describes no method {asked!r}", where=str(spec.path), hint=f"one of: {described}")
+    return (asked,)
+
+
+def choose(spec: Spec, site: Site, lock: Lock | None) -> Choice:
+    """Return the first method that can serve. Raises NoMethodError with every reason, UsageError as `candidates`."""
+    refused: list[str] = []
+    for name in candidates(spec, site):
+        reason = refusal(name, spec, site, lock)
+        if reason is None:
+            method = load_method(name)
+            section = lock.section(name, method.platform(site)) if lock is not None and method is not None else None
+            return Choice(name, section, tuple(refused))
+        refused.append(f"{name}: {reason}")
+    hint = f"ozrepro lock {spec.name}" if any("not locked" in line for line in refused) else f"ozrepro status {spec.name}"
+    raise NoMethodError(spec.name, refused, hint=hint)

@@ -1,0 +1,122 @@
+"""The one function that starts processes.
+
+Exceptions, by design: nox's own, pexpect's shell, and the final `exec` of `ozrepro run`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ozrepro.errors import CommandFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+CLEAN_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A process that has ended: its words, exit status (negative: the signal), and what it printed."""
+
+    argv: tuple[str, ...]
+    status: int
+    output: str
+    errors: str
+
+    def checked(self, doing: str, *, hint: str = "") -> Finished:
+        """Return self, or raise CommandFailed saying what was being done and the end of what the program said."""
+        if self.status == 0:
+            return self
+        said = (self.errors.strip() or self.output.strip()).splitlines()[-12:]
+        how = f"signal {-self.status}" if self.status < 0 else f"status {self.status}"
+        name = os.path.basename(self.argv[0])
+        raise CommandFailed("\n    ".join((f"{doing}: {name} ended with {how}", *said)), hint=hint)
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str | os.PathLike[str] | None = None,
+    text: str = "",
+    timeout: float | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> Finished:
+    """Run a program to its end, in a process group of its own, and return what it printed.
+
+    `argv[0]` should be an absolute path: PATH is only searched as `env` gives it. `env` is the whole environment. `text` goes to
+    its standard input. `timeout` is in seconds. `on_line` is called with each line of its standard error as it comes.
+    When the caller is interrupted, the whole group is killed, so that no installer goes on writing behind an error.
+    Raises CommandFailed when the program cannot be started or takes longer than `timeout`.
+    """
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CommandFailed(f"cannot start {argv[0]}: {error.strerror or error}") from error
+    said: list[str] = []
+
+    def listen() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            said.append(line)
+            if on_line is not None:
+                on_line(line.rstrip("\n"))
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    killer = threading.Timer(timeout, _kill_group, (process.pid,)) if timeout is not None else None
+    if killer is not None:
+        killer.daemon = True
+        killer.start()
+    try:
+        output = _exchange(process, text)
+        status = process.wait()
+    except BaseException:
+        _kill_group(process.pid)
+        process.wait()
+        raise
+    finally:
+        if killer is not None:
+            killer.cancel()
+        listener.join()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+    if timeout is not None and status == -signal.SIGKILL:
+        raise CommandFailed(f"{os.path.basename(argv[0])} was killed: it took longer than {timeout:g} s")
+    return Finished(tuple(argv), status, output, "".join(said))
+
+
+def _exchange(process: subprocess.Popen[str], text: str) -> str:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(text)
+        process.stdin.close()
+    except BrokenPipeError:
+        pass  # it ended without reading; its status tells
+    return process.stdout.read()
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

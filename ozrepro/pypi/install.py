@@ -1,0 +1,252 @@
+"""Installs locked packages into an environment with uv, each file by its hash, and checks what came of it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from ozrepro import process
+from ozrepro.errors import BuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ozrepro.pypi.interpreter import Interpreter
+    from ozrepro.pypi.packages import LockedFile, LockedPackage
+    from ozrepro.pypi.uv import Progress, Uv
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The one file of a locked package that this interpreter takes."""
+
+    package: LockedPackage
+    file: LockedFile
+
+    def line(self) -> str:
+        """Return the requirement that allows this file and no other."""
+        what = f"{self.package.name} @ {self.package.url}" if self.package.url else f"{self.package.name}=={self.package.version}"
+        return f"{what} --hash=sha256:{self.file.sha256}"
+
+
+def choose_files(packages: Iterable[LockedPackage], interpreter: Interpreter) -> tuple[Chosen, ...]:
+    """Return the file of each package that applies to the interpreter. Raises BuildError listing all that have none."""
+    rank = {tag: number for number, tag in enumerate(interpreter.tags())}
+    chosen: list[Chosen] = []
+    lacking: list[str] = []
+    for package in packages:
+        if not package.applies(interpreter.markers):
+            continue
+        ranked = [(min((rank[tag] for tag in file.tags() if tag in rank), default=-1), file) for file in package.files if file.is_wheel]
+        fitting = sorted((number, file.name, file) for number, file in ranked if number >= 0)
+        sdists = [file for file in package.files if not file.is_wheel]
+        if fitting:
+            chosen.append(Chosen(package, fitting[0][2]))
+        elif sdists:
+            chosen.append(Chosen(package, sdists[0]))
+        else:
+            lacking.append(f"{package.name} {package.version} has no file for Python {interpreter.version} on this machine")
+    if lacking:
+        raise BuildError("\n  ".join(("the lock does not serve this Python:", *lacking)), hint="use a Python that it covers: ozrepro status")
+    return tuple(chosen)
+
+
+def make_venv(uv: Uv, interpreter: Interpreter, prefix: Path, *, system_site_packages: bool = False) -> None:
+    """Make an empty virtual environment at `prefix`. Raises CommandFailed."""
+    flags = ["--system-site-packages"] if system_site_packages else []
+    uv.run(
+        ["venv", "--quiet", "--no-project", "--python", interpreter.path, *flags, str(prefix)],
+        doing="cannot make a virtual environment",
+    )
+
+
+def install(
+    uv: Uv, prefix: Path, chosen: Sequence[Chosen], build: Sequence[LockedPackage], progress: Progress
+) -> None:
+    """Install the chosen files, and nothing else, into the environment at `prefix`.
+
+    Hashes are checked by uv, from the index, a wheelhouse and the cache alike. `build` are the only packages that building an
+    sdist may use. Raises CommandFailed.
+    """
+    if not chosen:
+        return
+    with constraints(build) as (flags, variables):
+        sdists = [word for item in chosen if not item.file.is_wheel for word in ("--no-binary", item.package.name)]
+        arguments = ["pip", "install", "--python", str(prefix / "bin" / "python"), "--no-deps", "--require-hashes"]
+        uv.run(
+            [*arguments, "--only-binary", ":all:", *sdists, "--compile-bytecode", *uv.indexes.flags(), *flags, "-r", "-"],
+            doing="cannot install the locked packages",
+            text="".join(f"{item.line()}\n" for item in chosen),
+            variables={**variables, **(_own_cache(uv, build) if sdists else {})},
+            progress=progress,
+            total=len(chosen),
+            hint="a hash mismatch means that a file changed since it was locked; a missing file, that no index or wheelhouse set here has it",
+        )
+
+
+def install_project(uv: Uv, prefix: Path, root: Path, extras: Sequence[str], build: Sequence[LockedPackage]) -> None:
+    """Install the project at `root` in editable form, last and by a call of its own: an editable has no hash. Raises CommandFailed."""
+    target = root.as_uri() + (f"[{','.join(extras)}]" if extras else "")
+    with constraints(build) as (flags, variables):
+        arguments = ["pip", "install", "--python", str(prefix / "bin" / "python"), "--no-deps"]
+        uv.run(
+            [*arguments, *uv.indexes.flags(), *flags, "-e", target],
+            doing="cannot install the project itself",
+            variables=variables,
+            hint="check [build-system] in pyproject.toml; after a change: ozrepro lock",
+        )
+
+
+def _own_cache(uv: Uv, build: Sequence[LockedPackage]) -> dict[str, str]:
+    """A cache for each set of build requirements: uv hands back a wheel that it built before, whatever it was built with."""
+    text = "".join(sorted(file.sha256 for package in build for file in package.files))
+    return {"UV_CACHE_DIR": f"{uv.variables['UV_CACHE_DIR']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"}
+
+
+@contextmanager
+def constraints(build: Sequence[LockedPackage]) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """Give uv's arguments that allow only the locked build requirements, by hash.
+
+    Without `--require-build-hashes` uv fetches unlocked build requirements even under `--require-hashes`.
+    """
+    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
+        path = Path(name) / "build.txt"
+        path.write_text(hashed_lines(build), encoding="utf-8")
+        flags = ["--build-constraints", str(path), "--require-build-hashes", "--preview-features", "build-dependency-hashes"]
+        yield flags, {}
+
+
+def hashed_lines(packages: Iterable[LockedPackage]) -> str:
+    """Return the packages in the format of a requirement file with hashes (pip's documentation, "Secure installs")."""
+    lines: list[str] = []
+    for package in packages:
+        head = f"{package.name} @ {package.url}" if package.url else f"{package.name}=={package.version}"
+        marker = f" ; {package.marker}" if package.marker else ""
+        hashes = (f"--hash=sha256:{sha256}" for sha256 in dict.fromkeys(file.sha256 for file in package.files))
+        lines.append(" \\\n    ".join((head + marker, *hashes)))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def site_packages(prefix: Path) -> Path:
+    """Return an environment's own site-packages. Raises BuildError where there is none."""
+    found = sorted((prefix / "lib").glob("python3*/site-packages"))
+    if len(found) != 1:
+        raise BuildError("has no single site-packages", where=str(prefix))
+    return found[0]
+
+
+def check(
+    uv: Uv, prefix: Path, chosen: Sequence[Chosen], project: str | None, imports: Sequence[str], variables: Mapping[str, str]
+) -> None:
+    """Check a fresh environment: distributions as locked, files as recorded, requirements met, imports that work.
+
+    uv's exit status is not enough: after a failed install a whole package may be absent while every record looks right.
+    `project` is the name of the editable project; `variables` the environment that programs will get. Raises BuildError with all
+    that is wrong.
+    """
+    folder = site_packages(prefix)
+    wrong = [*check_distributions(folder, chosen, project), *check_records(folder)]
+    if not wrong:
+        done = process.run(
+            [uv.path, "pip", "check", "--python", str(prefix / "bin" / "python")], env=uv.variables
+        )
+        if done.status != 0:
+            lines = [line.strip() for line in done.errors.splitlines() if line.strip()]
+            wrong += [line for line in lines if not line.startswith(("Using Python", "Checked", "Found"))] or lines
+    if not wrong:
+        wrong += check_imports(prefix, imports, variables)
+    if wrong:
+        raise BuildError("\n  ".join(("the new environment did not pass its checks:", *wrong[:30])), hint="ozrepro lock --upgrade")
+
+
+def distributions(folder: Path) -> dict[str, str]:
+    """Return name and version of each distribution in a site-packages, as its folders' names tell (PEP 427)."""
+    found: dict[str, str] = {}
+    for entry in os.scandir(folder):
+        if entry.name.endswith(".dist-info"):
+            name, _, version = entry.name.removesuffix(".dist-info").partition("-")
+            found[canonicalize_name(name)] = version
+    return found
+
+
+def check_distributions(folder: Path, chosen: Sequence[Chosen], project: str | None) -> Iterator[str]:
+    """Yield each difference between the distributions installed and those locked."""
+    wanted: dict[str, str] = {canonicalize_name(item.package.name): item.package.version for item in chosen}
+    found = distributions(folder)
+    if project is not None:
+        wanted[canonicalize_name(project)] = found.get(canonicalize_name(project), "any")
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in found:
+            yield f"{name} {wanted[name]} is not installed"
+        elif name not in wanted:
+            yield f"{name} {found[name]} is installed but not locked"
+        elif not _same_version(wanted[name], found[name]):
+            yield f"{name} is {found[name]}, locked is {wanted[name]}"
+
+
+def _same_version(left: str, right: str) -> bool:
+    try:
+        return Version(left) == Version(right)
+    except InvalidVersion:
+        return left == right
+
+
+def check_records(folder: Path) -> Iterator[str]:
+    """Yield each installed file whose size or sha256 is not what its distribution's RECORD says (PEP 376, PEP 627)."""
+    rows: list[tuple[str, str, str]] = []
+    for record in sorted(folder.glob("*.dist-info/RECORD")):
+        with open(record, newline="", encoding="utf-8") as stream:
+            # Some wheels (numpy 2.2.6) ship bytecode, which compiling replaces.
+            rows += [(row[0], row[1], row[2]) for row in csv.reader(stream) if len(row) >= 3 and row[1] and row[0][-4:] != ".pyc"]
+
+    def wrong(row: tuple[str, str, str]) -> str | None:
+        path, digest, size = row
+        algorithm, _, expected = digest.partition("=")
+        try:
+            content = (folder / path).read_bytes()
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+        if size and int(size) != len(content):
+            return f"{path}: has {len(content)} bytes, recorded are {size}"
+        if algorithm != "sha256":
+            return None
+        actual = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        return None if actual == expected.rstrip("=") else f"{path}: is not the recorded file"
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        yield from (line for line in pool.map(wrong, rows, chunksize=64) if line is not None)
+
+
+def check_imports(prefix: Path, imports: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+    """Really import each name, in the environment that programs will get, and return a line for each that fails."""
+    if not imports:
+        return []
+    code = (
+        "import importlib,sys,traceback\n"
+        "for name in sys.argv[1:]:\n"
+        "    try:\n        importlib.import_module(name)\n"
+        "    except BaseException as error:\n"
+        "        print(f'import {name}: {type(error).__name__}: {error}', file=sys.__stdout__)\n"
+    )
+    # A package that creates caches beside itself or prints on import must not disturb the check.
+    done = process.run(
+        [str(prefix / "bin" / "python"), "-c", code, *imports],
+        env={**variables, "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=prefix,
+        timeout=600,
+    )
+    failed = [line for line in done.output.splitlines() if line.startswith("import ")]
+    if done.status != 0 and not failed:
+        failed = [f"importing {', '.join(imports)} ended with status {done.status}: {done.errors.strip()[-300:]}"]
+    return failed

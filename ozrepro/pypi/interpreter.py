@@ -1,0 +1,160 @@
+"""Which Python: interpreters on this machine, and the tags and markers of those that a lock may meet elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from packaging import tags
+from packaging.markers import default_environment
+from packaging.specifiers import SpecifierSet
+
+from ozrepro import process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+MINORS = tuple(range(8, 16))
+"""The minor versions of Python 3 that a lock's coverage is worked out for."""
+
+DEFAULT_RANGE = ">=3.10"
+_ASK = (
+    "import json,os,platform,sys,sysconfig;"
+    "v=sys.implementation.version;"
+    "print(json.dumps({'path':getattr(sys,'_base_executable',None) or sys.executable,"
+    "'abi':sysconfig.get_config_var('SOABI') or '','free':bool(sysconfig.get_config_var('Py_GIL_DISABLED')),"
+    "'markers':{'implementation_name':sys.implementation.name,'implementation_version':'.'.join(map(str,v[:3])),"
+    "'os_name':os.name,'platform_machine':platform.machine(),'platform_release':platform.release(),"
+    "'platform_system':platform.system(),'platform_version':platform.version(),"
+    "'python_full_version':platform.python_version(),"
+    "'platform_python_implementation':platform.python_implementation(),"
+    "'python_version':'.'.join(platform.python_version_tuple()[:2]),'sys_platform':sys.platform}}))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python on this machine: path of its executable (of the base, not of a venv), markers' variables, free-threaded or not."""
+
+    path: str
+    markers: Mapping[str, str]
+    free_threaded: bool = False
+
+    @property
+    def version(self) -> str:
+        """The full version, such as 3.12.4."""
+        return self.markers["python_full_version"]
+
+    @property
+    def minor(self) -> str:
+        """The language version, such as 3.12."""
+        return self.markers["python_version"]
+
+    def tags(self) -> list[tags.Tag]:
+        """Return the wheel tags that it takes, best first."""
+        major, minor = (int(part) for part in self.minor.split("."))
+        abi = f"cp{major}{minor}{'t' if self.free_threaded else ''}"
+        return _cpython_tags((major, minor), abi, list(tags.platform_tags()))
+
+    def identity(self) -> dict[str, str]:
+        """Return what makes an environment on this interpreter differ from one on another."""
+        return {"path": self.path, "version": self.version, "free-threaded": str(self.free_threaded)}
+
+
+def _cpython_tags(version: tuple[int, int], abi: str, platforms: list[str]) -> list[tags.Tag]:
+    interpreter = f"cp{version[0]}{version[1]}"
+    exact = tags.cpython_tags(version, abis=[abi], platforms=platforms)
+    return [*exact, *tags.compatible_tags(version, interpreter, platforms)]
+
+
+def running() -> Interpreter:
+    """Return the interpreter that ozrepro runs on."""
+    import sysconfig
+
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    markers = {name: str(value) for name, value in default_environment().items()}
+    return Interpreter(os.path.realpath(base), markers, bool(sysconfig.get_config_var("Py_GIL_DISABLED")))
+
+
+def ask(path: str) -> Interpreter | None:
+    """Return what the interpreter at `path` says of itself, or None when it does not run or is no CPython."""
+    try:
+        done = process.run([path, "-I", "-S", "-c", _ASK], env={"PATH": process.CLEAN_PATH}, timeout=30)
+        said = json.loads(done.output) if done.status == 0 else None
+    except (process.CommandFailed, ValueError):
+        return None
+    if said is None or said["markers"]["implementation_name"] != "cpython":
+        return None
+    return Interpreter(os.path.realpath(said["path"]), said["markers"], said["free"])
+
+
+def find(python: str, covered: Iterable[str] | None, path: str) -> Interpreter | None:
+    """Return an interpreter of the range `python`: the running one if it fits, else the newest on `path`.
+
+    `covered` limits the choice to these minor versions. None when there is none.
+    """
+    wanted = SpecifierSet(python or DEFAULT_RANGE)
+    allowed = None if covered is None else set(covered)
+
+    def fits(found: Interpreter) -> bool:
+        return wanted.contains(found.version, prereleases=True) and (allowed is None or found.minor in allowed)
+
+    own = running()
+    if own.markers["implementation_name"] == "cpython" and fits(own):
+        return own
+    for candidate in _on_path(path):
+        found = ask(candidate)
+        if found is not None and fits(found):
+            return found
+    return None
+
+
+def _on_path(path: str) -> Iterator[str]:
+    folders = [folder for folder in dict.fromkeys(path.split(":")) if folder.startswith("/")]
+    for name in (*(f"python3.{minor}" for minor in reversed(MINORS)), "python3", "python"):
+        for folder in folders:
+            candidate = os.path.join(folder, name)
+            if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+                yield candidate
+
+
+def minors_of(python: str) -> tuple[str, ...]:
+    """Return the minor versions that have a release in the range `python`, such as 3.10, 3.11."""
+    wanted = SpecifierSet(python or DEFAULT_RANGE)
+    inside = (any(wanted.contains(f"3.{minor}.{patch}", prereleases=True) for patch in (0, 5, 11, 30)) for minor in MINORS)
+    return tuple(f"3.{minor}" for minor, good in zip(MINORS, inside, strict=True) if good)
+
+
+def markers_of(platform: str, minor: str) -> tuple[dict[str, str], ...]:
+    """Return the markers' variables of a first and a late release of Python `minor` on `platform`."""
+    system, _, machine = platform.partition("-")
+    common = {
+        "implementation_name": "cpython",
+        "os_name": "posix",
+        "platform_machine": machine,
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Darwin" if system == "macos" else "Linux",
+        "platform_version": "",
+        "python_version": minor,
+        "sys_platform": "darwin" if system == "macos" else "linux",
+    }
+    return tuple({**common, "implementation_version": f"{minor}.{p}", "python_full_version": f"{minor}.{p}"} for p in (0, 30))
+
+
+@lru_cache(maxsize=128)
+def tags_of(platform: str, minor: str) -> frozenset[tags.Tag]:
+    """Return the wheel tags that a CPython `minor` on a recent `platform` takes."""
+    system, _, machine = platform.partition("-")
+    if system == "macos":
+        platforms = list(tags.mac_platforms((26, 0), machine))
+    else:
+        # glibc 2.17 is the oldest that manylinux2014 wheels and the clusters in use have; 2.45 is beyond today's newest.
+        old = [f"{name}_{machine}" for name in ("manylinux2014", "manylinux2010", "manylinux1")]
+        platforms = [*(f"manylinux_2_{number}_{machine}" for number in range(45, 4, -1)), *old, f"linux_{machine}"]
+    version = (3, int(minor.split(".")[1]))
+    return frozenset(_cpython_tags(version, f"cp3{version[1]}", platforms))

@@ -1,0 +1,146 @@
+"""What the lock says of Python packages: versions, markers, and each file by name, size and sha256."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, canonicalize_name, parse_sdist_filename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from ozrepro.checking import hidden_character
+from ozrepro.spec import check_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from packaging.tags import Tag
+
+    from ozrepro.checking import Checker
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\Z", re.ASCII)
+_INDEX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class LockedFile:
+    """One downloadable file. `size` is in bytes, None where the index did not tell."""
+
+    name: str
+    sha256: str
+    size: int | None = None
+
+    @property
+    def is_wheel(self) -> bool:
+        """Whether this is a wheel, and not an sdist."""
+        return self.name.endswith(".whl")
+
+    def tags(self) -> frozenset[Tag]:
+        """Return the tags of a wheel."""
+        return parse_wheel_filename(self.name)[3]
+
+
+@dataclass(frozen=True, slots=True)
+class LockedPackage:
+    """One version of one package: when it is needed, from which configured index or direct address, and its files."""
+
+    name: str
+    version: str
+    files: tuple[LockedFile, ...]
+    marker: str = ""
+    index: str = ""
+    url: str = ""
+
+    def applies(self, environment: Mapping[str, str]) -> bool:
+        """Say whether the package is needed where the marker variables are those of `environment`."""
+        return not self.marker or Marker(self.marker).evaluate({**environment, "extra": ""})
+
+    def as_table(self) -> dict[str, Any]:
+        """Return the package as it stands in the lock."""
+        table: dict[str, Any] = {"name": self.name, "version": self.version}
+        for key in ("marker", "index", "url"):
+            if getattr(self, key):
+                table[key] = getattr(self, key)
+        table["files"] = [
+            {"name": file.name, **({} if file.size is None else {"size": file.size}), "sha256": file.sha256} for file in self.files
+        ]
+        return table
+
+
+def sorted_packages(packages: list[LockedPackage]) -> tuple[LockedPackage, ...]:
+    """Return the packages in the lock's order: name, version, marker."""
+    return tuple(sorted(packages, key=lambda item: (item.name, Version(item.version), item.marker)))
+
+
+def read_packages(checker: Checker, value: object, path: tuple[str, ...]) -> tuple[LockedPackage, ...]:
+    """Return the packages of one `[[…package]]` list of a lock, each field checked; mistakes go to `checker`."""
+    if not isinstance(value, list):
+        checker.wrong(path, "is no list of packages")
+        return ()
+    return tuple(_package(checker, entry, (*path[:-1], f"{path[-1]}[{index}]")) for index, entry in enumerate(value))
+
+
+def _package(checker: Checker, value: object, path: tuple[str, ...]) -> LockedPackage:
+    table = checker.table(value, path, ("name", "version", "marker", "index", "url", "files"))
+    name = checker.text_at(table, (*path, "name"))
+    version = checker.text_at(table, (*path, "version"))
+    marker = checker.text_at(table, (*path, "marker"))
+    index = checker.text_at(table, (*path, "index"))
+    url = checker.text_at(table, (*path, "url"))
+    if not name or canonicalize_name(name) != name:
+        checker.wrong((*path, "name"), f"{name!r} is no normalized distribution name")
+    try:
+        Version(version)
+    except InvalidVersion:
+        checker.wrong((*path, "version"), f"{version!r} is no version")
+    if marker and not _is_marker(marker):
+        checker.wrong((*path, "marker"), f"{marker!r} is no environment marker")
+        marker = ""
+    if index and not _INDEX.match(index):
+        checker.wrong((*path, "index"), f"{index!r} is no index's name: a lock holds names, never addresses")
+    if url and (problem := check_address(url)):
+        checker.wrong((*path, "url"), problem)
+    files = table.get("files")
+    if not isinstance(files, list) or not files:
+        checker.wrong((*path, "files"), "is empty: without a file and its hash nothing may be installed")
+        files = []
+    read = tuple(_file(checker, entry, (*path, f"files[{number}]"), name) for number, entry in enumerate(files))
+    return LockedPackage(name, version, read, marker, index, url)
+
+
+def _is_marker(text: str) -> bool:
+    try:
+        Marker(text)
+    except InvalidMarker:
+        return False
+    return True
+
+
+def _file(checker: Checker, value: object, path: tuple[str, ...], package: str) -> LockedFile:
+    table = checker.table(value, path, ("name", "size", "sha256"))
+    name = checker.text_at(table, (*path, "name"))
+    sha256 = checker.text_at(table, (*path, "sha256"))
+    size = table.get("size")
+    if not _FILE_NAME.match(name) or hidden_character(name):
+        checker.wrong((*path, "name"), f"{name!r} is no plain file name")
+    elif distribution_of(name) != package:
+        checker.wrong((*path, "name"), f"{name!r} is no file of {package!r}")
+    if not _SHA256.match(sha256):
+        checker.wrong((*path, "sha256"), "is missing or no sha256 in hexadecimal: every file needs one")
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
+        checker.wrong((*path, "size"), f"{size!r} is no number of bytes")
+        size = None
+    return LockedFile(name, sha256, size)
+
+
+def distribution_of(file_name: str) -> str | None:
+    """Return the normalized name of the distribution that a wheel or sdist is of, or None where it is neither."""
+    try:
+        if file_name.endswith(".whl"):
+            return str(parse_wheel_filename(file_name)[0])
+        return str(parse_sdist_filename(file_name)[0])
+    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+        return None

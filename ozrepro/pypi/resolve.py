@@ -1,0 +1,295 @@
+"""Finds exact versions and files for requirements: one call of uv, universal over the Python range and the platforms.
+
+uv's PEP 751 output has what a lock needs and more: address, size and sha256 of every file. Only names, sizes and hashes are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.markers import Marker
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from ozrepro.errors import BuildError
+from ozrepro.pypi.interpreter import DEFAULT_RANGE, markers_of, minors_of, tags_of
+from ozrepro.pypi.packages import LockedFile, LockedPackage, distribution_of, sorted_packages
+from ozrepro.toml import dumps, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ozrepro.pypi.interpreter import Interpreter
+    from ozrepro.pypi.uv import Uv
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be resolved.
+
+    `root` is the project, which `-r`, `-c` and `-e .` are relative to; `build` names packages that are compiled from their sdist;
+    `python` is the range; `platforms` are those the result must serve; `here` is the one that it must serve in any case.
+    """
+
+    root: Path
+    requirements: tuple[str, ...]
+    python: str
+    platforms: tuple[str, ...]
+    here: str
+    build: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What was found: packages, where their files came from (not for the lock), and which Pythons the files cover."""
+
+    packages: tuple[LockedPackage, ...]
+    sources: Mapping[str, str]
+    covers: Mapping[str, tuple[str, ...]]
+    gaps: Mapping[str, tuple[str, ...]]
+    """Platform and minor, such as `linux-aarch64 3.12`, to the packages that have no file for it."""
+
+
+def resolve(
+    uv: Uv, wanted: Wanted, interpreter: Interpreter, previous: Sequence[LockedPackage], upgrade: Iterable[str] | None
+) -> Resolved:
+    """Return exact packages for what is wanted, keeping `previous` versions where they still fit.
+
+    `upgrade` None keeps all, an empty iterable upgrades all, names upgrade these. Raises CommandFailed with uv's explanation when
+    nothing fits, BuildError for a source that a lock may not hold.
+    """
+    upgraded = None if upgrade is None else tuple(upgrade)
+    with workspace(wanted) as folder:
+        output = folder / "pylock.found.toml"
+        if previous and upgraded != ():
+            output.write_text(_preferences(previous), encoding="utf-8")
+        names = [word for name in upgraded or () for word in ("--upgrade-package", name)]
+        compile_lines(uv, folder, wanted, interpreter, "\n".join(_lines(wanted)), [*names, "-o", str(output)])
+        entries = loads(output.read_text(encoding="utf-8")).get("packages", [])
+    packages, sources = _packages(entries, wanted)
+    packages = _with_indexes(uv, wanted, interpreter, packages)
+    minors = minors_of(wanted.python)
+    narrowed = [_narrow(package, wanted, minors) for package in packages]
+    kept = sorted_packages([package for package in narrowed if package is not None])
+    gaps = {f"{platform} {minor}": gap for platform in wanted.platforms for minor in minors if (gap := _gap(kept, platform, minor))}
+    covers = {p: tuple(m for m in minors if f"{p} {m}" not in gaps) for p in wanted.platforms}
+    return Resolved(kept, sources, covers, gaps)
+
+
+@contextmanager
+def workspace(wanted: Wanted) -> Iterator[Path]:
+    """Give a folder for one resolution: uv takes the limits of a universal resolution only from a pyproject.toml."""
+    limits = [marker for platform in wanted.platforms if (marker := _limit(platform, wanted.python))]
+    table: dict[str, Any] = {"environments": list(dict.fromkeys(limits))}
+    if wanted.here in wanted.platforms and not wanted.build:
+        table["required-environments"] = [_limit(wanted.here, "", machine=True)]
+    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
+        folder = Path(os.path.realpath(name))
+        (folder / "pyproject.toml").write_text(dumps({"tool": {"uv": table}}), encoding="utf-8")
+        yield folder
+
+
+def _limit(platform: str, python: str, *, machine: bool = False) -> str:
+    system, _, arch = platform.partition("-")
+    parts = [f"sys_platform == '{'darwin' if system == 'macos' else 'linux'}'"]
+    if machine:
+        parts.append(f"platform_machine == '{arch}'")
+    parts += [
+        f"python_full_version {item.operator} '{item.version}'"
+        for item in sorted(SpecifierSet(python), key=str)
+        if item.operator in ("<", "<=") or (item.operator in ("!=", "==") and not item.version.endswith(".*"))
+    ]
+    return " and ".join(parts)
+
+
+def compile_lines(
+    uv: Uv, folder: Path, wanted: Wanted, interpreter: Interpreter, lines: str, more: Sequence[str]
+) -> str:
+    """Run `uv pip compile` over requirement lines and return what it printed. Raises CommandFailed."""
+    floor = (minors_of(wanted.python) or ("3.10",))[0]
+    wheels_only = ["--only-binary", ":all:", *(word for name in wanted.build for word in ("--no-binary", name))]
+    arguments = ["pip", "compile", "--quiet", "--universal", "--no-header", "--no-annotate", "--python", interpreter.path]
+    done = uv.run(
+        [*arguments, "--python-version", floor, *wheels_only, *uv.indexes.flags(), *more, "-"],
+        doing="cannot find versions that fit",
+        text=lines + "\n",
+        cwd=folder,
+        variables={"XDG_CONFIG_HOME": str(folder)},
+        hint="change the requirements in the spec; a package without wheels must be named in build",
+    )
+    return done.output
+
+
+def _lines(wanted: Wanted) -> list[str]:
+    lines: list[str] = []
+    for text in wanted.requirements:
+        if text.startswith("-e"):
+            extras = text.partition("[")[2]
+            lines.append(f"-e {wanted.root.as_uri()}" + (f"[{extras}" if extras else ""))
+        elif text.startswith(("-r", "-c")):
+            # uv reads requirement files as pip does: a path with a space is quoted for it.
+            lines.append(f"{text[:2]} {shlex.quote(str(wanted.root / text[2:].strip()))}")
+        else:
+            lines.append(text)
+    return lines
+
+
+def _preferences(previous: Sequence[LockedPackage]) -> str:
+    """Return a PEP 751 file that names versions only: uv keeps the versions of an output file that already exists."""
+    entries: list[dict[str, Any]] = []
+    for package in previous:
+        if not package.url:
+            marker = {"marker": package.marker} if package.marker else {}
+            entries.append({"name": package.name, "version": package.version, **marker})
+    return dumps({"lock-version": "1.0", "created-by": "ozrepro", "packages": entries})
+
+
+def _packages(entries: Iterable[Mapping[str, Any]], wanted: Wanted) -> tuple[list[LockedPackage], dict[str, str]]:
+    packages: list[LockedPackage] = []
+    sources: dict[str, str] = {}
+    for entry in entries:
+        name, version, marker = entry["name"], str(entry.get("version", "")), str(entry.get("marker", ""))
+        if entry.get("directory", {}).get("editable"):
+            continue  # the project itself: never in the lock by path, installed last by a call of its own
+        for kind in ("vcs", "directory"):
+            if kind in entry:
+                raise BuildError(
+                    f"{name} comes from {'version control' if kind == 'vcs' else 'a local directory'}, which has no hash",
+                    hint="publish a wheel and name its version, or its https address with #sha256=…",
+                )
+        archive = entry.get("archive")
+        if archive is not None:
+            url = str(archive.get("url", ""))
+            if not url.startswith("https://"):
+                raise BuildError(f"{name} comes from a local file", hint="put it into a wheelhouse and set PIP_FIND_LINKS to it")
+            file = _file(archive)
+            packages.append(LockedPackage(name, version, (file,), marker, url=url.split("#")[0]))
+            sources[file.sha256] = url
+            continue
+        chosen = [entry["sdist"]] if canonicalize_name(name) in map(canonicalize_name, wanted.build) and "sdist" in entry else None
+        files: dict[tuple[str, str], LockedFile] = {}
+        for item in chosen if chosen is not None else entry.get("wheels", []):
+            file = _file(item)
+            known = files.get((file.name, file.sha256))
+            if known is None or known.size is None:
+                files[file.name, file.sha256] = file
+            sources.setdefault(file.sha256, str(item.get("url") or item.get("path")))
+        packages.append(LockedPackage(name, version, tuple(files[key] for key in sorted(files)), marker))
+    return packages, sources
+
+
+def _file(item: Mapping[str, Any]) -> LockedFile:
+    address = str(item.get("url") or item.get("path") or "")
+    name = str(item.get("name") or unquote(urlsplit(address).path.rpartition("/")[2]))
+    sha256 = item.get("hashes", {}).get("sha256")
+    size = item.get("size")
+    local = unquote(urlsplit(address).path) if address.startswith("file:") else ""
+    if local:
+        # A wheelhouse tells no sizes, and a flat directory no hashes.
+        size = os.stat(local).st_size
+        sha256 = sha256 or hashlib.sha256(Path(local).read_bytes()).hexdigest()
+    if not sha256:
+        raise BuildError(f"the index gives no sha256 for {name}", hint="add #sha256=… to its address, or use another index")
+    return LockedFile(name, sha256, size)
+
+
+def _with_indexes(
+    uv: Uv, wanted: Wanted, interpreter: Interpreter, packages: list[LockedPackage]
+) -> list[LockedPackage]:
+    """Name each package's index: asked from uv only where there is more than one, since its PEP 751 output does not say."""
+    pairs = uv.indexes.pairs
+    if uv.indexes.no_index or not pairs:
+        return packages
+    if len(pairs) == 1 and not uv.indexes.find_links:
+        name = uv.indexes.name_of(pairs[0][1])
+        return [package if package.url else replace(package, index=name) for package in packages]
+    pins = [f"{package.name}=={package.version}" + (f" ; {package.marker}" if package.marker else "") for package in packages if not package.url]
+    plain = replace(wanted, requirements=())
+    with workspace(plain) as folder:
+        output = compile_lines(uv, folder, plain, interpreter, "\n".join(pins), ["--no-deps", "--emit-index-annotation"])
+    found: dict[tuple[str, str], str] = {}
+    pin: tuple[str, str] | None = None
+    for line in output.splitlines():
+        if "==" in line and not line.startswith((" ", "#")):
+            name, _, rest = line.partition("==")
+            pin = (name.strip(), rest.split(";")[0].strip().rstrip("\\").strip())
+        elif "# from " in line and pin is not None:
+            found[pin] = uv.indexes.name_of(line.partition("# from ")[2].strip())
+    return [package if package.url else replace(package, index=found.get((package.name, package.version), "")) for package in packages]
+
+
+def _narrow(package: LockedPackage, wanted: Wanted, minors: tuple[str, ...]) -> LockedPackage | None:
+    """Keep the files that some platform and Python of the lock can take, and the marker only where it decides something."""
+    needed = [
+        (platform, minor, package.applies(environment))
+        for platform in wanted.platforms
+        for minor in minors
+        for environment in markers_of(platform, minor)
+    ]
+    if not any(applies for _, _, applies in needed):
+        return None
+    marker = shorten(package.marker, [environment for p in wanted.platforms for m in minors for environment in markers_of(p, m)])
+    taken = [tags_of(platform, minor) for platform, minor in dict.fromkeys((p, m) for p, m, applies in needed if applies)]
+    files = tuple(file for file in package.files if not file.is_wheel or any(not tags.isdisjoint(file.tags()) for tags in taken))
+    return replace(package, marker=marker, files=files)
+
+
+def shorten(marker: str, environments: Sequence[Mapping[str, str]]) -> str:
+    """Return `marker` without the terms that decide nothing in any of the environments that the lock serves."""
+    if not marker:
+        return ""
+    terms = _terms(marker)
+
+    def decides(parts: Sequence[str]) -> list[bool]:
+        return [not parts or Marker(" and ".join(parts)).evaluate({**environment, "extra": ""}) for environment in environments]
+
+    expected = decides(terms)
+    for term in tuple(terms):
+        rest = [other for other in terms if other is not term]
+        if decides(rest) == expected:
+            terms = rest
+    return str(Marker(" and ".join(terms))) if terms else ""
+
+
+def _terms(marker: str) -> list[str]:
+    """Split at each `and` outside parentheses; a marker with a bare `or` is one term."""
+    terms, depth = [""], 0
+    for word in marker.split(" "):
+        depth += word.count("(") - word.count(")")
+        if word == "or" and depth == 0:
+            return [marker]
+        if word == "and" and depth == 0:
+            terms.append("")
+        else:
+            terms[-1] = f"{terms[-1]} {word}".strip()
+    return terms
+
+
+def _gap(packages: Iterable[LockedPackage], platform: str, minor: str) -> tuple[str, ...]:
+    tags = tags_of(platform, minor)
+    lacking: list[str] = []
+    environments = markers_of(platform, minor)
+    alternatives: dict[str, bool] = {}
+    for package in packages:
+        if any(package.applies(environment) for environment in environments):
+            fits = any(not file.is_wheel or not tags.isdisjoint(file.tags()) for file in package.files)
+            alternatives[package.name] = alternatives.get(package.name, True) and fits
+    lacking += sorted(name for name, fits in alternatives.items() if not fits)
+    return tuple(lacking)
+
+
+def check_files(packages: Iterable[LockedPackage]) -> list[str]:
+    """Return a line for each package whose files a lock cannot take: none at all, or not named after it."""
+    return [
+        f"{package.name} {package.version} has no file for the platforms of this lock"
+        for package in packages
+        if not package.files or any(distribution_of(file.name) != package.name for file in package.files)
+    ]

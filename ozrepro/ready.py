@@ -1,0 +1,172 @@
+"""The warm path: is this session locked and built, and how does its environment look?
+
+Everything here runs at each start of a locked, built session, on Lustre, in every rank. It reads the bytes of the spec and
+of the lock, one small JSON record in the store, and a few `stat`s; it parses no lock, takes no file lock, writes nothing and
+imports nothing heavy. Any doubt is answered by None: the caller then goes the long way, which explains or repairs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from hashlib import sha256
+
+from ozrepro.environment import Environment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+SCHEMA = 1
+STORE_NAME = ".ozrepro"
+
+
+class Ready:
+    """A built session as its ready-record tells it."""
+
+    __slots__ = ("environment", "generation", "method", "said")
+
+    def __init__(self, environment: Environment, method: str, generation: str, said: tuple[str, ...]) -> None:
+        self.environment = environment
+        self.method = method
+        self.generation = generation
+        self.said = said
+
+
+def spec_path(root: str, name: str) -> str:
+    """Return the path of a session's spec."""
+    return os.path.join(root, "sessions", name + ".toml")
+
+
+def lock_path(root: str, name: str) -> str:
+    """Return the path of a session's lock."""
+    return os.path.join(root, "sessions", name + ".lock")
+
+
+def find_root(name: str, start: str, environ: Mapping[str, str]) -> str | None:
+    """Return the nearest folder above `start` that has `sessions/NAME.toml`, or None.
+
+    `OZREPRO_PROJECT` names the folder instead of the search. A folder that anybody may write to, such as /tmp, is never taken.
+    """
+    given = environ.get("OZREPRO_PROJECT")
+    if given:
+        return os.path.realpath(given)
+    folder = os.path.realpath(start)
+    while True:
+        if os.path.isfile(spec_path(folder, name)):
+            return None if os.stat(folder).st_mode & 0o002 else folder
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+
+
+def tool_table(root: str) -> tuple[bytes, dict[str, Any]]:
+    """Return the bytes that hold `[tool.ozrepro]` and the table itself; both empty where pyproject.toml has none.
+
+    The file is parsed only when it names the table: tomllib costs 30 path-taking calls. A file that is no TOML gives an
+    empty table here; the long way reports it.
+    """
+    try:
+        with open(os.path.join(root, "pyproject.toml"), "rb") as stream:
+            content = stream.read()
+    except OSError:
+        return b"", {}
+    if b"tool.ozrepro" not in content and b"ozrepro]" not in content:
+        return b"", {}
+    from ozrepro.toml import TOMLDecodeError, loads
+
+    try:
+        table = loads(content.decode()).get("tool", {}).get("ozrepro", {})
+    except (TOMLDecodeError, UnicodeDecodeError, AttributeError):
+        return content, {}
+    return content, table if isinstance(table, dict) else {}
+
+
+def store_folder(root: str, table: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    """Return the store's folder: variable beats file beats `.ozrepro` of the project."""
+    chosen = environ.get("OZREPRO_STORE") or table.get("store")
+    if not isinstance(chosen, str) or not chosen:
+        chosen = STORE_NAME
+    return os.path.join(root, os.path.expandvars(os.path.expanduser(chosen)))
+
+
+def question(root: str, name: str, method: str | None, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the digest of all that decides a session's environment, and the store's folder; None without a spec or lock.
+
+    The digest covers the bytes of spec, lock and settings, every `OZREPRO_…` variable, the machine, and the interpreter that
+    ozrepro runs on (an environment prefers it).
+    """
+    try:
+        with open(spec_path(root, name), "rb") as stream:
+            spec = stream.read()
+        with open(lock_path(root, name), "rb") as stream:
+            lock = stream.read()
+    except OSError:
+        return None
+    settings, table = tool_table(root)
+    ours = sorted(f"{key}={value}" for key, value in environ.items() if key.startswith("OZREPRO_"))
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    parts = (
+        f"{SCHEMA} {name} {method or ''}".encode(),
+        root.encode(errors="surrogateescape"),
+        spec,
+        lock,
+        settings,
+        "\0".join(ours).encode(errors="surrogateescape"),
+        f"{os.uname().machine} {sys.version} {base}".encode(),
+    )
+    digest = sha256()
+    for part in parts:
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return digest.hexdigest()[:32], store_folder(root, table, environ)
+
+
+def find_ready(root: str, name: str, method: str | None, environ: Mapping[str, str]) -> Ready | None:
+    """Return the built session if its record in the store still holds, else None."""
+    asked = question(root, name, method, environ)
+    return None if asked is None else read_ready(asked[1], asked[0])
+
+
+def read_ready(store: str, digest: str) -> Ready | None:
+    """Return what the record `digest` of `store` says, or None where it is absent, foreign, or no longer true."""
+    try:
+        if not _is_private(os.stat(store)):
+            return None
+        descriptor = os.open(os.path.join(store, "ready", digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, "rb") as stream:
+            if not _is_private(os.fstat(descriptor)):
+                return None
+            record = json.loads(stream.read())
+        if record["schema"] != SCHEMA:
+            return None
+        if os.readlink(os.path.join(store, "names", record["key"])) != record["link"]:
+            return None
+        if not (_same_stat(record["stats"]) and _same_content(record["digests"])):
+            return None
+        return Ready(Environment.from_dict(record["environment"]), record["method"], record["generation"], tuple(record["said"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _is_private(found: os.stat_result) -> bool:
+    return found.st_uid in (os.geteuid(), 0) and not found.st_mode & 0o002
+
+
+def _same_stat(stats: Iterable[tuple[str, int, int]]) -> bool:
+    for path, size, mtime in stats:
+        found = os.stat(path)
+        if found.st_size != size or found.st_mtime_ns != mtime:
+            return False
+    return True
+
+
+def _same_content(digests: Iterable[tuple[str, str]]) -> bool:
+    for path, digest in digests:
+        with open(path, "rb") as stream:
+            if sha256(stream.read()).hexdigest() != digest:
+                return False
+    return True

@@ -1,0 +1,162 @@
+"""Project-wide settings: `[tool.ozrepro]` in pyproject.toml, `OZREPRO_…` variables, command options; the later beats the earlier."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro.checking import Checker
+from ozrepro.errors import SpecError, UsageError
+from ozrepro.ready import store_folder
+from ozrepro.toml import TOMLDecodeError, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+METHODS = ("modules", "conda", "container", "venv")
+PLATFORMS = ("linux-x86_64", "linux-aarch64", "macos-arm64")
+"""The platforms that a lock serves unless `platforms` says otherwise; macOS on Intel and musl must be asked for."""
+
+KNOWN_PLATFORMS = (*PLATFORMS, "macos-x86_64", "linux-ppc64le")
+_KEYS = {
+    "store": "where built environments live",
+    "store-group": "a group whose members may share the store",
+    "cache": "where downloaded files are kept",
+    "methods": "preferred methods of all sessions",
+    "platform": "name of this cluster's software tree in module locks",
+    "platforms": "platforms that venv locks serve",
+    "path": "further directories for PATH, such as Slurm's",
+    "locks": "auto, flock or ticket",
+    "lock-timeout": "seconds to wait for another build",
+    "indexes": "package indexes: NAME = address",
+    "channels": "conda channels: NAME = address",
+    "registries": "container registries: NAME = address",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the project and the caller have set."""
+
+    root: Path
+    store: Path
+    store_group: str = ""
+    cache: Path | None = None
+    method: str | None = None
+    methods: tuple[str, ...] = ()
+    platform: str = ""
+    platforms: tuple[str, ...] = PLATFORMS
+    path: tuple[str, ...] = ()
+    locks: str = "auto"
+    lock_timeout: float = 3600.0
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    channels: Mapping[str, str] = field(default_factory=dict)
+    registries: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None = None) -> Settings:
+    """Return the settings of the project at `root`; `method` is the command's option.
+
+    Raises SpecError for mistakes in pyproject.toml (all of them), UsageError for a wrong variable or option.
+    """
+    path = root / "pyproject.toml"
+    text, table = "", {}
+    if path.is_file():
+        try:
+            text = path.read_text(encoding="utf-8")
+            whole = loads(text)
+        except (TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SpecError(str(path), [f"is no valid TOML: {error}"]) from error
+        tool = whole.get("tool", {})
+        table = tool.get("ozrepro", {}) if isinstance(tool, dict) else {}
+    checker = Checker(str(path), text)
+    base = ("tool", "ozrepro")
+    table = dict(checker.table(table, base, _KEYS))
+    for key, variable in (
+        ("store", "OZREPRO_STORE"),
+        ("store-group", "OZREPRO_STORE_GROUP"),
+        ("cache", "OZREPRO_CACHE"),
+        ("platform", "OZREPRO_PLATFORM"),
+        ("locks", "OZREPRO_LOCKS"),
+        ("lock-timeout", "OZREPRO_LOCK_TIMEOUT"),
+    ):
+        if environ.get(variable):
+            table[key] = _number(environ[variable], variable) if key == "lock-timeout" else environ[variable]
+    for key, variable in (("methods", "OZREPRO_METHODS"), ("platforms", "OZREPRO_PLATFORMS"), ("path", "OZREPRO_PATH")):
+        if environ.get(variable):
+            table[key] = environ[variable].split(":" if key == "path" else ",")
+    cache = checker.text_at(table, (*base, "cache"))
+    settings = Settings(
+        root=root,
+        store=Path(store_folder(str(root), {"store": checker.text_at(table, (*base, "store"))}, environ)),
+        store_group=checker.text_at(table, (*base, "store-group")),
+        cache=root / os.path.expandvars(os.path.expanduser(cache)) if cache else None,
+        method=_method(method, environ),
+        methods=checker.texts_at(table, (*base, "methods"), check=one_of(METHODS)),
+        platform=checker.text_at(table, (*base, "platform")),
+        platforms=tuple(sorted(checker.texts_at(table, (*base, "platforms"), default=PLATFORMS, check=one_of(KNOWN_PLATFORMS)))),
+        path=checker.texts_at(table, (*base, "path"), check=_absolute),
+        locks=_choice(checker, table, (*base, "locks"), ("auto", "flock", "ticket")),
+        lock_timeout=_seconds(checker, table, (*base, "lock-timeout")),
+        indexes=_addresses(checker, table, (*base, "indexes")),
+        channels=_addresses(checker, table, (*base, "channels")),
+        registries=_addresses(checker, table, (*base, "registries")),
+    )
+    if checker.mistakes:
+        raise SpecError(str(path), checker.mistakes)
+    return settings
+
+
+def one_of(choices: tuple[str, ...]) -> _OneOf:
+    """Return a check that a word is one of `choices`."""
+    return _OneOf(choices)
+
+
+@dataclass(frozen=True, slots=True)
+class _OneOf:
+    choices: tuple[str, ...]
+
+    def __call__(self, word: str) -> str | None:
+        return None if word in self.choices else f"{word!r} is not known; write one of: {', '.join(self.choices)}"
+
+
+def _absolute(path: str) -> str | None:
+    return None if path.startswith("/") and ":" not in path else f"{path!r} is no absolute directory"
+
+
+def _choice(checker: Checker, table: Mapping[str, object], path: tuple[str, ...], choices: tuple[str, ...]) -> str:
+    value = checker.text_at(table, path, default=choices[0])
+    if value not in choices:
+        checker.wrong(path, f"{value!r} is not known", f"write one of: {', '.join(choices)}")
+        return choices[0]
+    return value
+
+
+def _seconds(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]) -> float:
+    value = table.get(path[-1], 3600)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        checker.wrong(path, f"{value!r} is no time", "write seconds, more than 0")
+        return 3600.0
+    return float(value)
+
+
+def _number(text: str, variable: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{variable}={text!r} is no number of seconds", hint=f"unset {variable}") from None
+
+
+def _addresses(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]) -> dict[str, str]:
+    value = table.get(path[-1], {})
+    entries = checker.table(value, path, value if isinstance(value, dict) else ())
+    return {name: checker.text_at(entries, (*path, name)) for name in entries}
+
+
+def _method(option: str | None, environ: Mapping[str, str]) -> str | None:
+    chosen, source = (option, "--method") if option else (environ.get("OZREPRO_METHOD") or None, "OZREPRO_METHOD")
+    if chosen is not None and chosen not in METHODS:
+        raise UsageError(f"{source} {chosen!r} is no method", hint=f"one of: {', '.join(METHODS)}")
+    return chosen

@@ -1,0 +1,143 @@
+"""What this machine offers: platform, module system, Apptainer, scheduler, file systems."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ozrepro.settings import Settings
+
+_MACHINES = {"amd64": "x86_64", "arm64": "arm64", "aarch64": "aarch64", "x86_64": "x86_64"}
+_X86_LEVELS = {
+    "v2": ("cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"),
+    "v3": ("abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave"),
+    "v4": ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
+}
+"""The flags of /proc/cpuinfo that each x86-64 level asks for (x86-64 psABI, table 3.1; Linux names)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """This machine, as far as the choice of a method and its building need to know it."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    """The caller's variables: for index settings and for programs on PATH."""
+    platform: str
+    """Operating system and machine as wheels mean it, such as `linux-x86_64`."""
+    cpu: str
+    """x86-64 level (`v2`, `v3`, `v4`) or the machine's name."""
+    lmod: str | None
+    """Path of Lmod's command, or None."""
+    apptainer: str | None
+    in_ci: bool
+    slurm_job: str | None
+
+
+def look_around(settings: Settings, environ: Mapping[str, str]) -> Site:
+    """Return what this machine offers. Starts no process."""
+    machine = _MACHINES.get(platform.machine().lower(), platform.machine().lower())
+    system = {"linux": "linux", "darwin": "macos"}.get(sys.platform, sys.platform)
+    path = environ.get("PATH", "")
+    return Site(
+        settings=settings,
+        environ=environ,
+        platform=f"{system}-{machine}",
+        cpu=cpu_level(_cpu_flags()) or machine,
+        lmod=environ.get("LMOD_CMD") or None,
+        apptainer=shutil.which("apptainer", path=path) or shutil.which("singularity", path=path),
+        in_ci=bool(environ.get("CI")),
+        slurm_job=environ.get("SLURM_JOB_ID") or None,
+    )
+
+
+def cpu_level(flags: frozenset[str]) -> str | None:
+    """Return the highest x86-64 level whose flags, and those of the levels below, are all there."""
+    level = None
+    for name, wanted in _X86_LEVELS.items():
+        if not flags.issuperset(wanted):
+            break
+        level = name
+    return level
+
+
+def _cpu_flags() -> frozenset[str]:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("flags"):
+                return frozenset(line.partition(":")[2].split())
+    except OSError:
+        pass
+    return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of /proc/self/mountinfo: where, which file system, which options."""
+
+    point: str
+    kind: str
+    options: frozenset[str]
+
+
+def mount_of(path: Path, mountinfo: str | None = None) -> Mount | None:
+    """Return the mount that `path` lies on, or None where the system does not tell.
+
+    `mountinfo` is the text of /proc/self/mountinfo (proc(5)); it is read when None.
+    """
+    if mountinfo is None:
+        try:
+            mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            return None
+    real = os.path.realpath(path)
+    best: Mount | None = None
+    for line in mountinfo.splitlines():
+        mount = _mount(line)
+        if mount is None:
+            continue
+        inside = real == mount.point or real.startswith(mount.point.rstrip("/") + "/")
+        if inside and (best is None or len(mount.point) >= len(best.point)):
+            best = mount
+    return best
+
+
+def _mount(line: str) -> Mount | None:
+    left, _, right = line.partition(" - ")
+    fields, source = left.split(), right.split()
+    if len(fields) < 6 or len(source) < 2:
+        return None
+    point = fields[4].encode("latin-1", "surrogateescape").decode("unicode_escape") if "\\" in fields[4] else fields[4]
+    options = fields[5].split(",") + (source[2].split(",") if len(source) > 2 else [])
+    return Mount(point, source[0], frozenset(options))
+
+
+def home_warning(store: Path, environ: Mapping[str, str]) -> str | None:
+    """Return a warning when the store lies in a home that has a quota or is on a network file system, else None.
+
+    A home's quota cannot be read without the site's own tools; what can be seen is a mount of its own with quota options or
+    a cluster's file system (Lustre, NFS, GPFS, BeeGFS, CephFS), which is where such quotas are.
+    """
+    home = environ.get("HOME")
+    if not home or home == "/":
+        return None
+    real, folder = os.path.realpath(home), os.path.realpath(store)
+    if folder != real and not folder.startswith(real.rstrip("/") + "/"):
+        return None
+    mount = mount_of(Path(real))
+    if mount is None:
+        return None
+    networked = mount.kind in ("lustre", "nfs", "nfs4", "gpfs", "beegfs", "ceph", "fuse.ceph", "panfs", "afs")
+    quotas = {"usrquota", "grpquota", "prjquota", "quota", "uquota", "pquota", "gquota"} & {o.split("=")[0] for o in mount.options}
+    if not (networked or quotas):
+        return None
+    why = f"a {mount.kind} file system" if networked else "a file system with quotas"
+    return f"the store is in your home ({why}): environments have thousands of files; set OZREPRO_STORE to a project directory"

@@ -1,0 +1,321 @@
+"""A session's description: `sessions/NAME.toml`, read and checked as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from ozrepro.checking import NAME, Checker
+from ozrepro.errors import SpecError, UsageError
+from ozrepro.settings import KNOWN_PLATFORMS, METHODS, one_of
+from ozrepro.toml import TOMLDecodeError, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_TOP = ("description", "methods", "imports", *METHODS)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z", re.ASCII)
+_PROJECT = re.compile(r"-e\s+\.(\[[A-Za-z0-9._,\s-]+\])?\Z", re.ASCII)
+_FILE = re.compile(r"-[rc]\s*\S.*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class VenvSpec:
+    """`[venv]`: a plain virtual environment."""
+
+    python: str = ""
+    requirements: tuple[str, ...] = ()
+    build: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+    passed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModulesSpec:
+    """`[modules]`: toolchain modules, with a venv on top."""
+
+    load: tuple[str, ...]
+    use: tuple[str, ...] = ()
+    passed: tuple[str, ...] = ()
+    system_site_packages: bool = False
+    requirements: tuple[str, ...] = ()
+    build: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CondaSpec:
+    """`[conda]`: packages from conda channels."""
+
+    channels: tuple[str, ...] = ("conda-forge",)
+    dependencies: tuple[str, ...] = ()
+    file: str = ""
+    pip: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ("linux-64",)
+    virtual_packages: Mapping[str, str] = field(default_factory=dict)
+    mpi: str = ""
+    channel_priority: str = "strict"
+    exclude_newer: str = ""
+    passed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """`[container]`: an Apptainer image."""
+
+    definition: str = ""
+    image: str = ""
+    source: str = ""
+    gpu: str = ""
+    bind: tuple[str, ...] = ()
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    passed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A session's whole description."""
+
+    name: str
+    path: Path
+    description: str = ""
+    methods: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    modules: ModulesSpec | None = None
+    conda: CondaSpec | None = None
+    container: ContainerSpec | None = None
+    venv: VenvSpec | None = None
+
+    @property
+    def root(self) -> Path:
+        """The project's folder."""
+        return self.path.parent.parent
+
+    def candidates(self, preferred: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the methods to try, in order: the spec's own, else the project's `preferred` ones, else all described."""
+        described = tuple(name for name in METHODS if getattr(self, name) is not None)
+        return self.methods or tuple(name for name in preferred if name in described) or described
+
+
+def digest_of(value: object) -> str:
+    """Return the sha256 of a value's canonical JSON, as `sha256:…`."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it can name a session. Raises UsageError otherwise: it is part of file names and scripts."""
+    if len(name) > 64 or not NAME.match(name):
+        raise UsageError(f"{name!r} cannot name a session", hint="a Python identifier of at most 64 ASCII letters, digits and _")
+    return name
+
+
+def session_names(root: Path) -> list[str]:
+    """Return the names of all sessions described in the project, in order."""
+    return sorted(path.stem for path in (root / "sessions").glob("*.toml") if NAME.match(path.stem))
+
+
+def load_spec(root: Path, name: str) -> Spec:
+    """Return the description of session `name`.
+
+    Raises SpecError with every mistake of the file, UsageError where there is no such file.
+    """
+    path = root / "sessions" / f"{check_name(name)}.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        known = ", ".join(session_names(root)) or "none yet"
+        raise UsageError(f"there is no session {name!r}", where=str(path), hint=f"one of the sessions here: {known}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(str(path), [f"cannot be read as UTF-8 text: {error}"]) from error
+    return parse_spec(path, text)
+
+
+def parse_spec(path: Path, text: str) -> Spec:
+    """Return the description that `text` holds; `path` names the session and stands in messages. Raises SpecError."""
+    try:
+        whole = loads(text)
+    except (TOMLDecodeError, RecursionError) as error:
+        raise SpecError(str(path), [f"is no valid TOML: {error}"]) from error
+    checker = Checker(str(path), text)
+    if not NAME.match(path.stem):
+        checker.wrong((), f"its name {path.stem!r} is no identifier", "rename it: letters, digits and _ only")
+    checker.table(whole, (), _TOP)
+    described = tuple(name for name in METHODS if name in whole)
+    spec = Spec(
+        name=path.stem,
+        path=path,
+        description=checker.text_at(whole, ("description",), multiline=True),
+        methods=checker.texts_at(whole, ("methods",), check=one_of(METHODS)),
+        imports=checker.texts_at(whole, ("imports",), check=_matching(_MODULE, "is no importable name", "such as scipy.signal")),
+        modules=_modules(checker, whole["modules"]) if "modules" in whole else None,
+        conda=_conda(checker, whole["conda"]) if "conda" in whole else None,
+        container=_container(checker, whole["container"]) if "container" in whole else None,
+        venv=_venv(checker, whole["venv"], ("venv",)) if "venv" in whole else None,
+    )
+    for name in spec.methods:
+        if name not in whole:
+            checker.wrong(("methods",), f"{name!r} has no table in this file", f"add [{name}] or remove it from methods")
+    if len(set(spec.methods)) < len(spec.methods):
+        checker.wrong(("methods",), "names a method twice", "name each once")
+    if not described:
+        checker.wrong((), "describes no method", f"add one of the tables: {', '.join(f'[{name}]' for name in METHODS)}")
+    elif whole.get("methods") == []:
+        checker.wrong(("methods",), "is empty", f"name at least one of: {', '.join(described)}")
+    if checker.mistakes:
+        raise SpecError(str(path), checker.mistakes, hint=f"edit {path.parent.name}/{path.name}")
+    return spec
+
+
+def _matching(pattern: re.Pattern[str], problem: str, example: str) -> Any:
+    return lambda text: None if pattern.match(text) else f"{text!r} {problem}; {example}"
+
+
+_VARIABLE_CHECK = _matching(_VARIABLE, "is no variable's name", "such as MY_DATA")
+_NAME_CHECK = _matching(_DISTRIBUTION, "is no distribution's name", "such as mpi4py")
+
+
+def _venv(checker: Checker, value: object, path: tuple[str, ...]) -> VenvSpec:
+    table = checker.table(value, path, ("python", "requirements", "build", "platforms", "pass"))
+    python = checker.text_at(table, (*path, "python"))
+    try:
+        SpecifierSet(python)
+    except InvalidSpecifier:
+        checker.wrong((*path, "python"), f"{python!r} is no version range", 'write for example ">=3.10" or ">=3.10,<3.13"')
+    return VenvSpec(
+        python=python,
+        requirements=_requirements(checker, table, path),
+        build=checker.texts_at(table, (*path, "build"), check=_NAME_CHECK),
+        platforms=checker.texts_at(table, (*path, "platforms"), check=one_of(KNOWN_PLATFORMS)),
+        passed=checker.texts_at(table, (*path, "pass"), check=_VARIABLE_CHECK),
+    )
+
+
+def _modules(checker: Checker, value: object) -> ModulesSpec:
+    table = checker.table(value, ("modules",), ("load", "use", "pass", "venv"))
+    load = checker.texts_at(table, ("modules", "load"), check=_module)
+    if "load" not in table:
+        checker.wrong(("modules", "load"), "is missing", 'name the modules: load = ["name/version"]')
+    path = ("modules", "venv")
+    venv = checker.table(table.get("venv", {}), path, ("system-site-packages", "requirements", "build"))
+    return ModulesSpec(
+        load=load,
+        use=checker.texts_at(table, ("modules", "use")),
+        passed=checker.texts_at(table, ("modules", "pass"), check=_VARIABLE_CHECK),
+        system_site_packages=checker.flag_at(venv, (*path, "system-site-packages")),
+        requirements=_requirements(checker, venv, path),
+        build=checker.texts_at(venv, (*path, "build"), check=_NAME_CHECK),
+    )
+
+
+def _module(name: str) -> str | None:
+    if re.search(r"\s", name) or name.startswith("-"):
+        return f"{name!r} is no module's name"
+    parts = name.split("/")
+    if len(parts) < 2 or not all(parts):
+        return f"{name!r} has no version; a default may change: write name/version"
+    return None
+
+
+def _conda(checker: Checker, value: object) -> CondaSpec:
+    path = ("conda",)
+    keys = ("channels", "dependencies", "file", "pip", "platforms", "virtual-packages", "mpi", "channel-priority", "exclude-newer")
+    table = checker.table(value, path, (*keys, "pass"))
+    if "dependencies" not in table and "file" not in table:
+        checker.wrong((*path, "dependencies"), "is missing", 'write dependencies = ["python=3.12", …] or file = "environment.yml"')
+    if "dependencies" in table and "file" in table:
+        checker.wrong((*path, "file"), "stands beside dependencies", "keep one of the two")
+    priority = checker.text_at(table, (*path, "channel-priority"), default="strict")
+    if priority not in ("strict", "flexible", "disabled"):
+        checker.wrong((*path, "channel-priority"), f"{priority!r} is not known", "write strict, flexible or disabled")
+    return CondaSpec(
+        channels=checker.texts_at(table, (*path, "channels"), default=("conda-forge",)),
+        dependencies=checker.texts_at(table, (*path, "dependencies")),
+        file=_relative(checker, table, (*path, "file")),
+        pip=checker.texts_at(table, (*path, "pip"), check=_requirement),
+        platforms=checker.texts_at(table, (*path, "platforms"), default=("linux-64",)),
+        virtual_packages=_texts(checker, table, (*path, "virtual-packages")),
+        mpi=checker.text_at(table, (*path, "mpi")),
+        channel_priority=priority,
+        exclude_newer=checker.text_at(table, (*path, "exclude-newer")),
+        passed=checker.texts_at(table, (*path, "pass"), check=_VARIABLE_CHECK),
+    )
+
+
+def _container(checker: Checker, value: object) -> ContainerSpec:
+    path = ("container",)
+    table = checker.table(value, path, ("definition", "image", "from", "gpu", "bind", "build-args", "pass"))
+    given = [key for key in ("definition", "image", "from") if key in table]
+    if len(given) != 1:
+        problem = f"has {' and '.join(given)}" if given else "names no image"
+        checker.wrong(path, problem, "write exactly one of definition, image, from")
+    for key, choices in (("gpu", ("nvidia", "amd")), ("from", ("conda", "modules", "venv"))):
+        word = checker.text_at(table, (*path, key))
+        if word and word not in choices:
+            checker.wrong((*path, key), f"{word!r} is not known", f"write one of: {', '.join(choices)}")
+    return ContainerSpec(
+        definition=_relative(checker, table, (*path, "definition")),
+        image=checker.text_at(table, (*path, "image")),
+        source=checker.text_at(table, (*path, "from")),
+        gpu=checker.text_at(table, (*path, "gpu")),
+        bind=checker.texts_at(table, (*path, "bind")),
+        build_args=_texts(checker, table, (*path, "build-args")),
+        passed=checker.texts_at(table, (*path, "pass"), check=_VARIABLE_CHECK),
+    )
+
+
+def _relative(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...]) -> str:
+    value = checker.text_at(table, path)
+    if value.startswith(("/", "~")) or ".." in value.split("/"):
+        checker.wrong(path, f"{value!r} leaves the project", "write a path inside it, from its root")
+        return ""
+    return value
+
+
+def _texts(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, str]:
+    value = table.get(path[-1], {})
+    entries = checker.table(value, path, value if isinstance(value, dict) else ())
+    return {name: checker.text_at(entries, (*path, name)) for name in entries}
+
+
+def _requirements(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...]) -> tuple[str, ...]:
+    return checker.texts_at(table, (*path, "requirements"), check=_requirement)
+
+
+def _requirement(text: str) -> str | None:
+    """Say what is wrong with one requirement, or None: a name with version, `-r FILE`, `-c FILE`, `-e .`, or `name @ https://…`."""
+    if _PROJECT.match(text):
+        return None
+    if _FILE.match(text):
+        file = text[2:].strip()
+        inside = not file.startswith(("/", "~")) and ".." not in file.split("/")
+        return None if inside else f"{file!r} leaves the project; name a file inside it, from its root"
+    if text.startswith("-"):
+        return f"{text!r} is an installer's option; allowed are -r FILE, -c FILE and -e ."
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        reason = str(error).splitlines()[0]
+        return f'{text!r} is no requirement ({reason}); write for example "numpy>=1.26"'
+    return check_address(requirement.url) if requirement.url else None
+
+
+def check_address(url: str) -> str | None:
+    """Say why a requirement's address is refused, or None. Only https addresses of a wheel or sdist are taken."""
+    plain = url.split("#")[0]
+    if not url.startswith("https://"):
+        kind = "a version control address" if url.startswith(("git+", "hg+", "svn+", "bzr+")) else "no https address"
+        return f"{plain!r} is {kind}; give the https address of a wheel, with #sha256=…, or put the wheel into a wheelhouse"
+    if "@" in plain.split("/")[2]:
+        return "the address holds a user name or password; put them into ~/.netrc or the index settings"
+    if not plain.endswith((".whl", ".tar.gz", ".zip")):
+        return f"{plain!r} is no wheel or source archive"
+    return None

@@ -1,0 +1,146 @@
+"""The store: where built environments live, each in a generation of its own, published by one exclusive symlink.
+
+`owner` says who builds and whether he is dead, `turn` decides who builds next, `manifest` says what is in a generation,
+`publish` makes one, `collect` removes what nobody needs. Called by the workflow and the command line; knows no method.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro.errors import StoreError
+
+if TYPE_CHECKING:
+    from ozrepro.settings import Settings
+
+_FOLDERS = ("names", "gens", "owners", "locks", "trash", "ready", "projects")
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One store's folder and how its turns are taken.
+
+    `locks` is auto, flock or ticket; `patience` the seconds to wait for another build; `lease` the seconds after which a silent
+    ticket is broken; `poll` the shortest and longest pause between two looks, in seconds.
+    """
+
+    folder: Path
+    locks: str = "auto"
+    patience: float = 3600.0
+    lease: float = 120.0
+    poll: tuple[float, float] = (0.5, 5.0)
+    group: str = ""
+
+    def name(self, key: str) -> Path:
+        """Return the symlink that names the published generation of `key`."""
+        return self.folder / "names" / key
+
+    def generation(self, key: str) -> Path | None:
+        """Return the published generation of `key`, resolved, or None."""
+        try:
+            target = os.readlink(self.name(key))
+        except OSError:
+            return None
+        found = self.folder / "gens" / os.path.basename(target)
+        return found if found.is_dir() else None
+
+    def open(self) -> Store:
+        """Make the store's folders where they are missing, check that they are safe, and return self.
+
+        Raises StoreError where another user could have put something in.
+        """
+        try:
+            self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self.check()
+            for name in _FOLDERS:
+                (self.folder / name).mkdir(mode=0o755, exist_ok=True)
+            ignore = self.folder / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n", encoding="utf-8")
+        except OSError as error:
+            raise failed("prepare the store", self.folder, error) from error
+        return self
+
+    def check(self) -> None:
+        """Raise StoreError when the store or one of its folders may be written by others, or is a planted link."""
+        for path in (self.folder, *(self.folder / name for name in _FOLDERS)):
+            try:
+                found = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            if path != self.folder and not stat.S_ISDIR(found.st_mode):
+                raise StoreError("is no directory: somebody may have planted it", where=str(path), hint=f"rm {str(path)!r}")
+            if path == self.folder:
+                found = os.stat(path)
+            if found.st_mode & 0o002:
+                raise StoreError("can be written by everybody", where=str(path), hint=f"chmod o-w {str(path)!r}")
+            if found.st_uid not in (os.geteuid(), 0) and not self._of_group(found.st_gid):
+                raise StoreError(
+                    f"belongs to another user (uid {found.st_uid})",
+                    where=str(path),
+                    hint="set OZREPRO_STORE to a directory of your own, or store-group to the group that shares it",
+                )
+
+    def _of_group(self, gid: int) -> bool:
+        if not self.group:
+            return False
+        import grp
+
+        try:
+            return grp.getgrnam(self.group).gr_gid == gid and gid in (os.getegid(), *os.getgroups())
+        except KeyError:
+            return False
+
+
+def store_of(settings: Settings) -> Store:
+    """Return the store that the settings choose, not opened yet."""
+    return Store(settings.store, settings.locks, settings.lock_timeout, group=settings.store_group)
+
+
+def failed(doing: str, path: Path, error: OSError) -> StoreError:
+    """Return the StoreError for a failed file operation, with what is left of space and files there.
+
+    On Lustre a quota shows as EDQUOT at any call up to the flush, so every step of the store comes here.
+    """
+    left = ""
+    probe = path
+    while not probe.exists() and probe != probe.parent:
+        probe = probe.parent
+    try:
+        room = os.statvfs(probe)
+        left = f"; left there: {room.f_bavail * room.f_frsize // 2**20} MiB and {room.f_favail} files"
+    except OSError:
+        pass
+    name = error.strerror or str(error)
+    return StoreError(
+        f"cannot {doing}: {name} [errno {error.errno}]{left}",
+        where=str(error.filename or path),
+        hint="check your quota (quota -s, lfs quota -h .), then: ozrepro store gc",
+    )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, flushed to disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's entries to disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,103 @@
+"""What is in a generation: one line a file, with digest, size, mode and path."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ozrepro.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file or symlink: path relative to the generation, digest (`-> target` for a symlink), size in bytes, executable or not."""
+
+    path: str
+    digest: str
+    size: int
+    executable: bool
+
+    def line(self) -> str:
+        """Return the entry as its line of the manifest."""
+        return json.dumps([self.digest, self.size, int(self.executable), self.path])
+
+
+def walk(folder: Path) -> list[str]:
+    """Return the relative paths of all files and symlinks below `folder`, sorted.
+
+    Errors raise: os.walk swallows them, and a manifest made that way once published an incomplete environment.
+    """
+    found: list[str] = []
+    pending = [""]
+    while pending:
+        inner = pending.pop()
+        with os.scandir(folder / inner) as entries:
+            for entry in entries:
+                path = f"{inner}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(f"{path}/")
+                else:
+                    found.append(path)
+    return sorted(found)
+
+
+def digest_file(path: Path) -> str:
+    """Return the sha256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _entry(folder: Path, path: str) -> Entry:
+    full = folder / path
+    found = os.lstat(full)
+    if stat.S_ISLNK(found.st_mode):
+        return Entry(path, f"-> {os.readlink(full)}", 0, executable=False)
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError("is neither a file nor a link", where=str(full))
+    return Entry(path, digest_file(full), found.st_size, bool(found.st_mode & 0o100))
+
+
+def take(folder: Path) -> list[Entry]:
+    """Return the entries of all files below `folder`. Hashing runs in threads: hashlib releases the interpreter's lock."""
+    paths = walk(folder)
+    with ThreadPoolExecutor(max_workers=min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)) as pool:
+        return list(pool.map(lambda path: _entry(folder, path), paths, chunksize=64))
+
+
+def to_bytes(entries: Iterable[Entry]) -> bytes:
+    """Return the manifest's bytes."""
+    return "".join(f"{entry.line()}\n" for entry in entries).encode()
+
+
+def from_bytes(content: bytes) -> list[Entry]:
+    """Return the entries of a manifest. Raises ValueError where it is damaged."""
+    return [Entry(path, digest, size, bool(executable)) for digest, size, executable, path in map(json.loads, content.splitlines())]
+
+
+def differences(expected: Iterable[Entry], actual: Iterable[Entry]) -> Iterator[str]:
+    """Yield, in words, each difference between what should be there and what is."""
+    wanted = {entry.path: entry for entry in expected}
+    found = {entry.path: entry for entry in actual}
+    for path in sorted(wanted.keys() | found.keys()):
+        if path not in found:
+            yield f"{path}: is gone"
+        elif path not in wanted:
+            yield f"{path}: was added"
+        elif wanted[path].digest != found[path].digest:
+            yield f"{path}: was changed"
+        elif wanted[path].executable != found[path].executable:
+            yield f"{path}: its mode was changed"

@@ -1,0 +1,127 @@
+"""Who is building: a record that another process, on this or another node, can judge.
+
+A record is one line without spaces in its fields, so that it fits into the target of a symlink, which is made atomically with
+its content. Whatever cannot be proved dead counts as alive.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from ozrepro import process
+
+_FINISHED = frozenset(
+    "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED TIMEOUT".split()
+)
+"""Slurm states after which a job's processes are gone; SUSPENDED and COMPLETING are not among them (squeue(1))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process of one host and boot, perhaps of a Slurm job; `token` is random."""
+
+    host: str
+    boot: str
+    pidns: str
+    pid: str
+    start: str
+    job: str
+    restart: str
+    token: str
+
+    def record(self) -> str:
+        """Return the record as one line."""
+        return ":".join(("1", *(quote(value, safe="") for value in astuple(self))))
+
+    def describe(self) -> str:
+        """Return who this is, in words."""
+        return f"process {self.pid} on {self.host}" + (f", Slurm job {self.job}" if self.job else "")
+
+
+def myself() -> Owner:
+    """Return the record of this process, with a new token."""
+    return Owner(
+        host=socket.gethostname(),
+        boot=_boot(),
+        pidns=_pidns(),
+        pid=str(os.getpid()),
+        start=_start_of(os.getpid()) or "",
+        job=os.environ.get("SLURM_JOB_ID", ""),
+        restart=os.environ.get("SLURM_RESTART_COUNT", ""),
+        token=secrets.token_hex(8),
+    )
+
+
+def read_owner(record: str) -> Owner | None:
+    """Return the owner that a record names, or None where it is none."""
+    parts = record.split(":")
+    if len(parts) != 1 + len(fields(Owner)) or parts[0] != "1":
+        return None
+    return Owner(*(unquote(part) for part in parts[1:]))
+
+
+def is_dead(owner: Owner) -> bool:
+    """Say whether the owner is proved dead: by this host's own process table or boot, or by Slurm."""
+    if owner.host == socket.gethostname() and owner.boot and owner.boot == _boot():
+        if owner.pidns == _pidns():
+            start = _start_of(int(owner.pid)) if owner.pid.isdigit() else None
+            return start is None or (bool(owner.start) and start != owner.start)
+    elif owner.host == socket.gethostname() and owner.boot and _boot():
+        return True
+    return bool(owner.job) and _job_is_over(owner.job, owner.restart)
+
+
+def _job_is_over(job: str, restart: str) -> bool:
+    squeue = shutil.which("squeue")
+    if squeue is None or not job.isdigit():
+        return False
+    try:
+        done = process.run(
+            [squeue, "-h", "-j", job, "-t", "all", "-O", "State:32,RestartCnt:16"], env=dict(os.environ), timeout=20
+        )
+    except process.CommandFailed:
+        return False
+    if done.status != 0:
+        # Slurm forgets a job MinJobAge seconds after its end and then answers "Invalid job id specified".
+        return "Invalid job id" in done.errors
+    words = done.output.split()
+    if not words:
+        return False
+    restarted = len(words) > 1 and words[1].isdigit() and restart.isdigit() and int(words[1]) > int(restart)
+    return words[0] in _FINISHED or restarted
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _pidns() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _start_of(pid: int) -> str | None:
+    """Return when a process started, in clock ticks since boot (proc(5), field 22); "" if the system does not tell; None if it is gone."""
+    try:
+        # The command's name may hold spaces and parentheses: count from the last one.
+        fields_after = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return None
+        except OSError:
+            pass
+        return ""
+    return None if fields_after[0] in "ZX" else fields_after[19]

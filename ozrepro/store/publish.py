@@ -1,0 +1,239 @@
+"""Makes a generation and publishes it: built aside at its final path, checked, flushed, then named by one exclusive symlink.
+
+The recipe and its measurements (1,000 random kills, every system call failing once, nothing broken) are told in the docs,
+explanation, "The store". A published generation never changes; a repair is a new generation and one rename of the name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ozrepro import process
+from ozrepro.errors import StoreError
+from ozrepro.store import failed, manifest, sync_folder, write_whole
+from ozrepro.store.owner import myself
+from ozrepro.store.turn import wait_turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ozrepro.store import Store
+
+SCHEMA = 1
+PREFIX = "env"
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A published environment: its folder and what its card says."""
+
+    folder: Path
+    card: Mapping[str, Any]
+
+    @property
+    def prefix(self) -> Path:
+        """Where the environment itself stands."""
+        return self.folder / PREFIX
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is to be built: the key, what the card says of it, and how.
+
+    `build` fills the prefix that it is given and checks the result; it raises when anything is wrong.
+    """
+
+    key: str
+    card: Mapping[str, Any]
+    build: Callable[[Path], None]
+
+
+def read_generation(store: Store, key: str) -> Generation | None:
+    """Return the published generation of `key` if its card is whole and names this key, else None."""
+    folder = store.generation(key)
+    if folder is None:
+        return None
+    try:
+        card = json.loads((folder / "generation.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(card, dict) or card.get("schema") != SCHEMA or card.get("key") != key:
+        return None
+    return Generation(folder, card)
+
+
+def provide(
+    store: Store, recipe: Recipe, say: Callable[[str], None], *, rebuild: bool = False
+) -> tuple[Generation, bool]:
+    """Return the generation of a recipe and whether this process built it.
+
+    Many processes may call this at once: one builds, the others wait and use its result. `rebuild` makes a new generation even
+    where there is a whole one. Raises what `recipe.build` raises, StoreError for a full or failing file system.
+    """
+    before = _link(store, recipe.key)
+
+    def published() -> bool:
+        return (not rebuild or _link(store, recipe.key) != before) and read_generation(store, recipe.key) is not None
+
+    built = False
+    try:
+        with wait_turn(store, recipe.key, published, say) as mine:
+            if mine:
+                built = _make(store, recipe, before if rebuild or before is not None else None)
+    except OSError as error:
+        raise failed("build an environment", store.folder, error) from error
+    generation = read_generation(store, recipe.key)
+    if generation is None:
+        raise StoreError("the environment is gone right after it was published", where=str(store.name(recipe.key)))
+    return generation, built
+
+
+def _link(store: Store, key: str) -> str | None:
+    try:
+        return os.readlink(store.name(key))
+    except OSError:
+        return None
+
+
+def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
+    """Build one generation and publish it. `stale` is the link that it replaces, None when the name must be free."""
+    mine = myself()
+    name = f"{recipe.key[:12]}-{mine.token[:8]}"
+    folder = store.folder / "gens" / name
+    owner = store.folder / "owners" / name
+    os.symlink(mine.record(), owner)
+    try:
+        folder.mkdir(mode=0o755)
+        recipe.build(folder / PREFIX)
+        _finish(folder, recipe)
+        won = _publish(store, recipe.key, name, stale)
+    except BaseException:
+        # An interrupt may come after the name was made: what is published stays.
+        if _link(store, recipe.key) != f"../gens/{name}":
+            discard(store, folder)
+        raise
+    if not won:
+        discard(store, folder)
+    with suppress(OSError):
+        owner.unlink(missing_ok=True)
+    return won
+
+
+def _finish(folder: Path, recipe: Recipe) -> None:
+    entries = manifest.take(folder / PREFIX)
+    content = manifest.to_bytes(entries)
+    card = {
+        **recipe.card,
+        "schema": SCHEMA,
+        "key": recipe.key,
+        "files": len(entries),
+        "bytes": sum(entry.size for entry in entries),
+        "manifest": hashlib.sha256(content).hexdigest(),
+    }
+    write_whole(folder / "manifest.jsonl", content)
+    write_whole(folder / "generation.json", json.dumps(card, indent=1, sort_keys=True).encode() + b"\n")
+    flush(folder)
+    protect(folder / PREFIX)
+
+
+def flush(folder: Path) -> None:
+    """Flush everything below `folder` to disk: on Lustre and NFS a full quota may show only now.
+
+    uv flushes nothing that it installs. coreutils' `sync -f` is one syncfs(2), which Python lacks; where it is missing or unknown
+    (busybox, macOS), each file is flushed by itself. Raises OSError.
+    """
+    sync = shutil.which("sync", path=process.CLEAN_PATH)
+    if sync is not None:
+        done = process.run([sync, "-f", str(folder)], env={"PATH": process.CLEAN_PATH, "LC_ALL": "C"})
+        if done.status == 0:
+            return
+        if not any(word in done.errors for word in ("invalid option", "unrecognized option", "illegal option", "usage")):
+            raise OSError(5, done.errors.strip() or "sync -f failed", str(folder))
+    for path in manifest.walk(folder):
+        if not (folder / path).is_symlink():
+            descriptor = os.open(folder / path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def protect(folder: Path) -> None:
+    """Take the write permission from all files and folders below `folder`: a published environment never changes."""
+    for base, _, files in os.walk(folder, topdown=False, onerror=_raise):
+        for name in files:
+            path = os.path.join(base, name)
+            if not os.path.islink(path):
+                os.chmod(path, os.stat(path).st_mode & 0o555)
+        os.chmod(base, 0o555)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _publish(store: Store, key: str, name: str, stale: str | None) -> bool:
+    """Name the generation; return False when another builder was first."""
+    link, target = store.name(key), f"../gens/{name}"
+    if stale is not None and _link(store, key) == stale:
+        temporary = link.with_name(f".{secrets.token_hex(8)}")
+        os.symlink(target, temporary)
+        os.replace(temporary, link)
+    else:
+        try:
+            os.symlink(target, link)
+        except FileExistsError:
+            # Our own name means that a network file system lost the reply to our call.
+            if os.readlink(link) != target:
+                return False
+    # A failing flush of the name loses at most the name; the generation itself is on disk.
+    with suppress(OSError):
+        sync_folder(link.parent)
+    return True
+
+
+def discard(store: Store, folder: Path) -> None:
+    """Remove a generation that no name points to: renamed aside first, so that nobody takes half of it for whole. Best effort."""
+    aside = store.folder / "trash" / f"{folder.name}-{secrets.token_hex(4)}"
+    try:
+        os.rename(folder, aside)
+    except OSError:
+        aside = folder
+    remove_tree(aside)
+    with suppress(OSError):
+        (store.folder / "owners" / folder.name).unlink(missing_ok=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder whose parts may be write-protected; what cannot be removed is left for the next clean-up."""
+    for base, folders, _ in os.walk(folder):
+        for path in (base, *(os.path.join(base, name) for name in folders)):
+            try:
+                if not os.path.islink(path):
+                    os.chmod(path, 0o700)
+            except OSError:
+                pass
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def verify(generation: Generation) -> list[str]:
+    """Return what no longer is as it was published, one line a file; empty when all is whole."""
+    try:
+        content = (generation.folder / "manifest.jsonl").read_bytes()
+    except OSError as error:
+        return [f"manifest.jsonl: cannot be read: {error.strerror}"]
+    if hashlib.sha256(content).hexdigest() != generation.card.get("manifest"):
+        return ["manifest.jsonl: was changed"]
+    try:
+        actual = manifest.take(generation.prefix)
+    except (OSError, StoreError) as error:
+        return [f"{PREFIX}: cannot be read whole: {error}"]
+    return list(manifest.differences(manifest.from_bytes(content), actual))

@@ -1,0 +1,236 @@
+"""Whose turn it is to build: a kernel lock, or a ticket where that is missing or node-local.
+
+A turn only saves work. Two builders at once are harmless: the publish step decides (publish.py). Measured ways in which locks
+fail on cluster file systems, and why `FileLock` with its silent soft fallback is not used: docs, explanation, "The store".
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ozrepro.errors import BuildError, StoreError
+from ozrepro.site import mount_of
+from ozrepro.store.owner import Owner, is_dead, myself, read_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ozrepro.store import Store
+
+FIRST_WORD = 5.0
+"""Seconds of waiting after which a waiter says whom it waits for."""
+NEXT_WORD = 60.0
+HEARTBEAT = 15.0
+"""Seconds between two signs of life of a ticket's holder; a lease is eight of them."""
+
+
+def flock_is_shared(store: Store) -> bool:
+    """Say whether a kernel lock in this store excludes processes of other nodes, as far as the mount tells.
+
+    Lustre's `localflock` succeeds on each client separately (mount.lustre(8)); other file systems either share flock or refuse it.
+    """
+    if store.locks != "auto":
+        return store.locks == "flock"
+    mount = mount_of(store.folder)
+    return mount is None or mount.kind != "lustre" or ("flock" in mount.options and "localflock" not in mount.options)
+
+
+@contextmanager
+def wait_turn(store: Store, key: str, published: Callable[[], bool], say: Callable[[str], None]) -> Iterator[bool]:
+    """Wait until this process may build `key`; give True then, or False when somebody else has published it meanwhile.
+
+    `say` is told whom we wait for. Raises StoreError after the store's patience, BuildError when the builder we waited for failed
+    with an error: a thousand tasks of one job must not repeat a failing build one after the other.
+    """
+    failure = _Failure(store, key)
+    mine, began, pause = myself(), time.monotonic(), store.poll[0]
+    next_word = FIRST_WORD
+    tickets = _Tickets(store, key, mine)
+    while not published():
+        held = _try_flock(store, key) if flock_is_shared(store) else None
+        release = held if held is not None and held.works else tickets
+        if held is not None and held.held or release is tickets and tickets.take():
+            try:
+                failure.raise_if_new()
+                _note_holder(store, key, mine)
+                yield not published()
+            except Exception as error:
+                failure.record(error)
+                raise
+            finally:
+                release.release()
+            return
+        failure.raise_if_new()
+        waited = time.monotonic() - began
+        if waited > store.patience:
+            raise StoreError(
+                f"waited {waited:.0f} s for {_holder(store, key)}", where=str(store.folder), hint="see whether it still works"
+            )
+        if waited >= next_word:
+            say(f"waiting for {_holder(store, key)}, who builds this environment ({waited:.0f} s)")
+            next_word = waited + NEXT_WORD
+        # Waiters notice the name instead of queueing; jitter keeps a thousand tasks from asking the metadata server together.
+        time.sleep(pause * random.uniform(0.5, 1.0))
+        pause = min(pause * 1.5, store.poll[1])
+    yield False
+
+
+@dataclass(slots=True)
+class _Flock:
+    lock: object
+    held: bool
+    works: bool
+
+    def release(self) -> None:
+        if self.held:
+            self.lock.release()  # type: ignore[attr-defined]
+
+
+def _try_flock(store: Store, key: str) -> _Flock:
+    from filelock import Timeout, UnixFileLock
+
+    lock = UnixFileLock(store.folder / "locks" / f"{key}.flock", timeout=0, fallback_to_soft=False, preserve_lock_file=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        return _Flock(lock, held=False, works=True)
+    except (NotImplementedError, OSError):
+        # ENOSYS, EOPNOTSUPP, ENOLCK: this mount has no flock. A full disk (the lock file cannot be made) shows again in the ticket.
+        return _Flock(lock, held=False, works=False)
+    return _Flock(lock, held=True, works=True)
+
+
+class _Tickets:
+    """One symlink whose target is the holder's record: atomic, never empty, and EEXIST with our own record is a lost reply."""
+
+    def __init__(self, store: Store, key: str, mine: Owner) -> None:
+        self.folder = store.folder / "locks"
+        self.path = self.folder / f"{key}.ticket"
+        self.lease = store.lease
+        self.mine = mine
+        self.seen: tuple[str, int] | None = None
+        self.seen_at = 0.0
+        self.stop = threading.Event()
+
+    def _beat_file(self, record: str) -> Path:
+        return self.folder / f"{record.rpartition(':')[2]}.beat"
+
+    def take(self) -> bool:
+        try:
+            os.symlink(self.mine.record(), self.path)
+        except FileExistsError:
+            record = self._read()
+            if record != self.mine.record():
+                if record is not None and self._is_over(record):
+                    self._break(record)
+                return False
+        self._beat_file(self.mine.record()).touch()
+        threading.Thread(target=self._beat, daemon=True).start()
+        return True
+
+    def _read(self) -> str | None:
+        try:
+            return os.readlink(self.path)
+        except OSError:
+            return None
+
+    def _is_over(self, record: str) -> bool:
+        owner = read_owner(record)
+        if owner is None or is_dead(owner):
+            return True
+        try:
+            beat = self._beat_file(record).stat().st_mtime_ns
+        except OSError:
+            beat = 0
+        # Judged by this waiter's own clock: the file's time comes from a server whose clock may differ.
+        if self.seen != (record, beat):
+            self.seen, self.seen_at = (record, beat), time.monotonic()
+        return time.monotonic() - self.seen_at > self.lease
+
+    def _break(self, record: str) -> None:
+        aside = self.folder / f"{secrets.token_hex(8)}.broken"
+        try:
+            os.rename(self.path, aside)
+        except OSError:
+            return
+        if os.readlink(aside) != record:
+            # Another waiter broke the judged ticket first and this is a living one: put it back.
+            try:
+                os.symlink(os.readlink(aside), self.path)
+            except FileExistsError:
+                pass
+        os.unlink(aside)
+        self._beat_file(record).unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        path = self._beat_file(self.mine.record())
+        while not self.stop.wait(min(HEARTBEAT, self.lease / 8)):
+            try:
+                os.utime(path)
+            except OSError:
+                return
+
+    def release(self) -> None:
+        self.stop.set()
+        if self._read() == self.mine.record():
+            self.path.unlink(missing_ok=True)
+        self._beat_file(self.mine.record()).unlink(missing_ok=True)
+
+
+def _note_holder(store: Store, key: str, mine: Owner) -> None:
+    path = store.folder / "locks" / f"{key}.holder"
+    temporary = path.with_name(f".{mine.token}.holder")
+    os.symlink(mine.record(), temporary)
+    os.replace(temporary, path)
+
+
+def _holder(store: Store, key: str) -> str:
+    for suffix in ("holder", "ticket"):
+        try:
+            owner = read_owner(os.readlink(store.folder / "locks" / f"{key}.{suffix}"))
+        except OSError:
+            continue
+        if owner is not None:
+            return owner.describe()
+    return "another process"
+
+
+class _Failure:
+    """The last failed build of a key, told to those who were already waiting when it failed and to nobody else."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        self.path = store.folder / "locks" / f"{key}.failed"
+        self.before = self._stamp()
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def raise_if_new(self) -> None:
+        now = self._stamp()
+        if now is None or now == self.before:
+            return
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except OSError:
+            return
+        raise BuildError(f"the build that this process waited for failed: {text}")
+
+    def record(self, error: Exception) -> None:
+        temporary = self.path.with_name(f".{secrets.token_hex(8)}.failed")
+        try:
+            temporary.write_text(str(error), encoding="utf-8")
+            os.replace(temporary, self.path)
+        except OSError:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,324 @@
+"""The way of the data, step by step: spec → choose → resolve → lock → build → environment.
+
+The command line and the nox backend both walk it through these functions; neither adds a step of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro import ready
+from ozrepro.environment import Environment
+from ozrepro.errors import DriftError, LockError, NoMethodError
+from ozrepro.lock import Lock, Section, load_lock, lock_file, save_lock
+from ozrepro.methods import Change, Choice, Method, candidates, choose, load_method, refusal
+from ozrepro.settings import load_settings
+from ozrepro.site import Site, home_warning, look_around
+from ozrepro.spec import Spec, digest_of, load_spec, session_names
+from ozrepro.store import Store, failed, store_of, write_whole
+from ozrepro.store.publish import Generation, Recipe, provide, read_generation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ozrepro.methods import Progress, Say
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A described session on this machine."""
+
+    spec: Spec
+    site: Site
+
+    @property
+    def name(self) -> str:
+        """The session's name."""
+        return self.spec.name
+
+    @property
+    def root(self) -> Path:
+        """The project's folder."""
+        return self.site.settings.root
+
+    @property
+    def store(self) -> Store:
+        """The store in use, not opened."""
+        return store_of(self.site.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A session's environment, built, and how it came about. `said` has one line for each method that was refused."""
+
+    environment: Environment
+    method: str
+    generation: Generation
+    said: tuple[str, ...]
+    built: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Locking:
+    """What locking did: the lock, the methods resolved, those left out with their reasons, and whether bytes changed."""
+
+    lock: Lock
+    resolved: tuple[str, ...]
+    refused: tuple[str, ...]
+    changed: bool
+
+
+def open_session(root: Path, name: str, environ: Mapping[str, str], *, method: str | None = None) -> Session:
+    """Read settings and spec and look at the machine. Raises SpecError, UsageError."""
+    settings = load_settings(root, environ, method=method)
+    return Session(load_spec(root, name), look_around(settings, environ))
+
+
+def needs_lock(session: Session) -> LockError:
+    """Return the error for a session that has no lock where one is required."""
+    where = str(lock_file(session.root, session.name))
+    return LockError("there is no lock", where=where, hint=f"ozrepro lock {session.name}, then commit {session.name}.lock")
+
+
+def lock_session(
+    session: Session, say: Say, *, methods: tuple[str, ...] | None = None, upgrade: tuple[str, ...] | None = None
+) -> Locking:
+    """Resolve and write the lock; sections of other methods and platforms stay untouched.
+
+    Without `methods`, each candidate that this machine can resolve is locked, and at least one must be.
+    A lock that cannot be read is an error, never overwritten.
+    """
+    spec, site = session.spec, session.site
+    old = load_lock(session.root, session.name)
+    refused: list[str] = []
+    new: list[Section] = []
+    for name in methods or candidates(spec, site):
+        reason = refusal(name, spec, site, None)
+        if reason is not None:
+            refused.append(f"{name}: {reason}")
+            continue
+        method = method_of(name)
+        previous = old.section(name, method.platform(site)) if old else None
+        if previous is not None and upgrade is None and previous.spec == method.digest(spec, site):
+            new.append(previous)  # nothing to change: do not solve again
+            continue
+        new.append(method.resolve(spec, site, Change(previous, upgrade), say))
+    if not new:
+        raise NoMethodError(spec.name, refused, hint=f"ozrepro status {spec.name}")
+    lock = (old or Lock(spec.name)).with_sections(new)
+    changed = save_lock(session.root, lock)
+    return Locking(lock, tuple(section.method for section in new), tuple(refused), changed)
+
+
+def method_of(name: str) -> Method:
+    """Return a method that was chosen before, and so exists."""
+    method = load_method(name)
+    assert method is not None
+    return method
+
+
+def stale(session: Session, lock: Lock) -> list[str]:
+    """Return a line for each section of this machine that no longer answers the spec, and each candidate without one."""
+    lines: list[str] = []
+    for name in candidates(session.spec, session.site):
+        method = load_method(name)
+        if method is None:
+            continue
+        section = lock.section(name, method.platform(session.site))
+        if section is None:
+            if refusal(name, session.spec, session.site, None) is None:
+                lines.append(f"{name}: not locked here ({method.platform(session.site)})")
+        elif section.spec != method.digest(session.spec, session.site):
+            lines.append(f"{section.title}: was locked for another version of {session.spec.path.name}")
+    return lines
+
+
+def check_section(session: Session, section: Section) -> None:
+    """Raise LockError when the section does not answer the spec, DriftError when the machine no longer answers the section."""
+    method = method_of(section.method)
+    where = str(lock_file(session.root, session.name))
+    if section.spec != method.digest(session.spec, session.site):
+        inputs = [path.relative_to(session.root).as_posix() for path in method.inputs(session.spec)]
+        files = ", ".join((f"sessions/{session.spec.path.name}", *inputs))
+        raise LockError(
+            f"is out of date: {files} changed since {section.title} was locked", where=where, hint=f"ozrepro lock {session.name}"
+        )
+    drift = method.drift(section, session.site)
+    if drift:
+        text = "\n  ".join((f"this machine has drifted from {section.title}:", *drift))
+        raise DriftError(text, where=where, hint=f"ozrepro diff {session.name}, then ozrepro lock {session.name} to accept it")
+
+
+def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = False, rebuild: bool = False) -> Prepared:
+    """Return the session's environment, built from the lock where it is not in the store yet.
+
+    `may_lock` resolves and writes a missing lock, except in CI and inside a job, where it is an error as everywhere else.
+    """
+    lock = load_lock(session.root, session.name)
+    if lock is None:
+        if not may_lock:
+            raise needs_lock(session)
+        if session.site.in_ci or session.site.slurm_job:
+            error = needs_lock(session)
+            place = "CI is set" if session.site.in_ci else "this is a Slurm job"
+            raise LockError(f"{error.what}, and none is made here: {place}", where=error.where, hint=error.hint)
+        chosen = choose(session.spec, session.site, None)
+        say(f"{session.name} has no lock yet: resolving {chosen.name} and writing sessions/{session.name}.lock; commit it")
+        lock_session(session, say, methods=(chosen.name,))
+    asked = ready.question(str(session.root), session.name, session.site.settings.method, session.site.environ)
+    lock = load_lock(session.root, session.name)
+    if lock is None:
+        raise needs_lock(session)
+    choice = choose(session.spec, session.site, lock)
+    assert choice.section is not None
+    check_section(session, choice.section)
+    generation, built = _build(session, choice.section, say, progress, rebuild=rebuild)
+    environment = environment_of(session, choice.section, generation)
+    prepared = Prepared(environment, choice.name, generation, choice.refused, built)
+    if asked == ready.question(str(session.root), session.name, session.site.settings.method, session.site.environ):
+        _write_ready(session, choice, prepared, asked[0] if asked else "")
+    return prepared
+
+
+def environment_of(session: Session, section: Section, generation: Generation) -> Environment:
+    """Return how to run programs in a built generation: the method's word, then the settings' directories for PATH."""
+    found = method_of(section.method).environment(section, generation.prefix)
+    return Environment(**{**found.as_dict(), "path": (*found.path, *session.site.settings.path)})
+
+
+def key_of(session: Session, section: Section) -> str:
+    """Return the store's key of a section on this machine: a digest of what is resolved, never of a name a user chose."""
+    return key_from(section.method, method_of(section.method).identity(section, session.site))
+
+
+def key_from(method: str, identity: Mapping[str, object]) -> str:
+    """Return the key of a method's identity: 32 hexadecimal digits."""
+    return digest_of({"method": method, "identity": identity}).removeprefix("sha256:")[:32]
+
+
+def section_digest(section: Section) -> str:
+    """Return the digest of a section's content, by which the store knows which lock uses what."""
+    return digest_of([section.method, section.platform, section.content])
+
+
+def built_generation(session: Session, section: Section) -> Generation | None:
+    """Return the section's generation if it is in the store."""
+    return read_generation(session.store, key_of(session, section))
+
+
+def _build(session: Session, section: Section, say: Say, progress: Progress, *, rebuild: bool) -> tuple[Generation, bool]:
+    key = key_of(session, section)
+    store = session.store
+    if not rebuild:
+        store.check()
+        found = read_generation(store, key)
+        if found is not None:
+            return found, False
+    warning = home_warning(store.folder, session.site.environ)
+    if warning:
+        say(f"warning: {warning}")
+    store.open()
+    _register(store, session.root)
+    method = method_of(section.method)
+
+    def build(prefix: Path) -> None:
+        say(f"building {section.title} for {session.name}")
+        method.build(section, session.site, prefix, progress)
+
+    card = {"session": session.name, "method": section.method, "platform": section.platform, "section": section_digest(section)}
+    return provide(store, Recipe(key, card, build), say, rebuild=rebuild)
+
+
+def _register(store: Store, root: Path) -> None:
+    """Note which project uses the store, so that a clean-up started from another one keeps its environments."""
+    link = store.folder / "projects" / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+    with suppress(FileExistsError):
+        os.symlink(root, link)
+
+
+def _write_ready(session: Session, choice: Choice, prepared: Prepared, digest: str) -> None:
+    """Write the record that the next start reads instead of all this. A store that cannot be written only costs time."""
+    assert choice.section is not None
+    store, key = session.store, str(prepared.generation.card["key"])
+    python = prepared.generation.prefix / "bin" / "python"
+    record = {
+        "schema": ready.SCHEMA,
+        "session": session.name,
+        "section": section_digest(choice.section),
+        "method": prepared.method,
+        "key": key,
+        "link": f"../gens/{prepared.generation.folder.name}",
+        "generation": str(prepared.generation.folder),
+        "said": list(prepared.said),
+        "stats": [_stat(path) for path in (python,) if path.exists()],
+        "digests": [
+            [str(path), hashlib.sha256(path.read_bytes()).hexdigest()]
+            for path in method_of(prepared.method).inputs(session.spec)
+        ],
+        "environment": prepared.environment.as_dict(),
+    }
+    with suppress(OSError):
+        write_whole(store.folder / "ready" / digest, json.dumps(record, separators=(",", ":")).encode())
+
+
+def _stat(path: Path) -> list[object]:
+    found = path.stat()
+    return [str(path), found.st_size, found.st_mtime_ns]
+
+
+def locked_sections(roots: Iterator[Path] | list[Path]) -> tuple[dict[str, str], list[str]]:
+    """Return the digest of every section of every lock in these projects, with who uses it, and the locks that cannot be read."""
+    found: dict[str, str] = {}
+    unreadable: list[str] = []
+    for root in roots:
+        for path in sorted((root / "sessions").glob("*.lock")):
+            try:
+                lock = load_lock(root, path.stem)
+            except LockError as error:
+                unreadable.append(str(error))
+                continue
+            for section in lock.sections if lock else ():
+                found[section_digest(section)] = f"{path.stem} in {root}"
+    return found, unreadable
+
+
+def projects_of(store: Store, root: Path | None) -> list[Path]:
+    """Return the projects that use the store and still exist, the one at `root` first."""
+    roots = [root] if root is not None else []
+    folder = store.folder / "projects"
+    for link in sorted(folder.iterdir()) if folder.is_dir() else ():
+        target = Path(os.readlink(link))
+        if target.is_dir() and target not in roots:
+            roots.append(target)
+    return roots
+
+
+def wanted_by(store: Store, root: Path | None) -> tuple[Callable[[str, str], str | None], list[str]]:
+    """Return a function that says which lock uses a generation (by key and section digest), and the locks that cannot be read.
+
+    One key may serve several sections (a lock that gained another platform): ready-records tell which.
+    """
+    sections, unreadable = locked_sections(projects_of(store, root))
+    by_key: dict[str, str] = {}
+    for path in (store.folder / "ready").glob("*"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            record = json.loads(path.read_bytes())
+            if record["section"] in sections:
+                by_key[record["key"]] = sections[record["section"]]
+    return (lambda key, section: sections.get(section) or by_key.get(key)), unreadable
+
+
+def all_sessions(root: Path, names: list[str], environ: Mapping[str, str], *, method: str | None = None) -> list[Session]:
+    """Return the sessions named, or all of the project."""
+    return [open_session(root, name, environ, method=method) for name in names or session_names(root)]
+
+
+def with_method(session: Session, method: str) -> Session:
+    """Return the session as if `method` had been asked for."""
+    return Session(session.spec, replace(session.site, settings=replace(session.site.settings, method=method)))
