@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import nox
+from typing import TYPE_CHECKING
 
 import ozrepro
+
+if TYPE_CHECKING:
+    import nox
 
 
 @ozrepro.session

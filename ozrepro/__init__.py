@@ -1,6 +1,7 @@
 """Named, locked Python sessions for supercomputers.
 
-The public names are `session`, `Environment` and the errors. They load on first use (PEP 562), so that `ozrepro run` imports no nox.
+The public names are `session`, `Environment` and the errors. They load on first use (PEP 562):
+`ozrepro run` imports no nox.
 """
 
 from __future__ import annotations

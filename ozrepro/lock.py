@@ -1,6 +1,7 @@
 """The lock: `sessions/NAME.lock`, one section per method and platform, stable to the byte.
 
-This module knows the file: its header, its sections, what makes it unreadable. What stands inside a section belongs to the method.
+This module knows the file: its header, its sections, what makes it unreadable. What stands inside a section belongs to
+the method.
 """
 
 from __future__ import annotations

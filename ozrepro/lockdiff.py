@@ -82,4 +82,8 @@ def _words(value: object) -> str:
 def between_contents(locked: Mapping[str, str], installed: Mapping[str, str]) -> list[Difference]:
     """Return what differs between locked and installed versions, by name."""
     names = sorted(locked.keys() | installed.keys())
-    return [Difference(name, locked.get(name, ""), installed.get(name, "")) for name in names if locked.get(name) != installed.get(name)]
+    return [
+        Difference(name, locked.get(name, ""), installed.get(name, ""))
+        for name in names
+        if locked.get(name) != installed.get(name)
+    ]

@@ -121,12 +121,16 @@ class LockedSession(nox.Session):
         words, variables = self._locked(args, env, include_outer_env)
         return super().run(*words, env=variables, include_outer_env=False, **more)
 
-    def run_install(self, *args: Any, env: Mapping[str, str | None] | None = None, include_outer_env: bool = True, **more: Any) -> Any:
+    def run_install(
+        self, *args: Any, env: Mapping[str, str | None] | None = None, include_outer_env: bool = True, **more: Any
+    ) -> Any:
         """Run a preparing step as `nox.Session.run_install` does, in the locked environment."""
         words, variables = self._locked(args, env, include_outer_env)
         return super().run_install(*words, env=variables, include_outer_env=False, **more)
 
-    def _locked(self, args: Sequence[Any], env: Mapping[str, str | None] | None, outer: bool) -> tuple[Sequence[Any], dict[str, str | None]]:
+    def _locked(
+        self, args: Sequence[Any], env: Mapping[str, str | None] | None, outer: bool
+    ) -> tuple[Sequence[Any], dict[str, str | None]]:
         backend = self.virtualenv
         assert isinstance(backend, OzreproEnv)
         variables: dict[str, str | None] = {"PATH": ":".join(BASE_PATH)}
@@ -143,7 +147,7 @@ class LockedSession(nox.Session):
             if shutil.which(program, path=":".join(searched)) is None:
                 logger.error(
                     f"ozrepro: {program} is neither in the environment of session {self.name!r} nor in {variables['PATH']}\n"
-                    '  try: add its package to the spec, or its directory to path = […] in [tool.ozrepro] of pyproject.toml'
+                    "  try: add its package to the spec, or its directory to path = […] in [tool.ozrepro] of pyproject.toml"
                 )
                 raise nox.command.CommandFailed(f"{program} not found")
             if shutil.which(program, path=":".join(backend.bin_paths)) is None:
@@ -193,7 +197,8 @@ def session(func: Body | None = None, /, *, spec: str | None = None, **options: 
     wrong = [name for name in _OWN if name in options]
     if wrong:
         raise UsageError(
-            f"@ozrepro.session takes no {', '.join(wrong)}: the session's spec says it", hint="edit sessions/NAME.toml, or use @nox.session"
+            f"@ozrepro.session takes no {', '.join(wrong)}: the session's spec says it",
+            hint="edit sessions/NAME.toml, or use @nox.session",
         )
     if func is None:
         return functools.partial(_register, spec=spec, options=options)

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,19 +72,11 @@ def run(
     except OSError as error:
         raise CommandFailed(f"cannot start {argv[0]}: {error.strerror or error}") from error
     said: list[str] = []
-
-    def listen() -> None:
-        assert process.stderr is not None
-        for line in process.stderr:
-            said.append(line)
-            if on_line is not None:
-                on_line(line.rstrip("\n"))
-
-    listener = threading.Thread(target=listen, daemon=True)
+    listener = threading.Thread(target=_listen, args=(process, said, on_line), daemon=True)
     listener.start()
-    killer = threading.Timer(timeout, _kill_group, (process.pid,)) if timeout is not None else None
-    if killer is not None:
-        killer.daemon = True
+    killer = threading.Timer(timeout or 0, _kill_group, (process.pid,))
+    killer.daemon = True
+    if timeout is not None:
         killer.start()
     try:
         output = _exchange(process, text)
@@ -93,30 +86,33 @@ def run(
         process.wait()
         raise
     finally:
-        if killer is not None:
-            killer.cancel()
+        killer.cancel()
         listener.join()
         for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+            assert stream is not None
+            stream.close()
     if timeout is not None and status == -signal.SIGKILL:
         raise CommandFailed(f"{os.path.basename(argv[0])} was killed: it took longer than {timeout:g} s")
     return Finished(tuple(argv), status, output, "".join(said))
 
 
+def _listen(process: subprocess.Popen[str], said: list[str], on_line: Callable[[str], None] | None) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        said.append(line)
+        if on_line is not None:
+            on_line(line.rstrip("\n"))
+
+
 def _exchange(process: subprocess.Popen[str], text: str) -> str:
     assert process.stdin is not None
     assert process.stdout is not None
-    try:
+    with suppress(BrokenPipeError):  # it ended without reading; its status tells
         process.stdin.write(text)
         process.stdin.close()
-    except BrokenPipeError:
-        pass  # it ended without reading; its status tells
     return process.stdout.read()
 
 
 def _kill_group(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

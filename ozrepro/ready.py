@@ -1,4 +1,4 @@
-"""The warm path: is this session locked and built, and how does its environment look?
+"""The warm path: whether a session is locked and built, and how its environment looks.
 
 Everything here runs at each start of a locked, built session, on Lustre, in every rank. It reads the bytes of the spec and
 of the lock, one small JSON record in the store, and a few `stat`s; it parses no lock, takes no file lock, writes nothing and

@@ -1,11 +1,11 @@
-"""Project-wide settings: `[tool.ozrepro]` in pyproject.toml, `OZREPRO_…` variables, command options; the later beats the earlier."""
+"""Project-wide settings: `[tool.ozrepro]` in pyproject.toml, `OZREPRO_…` variables, options; the later beats the earlier."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ozrepro.checking import Checker
 from ozrepro.errors import SpecError, UsageError
@@ -62,7 +62,7 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
     Raises SpecError for mistakes in pyproject.toml (all of them), UsageError for a wrong variable or option.
     """
     path = root / "pyproject.toml"
-    text, table = "", {}
+    text, table = "", dict[str, Any]()
     if path.is_file():
         try:
             text = path.read_text(encoding="utf-8")

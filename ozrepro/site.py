@@ -136,7 +136,9 @@ def home_warning(store: Path, environ: Mapping[str, str]) -> str | None:
     if mount is None:
         return None
     networked = mount.kind in ("lustre", "nfs", "nfs4", "gpfs", "beegfs", "ceph", "fuse.ceph", "panfs", "afs")
-    quotas = {"usrquota", "grpquota", "prjquota", "quota", "uquota", "pquota", "gquota"} & {o.split("=")[0] for o in mount.options}
+    quotas = {"usrquota", "grpquota", "prjquota", "quota", "uquota", "pquota", "gquota"} & {
+        o.split("=")[0] for o in mount.options
+    }
     if not (networked or quotas):
         return None
     why = f"a {mount.kind} file system" if networked else "a file system with quotas"

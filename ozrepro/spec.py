@@ -227,10 +227,22 @@ def _module(name: str) -> str | None:
 
 def _conda(checker: Checker, value: object) -> CondaSpec:
     path = ("conda",)
-    keys = ("channels", "dependencies", "file", "pip", "platforms", "virtual-packages", "mpi", "channel-priority", "exclude-newer")
+    keys = (
+        "channels",
+        "dependencies",
+        "file",
+        "pip",
+        "platforms",
+        "virtual-packages",
+        "mpi",
+        "channel-priority",
+        "exclude-newer",
+    )
     table = checker.table(value, path, (*keys, "pass"))
     if "dependencies" not in table and "file" not in table:
-        checker.wrong((*path, "dependencies"), "is missing", 'write dependencies = ["python=3.12", …] or file = "environment.yml"')
+        checker.wrong(
+            (*path, "dependencies"), "is missing", 'write dependencies = ["python=3.12", …] or file = "environment.yml"'
+        )
     if "dependencies" in table and "file" in table:
         checker.wrong((*path, "file"), "stands beside dependencies", "keep one of the two")
     priority = checker.text_at(table, (*path, "channel-priority"), default="strict")
@@ -310,7 +322,7 @@ def _requirement(text: str) -> str | None:
 
 def check_address(url: str) -> str | None:
     """Say why a requirement's address is refused, or None. Only https addresses of a wheel or sdist are taken."""
-    plain = url.split("#")[0]
+    plain = url.split("#", maxsplit=1)[0]
     if not url.startswith("https://"):
         kind = "a version control address" if url.startswith(("git+", "hg+", "svn+", "bzr+")) else "no https address"
         return f"{plain!r} is {kind}; give the https address of a wheel, with #sha256=…, or put the wheel into a wheelhouse"

@@ -21,7 +21,7 @@ from ozrepro.methods import Change, Choice, Method, candidates, choose, load_met
 from ozrepro.settings import load_settings
 from ozrepro.site import Site, home_warning, look_around
 from ozrepro.spec import Spec, digest_of, load_spec, session_names
-from ozrepro.store import Store, failed, store_of, write_whole
+from ozrepro.store import Store, store_of, write_whole
 from ozrepro.store.publish import Generation, Recipe, provide, read_generation
 
 if TYPE_CHECKING:
@@ -258,8 +258,7 @@ def _write_ready(session: Session, choice: Choice, prepared: Prepared, digest: s
         "said": list(prepared.said),
         "stats": [_stat(path) for path in (python,) if path.exists()],
         "digests": [
-            [str(path), hashlib.sha256(path.read_bytes()).hexdigest()]
-            for path in method_of(prepared.method).inputs(session.spec)
+            [str(path), hashlib.sha256(path.read_bytes()).hexdigest()] for path in method_of(prepared.method).inputs(session.spec)
         ],
         "environment": prepared.environment.as_dict(),
     }

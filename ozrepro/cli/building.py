@@ -125,7 +125,8 @@ def export(call: Call) -> int:
 
         if not is_valid_pylock_path(Path(call.arguments.output)):
             raise UsageError(
-                f"{call.arguments.output!r} is no name that installers take", hint=f"--output pylock.{session.name}.toml (PEP 751)"
+                f"{call.arguments.output!r} is no name that installers take",
+                hint=f"--output pylock.{session.name}.toml (PEP 751)",
             )
     text = _exported(session, lock, call.arguments.format)
     if call.arguments.output is None:
@@ -141,7 +142,9 @@ def _exported(session: Session, lock: Lock, form: str) -> str:
     section = lock.section("venv", PLATFORM)
     if section is None:
         where = str(lock_file(session.root, session.name))
-        raise NoMethodError(session.name, [f"{where} has no venv section to export"], hint=f"ozrepro lock {session.name} --method venv")
+        raise NoMethodError(
+            session.name, [f"{where} has no venv section to export"], hint=f"ozrepro lock {session.name} --method venv"
+        )
     check_section(session, section)
     assert method_of("venv") is not None
     return export_section(section, session.spec, session.site, form)

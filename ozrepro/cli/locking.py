@@ -141,7 +141,11 @@ def _methods(session: Session, left: str, right: str) -> list[Difference]:
     for name in (left, right):
         sections = [section for section in lock.sections if section.method == name]
         if not sections:
-            raise LockError(f"has no section for {name}", where=str(lock_file(session.root, session.name)), hint=f"ozrepro lock {session.name}")
+            raise LockError(
+                f"has no section for {name}",
+                where=str(lock_file(session.root, session.name)),
+                hint=f"ozrepro lock {session.name}",
+            )
         sides.append(_versions(sections[0]))
     return between_contents(sides[0], sides[1])
 
@@ -177,9 +181,10 @@ def _read_side(session: Session, side: str) -> Lock:
     git = shutil.which("git")
     if git is None:
         raise UsageError(f"{side!r} is no lock file, and git is not here to find it as a revision")
-    done = process.run(
-        [git, "-C", str(session.root), "show", f"{side}:./sessions/{session.name}.lock"], env=dict(os.environ)
-    )
+    done = process.run([git, "-C", str(session.root), "show", f"{side}:./sessions/{session.name}.lock"], env=dict(os.environ))
     if done.status != 0:
-        raise UsageError(f"{side!r} is neither a lock file nor a git revision with this lock", hint="git log -- sessions/" + f"{session.name}.lock")
+        raise UsageError(
+            f"{side!r} is neither a lock file nor a git revision with this lock",
+            hint="git log -- sessions/" + f"{session.name}.lock",
+        )
     return read_text(done.output, session.name, f"{side}:sessions/{session.name}.lock")

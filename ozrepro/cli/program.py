@@ -78,12 +78,21 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("name", metavar="NAME")
     _method(verify)
     verify.add_argument(
-        "--level", type=int, choices=(0, 1, 2), default=0, help="0 files' digests; 1 and a real module load; 2 and the packages inside"
+        "--level",
+        type=int,
+        choices=(0, 1, 2),
+        default=0,
+        help="0 files' digests; 1 and a real module load; 2 and the packages inside",
     )
     _json(verify)
     diff = add("diff", "show what differs between two locks, two methods, or the lock and this machine", locking.diff)
     diff.add_argument("name", metavar="NAME")
-    diff.add_argument("sides", metavar="A B", nargs="*", help="each a lock file, a git revision or a method; one alone is compared with the lock")
+    diff.add_argument(
+        "sides",
+        metavar="A B",
+        nargs="*",
+        help="each a lock file, a git revision or a method; one alone is compared with the lock",
+    )
     _json(diff)
     build = add("build", "build now from the lock, so that jobs only use it", building.build)
     _names(build)
@@ -96,7 +105,9 @@ def parser() -> argparse.ArgumentParser:
     export = add("export", "write the lock in another tool's format", building.export)
     export.add_argument("name", metavar="NAME")
     export.add_argument("--format", required=True, choices=("pylock", "requirements"))
-    export.add_argument("--output", metavar="FILE", help="instead of standard output; for pylock a name such as pylock.analysis.toml")
+    export.add_argument(
+        "--output", metavar="FILE", help="instead of standard output; for pylock a name such as pylock.analysis.toml"
+    )
     store = add("store", "list, verify or clean what is built", stores.store)
     actions = store.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, summary in (
@@ -158,6 +169,12 @@ def find_project(arguments: Arguments) -> Path:
     for folder in (here, *here.parents):
         if (folder / "sessions").is_dir() and any((folder / "sessions").glob("*.toml")):
             if folder.stat().st_mode & 0o002:
-                raise UsageError("can be written by everybody: its sessions are not trusted", where=str(folder), hint=f"chmod o-w {folder}")
+                raise UsageError(
+                    "can be written by everybody: its sessions are not trusted", where=str(folder), hint=f"chmod o-w {folder}"
+                )
             return folder
-    raise UsageError("no sessions/*.toml here or above", where=str(here), hint="make sessions/NAME.toml, or name the project with --project DIR")
+    raise UsageError(
+        "no sessions/*.toml here or above",
+        where=str(here),
+        hint="make sessions/NAME.toml, or name the project with --project DIR",
+    )

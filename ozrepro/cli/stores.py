@@ -45,7 +45,14 @@ def _list(call: Call, place: Store) -> int:
         entries.append({"key": key, **kept, "generation": str(generation.folder), "used_by": user})
     call.out.value({"schema": 1, "store": str(place.folder), "environments": entries})
     rows = [
-        (item["key"][:12], item["session"], item["method"], size_words(item["bytes"]), str(item["files"]), item["used_by"] or "no lock")
+        (
+            item["key"][:12],
+            item["session"],
+            item["method"],
+            size_words(item["bytes"]),
+            str(item["files"]),
+            item["used_by"] or "no lock",
+        )
         for item in entries
     ]
     if rows:
@@ -57,7 +64,9 @@ def _list(call: Call, place: Store) -> int:
 
 def _verify(call: Call, place: Store) -> int:
     found = {key: (generation, verify_files(generation)) for key, generation in _generations(place)}
-    call.out.value({"schema": 1, "store": str(place.folder), "problems": {key: wrong for key, (_, wrong) in found.items() if wrong}})
+    call.out.value(
+        {"schema": 1, "store": str(place.folder), "problems": {key: wrong for key, (_, wrong) in found.items() if wrong}}
+    )
     lines: list[str] = []
     names: list[str] = []
     for key, (generation, wrong) in found.items():
@@ -76,12 +85,15 @@ def _gc(call: Call, place: Store) -> int:
     wanted, unreadable = wanted_by(place, call.root)
     if unreadable:
         raise OzreproError(
-            "\n  ".join(("cannot tell what is needed while a lock cannot be read:", *unreadable)), hint="mend it, then: ozrepro store gc"
+            "\n  ".join(("cannot tell what is needed while a lock cannot be read:", *unreadable)),
+            hint="mend it, then: ozrepro store gc",
         )
     plan = collect.plan(place, wanted, even_with_jobs=call.arguments.even_with_jobs)
     going = [item for item in plan if item.remove]
     done = call.arguments.yes
-    call.out.value({"schema": 1, "removed": done, "leftovers": [{"path": str(i.path), "reason": i.reason, "remove": i.remove} for i in plan]})
+    call.out.value(
+        {"schema": 1, "removed": done, "leftovers": [{"path": str(i.path), "reason": i.reason, "remove": i.remove} for i in plan]}
+    )
     for item in plan:
         word = ("removed" if done else "would remove") if item.remove else "keeps"
         call.out.line(f"{word} {item.path.relative_to(place.folder)}: {item.reason}")

@@ -111,7 +111,9 @@ def candidates(spec: Spec, site: Site) -> tuple[str, ...]:
         return spec.candidates(site.settings.methods)
     if getattr(spec, asked) is None:
         described = ", ".join(name for name in METHODS if getattr(spec, name) is not None)
-        raise UsageError(f"session {spec.name!r} describes no method {asked!r}", where=str(spec.path), hint=f"one of: {described}")
+        raise UsageError(
+            f"session {spec.name!r} describes no method {asked!r}", where=str(spec.path), hint=f"one of: {described}"
+        )
     return (asked,)
 
 

@@ -12,8 +12,9 @@ from ozrepro.checking import Checker
 from ozrepro.environment import Environment
 from ozrepro.errors import BuildError, LockError, SpecError
 from ozrepro.lock import Section, lock_file
-from ozrepro.pypi import backend, install, interpreter, resolve
+from ozrepro.pypi import backend, install, interpreter
 from ozrepro.pypi.packages import LockedPackage, read_packages
+from ozrepro.pypi.resolve import Resolved, Wanted, check_files, resolve
 from ozrepro.pypi.uv import Uv, cache_folder, find_uv
 from ozrepro.settings import KNOWN_PLATFORMS, one_of
 from ozrepro.spec import digest_of
@@ -125,8 +126,8 @@ class Venv:
         uv = _uv(site)
         previous = _previous(change, spec)
         platforms = _platforms(wanted, site)
-        task = resolve.Wanted(spec.root, wanted.requirements, python, tuple(platforms), site.platform, wanted.build)
-        resolved = resolve.resolve(uv, task, found, previous.packages if previous else (), change.upgrade)
+        task = Wanted(spec.root, wanted.requirements, python, tuple(platforms), site.platform, wanted.build)
+        resolved = resolve(uv, task, found, previous.packages if previous else (), change.upgrade)
         _check_resolved(resolved, wanted, site, found, say)
         build = self._build_packages(uv, spec, task, resolved, found, previous, change)
         project = _project(wanted)
@@ -149,8 +150,8 @@ class Venv:
         self,
         uv: Uv,
         spec: Spec,
-        task: resolve.Wanted,
-        resolved: resolve.Resolved,
+        task: Wanted,
+        resolved: Resolved,
         found: interpreter.Interpreter,
         previous: Locked | None,
         change: Change,
@@ -167,7 +168,7 @@ class Venv:
         if not needed:
             return ()
         tools = replace(task, requirements=tuple(dict.fromkeys(needed)), build=())
-        return resolve.resolve(uv, tools, found, previous.build if previous else (), change.upgrade).packages
+        return resolve(uv, tools, found, previous.build if previous else (), change.upgrade).packages
 
     def drift(self, section: Section, site: Site) -> list[str]:
         """Return nothing: a plain venv names nothing of the machine but a Python, whose absence `unavailable` tells."""
@@ -270,7 +271,16 @@ def _metadata(path: Path) -> dict[str, Any]:
     except (OSError, TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(str(path), [f"cannot be read: {error}"]) from error
     project = whole.get("project", {})
-    kept = ("name", "requires-python", "dependencies", "optional-dependencies", "dynamic", "scripts", "gui-scripts", "entry-points")
+    kept = (
+        "name",
+        "requires-python",
+        "dependencies",
+        "optional-dependencies",
+        "dynamic",
+        "scripts",
+        "gui-scripts",
+        "entry-points",
+    )
     return {"project": {key: project[key] for key in kept if key in project}, "build-system": whole.get("build-system", {})}
 
 
@@ -287,22 +297,24 @@ def _previous(change: Change, spec: Spec) -> Locked | None:
         return None  # a damaged section is resolved anew
 
 
-def _check_resolved(
-    resolved: resolve.Resolved, wanted: VenvSpec, site: Site, found: interpreter.Interpreter, say: Say
-) -> None:
+def _check_resolved(resolved: Resolved, wanted: VenvSpec, site: Site, found: interpreter.Interpreter, say: Say) -> None:
     """Raise BuildError where the result cannot serve this machine; say what it cannot serve elsewhere."""
     unknown = {canonicalize_name(name) for name in wanted.build} - {package.name for package in resolved.packages}
     if unknown:
-        raise BuildError(f"build names what nothing requires: {', '.join(sorted(unknown))}", hint="remove it from build in [venv]")
+        raise BuildError(
+            f"build names what nothing requires: {', '.join(sorted(unknown))}", hint="remove it from build in [venv]"
+        )
     here = f"{site.platform} {found.minor}"
     if site.platform in _platforms(wanted, site) and here in resolved.gaps:
         lacking = ", ".join(resolved.gaps[here])
         raise BuildError(
             f"no wheel for {here}: {lacking}", hint="another version, or name the package in build to compile it from source"
         )
-    empty = resolve.check_files(resolved.packages)
+    empty = check_files(resolved.packages)
     if empty:
-        raise BuildError("\n  ".join(("some packages have no usable file:", *empty)), hint="name them in build, or change the versions")
+        raise BuildError(
+            "\n  ".join(("some packages have no usable file:", *empty)), hint="name them in build, or change the versions"
+        )
     served: dict[tuple[str, ...], list[str]] = {}
     for place, lacking_there in resolved.gaps.items():
         served.setdefault(lacking_there, []).append(place)
@@ -324,5 +336,5 @@ def export_section(section: Section, spec: Spec, site: Site, form: str) -> str:
     if found is None:
         raise BuildError(f"no Python {locked.python} on this machine")
     sdists = tuple(package.name for package in locked.packages if any(not file.is_wheel for file in package.files))
-    task = resolve.Wanted(spec.root, (), locked.python, locked.platforms, site.platform, sdists)
+    task = Wanted(spec.root, (), locked.python, locked.platforms, site.platform, sdists)
     return export.pylock(_uv(site), task, locked.packages, found)

@@ -54,10 +54,24 @@ def build_requirements(uv: Uv, tree: Path, interpreter: Interpreter, *, editable
     declared, backend, paths = read_build_system(tree)
     with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
         prefix, answer = Path(name) / "env", Path(name) / "answer.json"
-        uv.run(["venv", "--quiet", "--no-project", "--python", interpreter.path, str(prefix)], doing="cannot make a build environment")
+        uv.run(
+            ["venv", "--quiet", "--no-project", "--python", interpreter.path, str(prefix)],
+            doing="cannot make a build environment",
+        )
         python = prefix / "bin" / "python"
         if declared:
-            install = ["pip", "install", "--quiet", "--python", str(python), "--only-binary", ":all:", *uv.indexes.flags(), "-r", "-"]
+            install = [
+                "pip",
+                "install",
+                "--quiet",
+                "--python",
+                str(python),
+                "--only-binary",
+                ":all:",
+                *uv.indexes.flags(),
+                "-r",
+                "-",
+            ]
             uv.run(install, doing=f"cannot install the build requirements of {tree.name}", text="\n".join(declared) + "\n")
         hook = f"get_requires_for_build_{'editable' if editable else 'wheel'}"
         question = json.dumps([backend, paths, hook])
@@ -90,7 +104,9 @@ def unpacked(address: str, sha256: str, cert: str = "") -> Iterator[Path]:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise BuildError(f"{name} has another sha256 than the index says", hint="tell the index's keeper")
     if not name.endswith(".tar.gz"):
-        raise BuildError(f"{name} is no .tar.gz: its build requirements cannot be read", hint="ask its authors for an sdist (PEP 625)")
+        raise BuildError(
+            f"{name} is no .tar.gz: its build requirements cannot be read", hint="ask its authors for an sdist (PEP 625)"
+        )
     with tempfile.TemporaryDirectory(prefix="ozrepro-") as folder:
         archive = Path(folder) / "sdist.tar.gz"
         archive.write_bytes(content)
@@ -116,7 +132,7 @@ def _fetch(address: str, cert: str) -> bytes:
     if parts.scheme not in ("https", "http"):
         raise BuildError(f"cannot fetch a {parts.scheme or 'local'} address")
     context = ssl.create_default_context(cafile=cert or None)
-    request = urllib.request.Request(address.split("#")[0])
+    request = urllib.request.Request(address.split("#", maxsplit=1)[0])
     if parts.username:
         import base64
 

@@ -41,7 +41,9 @@ def pylock(uv: Uv, wanted: Wanted, packages: Sequence[LockedPackage], interprete
     entries = [_entry(package, found) for package in packages]
     missing = [name for entry in entries for name in entry.pop("missing")]
     if missing:
-        raise BuildError("\n  ".join(("the indexes set here have no longer:", *missing)), hint="set the index or wheelhouse that has them")
+        raise BuildError(
+            "\n  ".join(("the indexes set here have no longer:", *missing)), hint="set the index or wheelhouse that has them"
+        )
     head = {"lock-version": "1.0", "requires-python": wanted.python, "created-by": "ozrepro"}
     return "# Written by `ozrepro export` from the lock.\n" + dumps({**head, "packages": entries})
 

@@ -29,7 +29,7 @@ _PIP_KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "cert", "
 
 @dataclass(frozen=True, slots=True)
 class Indexes:
-    """The package indexes in use: (name, address) pairs in order of search, directories or pages of files, and transport settings."""
+    """The package indexes in use: (name, address) pairs in order of search, places of plain files, transport settings."""
 
     pairs: tuple[tuple[str, str], ...]
     find_links: tuple[str, ...] = ()
@@ -116,7 +116,12 @@ def _pair(word: str) -> tuple[str, str]:
 def _uv_tables(root: Path, environ: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
     home = environ.get("HOME", "")
     config = environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
-    files = [root / "uv.toml", root / "pyproject.toml", *([Path(config) / "uv" / "uv.toml"] if config else []), Path("/etc/uv/uv.toml")]
+    files = [
+        root / "uv.toml",
+        root / "pyproject.toml",
+        *([Path(config) / "uv" / "uv.toml"] if config else []),
+        Path("/etc/uv/uv.toml"),
+    ]
     for path in files:
         try:
             table = loads(path.read_text(encoding="utf-8"))
@@ -129,7 +134,9 @@ def _uv_tables(root: Path, environ: Mapping[str, str]) -> Iterator[Mapping[str, 
 
 
 def _uv_table(table: Mapping[str, Any]) -> Indexes | None:
-    indexes = [entry for entry in table.get("index", []) if isinstance(entry, dict) and "url" in entry and not entry.get("explicit")]
+    indexes = [
+        entry for entry in table.get("index", []) if isinstance(entry, dict) and "url" in entry and not entry.get("explicit")
+    ]
     others = [(str(entry.get("name", "")), str(entry["url"])) for entry in indexes if not entry.get("default")]
     others += [_pair(str(url)) for url in table.get("extra-index-url", [])]
     defaults = [(str(entry.get("name", "")), str(entry["url"])) for entry in indexes if entry.get("default")]

@@ -48,7 +48,9 @@ def choose_files(packages: Iterable[LockedPackage], interpreter: Interpreter) ->
     for package in packages:
         if not package.applies(interpreter.markers):
             continue
-        ranked = [(min((rank[tag] for tag in file.tags() if tag in rank), default=-1), file) for file in package.files if file.is_wheel]
+        ranked = [
+            (min((rank[tag] for tag in file.tags() if tag in rank), default=-1), file) for file in package.files if file.is_wheel
+        ]
         fitting = sorted((number, file.name, file) for number, file in ranked if number >= 0)
         sdists = [file for file in package.files if not file.is_wheel]
         if fitting:
@@ -58,7 +60,9 @@ def choose_files(packages: Iterable[LockedPackage], interpreter: Interpreter) ->
         else:
             lacking.append(f"{package.name} {package.version} has no file for Python {interpreter.version} on this machine")
     if lacking:
-        raise BuildError("\n  ".join(("the lock does not serve this Python:", *lacking)), hint="use a Python that it covers: ozrepro status")
+        raise BuildError(
+            "\n  ".join(("the lock does not serve this Python:", *lacking)), hint="use a Python that it covers: ozrepro status"
+        )
     return tuple(chosen)
 
 
@@ -71,9 +75,7 @@ def make_venv(uv: Uv, interpreter: Interpreter, prefix: Path, *, system_site_pac
     )
 
 
-def install(
-    uv: Uv, prefix: Path, chosen: Sequence[Chosen], build: Sequence[LockedPackage], progress: Progress
-) -> None:
+def install(uv: Uv, prefix: Path, chosen: Sequence[Chosen], build: Sequence[LockedPackage], progress: Progress) -> None:
     """Install the chosen files, and nothing else, into the environment at `prefix`.
 
     Hashes are checked by uv, from the index, a wheelhouse and the cache alike. `build` are the only packages that building an
@@ -91,12 +93,12 @@ def install(
             variables={**variables, **(_own_cache(uv, build) if sdists else {})},
             progress=progress,
             total=len(chosen),
-            hint="a hash mismatch means that a file changed since it was locked; a missing file, that no index or wheelhouse set here has it",
+            hint="a hash mismatch: a file changed since it was locked; a missing file: no index or wheelhouse set here has it",
         )
 
 
 def install_project(uv: Uv, prefix: Path, root: Path, extras: Sequence[str], build: Sequence[LockedPackage]) -> None:
-    """Install the project at `root` in editable form, last and by a call of its own: an editable has no hash. Raises CommandFailed."""
+    """Install the project at `root` in editable form, by a call of its own: an editable has no hash. Raises CommandFailed."""
     target = root.as_uri() + (f"[{','.join(extras)}]" if extras else "")
     with constraints(build) as (flags, variables):
         arguments = ["pip", "install", "--python", str(prefix / "bin" / "python"), "--no-deps"]
@@ -109,7 +111,7 @@ def install_project(uv: Uv, prefix: Path, root: Path, extras: Sequence[str], bui
 
 
 def _own_cache(uv: Uv, build: Sequence[LockedPackage]) -> dict[str, str]:
-    """A cache for each set of build requirements: uv hands back a wheel that it built before, whatever it was built with."""
+    """Return the cache of a set of build requirements: uv hands back a wheel built before, whatever it was built with."""
     text = "".join(sorted(file.sha256 for package in build for file in package.files))
     return {"UV_CACHE_DIR": f"{uv.variables['UV_CACHE_DIR']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"}
 
@@ -158,16 +160,16 @@ def check(
     folder = site_packages(prefix)
     wrong = [*check_distributions(folder, chosen, project), *check_records(folder)]
     if not wrong:
-        done = process.run(
-            [uv.path, "pip", "check", "--python", str(prefix / "bin" / "python")], env=uv.variables
-        )
+        done = process.run([uv.path, "pip", "check", "--python", str(prefix / "bin" / "python")], env=uv.variables)
         if done.status != 0:
             lines = [line.strip() for line in done.errors.splitlines() if line.strip()]
             wrong += [line for line in lines if not line.startswith(("Using Python", "Checked", "Found"))] or lines
     if not wrong:
         wrong += check_imports(prefix, imports, variables)
     if wrong:
-        raise BuildError("\n  ".join(("the new environment did not pass its checks:", *wrong[:30])), hint="ozrepro lock --upgrade")
+        raise BuildError(
+            "\n  ".join(("the new environment did not pass its checks:", *wrong[:30])), hint="ozrepro lock --upgrade"
+        )
 
 
 def distributions(folder: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from packaging.markers import default_environment
 from packaging.specifiers import SpecifierSet
 
 from ozrepro import process
+from ozrepro.errors import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -85,7 +86,7 @@ def ask(path: str) -> Interpreter | None:
     try:
         done = process.run([path, "-I", "-S", "-c", _ASK], env={"PATH": process.CLEAN_PATH}, timeout=30)
         said = json.loads(done.output) if done.status == 0 else None
-    except (process.CommandFailed, ValueError):
+    except (CommandFailed, ValueError):
         return None
     if said is None or said["markers"]["implementation_name"] != "cpython":
         return None

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from packaging.markers import InvalidMarker, Marker
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, canonicalize_name, parse_sdist_filename, parse_wheel_filename
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 from packaging.version import InvalidVersion, Version
 
 from ozrepro.checking import hidden_character
@@ -65,7 +71,8 @@ class LockedPackage:
             if getattr(self, key):
                 table[key] = getattr(self, key)
         table["files"] = [
-            {"name": file.name, **({} if file.size is None else {"size": file.size}), "sha256": file.sha256} for file in self.files
+            {"name": file.name, **({} if file.size is None else {"size": file.size}), "sha256": file.sha256}
+            for file in self.files
         ]
         return table
 

@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError
-from ozrepro.pypi.interpreter import DEFAULT_RANGE, markers_of, minors_of, tags_of
+from ozrepro.pypi.interpreter import markers_of, minors_of, tags_of
 from ozrepro.pypi.packages import LockedFile, LockedPackage, distribution_of, sorted_packages
 from ozrepro.toml import dumps, loads
 
@@ -79,7 +79,9 @@ def resolve(
     minors = minors_of(wanted.python)
     narrowed = [_narrow(package, wanted, minors) for package in packages]
     kept = sorted_packages([package for package in narrowed if package is not None])
-    gaps = {f"{platform} {minor}": gap for platform in wanted.platforms for minor in minors if (gap := _gap(kept, platform, minor))}
+    gaps = {
+        f"{platform} {minor}": gap for platform in wanted.platforms for minor in minors if (gap := _gap(kept, platform, minor))
+    }
     covers = {p: tuple(m for m in minors if f"{p} {m}" not in gaps) for p in wanted.platforms}
     return Resolved(kept, sources, covers, gaps)
 
@@ -110,9 +112,7 @@ def _limit(platform: str, python: str, *, machine: bool = False) -> str:
     return " and ".join(parts)
 
 
-def compile_lines(
-    uv: Uv, folder: Path, wanted: Wanted, interpreter: Interpreter, lines: str, more: Sequence[str]
-) -> str:
+def compile_lines(uv: Uv, folder: Path, wanted: Wanted, interpreter: Interpreter, lines: str, more: Sequence[str]) -> str:
     """Run `uv pip compile` over requirement lines and return what it printed. Raises CommandFailed."""
     floor = (minors_of(wanted.python) or ("3.10",))[0]
     wheels_only = ["--only-binary", ":all:", *(word for name in wanted.build for word in ("--no-binary", name))]
@@ -171,10 +171,12 @@ def _packages(entries: Iterable[Mapping[str, Any]], wanted: Wanted) -> tuple[lis
             if not url.startswith("https://"):
                 raise BuildError(f"{name} comes from a local file", hint="put it into a wheelhouse and set PIP_FIND_LINKS to it")
             file = _file(archive)
-            packages.append(LockedPackage(name, version, (file,), marker, url=url.split("#")[0]))
+            packages.append(LockedPackage(name, version, (file,), marker, url=url.split("#", maxsplit=1)[0]))
             sources[file.sha256] = url
             continue
-        chosen = [entry["sdist"]] if canonicalize_name(name) in map(canonicalize_name, wanted.build) and "sdist" in entry else None
+        chosen = (
+            [entry["sdist"]] if canonicalize_name(name) in map(canonicalize_name, wanted.build) and "sdist" in entry else None
+        )
         files: dict[tuple[str, str], LockedFile] = {}
         for item in chosen if chosen is not None else entry.get("wheels", []):
             file = _file(item)
@@ -201,9 +203,7 @@ def _file(item: Mapping[str, Any]) -> LockedFile:
     return LockedFile(name, sha256, size)
 
 
-def _with_indexes(
-    uv: Uv, wanted: Wanted, interpreter: Interpreter, packages: list[LockedPackage]
-) -> list[LockedPackage]:
+def _with_indexes(uv: Uv, wanted: Wanted, interpreter: Interpreter, packages: list[LockedPackage]) -> list[LockedPackage]:
     """Name each package's index: asked from uv only where there is more than one, since its PEP 751 output does not say."""
     pairs = uv.indexes.pairs
     if uv.indexes.no_index or not pairs:
@@ -211,7 +211,11 @@ def _with_indexes(
     if len(pairs) == 1 and not uv.indexes.find_links:
         name = uv.indexes.name_of(pairs[0][1])
         return [package if package.url else replace(package, index=name) for package in packages]
-    pins = [f"{package.name}=={package.version}" + (f" ; {package.marker}" if package.marker else "") for package in packages if not package.url]
+    pins = [
+        f"{package.name}=={package.version}" + (f" ; {package.marker}" if package.marker else "")
+        for package in packages
+        if not package.url
+    ]
     plain = replace(wanted, requirements=())
     with workspace(plain) as folder:
         output = compile_lines(uv, folder, plain, interpreter, "\n".join(pins), ["--no-deps", "--emit-index-annotation"])
@@ -223,7 +227,9 @@ def _with_indexes(
             pin = (name.strip(), rest.split(";")[0].strip().rstrip("\\").strip())
         elif "# from " in line and pin is not None:
             found[pin] = uv.indexes.name_of(line.partition("# from ")[2].strip())
-    return [package if package.url else replace(package, index=found.get((package.name, package.version), "")) for package in packages]
+    return [
+        package if package.url else replace(package, index=found.get((package.name, package.version), "")) for package in packages
+    ]
 
 
 def _narrow(package: LockedPackage, wanted: Wanted, minors: tuple[str, ...]) -> LockedPackage | None:

@@ -61,9 +61,7 @@ class Uv:
         finished = process.run(
             [self.path, *arguments], env={**self.variables, **(variables or {})}, text=text, cwd=cwd, on_line=on_line
         )
-        hidden = process.Finished(
-            finished.argv, finished.status, finished.output, _LOGIN.sub("", finished.errors)
-        )
+        hidden = process.Finished(finished.argv, finished.status, finished.output, _LOGIN.sub("", finished.errors))
         return hidden.checked(doing, hint=hint)
 
 

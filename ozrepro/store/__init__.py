@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import StoreError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ozrepro.settings import Settings
 
 _FOLDERS = ("names", "gens", "owners", "locks", "trash", "ready", "projects")

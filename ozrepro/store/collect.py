@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro import process
+from ozrepro.errors import CommandFailed
 from ozrepro.store.owner import is_dead, read_owner
 from ozrepro.store.publish import discard, read_generation, remove_tree
 
@@ -51,9 +52,8 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
         named.add(generation.folder.name)
         if wanted(link.name, str(generation.card.get("section"))) is None:
             found.append(_unneeded(generation.folder, link.name, used, jobs))
-    for folder in sorted((store.folder / "gens").iterdir()):
-        if folder.name not in named:
-            found.append(_orphan(store, folder, used))
+    orphans = [folder for folder in sorted((store.folder / "gens").iterdir()) if folder.name not in named]
+    found += [_orphan(store, folder, used) for folder in orphans]
     found += [Leftover(path, "is trash", remove=True) for path in sorted((store.folder / "trash").iterdir())]
     found += _old_records(store)
     return found
@@ -146,8 +146,10 @@ def _running_jobs() -> str | None:
     if squeue is None:
         return None
     try:
-        done = process.run([squeue, "--me", "-h", "-t", "running,suspended,completing", "-o", "%i"], env=dict(os.environ), timeout=20)
-    except process.CommandFailed:
+        done = process.run(
+            [squeue, "--me", "-h", "-t", "running,suspended,completing", "-o", "%i"], env=dict(os.environ), timeout=20
+        )
+    except CommandFailed:
         return "running jobs (Slurm does not answer)"
     if done.status != 0:
         return "running jobs (Slurm does not answer)"

@@ -21,7 +21,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file or symlink: path relative to the generation, digest (`-> target` for a symlink), size in bytes, executable or not."""
+    """One file or symlink: path in the environment, sha256 (`-> target` for a symlink), bytes, executable or not."""
 
     path: str
     digest: str
@@ -85,7 +85,9 @@ def to_bytes(entries: Iterable[Entry]) -> bytes:
 
 def from_bytes(content: bytes) -> list[Entry]:
     """Return the entries of a manifest. Raises ValueError where it is damaged."""
-    return [Entry(path, digest, size, bool(executable)) for digest, size, executable, path in map(json.loads, content.splitlines())]
+    return [
+        Entry(path, digest, size, bool(executable)) for digest, size, executable, path in map(json.loads, content.splitlines())
+    ]
 
 
 def differences(expected: Iterable[Entry], actual: Iterable[Entry]) -> Iterator[str]:

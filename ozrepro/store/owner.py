@@ -15,9 +15,10 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from ozrepro import process
+from ozrepro.errors import CommandFailed
 
 _FINISHED = frozenset(
-    "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED TIMEOUT".split()
+    ["BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"]
 )
 """Slurm states after which a job's processes are gone; SUSPENDED and COMPLETING are not among them (squeue(1))."""
 
@@ -85,7 +86,7 @@ def _job_is_over(job: str, restart: str) -> bool:
         done = process.run(
             [squeue, "-h", "-j", job, "-t", "all", "-O", "State:32,RestartCnt:16"], env=dict(os.environ), timeout=20
         )
-    except process.CommandFailed:
+    except CommandFailed:
         return False
     if done.status != 0:
         # Slurm forgets a job MinJobAge seconds after its end and then answers "Invalid job id specified".
@@ -112,7 +113,9 @@ def _pidns() -> str:
 
 
 def _start_of(pid: int) -> str | None:
-    """Return when a process started, in clock ticks since boot (proc(5), field 22); "" if the system does not tell; None if it is gone."""
+    """Return when a process started, in clock ticks since boot (proc(5), field 22); "" if the system does not
+    tell, None if it is gone.
+    """
     try:
         # The command's name may hold spaces and parentheses: count from the last one.
         fields_after = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -13,7 +13,6 @@ import secrets
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ozrepro import process
@@ -24,6 +23,7 @@ from ozrepro.store.turn import wait_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from ozrepro.store import Store
 
@@ -70,9 +70,7 @@ def read_generation(store: Store, key: str) -> Generation | None:
     return Generation(folder, card)
 
 
-def provide(
-    store: Store, recipe: Recipe, say: Callable[[str], None], *, rebuild: bool = False
-) -> tuple[Generation, bool]:
+def provide(store: Store, recipe: Recipe, say: Callable[[str], None], *, rebuild: bool = False) -> tuple[Generation, bool]:
     """Return the generation of a recipe and whether this process built it.
 
     Many processes may call this at once: one builds, the others wait and use its result. `rebuild` makes a new generation even
@@ -173,7 +171,7 @@ def protect(folder: Path) -> None:
             path = os.path.join(base, name)
             if not os.path.islink(path):
                 os.chmod(path, os.stat(path).st_mode & 0o555)
-        os.chmod(base, 0o555)
+        os.chmod(base, 0o555)  # noqa: S103
 
 
 def _raise(error: OSError) -> None:

@@ -11,7 +11,7 @@ import random
 import secrets
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ HEARTBEAT = 15.0
 def flock_is_shared(store: Store) -> bool:
     """Say whether a kernel lock in this store excludes processes of other nodes, as far as the mount tells.
 
-    Lustre's `localflock` succeeds on each client separately (mount.lustre(8)); other file systems either share flock or refuse it.
+    Lustre's `localflock` succeeds on each client separately (mount.lustre(8)); others either share flock or refuse it.
     """
     if store.locks != "auto":
         return store.locks == "flock"
@@ -57,7 +57,7 @@ def wait_turn(store: Store, key: str, published: Callable[[], bool], say: Callab
     while not published():
         held = _try_flock(store, key) if flock_is_shared(store) else None
         release = held if held is not None and held.works else tickets
-        if held is not None and held.held or release is tickets and tickets.take():
+        if (held is not None and held.held) or (release is tickets and tickets.take()):
             try:
                 failure.raise_if_new()
                 _note_holder(store, key, mine)
@@ -78,7 +78,7 @@ def wait_turn(store: Store, key: str, published: Callable[[], bool], say: Callab
             say(f"waiting for {_holder(store, key)}, who builds this environment ({waited:.0f} s)")
             next_word = waited + NEXT_WORD
         # Waiters notice the name instead of queueing; jitter keeps a thousand tasks from asking the metadata server together.
-        time.sleep(pause * random.uniform(0.5, 1.0))
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
         pause = min(pause * 1.5, store.poll[1])
     yield False
 
@@ -103,7 +103,7 @@ def _try_flock(store: Store, key: str) -> _Flock:
     except Timeout:
         return _Flock(lock, held=False, works=True)
     except (NotImplementedError, OSError):
-        # ENOSYS, EOPNOTSUPP, ENOLCK: this mount has no flock. A full disk (the lock file cannot be made) shows again in the ticket.
+        # ENOSYS, EOPNOTSUPP, ENOLCK: this mount has no flock. A full disk shows again in the ticket.
         return _Flock(lock, held=False, works=False)
     return _Flock(lock, held=True, works=True)
 
@@ -163,10 +163,8 @@ class _Tickets:
             return
         if os.readlink(aside) != record:
             # Another waiter broke the judged ticket first and this is a living one: put it back.
-            try:
+            with suppress(FileExistsError):
                 os.symlink(os.readlink(aside), self.path)
-            except FileExistsError:
-                pass
         os.unlink(aside)
         self._beat_file(record).unlink(missing_ok=True)
 
