@@ -47,7 +47,7 @@ class Indexes:
             if words[:-1]:
                 found["UV_INDEX"] = " ".join(words[:-1])
         if self.find_links:
-            found["UV_FIND_LINKS"] = ",".join(self.find_links)
+            found["UV_FIND_LINKS"] = ",".join(_address(link) for link in self.find_links)
         if self.cert:
             found["SSL_CERT_FILE"] = self.cert
         if self.trusted:
@@ -66,6 +66,11 @@ class Indexes:
             if _without_login(url).rstrip("/") == plain:
                 return name or ("pypi" if number == 0 else f"extra-{number}")
         return "pypi" if plain == PYPI else ""
+
+
+def _address(link: str) -> str:
+    """Return a directory as an address: the variable that carries it is split at commas and spaces."""
+    return link if "://" in link else Path(os.path.abspath(os.path.expanduser(link))).as_uri()
 
 
 def _without_login(url: str) -> str:
@@ -158,11 +163,16 @@ def _from_pip(environ: Mapping[str, str]) -> Indexes | None:
     pairs += [("", url) for url in values.get("extra-index-url", "").split()]
     return Indexes(
         tuple(pairs),
-        tuple(values.get("find-links", "").split()),
+        _links(values.get("find-links", "")),
         _is_true(values.get("no-index", "")),
         values.get("cert", "").strip(),
         tuple(values.get("trusted-host", "").split()),
     )
+
+
+def _links(value: str) -> tuple[str, ...]:
+    """Return pip's find-links: words, or one directory whose name has spaces, which pip itself cannot take from a variable."""
+    return (value.strip(),) if os.path.isdir(value.strip()) else tuple(value.split())
 
 
 def pip_settings(environ: Mapping[str, str]) -> dict[str, str]:

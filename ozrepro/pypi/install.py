@@ -83,31 +83,40 @@ def install(uv: Uv, prefix: Path, chosen: Sequence[Chosen], build: Sequence[Lock
     """
     if not chosen:
         return
-    with constraints(build) as (flags, variables):
-        sdists = [word for item in chosen if not item.file.is_wheel for word in ("--no-binary", item.package.name)]
-        arguments = ["pip", "install", "--python", str(prefix / "bin" / "python"), "--no-deps", "--require-hashes"]
-        uv.run(
-            [*arguments, "--only-binary", ":all:", *sdists, "--compile-bytecode", *uv.indexes.flags(), *flags, "-r", "-"],
-            doing="cannot install the locked packages",
-            text="".join(f"{item.line()}\n" for item in chosen),
-            variables={**variables, **(_own_cache(uv, build) if sdists else {})},
-            progress=progress,
-            total=len(chosen),
-            hint="a hash mismatch: a file changed since it was locked; a missing file: no index or wheelhouse set here has it",
-        )
+    wheels = [item for item in chosen if item.file.is_wheel]
+    sdists = [item for item in chosen if not item.file.is_wheel]
+    base = ["pip", "install", "--python", str(prefix / "bin" / "python"), "--no-deps", "--require-hashes", "--compile-bytecode"]
+    base += [*uv.indexes.flags(), "--only-binary", ":all:"]
+    doing = "cannot install the locked packages"
+    if wheels:
+        uv.run_cached([*base, "-r", "-"], doing=doing, text=_lines(wheels), progress=progress, total=len(wheels))
+    if sdists:
+        named = [word for item in sdists for word in ("--no-binary", item.package.name)]
+        with constraints(build) as flags:
+            words = [*base, *named, *flags, "-r", "-"]
+            uv.run_cached(words, doing=doing, text=_lines(sdists), variables=_own_cache(uv, build), progress=progress)
+
+
+def _lines(chosen: Iterable[Chosen]) -> str:
+    return "".join(f"{item.line()}\n" for item in chosen)
 
 
 def install_project(uv: Uv, prefix: Path, root: Path, extras: Sequence[str], build: Sequence[LockedPackage]) -> None:
     """Install the project at `root` in editable form, by a call of its own: an editable has no hash. Raises CommandFailed."""
     target = root.as_uri() + (f"[{','.join(extras)}]" if extras else "")
-    with constraints(build) as (flags, variables):
-        arguments = ["pip", "install", "--python", str(prefix / "bin" / "python"), "--no-deps"]
-        uv.run(
-            [*arguments, *uv.indexes.flags(), *flags, "-e", target],
-            doing="cannot install the project itself",
-            variables=variables,
-            hint="check [build-system] in pyproject.toml; after a change: ozrepro lock",
-        )
+    with constraints(build) as flags:
+        words = [
+            "pip",
+            "install",
+            "--python",
+            str(prefix / "bin" / "python"),
+            "--no-deps",
+            *uv.indexes.flags(),
+            *flags,
+            "-e",
+            target,
+        ]
+        uv.run_cached(words, doing="cannot install the project itself")
 
 
 def _own_cache(uv: Uv, build: Sequence[LockedPackage]) -> dict[str, str]:
@@ -117,7 +126,7 @@ def _own_cache(uv: Uv, build: Sequence[LockedPackage]) -> dict[str, str]:
 
 
 @contextmanager
-def constraints(build: Sequence[LockedPackage]) -> Iterator[tuple[list[str], dict[str, str]]]:
+def constraints(build: Sequence[LockedPackage]) -> Iterator[list[str]]:
     """Give uv's arguments that allow only the locked build requirements, by hash.
 
     Without `--require-build-hashes` uv fetches unlocked build requirements even under `--require-hashes`.
@@ -125,8 +134,7 @@ def constraints(build: Sequence[LockedPackage]) -> Iterator[tuple[list[str], dic
     with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
         path = Path(name) / "build.txt"
         path.write_text(hashed_lines(build), encoding="utf-8")
-        flags = ["--build-constraints", str(path), "--require-build-hashes", "--preview-features", "build-dependency-hashes"]
-        yield flags, {}
+        yield ["--build-constraints", str(path), "--require-build-hashes", "--preview-features", "build-dependency-hashes"]
 
 
 def hashed_lines(packages: Iterable[LockedPackage]) -> str:

@@ -123,7 +123,6 @@ def compile_lines(uv: Uv, folder: Path, wanted: Wanted, interpreter: Interpreter
         text=lines + "\n",
         cwd=folder,
         variables={"XDG_CONFIG_HOME": str(folder)},
-        hint="change the requirements in the spec; a package without wheels must be named in build",
     )
     return done.output
 

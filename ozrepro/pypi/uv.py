@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], None]
 
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
+_NOISE = re.compile(r"^\s*(Using Python|Resolved \d|Prepared \d|Downloading |Downloaded |warning: A managed Python)")
 _DONE = re.compile(r"^\s*(Downloaded|Built) (\S+)")
 
 
@@ -42,13 +43,47 @@ class Uv:
         variables: Mapping[str, str] | None = None,
         progress: Progress | None = None,
         total: int = 0,
-        hint: str = "",
     ) -> process.Finished:
         """Run one uv command and return what it printed.
 
         `doing` says in an error what was being done; `progress` is told how many of `total` files have come.
         Raises CommandFailed with uv's own words, logins in addresses removed.
         """
+        finished = self._finish(arguments, text, cwd, variables, progress, total)
+        return finished.checked(doing, hint=_hint(finished.errors))
+
+    def run_cached(
+        self,
+        arguments: Sequence[str],
+        *,
+        doing: str,
+        text: str = "",
+        variables: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+        total: int = 0,
+    ) -> process.Finished:
+        """Run one uv command from the cache alone, and only when that lacks something with the network.
+
+        uv asks the index again about what it has in its cache when ten minutes have passed; a file that is named by its hash
+        needs no such question, and a node without network cannot ask it. Raises CommandFailed as `run` does.
+        """
+        cached = self._finish([*arguments, "--offline"], text, None, variables, progress, total)
+        if cached.status == 0 or self.variables.get("UV_OFFLINE"):
+            return cached.checked(doing, hint=_hint(cached.errors))
+        finished = self._finish(arguments, text, None, variables, progress, total)
+        if finished.status != 0 and "Hash mismatch" in cached.errors and "Hash mismatch" not in finished.errors:
+            finished = cached
+        return finished.checked(doing, hint=_hint(finished.errors))
+
+    def _finish(
+        self,
+        arguments: Sequence[str],
+        text: str,
+        cwd: Path | None,
+        variables: Mapping[str, str] | None,
+        progress: Progress | None,
+        total: int,
+    ) -> process.Finished:
         seen = 0
 
         def on_line(line: str) -> None:
@@ -58,11 +93,22 @@ class Uv:
                 seen += 1
                 progress(f"{done[1].lower()} {done[2]}", seen, total)
 
-        finished = process.run(
-            [self.path, *arguments], env={**self.variables, **(variables or {})}, text=text, cwd=cwd, on_line=on_line
-        )
-        hidden = process.Finished(finished.argv, finished.status, finished.output, _LOGIN.sub("", finished.errors))
-        return hidden.checked(doing, hint=hint)
+        environment = {**self.variables, **(variables or {})}
+        done = process.run([self.path, *arguments], env=environment, text=text, cwd=cwd, on_line=on_line)
+        lines = (line for line in done.errors.splitlines() if not _NOISE.match(line))
+        return replace(done, errors=_LOGIN.sub("", "\n".join(lines)))
+
+
+def _hint(errors: str) -> str:
+    if "Hash mismatch" in errors:
+        return "the file is not the one that was locked: ask the index's keeper; to accept it, ozrepro lock --upgrade"
+    if "Request failed" in errors or "dns error" in errors or "network" in errors.lower():
+        return "build where there is a network, or set PIP_FIND_LINKS to a wheelhouse and PIP_NO_INDEX=1"
+    if "Wheels are required" in errors or "no usable wheels" in errors:
+        return "another version, or name the package in build = […] to compile it from source"
+    if "were not found" in errors or "was not found" in errors or "no version of" in errors:
+        return "set the index or wheelhouse that has it (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS)"
+    return "change the requirements in the spec, then lock again"
 
 
 def find_uv(settings: Settings, environ: Mapping[str, str], cache: Path) -> Uv:
