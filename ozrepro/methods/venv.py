@@ -134,7 +134,7 @@ class Venv:
         content: dict[str, Any] = {"python": python, "imports": list(spec.imports)}
         if wanted.passed:
             content["pass"] = sorted(wanted.passed)
-        content["platforms"] = list(platforms)
+        content["platforms"] = list(resolved.platforms)
         if project is not None:
             name = _metadata(spec.root / "pyproject.toml").get("project", {}).get("name")
             if not name:
@@ -167,7 +167,7 @@ class Venv:
             needed += backend.build_requirements(uv, spec.root, found, editable=True)
         if not needed:
             return ()
-        tools = replace(task, requirements=tuple(dict.fromkeys(needed)), build=())
+        tools = replace(task, platforms=resolved.platforms, requirements=tuple(dict.fromkeys(needed)), build=())
         return resolve(uv, tools, found, previous.build if previous else (), change.upgrade).packages
 
     def drift(self, section: Section, site: Site) -> list[str]:
@@ -315,11 +315,17 @@ def _check_resolved(resolved: Resolved, wanted: VenvSpec, site: Site, found: int
         raise BuildError(
             "\n  ".join(("some packages have no usable file:", *empty)), hint="name them in build, or change the versions"
         )
-    served: dict[tuple[str, ...], list[str]] = {}
+    left_out = [platform for platform in _platforms(wanted, site) if platform not in resolved.platforms]
+    if left_out:
+        say(f"the lock will not serve {', '.join(left_out)}: some packages have no wheel for it, or the wheelhouse none")
+    unserved: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for place, lacking_there in resolved.gaps.items():
-        served.setdefault(lacking_there, []).append(place)
-    for lacking_there, places in served.items():
-        say(f"the lock will not serve {', '.join(places)}: no wheel of {', '.join(lacking_there)}")
+        minor, platform = place.split()[::-1]
+        unserved.setdefault(lacking_there, {}).setdefault(minor, []).append(platform)
+    for lacking_there, minors in unserved.items():
+        pythons = ", ".join(minors)
+        where = ", ".join(sorted({platform for platforms in minors.values() for platform in platforms}))
+        say(f"the lock will not serve Python {pythons} on {where}: no wheel of {', '.join(lacking_there)}")
 
 
 METHOD = Venv()

@@ -34,9 +34,10 @@ class Chosen:
     package: LockedPackage
     file: LockedFile
 
-    def line(self) -> str:
-        """Return the requirement that allows this file and no other."""
-        what = f"{self.package.name} @ {self.package.url}" if self.package.url else f"{self.package.name}=={self.package.version}"
+    def line(self, *, no_index: bool = False) -> str:
+        """Return the requirement that allows this file and no other; without an index a direct address is not asked either."""
+        direct = self.package.url and not no_index
+        what = f"{self.package.name} @ {self.package.url}" if direct else f"{self.package.name}=={self.package.version}"
         return f"{what} --hash=sha256:{self.file.sha256}"
 
 
@@ -89,16 +90,16 @@ def install(uv: Uv, prefix: Path, chosen: Sequence[Chosen], build: Sequence[Lock
     base += [*uv.indexes.flags(), "--only-binary", ":all:"]
     doing = "cannot install the locked packages"
     if wheels:
-        uv.run_cached([*base, "-r", "-"], doing=doing, text=_lines(wheels), progress=progress, total=len(wheels))
+        uv.run_cached([*base, "-r", "-"], doing=doing, text=_lines(uv, wheels), progress=progress, total=len(wheels))
     if sdists:
         named = [word for item in sdists for word in ("--no-binary", item.package.name)]
         with constraints(build) as flags:
             words = [*base, *named, *flags, "-r", "-"]
-            uv.run_cached(words, doing=doing, text=_lines(sdists), variables=_own_cache(uv, build), progress=progress)
+            uv.run_cached(words, doing=doing, text=_lines(uv, sdists), variables=_own_cache(uv, build), progress=progress)
 
 
-def _lines(chosen: Iterable[Chosen]) -> str:
-    return "".join(f"{item.line()}\n" for item in chosen)
+def _lines(uv: Uv, chosen: Iterable[Chosen]) -> str:
+    return "".join(f"{item.line(no_index=uv.indexes.no_index)}\n" for item in chosen)
 
 
 def install_project(uv: Uv, prefix: Path, root: Path, extras: Sequence[str], build: Sequence[LockedPackage]) -> None:

@@ -19,7 +19,7 @@ from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from ozrepro.errors import BuildError
+from ozrepro.errors import BuildError, CommandFailed
 from ozrepro.pypi.interpreter import markers_of, minors_of, tags_of
 from ozrepro.pypi.packages import LockedFile, LockedPackage, distribution_of, sorted_packages
 from ozrepro.toml import dumps, loads
@@ -52,6 +52,7 @@ class Resolved:
     """What was found: packages, where their files came from (not for the lock), and which Pythons the files cover."""
 
     packages: tuple[LockedPackage, ...]
+    platforms: tuple[str, ...]
     sources: Mapping[str, str]
     covers: Mapping[str, tuple[str, ...]]
     gaps: Mapping[str, tuple[str, ...]]
@@ -67,6 +68,23 @@ def resolve(
     nothing fits, BuildError for a source that a lock may not hold.
     """
     upgraded = None if upgrade is None else tuple(upgrade)
+    narrow = replace(wanted, platforms=tuple(item for item in wanted.platforms if item == wanted.here) or wanted.platforms)
+    if uv.indexes.no_index:
+        wanted = narrow  # a wheelhouse is filled for one machine; what it really covers is worked out below
+    try:
+        return _resolve(uv, wanted, interpreter, previous, upgraded)
+    except CommandFailed as error:
+        # uv wants wheels for each system named; a package for Linux alone must not make the lock impossible.
+        system = wanted.here.partition("-")[0]
+        rest = tuple(platform for platform in wanted.platforms if platform.startswith(f"{system}-"))
+        if "not the current one" not in error.what or rest in ((), wanted.platforms):
+            raise
+        return _resolve(uv, replace(wanted, platforms=rest), interpreter, previous, upgraded)
+
+
+def _resolve(
+    uv: Uv, wanted: Wanted, interpreter: Interpreter, previous: Sequence[LockedPackage], upgraded: tuple[str, ...] | None
+) -> Resolved:
     with workspace(wanted) as folder:
         output = folder / "pylock.found.toml"
         if previous and upgraded != ():
@@ -83,7 +101,7 @@ def resolve(
         f"{platform} {minor}": gap for platform in wanted.platforms for minor in minors if (gap := _gap(kept, platform, minor))
     }
     covers = {p: tuple(m for m in minors if f"{p} {m}" not in gaps) for p in wanted.platforms}
-    return Resolved(kept, sources, covers, gaps)
+    return Resolved(kept, wanted.platforms, sources, covers, gaps)
 
 
 @contextmanager

@@ -1,0 +1,99 @@
+"""A project in a folder with a space, a wheelhouse, an empty home: what most tests start from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.wheels import make_wheel
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder and the environment in which its commands are run, as a user's shell would have it."""
+
+    root: Path
+    environ: dict[str, str]
+
+    @property
+    def wheelhouse(self) -> Path:
+        """The directory that serves as the package index."""
+        return self.root.parent / "wheel house"
+
+    def spec(self, text: str, name: str = "work") -> Path:
+        """Write a session's spec."""
+        path = self.root / "sessions" / f"{name}.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def lock(self, name: str = "work") -> Path:
+        """Return the path of a session's lock."""
+        return self.root / "sessions" / f"{name}.lock"
+
+    def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of the environment that the tests run in, as a process of its own."""
+        program = BIN / words[0]
+        command = [str(program) if program.exists() else words[0], *words[1:]]
+        return subprocess.run(command, cwd=self.root, env={**self.environ, **more}, capture_output=True, text=True, check=False)
+
+    def ozrepro(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run `ozrepro` with these words."""
+        return self.run("ozrepro", *words, **more)
+
+    def done(self, *words: str, **more: str) -> str:
+        """Run `ozrepro`, insist that it succeeds, and return what it printed."""
+        finished = self.ozrepro(*words, **more)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        return finished.stdout
+
+    def store(self) -> Path:
+        """Return the store's folder."""
+        return self.root / ".ozrepro"
+
+    def prefix(self) -> Path:
+        """Return the prefix of the only published environment."""
+        names = [path for path in (self.store() / "names").iterdir() if not path.name.startswith(".")]
+        assert len(names) == 1
+        return names[0].resolve() / "env"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Give an empty project that takes its packages from a wheelhouse and nothing from the machine's own settings."""
+    home = tmp_path / "home"
+    root = tmp_path / "a project"
+    for folder in (home, root / "sessions", tmp_path / "wheel house"):
+        folder.mkdir(parents=True)
+    environ = {
+        "HOME": str(home),
+        "PATH": os.pathsep.join((str(BIN), "/usr/local/bin", "/usr/bin", "/bin")),
+        "LANG": "C.UTF-8",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_FIND_LINKS": str(tmp_path / "wheel house"),
+        "PIP_NO_INDEX": "1",
+    }
+    return Project(root, environ)
+
+
+@pytest.fixture
+def small(project: Project) -> Project:
+    """Give a project with one described session of two tiny packages."""
+    make_wheel(project.wheelhouse, "alpha", "1.0", requires=("beta>=1",))
+    make_wheel(project.wheelhouse, "beta", "1.5")
+    project.spec('imports = ["alpha", "beta"]\n\n[venv]\nrequirements = ["alpha"]\n')
+    return project
+
+
+@pytest.fixture
+def built(small: Project) -> Project:
+    """Give the small project with its session locked and built."""
+    small.done("lock", "work")
+    small.done("build", "work")
+    return small
