@@ -39,7 +39,7 @@ class Checker:
 
     def wrong(self, path: tuple[str, ...], problem: str, right: str = "") -> None:
         """Note a mistake at the key `path`: what is wrong, and what would be right."""
-        line = line_of(self.text, path) if self.text else None
+        line = line_of(self.text, tuple(part.partition("[")[0] for part in path)) if self.text else None
         place = f"line {line}, " if line else ""
         self.mistakes.append(f"{place}{'.'.join(path) or 'the file'}: {problem}" + (f"; {right}" if right else ""))
 

@@ -105,7 +105,8 @@ def lock_session(
             continue
         method = method_of(name)
         previous = old.section(name, method.platform(site)) if old else None
-        if previous is not None and upgrade is None and previous.spec == method.digest(spec, site):
+        digest = method.digest(spec, site)
+        if previous is not None and upgrade is None and previous.spec == digest:
             new.append(previous)  # nothing to change: do not solve again
             continue
         new.append(method.resolve(spec, site, Change(previous, upgrade), say))

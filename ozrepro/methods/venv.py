@@ -197,6 +197,11 @@ class Venv:
         chosen = install.choose_files(locked.packages, found)
         install.make_venv(uv, found, prefix)
         install.install(uv, prefix, chosen, locked.build, progress)
+        if any(install.check_records(install.site_packages(prefix))):
+            # uv links files from its cache without looking at them again; who edits one in an environment edits the cache.
+            install.forget(uv, [item.package.name for item in chosen])
+            install.make_venv(uv, found, prefix)
+            install.install(uv, prefix, chosen, locked.build, progress)
         if locked.project:
             install.install_project(uv, prefix, site.settings.root, locked.extras, locked.build)
         progress("checking", len(chosen), len(chosen))

@@ -71,9 +71,14 @@ def make_venv(uv: Uv, interpreter: Interpreter, prefix: Path, *, system_site_pac
     """Make an empty virtual environment at `prefix`. Raises CommandFailed."""
     flags = ["--system-site-packages"] if system_site_packages else []
     uv.run(
-        ["venv", "--quiet", "--no-project", "--python", interpreter.path, *flags, str(prefix)],
+        ["venv", "--quiet", "--no-project", "--clear", "--python", interpreter.path, *flags, str(prefix)],
         doing="cannot make a virtual environment",
     )
+
+
+def forget(uv: Uv, names: Sequence[str]) -> None:
+    """Remove these packages from uv's cache. Raises CommandFailed."""
+    uv.run(["cache", "clean", "--quiet", *names], doing="cannot clean the package cache")
 
 
 def install(uv: Uv, prefix: Path, chosen: Sequence[Chosen], build: Sequence[LockedPackage], progress: Progress) -> None:

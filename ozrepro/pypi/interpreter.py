@@ -126,7 +126,7 @@ def _on_path(path: str) -> Iterator[str]:
 def minors_of(python: str) -> tuple[str, ...]:
     """Return the minor versions that have a release in the range `python`, such as 3.10, 3.11."""
     wanted = SpecifierSet(python or DEFAULT_RANGE)
-    inside = (any(wanted.contains(f"3.{minor}.{patch}", prereleases=True) for patch in (0, 5, 11, 30)) for minor in MINORS)
+    inside = (any(wanted.contains(f"3.{minor}.{patch}", prereleases=True) for patch in range(31)) for minor in MINORS)
     return tuple(f"3.{minor}" for minor, good in zip(MINORS, inside, strict=True) if good)
 
 

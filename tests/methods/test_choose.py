@@ -1,0 +1,57 @@
+"""Which method is taken, and what is said of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ozrepro.errors import NoMethodError, UsageError
+from ozrepro.lock import Lock
+from ozrepro.methods import choose
+from ozrepro.settings import load_settings
+from ozrepro.site import Site, look_around
+from ozrepro.spec import Spec, parse_spec
+
+BOTH = 'methods = ["modules", "venv"]\n[modules]\nload = ["gcc/11"]\n[venv]\n'
+
+
+def at(tmp_path: Path, text: str, **environ: str) -> tuple[Spec, Site]:
+    spec = parse_spec(tmp_path / "sessions" / "work.toml", text)
+    return spec, look_around(load_settings(tmp_path, environ), {"PATH": "/usr/bin:/bin", **environ})
+
+
+def test_the_first_method_that_can_serve_is_taken_and_the_others_have_their_reasons(tmp_path: Path) -> None:
+    choice = choose(*at(tmp_path, BOTH), None)
+    assert choice.name == "venv"
+    assert choice.refused == ("modules: this version of ozrepro has no such method yet",)
+
+
+def test_a_method_asked_for_is_the_only_candidate(tmp_path: Path) -> None:
+    with pytest.raises(NoMethodError) as caught:
+        choose(*at(tmp_path, BOTH, OZREPRO_METHOD="modules"), None)
+    assert caught.value.exit_code == 4
+    assert len(caught.value.reasons) == 1
+
+
+def test_a_method_asked_for_that_is_not_described_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="describes no method 'conda'"):
+        choose(*at(tmp_path, BOTH, OZREPRO_METHOD="conda"), None)
+
+
+def test_the_project_s_preference_orders_a_spec_without_methods(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.ozrepro]\nmethods = ["venv"]\n')
+    spec, site = at(tmp_path, BOTH.partition("\n")[2])
+    assert choose(spec, site, None).refused == ()
+
+
+def test_with_a_lock_a_method_without_a_section_is_refused_as_not_locked(tmp_path: Path) -> None:
+    with pytest.raises(NoMethodError) as caught:
+        choose(*at(tmp_path, "[venv]\n"), Lock("work"))
+    assert caught.value.reasons == ("venv: not locked here (any)",)
+    assert caught.value.hint == "ozrepro lock work"
+
+
+def test_without_a_python_of_the_range_the_reason_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NoMethodError, match=r"venv: no Python >=4 on this machine"):
+        choose(*at(tmp_path, '[venv]\npython = ">=4"\n'), None)

@@ -1,0 +1,71 @@
+"""Interpreters here, and the tags and markers of those elsewhere."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+import pytest
+from packaging.markers import Marker
+from packaging.tags import Tag, sys_tags
+
+from ozrepro.pypi.interpreter import ask, find, markers_of, minors_of, running, tags_of
+
+
+def test_the_running_interpreter_is_preferred_when_it_fits() -> None:
+    found = find(f"=={platform.python_version()}", None, "")
+    assert found == running()
+    assert found is not None
+    assert found.minor == f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def test_no_interpreter_of_an_unknown_range_is_found() -> None:
+    assert find(">=4", None, "/usr/bin:/bin") is None
+    assert find("", (), "/usr/bin:/bin") is None
+
+
+def test_an_interpreter_asked_by_its_path_says_the_same_as_the_running_one() -> None:
+    asked = ask(sys.executable)
+    assert asked is not None
+    assert asked == running()
+
+
+def test_what_is_no_python_is_no_interpreter() -> None:
+    assert ask("/bin/true") is None
+    assert ask("/nowhere") is None
+
+
+def test_the_running_interpreter_s_tags_are_those_that_packaging_gives() -> None:
+    mine = running().tags()
+    theirs = [tag for tag in sys_tags() if not tag.abi.startswith("none") or tag.platform != "any"]
+    assert [tag for tag in theirs if tag in set(mine)] == [tag for tag in mine if tag in set(theirs)]
+    assert set(theirs) <= set(mine)
+
+
+@pytest.mark.parametrize(
+    ("python", "minors"),
+    [(">=3.10,<3.13", ("3.10", "3.11", "3.12")), ("==3.11.4", ("3.11",)), ("~=3.12.0", ("3.12",)), ("!=3.11.*,>=3.10,<3.13", ("3.10", "3.12"))],
+)
+def test_the_minor_versions_of_a_range(python: str, minors: tuple[str, ...]) -> None:
+    assert minors_of(python) == minors
+
+
+@pytest.mark.parametrize(
+    ("platform_name", "tag", "taken"),
+    [
+        ("linux-x86_64", "manylinux_2_28_x86_64", True),
+        ("linux-x86_64", "manylinux2014_x86_64", True),
+        ("linux-aarch64", "manylinux2014_x86_64", False),
+        ("linux-x86_64", "musllinux_1_2_x86_64", False),
+        ("macos-arm64", "macosx_11_0_arm64", True),
+        ("macos-arm64", "macosx_10_9_universal2", True),
+        ("macos-arm64", "macosx_10_9_x86_64", False),
+    ],
+)
+def test_a_platform_takes_its_own_wheels(platform_name: str, tag: str, taken: bool) -> None:
+    assert (Tag("cp311", "cp311", tag) in tags_of(platform_name, "3.11")) is taken
+
+
+def test_markers_of_another_platform_are_that_platform_s() -> None:
+    for environment in markers_of("macos-arm64", "3.12"):
+        assert Marker("sys_platform == 'darwin' and platform_machine == 'arm64' and python_version == '3.12'").evaluate({**environment})

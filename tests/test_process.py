@@ -1,0 +1,60 @@
+"""The one function that starts processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ozrepro.errors import CommandFailed
+from ozrepro.process import run
+
+PLAIN = {"PATH": "/usr/bin:/bin"}
+
+
+def test_output_errors_and_status_come_back() -> None:
+    done = run([sys.executable, "-c", "import sys; print(input()); print('e', file=sys.stderr); sys.exit(3)"], env=PLAIN, text="in\n")
+    assert (done.status, done.output, done.errors) == (3, "in\n", "e\n")
+
+
+def test_each_line_of_standard_error_is_told_as_it_comes() -> None:
+    seen: list[str] = []
+    run(["/bin/sh", "-c", "echo one >&2; echo two >&2"], env=PLAIN, on_line=seen.append)
+    assert seen == ["one", "two"]
+
+
+def test_only_the_given_environment_is_passed() -> None:
+    assert run(["/usr/bin/env"], env={"A": "1"}).output == "A=1\n"
+
+
+def test_a_program_that_is_not_there_is_named() -> None:
+    with pytest.raises(CommandFailed, match="cannot start /nowhere/uv: No such file"):
+        run(["/nowhere/uv"], env=PLAIN)
+
+
+def test_a_failure_says_what_was_done_and_the_end_of_what_was_said() -> None:
+    with pytest.raises(CommandFailed, match=r"cannot build: sh ended with status 4\n    sorry\n  try: again"):
+        run(["/bin/sh", "-c", "echo sorry >&2; exit 4"], env=PLAIN).checked("cannot build", hint="again")
+
+
+def test_too_long_a_run_is_killed_with_all_its_children() -> None:
+    with pytest.raises(CommandFailed, match="longer than"):
+        run(["/bin/sh", "-c", "sleep 1000 & wait"], env=PLAIN, timeout=0.2)
+
+
+def test_an_interrupt_kills_the_whole_group(tmp_path: Path) -> None:
+    # The grandchild holds the write end of a pipe: when it is dead, the read end sees the end of the file.
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    inner = f"exec 3>'{fifo}'; echo up >&3; sleep 1000"
+    code = f"from ozrepro.process import run; run(['/bin/sh', '-c', {inner!r}], env={PLAIN!r})"
+    child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    with open(fifo, encoding="utf-8") as stream:
+        assert stream.readline() == "up\n"
+        child.send_signal(signal.SIGINT)
+        assert stream.read() == ""
+    assert child.wait() != 0

@@ -1,0 +1,56 @@
+"""Settings: option beats variable beats file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ozrepro.errors import SpecError, UsageError
+from ozrepro.settings import PLATFORMS, load_settings
+
+
+def write(root: Path, text: str) -> None:
+    (root / "pyproject.toml").write_text(text, encoding="utf-8")
+
+
+def test_without_anything_the_store_is_in_the_project(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path, {})
+    assert settings.store == tmp_path / ".ozrepro"
+    assert settings.platforms == tuple(sorted(PLATFORMS))
+    assert settings.method is None
+
+
+def test_a_variable_beats_the_file_and_the_option_beats_the_variable(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.ozrepro]\nstore = "/file"\nlocks = "flock"\nlock-timeout = 5\npath = ["/opt/slurm/bin"]\n')
+    assert load_settings(tmp_path, {}).store == Path("/file")
+    assert load_settings(tmp_path, {"OZREPRO_STORE": "/variable"}).store == Path("/variable")
+    assert load_settings(tmp_path, {"OZREPRO_METHOD": "conda"}).method == "conda"
+    assert load_settings(tmp_path, {"OZREPRO_METHOD": "conda"}, method="venv").method == "venv"
+    settings = load_settings(tmp_path, {"OZREPRO_LOCKS": "ticket", "OZREPRO_LOCK_TIMEOUT": "7", "OZREPRO_PATH": "/a:/b"})
+    assert (settings.locks, settings.lock_timeout, settings.path) == ("ticket", 7.0, ("/a", "/b"))
+
+
+def test_a_relative_store_is_relative_to_the_project(tmp_path: Path) -> None:
+    assert load_settings(tmp_path, {"OZREPRO_STORE": "built"}).store == tmp_path / "built"
+
+
+def test_all_mistakes_of_the_table_are_reported_together(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.ozrepro]\nstroe = "x"\nlocks = "soft"\nlock-timeout = 0\nmethods = ["pip"]\npath = ["bin"]\nindexes = 3\n')
+    with pytest.raises(SpecError) as caught:
+        load_settings(tmp_path, {})
+    said = "\n".join(caught.value.mistakes)
+    for part in ("did you mean 'store'", "auto, flock, ticket", "seconds, more than 0", "'pip' is not known", "no absolute", "a table"):
+        assert part in said
+
+
+@pytest.mark.parametrize("environ", [{"OZREPRO_METHOD": "pip"}, {"OZREPRO_LOCK_TIMEOUT": "soon"}])
+def test_a_wrong_variable_is_named(tmp_path: Path, environ: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=next(iter(environ))):
+        load_settings(tmp_path, environ)
+
+
+def test_a_pyproject_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "[tool.ozrepro\n")
+    with pytest.raises(SpecError, match=r"pyproject\.toml: 1 mistake"):
+        load_settings(tmp_path, {})
