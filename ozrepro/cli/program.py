@@ -141,7 +141,9 @@ def run_program(words: Sequence[str]) -> int:
     arguments = parser().parse_args(words, Arguments())
     out = Output(as_json=arguments.as_json, plain=arguments.plain)
     try:
-        return arguments.handler(Call(arguments, find_project(arguments), out))
+        status = arguments.handler(Call(arguments, find_project(arguments), out))
+        sys.stdout.flush()
+        return status
     except OzreproError as error:
         out.say(str(error))
         return error.exit_code

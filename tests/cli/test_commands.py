@@ -1,0 +1,209 @@
+"""The commands as a user types them: what they print, their exit status, their JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project
+from tests.wheels import make_wheel
+
+
+def test_lock_says_what_it_wrote_and_then_that_nothing_changed(small: Project) -> None:
+    assert small.done("lock") == "work: sessions/work.lock written (venv)\n"
+    assert small.done("lock", "work") == "work: sessions/work.lock unchanged (venv)\n"
+
+
+def test_lock_check_compares_and_changes_nothing(small: Project) -> None:
+    assert small.ozrepro("lock", "--check").returncode == 3
+    small.done("lock")
+    assert small.done("lock", "--check") == "work: the lock answers the spec\n"
+    small.spec('[venv]\nrequirements = ["beta"]\n')
+    before = small.lock().read_bytes()
+    refused = small.ozrepro("lock", "--check")
+    assert refused.returncode == 3
+    assert "venv.any: was locked for another version of work.toml" in refused.stderr
+    assert small.lock().read_bytes() == before
+
+
+def test_locking_never_overwrites_a_lock_that_it_cannot_read(small: Project) -> None:
+    small.lock().write_text("<<<<<<< HEAD\n")
+    refused = small.ozrepro("lock")
+    assert refused.returncode == 3
+    assert "line 1 is a merge conflict marker" in refused.stderr
+    assert small.lock().read_text() == "<<<<<<< HEAD\n"
+
+
+def test_several_sessions_are_locked_and_one_failure_does_not_stop_the_others(small: Project) -> None:
+    small.spec('[venv]\nrequirements = ["nowhere-to-be-found"]\n', "bad")
+    failed = small.ozrepro("lock")
+    assert failed.returncode == 1
+    assert "bad: cannot find versions that fit" in failed.stderr
+    assert small.lock().exists()
+    assert not small.lock("bad").exists()
+
+
+def test_status_shows_each_method_with_its_reason(built: Project) -> None:
+    built.spec('methods = ["modules", "venv"]\nimports = ["alpha", "beta"]\n[modules]\nload = ["gcc/11"]\n[venv]\nrequirements = ["alpha"]\n')
+    lines = built.done("status", "--plain").splitlines()
+    assert lines[0].split() == ["SESSION", "METHOD", "LOCK", "ENVIRONMENT", "HERE"]
+    assert lines[1].split(maxsplit=4) == ["work", "modules", "none", "-", "this version of ozrepro has no such method yet"]
+    assert lines[2].startswith("work     venv     locked  built, ")
+    found = json.loads(built.done("status", "work", "--json"))
+    method = found["sessions"][0]["methods"][1]
+    assert method["files"] > 10
+    assert method["reason"] is None
+
+
+def test_status_of_a_damaged_lock_says_so_and_exits_3(built: Project) -> None:
+    built.lock().write_text("schema = 1\n")
+    found = built.ozrepro("status")
+    assert found.returncode == 3
+    assert "is the lock of session None" in found.stderr
+
+
+def test_diff_between_lock_and_machine(built: Project) -> None:
+    assert built.done("diff", "work") == "no difference\n"
+    built.done("store", "gc", "--yes")
+    shutil.rmtree(built.store() / "names")
+    assert "locked -> not built here" in built.done("diff", "work")
+
+
+def test_diff_between_a_file_a_revision_and_the_lock(built: Project) -> None:
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(built.root)]
+    (built.root / ".gitignore").write_text(".ozrepro\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True, env=built.environ, capture_output=True)
+    old = built.root / "old.lock"
+    old.write_bytes(built.lock().read_bytes())
+    make_wheel(built.wheelhouse, "beta", "2.0")
+    built.spec('imports = ["alpha", "beta"]\n\n[venv]\nrequirements = ["alpha", "beta>1.5"]\n')
+    built.done("lock")
+    assert built.done("diff", "work", "HEAD").splitlines() == ["~ beta 1.5 -> 2.0"]
+    assert built.done("diff", "work", "old.lock").splitlines() == ["~ beta 1.5 -> 2.0"]
+    assert built.done("diff", "work", "old.lock", "HEAD") == "no difference\n"
+    found = json.loads(built.done("diff", "work", "HEAD", "--json"))
+    assert found["differences"] == [{"left": "1.5", "right": "2.0", "what": "beta"}]
+    refused = built.ozrepro("diff", "work", "no-such-revision")
+    assert refused.returncode == 2
+
+
+def test_verify_at_each_level(built: Project) -> None:
+    for level in ("0", "1", "2"):
+        assert f"level {level}" in built.done("verify", "work", "--level", level)
+    assert json.loads(built.done("verify", "work", "--json"))["problems"] == []
+
+
+def test_verify_of_what_is_not_built_says_how_to_build_it(small: Project) -> None:
+    small.done("lock")
+    failed = small.ozrepro("verify", "work")
+    assert failed.returncode == 1
+    assert "try: ozrepro build work" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [(("false",), 1), (("sh", "-c", "exit 42"), 42), (("nowhere-to-be-found",), 127), (("/etc/hostname",), 126)]
+)
+def test_run_returns_the_command_s_own_status(built: Project, words: tuple[str, ...], status: int) -> None:
+    assert built.ozrepro("run", "work", "--", *words).returncode == status
+    # the long way, through the parser, gives the same
+    assert built.ozrepro("--project", str(built.root), "run", "work", "--", *words).returncode == status
+
+
+def test_run_hands_every_argument_on_unchanged(built: Project) -> None:
+    words = ["a b", "$HOME", "`x`", "'q'", '"', "\n", "--", "-h", "--method", "é"]
+    code = "import json, sys; print(json.dumps(sys.argv[1:]))"
+    assert json.loads(built.done("run", "work", "--", "python", "-c", code, *words)) == words
+
+
+def test_export_as_requirements_has_a_hash_for_each_file(built: Project) -> None:
+    text = built.done("export", "work", "--format", "requirements")
+    assert text.count("--hash=sha256:") == 2
+    assert text.splitlines()[1] == "alpha==1.0 \\"
+
+
+def test_an_exported_pylock_is_taken_by_packaging_and_by_uv(built: Project, tmp_path: Path) -> None:
+    from packaging.pylock import Pylock
+
+    from ozrepro.toml import loads
+
+    built.done("export", "work", "--format", "pylock", "--output", "pylock.work.toml")
+    file = built.root / "pylock.work.toml"
+    pylock = Pylock.from_dict(loads(file.read_text()))
+    assert [(package.name, str(package.version)) for package in pylock.packages] == [("alpha", "1.0"), ("beta", "1.5")]
+    assert built.run("uv", "venv", "-q", str(tmp_path / "e"), UV_PYTHON_DOWNLOADS="never").returncode == 0
+    words = ("uv", "pip", "sync", "--preview-features", "pylock", "--python", str(tmp_path / "e"), str(file))
+    done = built.run(*words, UV_PYTHON_DOWNLOADS="never")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "e").glob("lib/python*/site-packages/*.py") if path.name[0] != "_") == ["alpha.py", "beta.py"]
+
+
+def test_a_pylock_under_a_name_that_installers_refuse_is_refused(built: Project) -> None:
+    refused = built.ozrepro("export", "work", "--format", "pylock", "--output", "mine.toml")
+    assert refused.returncode == 2
+    assert "--output pylock.work.toml" in refused.stderr
+
+
+class TestTheStore:
+    def test_what_is_built_is_listed_with_the_lock_that_uses_it(self, built: Project) -> None:
+        line = built.done("store", "list", "--plain").splitlines()[1].split(maxsplit=6)
+        assert line[1:3] == ["work", "venv"]
+        assert line[-1] == f"work in {built.root}"
+        found = json.loads(built.done("store", "list", "--json"))
+        assert found["environments"][0]["files"] > 10
+
+    def test_a_clean_up_shows_first_and_removes_only_what_no_lock_names(self, built: Project) -> None:
+        assert built.done("store", "gc") == "nothing to remove\n"
+        make_wheel(built.wheelhouse, "gamma")
+        built.spec('[venv]\nrequirements = ["gamma"]\n')
+        built.done("lock")
+        built.done("build")
+        shown = built.done("store", "gc")
+        assert "no lock names it" in shown
+        assert shown.endswith("nothing was removed yet: ozrepro store gc --yes\n")
+        assert len(list((built.store() / "gens").iterdir())) == 2
+        built.done("store", "gc", "--yes")
+        assert len(list((built.store() / "gens").iterdir())) == 1
+        assert built.done("run", "work", "--", "python", "-c", "import gamma; print(gamma.VERSION)") == "1.0\n"
+        assert built.done("store", "gc") == "nothing to remove\n"
+
+    def test_no_clean_up_while_a_lock_cannot_be_read(self, built: Project) -> None:
+        built.lock().write_text("<<<<<<< HEAD\n")
+        refused = built.ozrepro("store", "gc", "--yes")
+        assert refused.returncode == 1
+        assert "cannot tell what is needed while a lock cannot be read" in refused.stderr
+        assert len(list((built.store() / "gens").iterdir())) == 1
+
+    def test_without_a_store_there_is_nothing_to_do(self, project: Project) -> None:
+        project.spec("[venv]\n")
+        assert project.done("store", "list").startswith("there is no store yet at ")
+
+
+def test_outside_a_project_the_mend_is_said(tmp_path: Path, project: Project) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused = Project(empty, project.environ).ozrepro("status")
+    assert refused.returncode == 2
+    assert "no sessions/*.toml here or above" in refused.stderr
+
+
+def test_commands_work_from_a_folder_inside_the_project(built: Project) -> None:
+    inner = built.root / "data" / "raw"
+    inner.mkdir(parents=True)
+    there = Project(inner, built.environ)
+    assert there.done("run", "work", "--", "pwd") == f"{inner}\n"
+    assert there.ozrepro("status").returncode == 0
+
+
+def test_a_closed_pipe_is_no_error(built: Project) -> None:
+    done = built.run("sh", "-c", "ozrepro status | true")
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_python_m_is_the_same_program(built: Project) -> None:
+    assert built.run("python", "-m", "ozrepro", "--version").stdout.startswith("ozrepro 0")
