@@ -1,16 +1,56 @@
-"""This repository's own sessions: the example on real data, and the checks."""
+"""This repository's own sessions: the example on real data, and the checks of the code.
+
+`nox -s analysis` runs the example in its locked environment. The checks use nox's plain environments.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import nox
 
 import ozrepro
 
-if TYPE_CHECKING:
-    import nox
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|venv"
+nox.options.sessions = ["analysis", "lint", "typing", "tests"]
 
 
 @ozrepro.session
 def analysis(session: nox.Session) -> None:
     """Find the period of the solar cycle in 309 years of sunspot numbers."""
     session.run("python", "sessions/analysis.py", *session.posargs)
+
+
+@nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"])
+def tests(session: nox.Session) -> None:
+    """Run the tests; `-- -m 'not slow and not network'` for the quick ones."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format with ruff."""
+    session.install("-e", ".[lint]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types with mypy, strictly, over package, tests and scripts."""
+    session.install("-e", ".[typing]")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; any warning is an error."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "docs", "docs/_build", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure what ozrepro adds to a start, a nox session and a build."""
+    session.install("-e", ".[test]")
+    session.run("python", "benchmarks/overhead.py", *session.posargs)

@@ -25,7 +25,15 @@ def test_an_environment_goes_through_json_unchanged(
 
 
 def test_only_the_allow_list_of_the_caller_is_kept() -> None:
-    caller = {"HOME": "/h", "LC_ALL": "C", "SLURM_JOB_ID": "7", "PMIX_RANK": "0", "PYTHONPATH": "/evil", "LD_PRELOAD": "x.so", "MY": "1"}
+    caller = {
+        "HOME": "/h",
+        "LC_ALL": "C",
+        "SLURM_JOB_ID": "7",
+        "PMIX_RANK": "0",
+        "PYTHONPATH": "/evil",
+        "LD_PRELOAD": "x.so",
+        "MY": "1",
+    }
     found = Environment(path=("/env/bin",), passed=("MY",)).variables_for(caller)
     assert found == {
         "HOME": "/h",
@@ -43,7 +51,13 @@ def test_the_caller_s_path_changes_nothing() -> None:
 
 
 def test_the_prefix_comes_before_the_command() -> None:
-    assert Environment(prefix=("apptainer", "exec", "a b.sif")).command(["ls", "-l"]) == ["apptainer", "exec", "a b.sif", "ls", "-l"]
+    assert Environment(prefix=("apptainer", "exec", "a b.sif")).command(["ls", "-l"]) == [
+        "apptainer",
+        "exec",
+        "a b.sif",
+        "ls",
+        "-l",
+    ]
 
 
 def test_an_environment_cannot_be_changed() -> None:

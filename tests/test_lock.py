@@ -18,7 +18,9 @@ DIGEST = "sha256:" + "0" * 64
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=10)
 _CONTENT = st.dictionaries(
     _TEXT.filter(lambda key: key != "spec"),
-    st.one_of(_TEXT, st.integers(0, 2**40), st.lists(_TEXT, max_size=3), st.lists(st.dictionaries(_TEXT, _TEXT, max_size=3), max_size=3)),
+    st.one_of(
+        _TEXT, st.integers(0, 2**40), st.lists(_TEXT, max_size=3), st.lists(st.dictionaries(_TEXT, _TEXT, max_size=3), max_size=3)
+    ),
     max_size=4,
 )
 _PLATFORMS = st.sampled_from(["any", "linux-64", "linux-64/v3", "linux-64/milan", "osx-arm64"])

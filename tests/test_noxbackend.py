@@ -180,7 +180,9 @@ def test_a_failure_of_ozrepro_fails_its_session_and_lets_the_others_go_on(nox: P
 
 
 def test_a_session_that_only_names_the_backend_is_refused(nox: Project) -> None:
-    (nox.root / "noxfile.py").write_text('import nox, ozrepro.noxbackend\n\n@nox.session(venv_backend="ozrepro")\ndef work(session):\n    pass\n')
+    (nox.root / "noxfile.py").write_text(
+        'import nox, ozrepro.noxbackend\n\n@nox.session(venv_backend="ozrepro")\ndef work(session):\n    pass\n'
+    )
     done = nox.run("nox")
     assert done.returncode == 1
     assert "@ozrepro.session" in done.stderr

@@ -17,7 +17,9 @@ PLAIN = {"PATH": "/usr/bin:/bin"}
 
 
 def test_output_errors_and_status_come_back() -> None:
-    done = run([sys.executable, "-c", "import sys; print(input()); print('e', file=sys.stderr); sys.exit(3)"], env=PLAIN, text="in\n")
+    done = run(
+        [sys.executable, "-c", "import sys; print(input()); print('e', file=sys.stderr); sys.exit(3)"], env=PLAIN, text="in\n"
+    )
     assert (done.status, done.output, done.errors) == (3, "in\n", "e\n")
 
 

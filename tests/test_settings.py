@@ -36,11 +36,21 @@ def test_a_relative_store_is_relative_to_the_project(tmp_path: Path) -> None:
 
 
 def test_all_mistakes_of_the_table_are_reported_together(tmp_path: Path) -> None:
-    write(tmp_path, '[tool.ozrepro]\nstroe = "x"\nlocks = "soft"\nlock-timeout = 0\nmethods = ["pip"]\npath = ["bin"]\nindexes = 3\n')
+    write(
+        tmp_path,
+        '[tool.ozrepro]\nstroe = "x"\nlocks = "soft"\nlock-timeout = 0\nmethods = ["pip"]\npath = ["bin"]\nindexes = 3\n',
+    )
     with pytest.raises(SpecError) as caught:
         load_settings(tmp_path, {})
     said = "\n".join(caught.value.mistakes)
-    for part in ("did you mean 'store'", "auto, flock, ticket", "seconds, more than 0", "'pip' is not known", "no absolute", "a table"):
+    for part in (
+        "did you mean 'store'",
+        "auto, flock, ticket",
+        "seconds, more than 0",
+        "'pip' is not known",
+        "no absolute",
+        "a table",
+    ):
         assert part in said
 
 

@@ -19,7 +19,12 @@ MOUNTINFO = """\
 
 @pytest.mark.parametrize(
     ("path", "kind", "option"),
-    [("/fred/p1/x", "lustre", "flock"), ("/home/me", "lustre", "localflock"), ("/my data/x", "xfs", "prjquota"), ("/usr", "ext4", "rw")],
+    [
+        ("/fred/p1/x", "lustre", "flock"),
+        ("/home/me", "lustre", "localflock"),
+        ("/my data/x", "xfs", "prjquota"),
+        ("/usr", "ext4", "rw"),
+    ],
 )
 def test_the_mount_of_a_path_is_found(path: str, kind: str, option: str) -> None:
     mount = mount_of(Path(path), MOUNTINFO)

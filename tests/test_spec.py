@@ -63,7 +63,9 @@ def test_the_design_s_own_example_is_read_whole() -> None:
 
 
 def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_would_be_right() -> None:
-    text = 'methods = ["venv", "conda"]\nimprots = ["numpy"]\n\n[venv]\npython = "3.10 or so"\nrequirements = "numpy"\nbuild = [1]\n'
+    text = (
+        'methods = ["venv", "conda"]\nimprots = ["numpy"]\n\n[venv]\npython = "3.10 or so"\nrequirements = "numpy"\nbuild = [1]\n'
+    )
     found = mistakes(text)
     assert len(found) == 5
     assert found[0] == "line 2, improts: unknown key; did you mean 'imports'?"
@@ -146,7 +148,9 @@ def test_any_text_is_a_spec_or_a_spec_error(text: str) -> None:
 
 _JUNK = st.recursive(
     st.one_of(st.booleans(), st.integers(0, 9), st.text(st.characters(codec="utf-8"), max_size=5)),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), inner, max_size=2)
+    ),
     max_leaves=4,
 )
 _PLACES = ["description", "methods", "imports", "modules", "conda", "container", "venv", "modules.load", "modules.venv",
@@ -160,12 +164,12 @@ def test_any_value_anywhere_is_read_or_reported(changes: list[tuple[str, object]
 
     table = loads(WHOLE)
     for place, junk in changes:
-        target, *parts = table, *place.split(".")
-        inner = target
-        for part in parts[:-1]:
+        inner: object = table
+        *parts, last = place.split(".")
+        for part in parts:
             inner = inner.setdefault(part, {}) if isinstance(inner, dict) else {}
         if isinstance(inner, dict):
-            inner[parts[-1]] = junk
+            inner[last] = junk
     try:
         parse_spec(PATH, dumps(table))
     except SpecError as error:

@@ -44,7 +44,7 @@ def make_wheel(
     return wheel
 
 
-BACKEND = '''
+BACKEND = """
 import base64, hashlib, os, zipfile
 
 
@@ -72,7 +72,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
         for path, text in files.items():
             archive.writestr(path, text)
     return filename
-'''
+"""
 
 
 def make_sdist(folder: Path, name: str, version: str = "1.0") -> Path:

@@ -48,7 +48,9 @@ def test_several_sessions_are_locked_and_one_failure_does_not_stop_the_others(sm
 
 
 def test_status_shows_each_method_with_its_reason(built: Project) -> None:
-    built.spec('methods = ["modules", "venv"]\nimports = ["alpha", "beta"]\n[modules]\nload = ["gcc/11"]\n[venv]\nrequirements = ["alpha"]\n')
+    built.spec(
+        'methods = ["modules", "venv"]\nimports = ["alpha", "beta"]\n[modules]\nload = ["gcc/11"]\n[venv]\nrequirements = ["alpha"]\n'
+    )
     lines = built.done("status", "--plain").splitlines()
     assert lines[0].split() == ["SESSION", "METHOD", "LOCK", "ENVIRONMENT", "HERE"]
     assert lines[1].split(maxsplit=4) == ["work", "modules", "none", "-", "this version of ozrepro has no such method yet"]
@@ -106,7 +108,8 @@ def test_verify_of_what_is_not_built_says_how_to_build_it(small: Project) -> Non
 
 
 @pytest.mark.parametrize(
-    ("words", "status"), [(("false",), 1), (("sh", "-c", "exit 42"), 42), (("nowhere-to-be-found",), 127), (("/etc/hostname",), 126)]
+    ("words", "status"),
+    [(("false",), 1), (("sh", "-c", "exit 42"), 42), (("nowhere-to-be-found",), 127), (("/etc/hostname",), 126)],
 )
 def test_run_returns_the_command_s_own_status(built: Project, words: tuple[str, ...], status: int) -> None:
     assert built.ozrepro("run", "work", "--", *words).returncode == status
@@ -139,7 +142,10 @@ def test_an_exported_pylock_is_taken_by_packaging_and_by_uv(built: Project, tmp_
     words = ("uv", "pip", "sync", "--preview-features", "pylock", "--python", str(tmp_path / "e"), str(file))
     done = built.run(*words, UV_PYTHON_DOWNLOADS="never")
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (tmp_path / "e").glob("lib/python*/site-packages/*.py") if path.name[0] != "_") == ["alpha.py", "beta.py"]
+    assert sorted(path.name for path in (tmp_path / "e").glob("lib/python*/site-packages/*.py") if path.name[0] != "_") == [
+        "alpha.py",
+        "beta.py",
+    ]
 
 
 def test_a_pylock_under_a_name_that_installers_refuse_is_refused(built: Project) -> None:

@@ -21,7 +21,9 @@ def test_without_any_setting_it_is_pypi(tmp_path: Path) -> None:
 
 
 def test_pip_s_variables_are_passed_on_with_the_main_index_first(tmp_path: Path) -> None:
-    found = find(tmp_path, PIP_INDEX_URL="https://a/simple", PIP_EXTRA_INDEX_URL="https://b/simple https://c/simple", PIP_CERT="/ca.pem")
+    found = find(
+        tmp_path, PIP_INDEX_URL="https://a/simple", PIP_EXTRA_INDEX_URL="https://b/simple https://c/simple", PIP_CERT="/ca.pem"
+    )
     assert found.variables() == {
         "UV_INDEX": "https://a/simple https://b/simple",
         "UV_DEFAULT_INDEX": "https://c/simple",
@@ -39,7 +41,9 @@ def test_no_index_and_a_wheelhouse_with_spaces_are_passed_on(tmp_path: Path) -> 
 
 
 def test_uv_s_variables_beat_pip_s(tmp_path: Path) -> None:
-    found = find(tmp_path, PIP_INDEX_URL="https://pip/simple", UV_DEFAULT_INDEX="https://uv/simple", UV_INDEX="lab=https://lab/simple")
+    found = find(
+        tmp_path, PIP_INDEX_URL="https://pip/simple", UV_DEFAULT_INDEX="https://uv/simple", UV_INDEX="lab=https://lab/simple"
+    )
     assert found.pairs == (("lab", "https://lab/simple"), ("", "https://uv/simple"))
 
 
@@ -77,5 +81,12 @@ def test_an_index_is_named_without_its_login(tmp_path: Path) -> None:
 
 
 def test_uv_sees_transport_and_login_settings_and_nothing_that_changes_what_it_installs() -> None:
-    caller = {"HOME": "/h", "https_proxy": "p", "UV_INDEX_LAB_PASSWORD": "s", "UV_CONSTRAINT": "x", "PYTHONPATH": "y", "PIP_TARGET": "z"}
+    caller = {
+        "HOME": "/h",
+        "https_proxy": "p",
+        "UV_INDEX_LAB_PASSWORD": "s",
+        "UV_CONSTRAINT": "x",
+        "PYTHONPATH": "y",
+        "PIP_TARGET": "z",
+    }
     assert base_variables(caller) == {"HOME": "/h", "https_proxy": "p", "UV_INDEX_LAB_PASSWORD": "s"}

@@ -47,7 +47,10 @@ def check(uv: Uv, prefix: Path, chosen: tuple[install.Chosen, ...], *imports: st
 class TestChoosing:
     def test_the_best_wheel_for_this_python_is_taken(self) -> None:
         minor = running().minor.replace(".", "")
-        files = tuple(LockedFile(f"alpha-1-{tag}.whl", "0" * 64) for tag in ("py3-none-any", f"cp{minor}-cp{minor}-linux_x86_64", "cp38-cp38-linux_x86_64"))
+        files = tuple(
+            LockedFile(f"alpha-1-{tag}.whl", "0" * 64)
+            for tag in ("py3-none-any", f"cp{minor}-cp{minor}-linux_x86_64", "cp38-cp38-linux_x86_64")
+        )
         chosen = install.choose_files([LockedPackage("alpha", "1", files)], running())
         assert chosen[0].file == files[1]
 
@@ -56,7 +59,9 @@ class TestChoosing:
         assert install.choose_files([package], running()) == ()
 
     def test_all_packages_without_a_file_for_this_python_are_named(self) -> None:
-        packages = [LockedPackage(name, "1", (LockedFile(f"{name}-1-cp38-cp38-win_amd64.whl", "0" * 64),)) for name in ("alpha", "beta")]
+        packages = [
+            LockedPackage(name, "1", (LockedFile(f"{name}-1-cp38-cp38-win_amd64.whl", "0" * 64),)) for name in ("alpha", "beta")
+        ]
         with pytest.raises(BuildError, match=r"(?s)alpha 1 has no file.*beta 1 has no file"):
             install.choose_files(packages, running())
 

@@ -44,7 +44,12 @@ def test_the_running_interpreter_s_tags_are_those_that_packaging_gives() -> None
 
 @pytest.mark.parametrize(
     ("python", "minors"),
-    [(">=3.10,<3.13", ("3.10", "3.11", "3.12")), ("==3.11.4", ("3.11",)), ("~=3.12.0", ("3.12",)), ("!=3.11.*,>=3.10,<3.13", ("3.10", "3.12"))],
+    [
+        (">=3.10,<3.13", ("3.10", "3.11", "3.12")),
+        ("==3.11.4", ("3.11",)),
+        ("~=3.12.0", ("3.12",)),
+        ("!=3.11.*,>=3.10,<3.13", ("3.10", "3.12")),
+    ],
 )
 def test_the_minor_versions_of_a_range(python: str, minors: tuple[str, ...]) -> None:
     assert minors_of(python) == minors
@@ -68,4 +73,6 @@ def test_a_platform_takes_its_own_wheels(platform_name: str, tag: str, taken: bo
 
 def test_markers_of_another_platform_are_that_platform_s() -> None:
     for environment in markers_of("macos-arm64", "3.12"):
-        assert Marker("sys_platform == 'darwin' and platform_machine == 'arm64' and python_version == '3.12'").evaluate({**environment})
+        assert Marker("sys_platform == 'darwin' and platform_machine == 'arm64' and python_version == '3.12'").evaluate(
+            {**environment}
+        )

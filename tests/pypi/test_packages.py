@@ -36,7 +36,11 @@ def test_packages_go_through_their_tables_unchanged(packages: list[LockedPackage
 
 
 def good(**changes: Any) -> dict[str, Any]:
-    table: dict[str, Any] = {"name": "alpha", "version": "1.0", "files": [{"name": "alpha-1.0-py3-none-any.whl", "size": 3, "sha256": SHA}]}
+    table: dict[str, Any] = {
+        "name": "alpha",
+        "version": "1.0",
+        "files": [{"name": "alpha-1.0-py3-none-any.whl", "size": 3, "sha256": SHA}],
+    }
     return {**table, **changes}
 
 
@@ -77,7 +81,12 @@ def test_packages_are_ordered_by_name_then_by_version_as_a_version() -> None:
 
 @pytest.mark.parametrize(
     ("name", "distribution"),
-    [("Alpha_Beta-1.0-py3-none-any.whl", "alpha-beta"), ("alpha-1.0.tar.gz", "alpha"), ("alpha.exe", None), ("alpha-x-y.whl", None)],
+    [
+        ("Alpha_Beta-1.0-py3-none-any.whl", "alpha-beta"),
+        ("alpha-1.0.tar.gz", "alpha"),
+        ("alpha.exe", None),
+        ("alpha-x-y.whl", None),
+    ],
 )
 def test_a_file_s_distribution_is_read_from_its_name(name: str, distribution: str | None) -> None:
     assert distribution_of(name) == distribution

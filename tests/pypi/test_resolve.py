@@ -52,7 +52,11 @@ def test_a_version_stays_until_an_upgrade_is_asked_for(project: Project, uv: Uv)
 
 
 def test_a_wheel_for_one_python_covers_that_python_only(project: Project, uv: Uv) -> None:
-    make_wheel(project.wheelhouse, "alpha", tag=f"cp{running().minor.replace('.', '')}-cp{running().minor.replace('.', '')}-manylinux2014_x86_64")
+    make_wheel(
+        project.wheelhouse,
+        "alpha",
+        tag=f"cp{running().minor.replace('.', '')}-cp{running().minor.replace('.', '')}-manylinux2014_x86_64",
+    )
     found = resolve(uv, wanted(project, "alpha"), running(), (), None)
     assert found.covers[HERE] == (running().minor,)
     assert all(gap == ("alpha",) for gap in found.gaps.values())
@@ -108,7 +112,9 @@ _TERMS = st.sampled_from(
     ["python_full_version >= '3.10'", "python_full_version < '3.12'", "sys_platform == 'linux'", "(sys_platform == 'linux' or sys_platform == 'darwin')",
      "platform_machine != 'arm64'", "extra == 'x'", "os_name == 'nt'"]
 )  # fmt: skip
-_SAMPLES = [env for platform in (HERE, "macos-arm64") for minor in ("3.10", "3.11", "3.13") for env in markers_of(platform, minor)]
+_SAMPLES = [
+    env for platform in (HERE, "macos-arm64") for minor in ("3.10", "3.11", "3.13") for env in markers_of(platform, minor)
+]
 
 
 @given(st.lists(_TERMS, min_size=1, max_size=4))
