@@ -1,0 +1,20 @@
+"""Sphinx's settings for the documentation; the pages are Markdown, read by MyST."""
+
+from importlib.metadata import version as _version_of
+
+project = "ozrepro"
+author = "the ozrepro developers"
+copyright = author
+version = release = _version_of("ozrepro")
+
+extensions = ["myst_parser"]
+exclude_patterns = ["_build"]
+nitpicky = True
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = f"ozrepro {release}"
+# Nothing is fetched from elsewhere when a page is read: the pages can be copied to a cluster without a network.
+html_copy_source = False

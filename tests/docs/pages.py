@@ -1,0 +1,117 @@
+"""Reads a Markdown page: the files that it shows and the commands that it runs, in order.
+
+A page's rules:
+
+- a fenced block whose first line is `# some/file.ext` is a file of the example's project; the rest of the block is its text;
+- a fenced block marked `console` holds commands (`$ …`, continued by `> …`) and what they print; `...` stands for any text;
+- a command that fails must be followed by `$ echo $?`, so that the reader sees the status;
+- the comment `% uses: other.md` at the top takes over the files of another page;
+- blocks in other languages (`sh`, `text`, `toml` without a file name) are only shown.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+
+_FILE = re.compile(r"# ((?:[\w.-]+/)*[\w-]*\.[\w.]+)$")
+_FENCE = re.compile(r"(`{3,})(\S*)\s*$")
+_USES = re.compile(r"^% uses: (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Fence:
+    """One fenced block: its language, its text, and the page's line on which the text begins."""
+
+    language: str
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class ShownFile:
+    """A file of the example's project."""
+
+    path: str
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command and what the page says that it prints."""
+
+    text: str
+    expected: str
+    line: int
+
+
+Step = ShownFile | Command
+
+
+def fences(text: str) -> list[Fence]:
+    """Return all fenced blocks of a page."""
+    found: list[Fence] = []
+    mark, language, begin, lines = "", "", 0, list[str]()
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _FENCE.match(line)
+        if not mark and match:
+            mark, language, begin, lines = match[1], match[2], number + 1, []
+        elif mark and line.strip() == mark:
+            found.append(Fence(language, "\n".join(lines) + "\n", begin))
+            mark = ""
+        elif mark:
+            lines.append(line)
+    assert not mark, f"the fence that opens before line {begin} is never closed"
+    return found
+
+
+def commands(fence: Fence) -> list[Command]:
+    """Return the commands of a console block."""
+    found: list[Command] = []
+    for number, line in enumerate(fence.text.splitlines(), fence.line):
+        if line.startswith("$ "):
+            found.append(Command(line[2:], "", number))
+        elif line.startswith("> ") and found and not found[-1].expected:
+            found[-1] = Command(f"{found[-1].text}\n{line[2:]}", "", found[-1].line)
+        else:
+            assert found, f"line {number}: output before any command"
+            found[-1] = Command(found[-1].text, f"{found[-1].expected}{line}\n", found[-1].line)
+    return found
+
+
+def shown_file(fence: Fence) -> ShownFile | None:
+    """Return the file that a block shows, or None."""
+    first, _, rest = fence.text.partition("\n")
+    match = _FILE.match(first)
+    return ShownFile(match[1], rest.lstrip("\n"), fence.line) if match and fence.language != "console" else None
+
+
+def steps(page: Path) -> list[Step]:
+    """Return what a page writes and runs, in order, after the files of the page that it uses."""
+    text = page.read_text(encoding="utf-8")
+    uses = _USES.search(text)
+    found: list[Step] = []
+    if uses:
+        found += [step for step in steps(page.parent / uses[1]) if isinstance(step, ShownFile)]
+    for fence in fences(text):
+        file = shown_file(fence)
+        if file is not None:
+            found.append(file)
+        elif fence.language == "console":
+            found += commands(fence)
+    return found
+
+
+def all_pages() -> list[Path]:
+    """Return all pages of the documentation."""
+    return sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+
+
+def pages_with_examples() -> list[Path]:
+    """Return the pages that run a command."""
+    return [page for page in all_pages() if any(isinstance(step, Command) for step in steps(page))]

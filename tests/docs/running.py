@@ -1,0 +1,106 @@
+"""Runs a page's steps in one shell, as a reader would type them, and compares what comes with what the page says."""
+
+from __future__ import annotations
+
+import difflib
+import doctest
+import os
+import re
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.docs.pages import Command, ShownFile, Step
+
+BIN = Path(sys.executable).parent
+LIMIT = 300.0
+"""Seconds that a page may take."""
+
+_INDEX = re.compile(r"(PIP_|UV_)(?!CACHE_DIR)\w+|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|(https?|all|no)_proxy", re.IGNORECASE)
+_CHECKER = doctest.OutputChecker()
+
+
+def reader(home: Path, cache: Path) -> dict[str, str]:
+    """Return the variables of a reader's fresh shell: an empty home, this environment's programs first on PATH."""
+    kept = {name: value for name, value in os.environ.items() if _INDEX.fullmatch(name)}
+    return {
+        **kept,
+        "HOME": str(home),
+        "PATH": os.pathsep.join((str(BIN), "/usr/local/bin", "/usr/bin", "/bin")),
+        "LANG": "C.UTF-8",
+        "UV_CACHE_DIR": str(cache),
+        # What a page shows is neither coloured nor paged, and comes in the order in which it was printed.
+        "COLUMNS": "100",
+        "GIT_PAGER": "cat",
+        "NO_COLOR": "1",
+        "PYTHONUNBUFFERED": "1",
+        "TERM": "dumb",
+        # git asks for a name, and gives advice about the first branch's.
+        **{f"GIT_{who}_{what}": "reader" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "init.defaultBranch",
+        "GIT_CONFIG_VALUE_0": "main",
+    }
+
+
+def play(steps: list[Step], project: Path, stage: Path, environ: dict[str, str]) -> list[tuple[Command, int, str]]:
+    """Write the files and run the commands in order, in one bash; return each command with its status and output."""
+    mark = f"=={secrets.token_hex(8)}=="
+    script = ["status=0"]
+    stage.mkdir(parents=True)
+    project.mkdir(parents=True, exist_ok=True)
+    for number, step in enumerate(steps):
+        staged = stage / str(number)
+        staged.write_text(step.text, encoding="utf-8")
+        if isinstance(step, ShownFile):
+            target = _quoted(project / step.path)
+            script.append(f'mkdir -p "$(dirname {target})" && cp {_quoted(staged)} {target}')
+        else:
+            script.append(f"(exit $status); . {_quoted(staged)}; status=$?; printf '\\n{mark} %d\\n' $status")
+    done = subprocess.run(
+        ["bash"],
+        input="\n".join(script) + "\n",
+        cwd=project,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=LIMIT,
+        check=False,
+    )
+    parts = re.split(rf"\n{mark} (\d+)\n", done.stdout)
+    commands = [step for step in steps if isinstance(step, Command)]
+    assert len(parts) == 2 * len(commands) + 1, f"the shell ended early:\n{done.stdout}"
+    return [(command, int(parts[2 * n + 1]), parts[2 * n]) for n, command in enumerate(commands)]
+
+
+def mistakes(page: str, played: list[tuple[Command, int, str]]) -> list[str]:
+    """Return, in words, where a page is wrong: other output, or a failure that it does not show."""
+    found: list[str] = []
+    for number, (command, status, output) in enumerate(played):
+        following = played[number + 1][0].text if number + 1 < len(played) else ""
+        if status != 0 and following != "echo $?":
+            found.append(f"{page}:{command.line}: $ {command.text}\nfailed with status {status}, and the page does not say so:\n{output}")
+        elif not matches(command.expected, output):
+            wanted, got = command.expected.splitlines(), output.splitlines()
+            difference = "\n".join(difflib.unified_diff(wanted, got, "the page", "what was printed", lineterm=""))
+            found.append(f"{page}:{command.line}: $ {command.text}\n{difference}")
+    return found
+
+
+def matches(expected: str, output: str) -> bool:
+    """Say whether a command printed what the page says; `...` stands for any text, also for none or for several lines.
+
+    The width of a gap between a table's columns does not count: it follows from what the wildcard stands for.
+    """
+    # A line that is only the wildcard also stands for no line at all.
+    expected = re.sub(r"\n\.\.\.$", "...", expected, flags=re.MULTILINE)
+    wanted, got = (re.sub(r" {2,}", "  ", text).strip() + "\n" for text in (expected, output))
+    return _CHECKER.check_output(wanted, got, doctest.ELLIPSIS | doctest.DONT_ACCEPT_BLANKLINE)
+
+
+def _quoted(path: Path) -> str:
+    return f"'{path}'"
