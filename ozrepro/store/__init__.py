@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,7 +50,7 @@ class Store:
         except OSError:
             return None
         found = self.folder / "gens" / os.path.basename(target)
-        return found if found.is_dir() else None
+        return found if os.path.isdir(found) else None
 
     def open(self) -> Store:
         """Make the store's folders where they are missing, check that they are safe, and return self.
@@ -60,7 +63,7 @@ class Store:
             for name in _FOLDERS:
                 (self.folder / name).mkdir(mode=0o755, exist_ok=True)
             ignore = self.folder / ".gitignore"
-            if not ignore.exists():
+            if not os.path.lexists(ignore) or ignore.stat().st_size == 0:
                 ignore.write_text("*\n", encoding="utf-8")
         except OSError as error:
             raise failed("prepare the store", self.folder, error) from error
@@ -74,11 +77,11 @@ class Store:
             except FileNotFoundError:
                 continue
             if path != self.folder and not stat.S_ISDIR(found.st_mode):
-                raise StoreError("is no directory: somebody may have planted it", where=str(path), hint=f"rm {str(path)!r}")
+                raise planted(path, "is no directory")
             if path == self.folder:
                 found = os.stat(path)
             if found.st_mode & 0o002:
-                raise StoreError("can be written by everybody", where=str(path), hint=f"chmod o-w {str(path)!r}")
+                raise StoreError("can be written by everybody", where=str(path), hint=f"chmod o-w {shlex.quote(str(path))}")
             if found.st_uid not in (os.geteuid(), 0) and not self._of_group(found.st_gid):
                 raise StoreError(
                     f"belongs to another user (uid {found.st_uid})",
@@ -109,24 +112,35 @@ def failed(doing: str, path: Path, error: OSError) -> StoreError:
     """
     left = ""
     probe = path
-    while not probe.exists() and probe != probe.parent:
+    while not os.path.exists(probe) and probe != probe.parent:
         probe = probe.parent
     try:
         room = os.statvfs(probe)
         left = f"; left there: {room.f_bavail * room.f_frsize // 2**20} MiB and {room.f_favail} files"
     except OSError:
         pass
-    name = error.strerror or str(error)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return StoreError(
-        f"cannot {doing}: {name} [errno {error.errno}]{left}",
-        where=str(error.filename or path),
-        hint="check your quota (quota -s, lfs quota -h .), then: ozrepro store gc",
+        f"cannot {doing}: {error.strerror or error} [errno {error.errno}]{left}",
+        where=shown(os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(path)),
+        hint="check your quota (quota -s, lfs quota -h .), then: ozrepro store gc" if full else "the same command again",
     )
+
+
+def planted(path: Path, what: str) -> StoreError:
+    """Return the StoreError for something at `path` that ozrepro never makes there."""
+    return StoreError(f"{what}: somebody may have planted it", where=str(path), hint=f"rm -r {shlex.quote(str(path))}")
+
+
+def shown(path: str) -> str:
+    """Return a path as it can be printed on one line: odd names, and bytes that are no text, with backslashes."""
+    return path if path.isprintable() else ascii(path)[1:-1]
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, flushed to disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Random, not the pid: on a shared file system another node's process may have the same.
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         with open(temporary, "wb") as stream:
             stream.write(content)
@@ -134,14 +148,6 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
-
-
-def sync_folder(path: Path) -> None:
-    """Flush a folder's entries to disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

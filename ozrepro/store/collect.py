@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro import process
 from ozrepro.errors import CommandFailed
-from ozrepro.store.owner import is_dead, read_owner
-from ozrepro.store.publish import discard, read_generation, remove_tree
+from ozrepro.store import failed
+from ozrepro.store.owner import is_alive, is_dead, read_owner
+from ozrepro.store.publish import CARD, discard, read_generation, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ozrepro.store import Store
+    from ozrepro.store.owner import Owner
 
 SILENT = 24 * 3600.0
 """Seconds after which an unfinished generation without any proof about its owner counts as abandoned."""
+_OF_A_TURN = (".broken", ".beat", ".failed", ".holder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
     """
     used = paths_in_use(store.folder / "gens")
     jobs = None if even_with_jobs else _running_jobs()
+    # Judged before the names are read: a builder may publish, forget his owner record and end in between.
+    orphans = [_orphan(store, folder, used, jobs) for folder in sorted((store.folder / "gens").iterdir())]
     named: set[str] = set()
     found: list[Leftover] = []
     for link in sorted((store.folder / "names").iterdir()):
@@ -52,10 +60,9 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
         named.add(generation.folder.name)
         if wanted(link.name, str(generation.card.get("section"))) is None:
             found.append(_unneeded(generation.folder, link.name, used, jobs))
-    orphans = [folder for folder in sorted((store.folder / "gens").iterdir()) if folder.name not in named]
-    found += [_orphan(store, folder, used) for folder in orphans]
+    found += [orphan for orphan in orphans if orphan.path.name not in named]
     found += [Leftover(path, "is trash", remove=True) for path in sorted((store.folder / "trash").iterdir())]
-    found += _old_records(store)
+    found += _old_records(store, {item.path.name for item in found if item.remove})
     return found
 
 
@@ -67,78 +74,145 @@ def _unneeded(folder: Path, key: str, used: set[str], jobs: str | None) -> Lefto
     return Leftover(folder, "no lock names it", remove=True, key=key)
 
 
-def _orphan(store: Store, folder: Path, used: set[str]) -> Leftover:
+def _orphan(store: Store, folder: Path, used: set[str], jobs: str | None) -> Leftover:
+    """Judge a generation as if no name pointed to it."""
     if folder.name in used:
-        return Leftover(folder, "was replaced, but a program here runs from it", remove=False)
-    try:
-        owner = read_owner(os.readlink(store.folder / "owners" / folder.name))
-    except OSError:
-        owner = None
-    if owner is not None and is_dead(owner):
-        return Leftover(folder, f"was left unfinished by {owner.describe()}", remove=True)
-    if (folder / "generation.json").exists() and owner is None:
-        return Leftover(folder, "was replaced by a newer build", remove=True)
-    try:
-        silent = time.time() - folder.stat().st_mtime
-    except OSError:
-        silent = 0.0
-    if silent > SILENT:
+        return Leftover(folder, "no name points to it, but a program here runs from it", remove=False)
+    owner = _owner(store.folder / "owners" / folder.name)
+    finished = os.path.lexists(folder / CARD)
+    if owner is not None and not is_dead(owner):
+        if is_alive(owner) or not _is_old(folder):
+            return Leftover(folder, f"is being built by {owner.describe()}", remove=False)
         return Leftover(folder, "is unfinished and more than a day old", remove=True)
-    return Leftover(folder, f"is being built by {owner.describe() if owner else 'an unknown process'}", remove=False)
+    if not finished:
+        if owner is not None:
+            return Leftover(folder, f"was left unfinished by {owner.describe()}", remove=True)
+        if _is_old(folder):
+            return Leftover(folder, "is unfinished and more than a day old", remove=True)
+        return Leftover(folder, "is being built by an unknown process", remove=False)
+    why = "was replaced by a newer build" if owner is None else f"was left unnamed by {owner.describe()}"
+    if jobs:
+        return Leftover(folder, f"{why}, but {jobs} of yours may run from it", remove=False)
+    return Leftover(folder, why, remove=True)
 
 
-def _old_records(store: Store) -> list[Leftover]:
-    """Ready-records whose generation is gone, temporary files of killed writers, and beats of gone tickets."""
-    import json
-
-    found: list[Leftover] = []
-    for path in sorted((store.folder / "ready").iterdir()):
-        try:
-            whole = Path(json.loads(path.read_bytes())["generation"]).is_dir()
-        except (OSError, ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
-            found.append(Leftover(path, "is the record of a removed environment", remove=True))
-    for folder in ("names", "locks", "owners"):
-        for path in sorted((store.folder / folder).iterdir()):
-            stale = path.name.startswith(".") or path.suffix in (".broken", ".beat")
-            if stale and time.time() - path.lstat().st_mtime > SILENT:
-                found.append(Leftover(path, "was left by a killed process", remove=True))
-            elif folder == "owners" and not (store.folder / "gens" / path.name).exists():
-                owner = read_owner(os.readlink(path)) if path.is_symlink() else None
-                if owner is None or is_dead(owner):
-                    found.append(Leftover(path, "was left by a killed process", remove=True))
-    return found
+def _owner(record: Path) -> Owner | None:
+    try:
+        return read_owner(os.readlink(record))
+    except OSError:
+        return None
 
 
-def remove(store: Store, leftover: Leftover) -> None:
-    """Remove one leftover: the name first, so that no start finds a half-removed environment."""
-    if leftover.key:
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - os.lstat(path).st_mtime > SILENT
+    except OSError:
+        return False
+
+
+def _old_records(store: Store, going: set[str]) -> list[Leftover]:
+    """Ready-records whose generation is gone, temporary files of killed writers, and what is left of old turns."""
+    records = [path for path in sorted((store.folder / "ready").iterdir()) if not path.name.startswith(".")]
+    left = [
+        path
+        for folder in ("names", "ready", "locks", "owners")
+        for path in sorted((store.folder / folder).iterdir())
+        if (path.name.startswith(".") or path.suffix in _OF_A_TURN) and _is_old(path)
+    ]
+    left += [path for path in sorted((store.folder / "owners").iterdir()) if _is_of_nobody(store, path)]
+    return [
+        *(
+            Leftover(path, "is the record of a removed environment", remove=True)
+            for path in records
+            if not _names_a_generation(path, going)
+        ),
+        *(Leftover(path, "was left by a killed process", remove=True) for path in left),
+    ]
+
+
+def _is_of_nobody(store: Store, record: Path) -> bool:
+    """Say whether an owner's record has no generation and no builder who is about to make it."""
+    if record.name.startswith(".") or os.path.lexists(store.folder / "gens" / record.name):
+        return False
+    owner = _owner(record)
+    return owner is None or is_dead(owner)
+
+
+def _names_a_generation(record: Path, going: set[str]) -> bool:
+    try:
+        folder = json.loads(record.read_bytes())["generation"]
+        return os.path.isdir(folder) and os.path.basename(folder) not in going
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def remove(store: Store, leftover: Leftover) -> bool:
+    """Remove one leftover: the name first, so that no start finds a half-removed environment.
+
+    Looks once more, since the removal of others may have taken minutes: what is in use or published by now stays, and False is
+    returned. Raises StoreError where something cannot be removed.
+    """
+    path = leftover.path
+    try:
+        if path.parent.name == "gens":
+            return _remove_generation(store, leftover)
+        if leftover.key and read_generation(store, leftover.key) is not None:
+            return False
+        if path.is_dir() and not path.is_symlink():
+            remove_tree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise failed("remove it", path, error) from error
+    return True
+
+
+def _remove_generation(store: Store, leftover: Leftover) -> bool:
+    folder = leftover.path
+    if leftover.key and _names(store.name(leftover.key), folder):
         store.name(leftover.key).unlink(missing_ok=True)
-    if leftover.path.parent.name == "gens":
-        discard(store, leftover.path)
-    elif leftover.path.is_dir() and not leftover.path.is_symlink():
-        remove_tree(leftover.path)
-    else:
-        leftover.path.unlink(missing_ok=True)
+    if folder.name in paths_in_use(folder.parent) or any(_names(link, folder) for link in (store.folder / "names").iterdir()):
+        return False
+    discard(store, folder)
+    return True
+
+
+def _names(link: Path, folder: Path) -> bool:
+    try:
+        return os.path.basename(os.readlink(link)) == folder.name
+    except OSError:
+        return False
 
 
 def paths_in_use(folder: Path) -> set[str]:
-    """Return the names of the entries of `folder` that a process on this machine runs from, maps, or has in its environment.
+    """Return the names of the entries of `folder` that a process on this machine uses.
 
+    It runs from there, maps or holds open a file, stands there, or has the path in its environment or arguments.
     Only processes that this user may look into are seen; those of other nodes are not (the plan asks Slurm for these).
     """
+    places = {os.path.realpath(folder), os.path.abspath(folder)}
+    named = re.compile(b"(?:%s)/([^/\\0:\n\"' ]+)" % b"|".join(re.escape(os.fsencode(place)) for place in places))
     used: set[str] = set()
-    marker = f"{os.path.realpath(folder)}/".encode()
     for process_folder in Path("/proc").glob("[0-9]*"):
-        for name in ("maps", "environ", "cmdline"):
-            try:
-                content = (process_folder / name).read_bytes()
-            except OSError:
-                continue
-            for piece in content.split(marker)[1:]:
-                used.add(os.fsdecode(piece.split(b"/", 1)[0].split(b"\0", 1)[0].split(b":", 1)[0].split(b"\n", 1)[0]))
+        used.update(os.fsdecode(name) for name in named.findall(_places_of(process_folder)))
     return used
+
+
+def _places_of(process_folder: Path) -> bytes:
+    """Return every path that the kernel tells of a process, as far as this user may know them."""
+    found: list[bytes] = []
+    for name in ("maps", "environ", "cmdline"):
+        with suppress(OSError):
+            found.append((process_folder / name).read_bytes())
+    links = [process_folder / "cwd", process_folder / "exe", process_folder / "root"]
+    with suppress(OSError):
+        links += (process_folder / "fd").iterdir()
+    for link in links:
+        with suppress(OSError):
+            found.append(os.fsencode(os.readlink(link)))
+    return b"\n".join(found)
 
 
 def _running_jobs() -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import StoreError
+from ozrepro.store import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,11 +35,20 @@ class Entry:
 
 
 def walk(folder: Path) -> list[str]:
-    """Return the relative paths of all files and symlinks below `folder`, sorted.
+    """Return the relative paths of all files and symlinks below `folder`, sorted."""
+    return sorted(path for path, entry in _scan(folder) if not entry.is_dir(follow_symlinks=False))
+
+
+def exposed(folder: Path) -> list[str]:
+    """Return the relative paths of all files and folders below `folder` that everybody may write to, sorted."""
+    return sorted(path for path, entry in _scan(folder) if not entry.is_symlink() and entry.stat().st_mode & 0o002)
+
+
+def _scan(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield everything below `folder`.
 
     Errors raise: os.walk swallows them, and a manifest made that way once published an incomplete environment.
     """
-    found: list[str] = []
     pending = [""]
     while pending:
         inner = pending.pop()
@@ -47,9 +57,7 @@ def walk(folder: Path) -> list[str]:
                 path = f"{inner}{entry.name}"
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(f"{path}/")
-                else:
-                    found.append(path)
-    return sorted(found)
+                yield path, entry
 
 
 def digest_file(path: Path) -> str:
@@ -67,15 +75,18 @@ def _entry(folder: Path, path: str) -> Entry:
     if stat.S_ISLNK(found.st_mode):
         return Entry(path, f"-> {os.readlink(full)}", 0, executable=False)
     if not stat.S_ISREG(found.st_mode):
-        raise StoreError("is neither a file nor a link", where=str(full))
+        raise StoreError("is neither a file nor a link", where=shown(str(full)))
     return Entry(path, digest_file(full), found.st_size, bool(found.st_mode & 0o100))
 
 
 def take(folder: Path) -> list[Entry]:
     """Return the entries of all files below `folder`. Hashing runs in threads: hashlib releases the interpreter's lock."""
     paths = walk(folder)
-    with ThreadPoolExecutor(max_workers=min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)) as pool:
-        return list(pool.map(lambda path: _entry(folder, path), paths, chunksize=64))
+    workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
+    if workers == 1:
+        return [_entry(folder, path) for path in paths]
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        return list(pool.map(lambda path: _entry(folder, path), paths))
 
 
 def to_bytes(entries: Iterable[Entry]) -> bytes:
@@ -96,10 +107,10 @@ def differences(expected: Iterable[Entry], actual: Iterable[Entry]) -> Iterator[
     found = {entry.path: entry for entry in actual}
     for path in sorted(wanted.keys() | found.keys()):
         if path not in found:
-            yield f"{path}: is gone"
+            yield f"{shown(path)}: is gone"
         elif path not in wanted:
-            yield f"{path}: was added"
+            yield f"{shown(path)}: was added"
         elif wanted[path].digest != found[path].digest:
-            yield f"{path}: was changed"
+            yield f"{shown(path)}: was changed"
         elif wanted[path].executable != found[path].executable:
-            yield f"{path}: its mode was changed"
+            yield f"{shown(path)}: its mode was changed"

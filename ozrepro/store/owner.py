@@ -23,6 +23,9 @@ _FINISHED = frozenset(
 """Slurm states after which a job's processes are gone; SUSPENDED and COMPLETING are not among them (squeue(1))."""
 
 
+_PID_DIGITS = 9
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """A process of one host and boot, perhaps of a Slurm job; `token` is random."""
@@ -38,7 +41,7 @@ class Owner:
 
     def record(self) -> str:
         """Return the record as one line."""
-        return ":".join(("1", *(quote(value, safe="") for value in astuple(self))))
+        return ":".join(("1", *(quote(value, safe="", errors="surrogateescape") for value in astuple(self))))
 
     def describe(self) -> str:
         """Return who this is, in words."""
@@ -64,18 +67,38 @@ def read_owner(record: str) -> Owner | None:
     parts = record.split(":")
     if len(parts) != 1 + len(fields(Owner)) or parts[0] != "1":
         return None
-    return Owner(*(unquote(part) for part in parts[1:]))
+    return Owner(*(unquote(part, errors="surrogateescape") for part in parts[1:]))
 
 
-def is_dead(owner: Owner) -> bool:
+def is_dead(owner: Owner, *, ask_slurm: bool = True) -> bool:
     """Say whether the owner is proved dead: by this host's own process table or boot, or by Slurm."""
-    if owner.host == socket.gethostname() and owner.boot and owner.boot == _boot():
-        if owner.pidns == _pidns():
-            start = _start_of(int(owner.pid)) if owner.pid.isdigit() else None
-            return start is None or (bool(owner.start) and start != owner.start)
-    elif owner.host == socket.gethostname() and owner.boot and _boot():
-        return True
-    return bool(owner.job) and _job_is_over(owner.job, owner.restart)
+    lives = _lives_here(owner)
+    if lives is not None:
+        return not lives
+    return ask_slurm and bool(owner.job) and _job_is_over(owner.job, owner.restart)
+
+
+def is_alive(owner: Owner) -> bool:
+    """Say whether the owner is proved alive: a process of this host that started when the record says."""
+    return _lives_here(owner) is True
+
+
+def _lives_here(owner: Owner) -> bool | None:
+    """Return what this host's boot and process table tell, None where they tell nothing."""
+    boot = _boot()
+    if owner.host != socket.gethostname() or not owner.boot or not boot:
+        return None
+    if owner.boot != boot:
+        return False
+    if owner.pidns != _pidns():
+        return None
+    if not (owner.pid.isascii() and owner.pid.isdigit() and len(owner.pid) <= _PID_DIGITS):
+        return False
+    start = _start_of(int(owner.pid))
+    if start is None:
+        return False
+    # With /proc mounted hidepid=2 another user's process shows that it exists, but not since when.
+    return start == owner.start if start and owner.start else None
 
 
 def _job_is_over(job: str, restart: str) -> bool:
@@ -84,18 +107,20 @@ def _job_is_over(job: str, restart: str) -> bool:
         return False
     try:
         done = process.run(
-            [squeue, "-h", "-j", job, "-t", "all", "-O", "State:32,RestartCnt:16"], env=dict(os.environ), timeout=20
+            [squeue, "-h", "-j", job, "-t", "all", "-O", "JobID:24,State:32,RestartCnt:16"], env=dict(os.environ), timeout=20
         )
     except CommandFailed:
         return False
     if done.status != 0:
         # Slurm forgets a job MinJobAge seconds after its end and then answers "Invalid job id specified".
         return "Invalid job id" in done.errors
-    words = done.output.split()
-    if not words:
+    # An array's own id is also that of one of its tasks, and asking for it lists them all.
+    lines = [words for words in map(str.split, done.output.splitlines()) if words[:1] == [job]]
+    if len(lines) != 1 or len(lines[0]) < 2:
         return False
-    restarted = len(words) > 1 and words[1].isdigit() and restart.isdigit() and int(words[1]) > int(restart)
-    return words[0] in _FINISHED or restarted
+    state, *rest = lines[0][1:]
+    restarted = bool(rest) and rest[0].isdecimal() and restart.isdecimal() and int(rest[0]) > int(restart)
+    return state in _FINISHED or restarted
 
 
 def _boot() -> str:
@@ -113,9 +138,7 @@ def _pidns() -> str:
 
 
 def _start_of(pid: int) -> str | None:
-    """Return when a process started, in clock ticks since boot (proc(5), field 22); "" if the system does not
-    tell, None if it is gone.
-    """
+    """Return when a process started, in clock ticks since boot (proc(5), field 22); "" if not to be told, None if it is gone."""
     try:
         # The command's name may hold spaces and parentheses: count from the last one.
         fields_after = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

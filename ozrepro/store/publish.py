@@ -6,19 +6,20 @@ explanation, "The store". A published generation never changes; a repair is a ne
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ozrepro import process
 from ozrepro.errors import StoreError
-from ozrepro.store import failed, manifest, sync_folder, write_whole
-from ozrepro.store.owner import myself
+from ozrepro.store import failed, manifest, planted, shown, write_whole
+from ozrepro.store.owner import is_dead, myself, read_owner
 from ozrepro.store.turn import wait_turn
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 PREFIX = "env"
+CARD = "generation.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def read_generation(store: Store, key: str) -> Generation | None:
     if folder is None:
         return None
     try:
-        card = json.loads((folder / "generation.json").read_bytes())
+        card = json.loads((folder / CARD).read_bytes())
     except (OSError, ValueError):
         return None
     if not isinstance(card, dict) or card.get("schema") != SCHEMA or card.get("key") != key:
@@ -76,16 +78,17 @@ def provide(store: Store, recipe: Recipe, say: Callable[[str], None], *, rebuild
     Many processes may call this at once: one builds, the others wait and use its result. `rebuild` makes a new generation even
     where there is a whole one. Raises what `recipe.build` raises, StoreError for a full or failing file system.
     """
-    before = _link(store, recipe.key)
-
-    def published() -> bool:
-        return (not rebuild or _link(store, recipe.key) != before) and read_generation(store, recipe.key) is not None
-
     built = False
     try:
+        before = _link(store, recipe.key)
+
+        def published() -> bool:
+            return (not rebuild or _link(store, recipe.key) != before) and read_generation(store, recipe.key) is not None
+
         with wait_turn(store, recipe.key, published, say) as mine:
             if mine:
-                built = _make(store, recipe, before if rebuild or before is not None else None)
+                # A name that is there although nothing whole is published names something broken.
+                built = _make(store, recipe, before if rebuild else _link(store, recipe.key))
     except OSError as error:
         raise failed("build an environment", store.folder, error) from error
     generation = read_generation(store, recipe.key)
@@ -95,10 +98,22 @@ def provide(store: Store, recipe: Recipe, say: Callable[[str], None], *, rebuild
 
 
 def _link(store: Store, key: str) -> str | None:
+    path = store.name(key)
     try:
-        return os.readlink(store.name(key))
-    except OSError:
+        return os.readlink(path)
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise planted(path, "is no symlink") from error
+        raise
+
+
+def _may_be_named(store: Store, key: str, name: str) -> bool:
+    try:
+        return _link(store, key) == f"../gens/{name}"
+    except (OSError, StoreError):
+        return True  # not to be told now: a clean-up will
 
 
 def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
@@ -107,6 +122,7 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
     name = f"{recipe.key[:12]}-{mine.token[:8]}"
     folder = store.folder / "gens" / name
     owner = store.folder / "owners" / name
+    _discard_dead(store, recipe.key, stale)
     os.symlink(mine.record(), owner)
     try:
         folder.mkdir(mode=0o755)
@@ -115,7 +131,7 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
         won = _publish(store, recipe.key, name, stale)
     except BaseException:
         # An interrupt may come after the name was made: what is published stays.
-        if _link(store, recipe.key) != f"../gens/{name}":
+        if not _may_be_named(store, recipe.key, name):
             discard(store, folder)
         raise
     if not won:
@@ -137,7 +153,7 @@ def _finish(folder: Path, recipe: Recipe) -> None:
         "manifest": hashlib.sha256(content).hexdigest(),
     }
     write_whole(folder / "manifest.jsonl", content)
-    write_whole(folder / "generation.json", json.dumps(card, indent=1, sort_keys=True).encode() + b"\n")
+    write_whole(folder / CARD, json.dumps(card, indent=1, sort_keys=True).encode() + b"\n")
     flush(folder)
     protect(folder / PREFIX)
 
@@ -145,23 +161,45 @@ def _finish(folder: Path, recipe: Recipe) -> None:
 def flush(folder: Path) -> None:
     """Flush everything below `folder` to disk: on Lustre and NFS a full quota may show only now.
 
-    uv flushes nothing that it installs. coreutils' `sync -f` is one syncfs(2), which Python lacks; where it is missing or unknown
-    (busybox, macOS), each file is flushed by itself. Raises OSError.
+    uv flushes nothing that it installs. Where the system has no syncfs(2), as macOS, each file and folder is flushed by itself.
+    Raises OSError.
     """
-    sync = shutil.which("sync", path=process.CLEAN_PATH)
-    if sync is not None:
-        done = process.run([sync, "-f", str(folder)], env={"PATH": process.CLEAN_PATH, "LC_ALL": "C"})
-        if done.status == 0:
-            return
-        if not any(word in done.errors for word in ("invalid option", "unrecognized option", "illegal option", "usage")):
-            raise OSError(5, done.errors.strip() or "sync -f failed", str(folder))
-    for path in manifest.walk(folder):
-        if not (folder / path).is_symlink():
-            descriptor = os.open(folder / path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    if _sync_file_system(folder):
+        return
+    for base, _, files in os.walk(folder, onerror=_raise):
+        for name in files:
+            path = os.path.join(base, name)
+            if not os.path.islink(path):
+                _sync(path)
+        _sync(base)
+
+
+def _sync_file_system(folder: Path) -> bool:
+    """Flush the file system that holds `folder` by one syncfs(2), which Python lacks; False where the system lacks it too."""
+    try:
+        import ctypes
+
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    except (ImportError, OSError, AttributeError):
+        return False
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        number = ctypes.get_errno() if syncfs(descriptor) else 0
+    finally:
+        os.close(descriptor)
+    if number == errno.ENOSYS:
+        return False
+    if number:
+        raise OSError(number, os.strerror(number), str(folder))
+    return True
+
+
+def _sync(path: str | Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def protect(folder: Path) -> None:
@@ -169,8 +207,9 @@ def protect(folder: Path) -> None:
     for base, _, files in os.walk(folder, topdown=False, onerror=_raise):
         for name in files:
             path = os.path.join(base, name)
-            if not os.path.islink(path):
-                os.chmod(path, os.stat(path).st_mode & 0o555)
+            mode = os.lstat(path).st_mode
+            if not stat.S_ISLNK(mode):
+                os.chmod(path, stat.S_IMODE(mode) & 0o555)
         os.chmod(base, 0o555)  # noqa: S103
 
 
@@ -183,19 +222,36 @@ def _publish(store: Store, key: str, name: str, stale: str | None) -> bool:
     link, target = store.name(key), f"../gens/{name}"
     if stale is not None and _link(store, key) == stale:
         temporary = link.with_name(f".{secrets.token_hex(8)}")
-        os.symlink(target, temporary)
-        os.replace(temporary, link)
+        try:
+            os.symlink(target, temporary)
+            os.replace(temporary, link)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
     else:
         try:
             os.symlink(target, link)
         except FileExistsError:
             # Our own name means that a network file system lost the reply to our call.
-            if os.readlink(link) != target:
+            if _link(store, key) != target:
                 return False
     # A failing flush of the name loses at most the name; the generation itself is on disk.
     with suppress(OSError):
-        sync_folder(link.parent)
+        _sync(link.parent)
     return True
+
+
+def _discard_dead(store: Store, key: str, named: str | None) -> None:
+    """Remove what killed builders of this key left unfinished: a job that is requeued ten times must not fill the quota."""
+    for folder in (store.folder / "gens").glob(f"{key[:12]}-*"):
+        try:
+            owner = read_owner(os.readlink(store.folder / "owners" / folder.name))
+        except OSError:
+            continue
+        finished = os.path.lexists(folder / CARD) or f"../gens/{folder.name}" == named
+        if owner is not None and not finished and is_dead(owner):
+            discard(store, folder)
 
 
 def discard(store: Store, folder: Path) -> None:
@@ -230,8 +286,12 @@ def verify(generation: Generation) -> list[str]:
         return [f"manifest.jsonl: cannot be read: {error.strerror}"]
     if hashlib.sha256(content).hexdigest() != generation.card.get("manifest"):
         return ["manifest.jsonl: was changed"]
+    if generation.prefix.is_symlink():
+        return [f"{PREFIX}: is a link"]
     try:
         actual = manifest.take(generation.prefix)
+        exposed = manifest.exposed(generation.prefix)
     except (OSError, StoreError) as error:
         return [f"{PREFIX}: cannot be read whole: {error}"]
-    return list(manifest.differences(manifest.from_bytes(content), actual))
+    wrong = list(manifest.differences(manifest.from_bytes(content), actual))
+    return wrong + [f"{shown(path)}: can be written by everybody" for path in exposed]

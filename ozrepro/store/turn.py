@@ -6,6 +6,7 @@ fail on cluster file systems, and why `FileLock` with its silent soft fallback i
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import secrets
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import BuildError, StoreError
 from ozrepro.site import mount_of
+from ozrepro.store import planted, write_whole
 from ozrepro.store.owner import Owner, is_dead, myself, read_owner
 
 if TYPE_CHECKING:
@@ -59,12 +61,10 @@ def wait_turn(store: Store, key: str, published: Callable[[], bool], say: Callab
         release = held if held is not None and held.works else tickets
         if (held is not None and held.held) or (release is tickets and tickets.take()):
             try:
+                # Not recorded again: that would tell it to those who came after the failure.
                 failure.raise_if_new()
-                _note_holder(store, key, mine)
-                yield not published()
-            except Exception as error:
-                failure.record(error)
-                raise
+                with _noted_holder(store, key, mine), failure.recorded():
+                    yield not _published_for_sure(store, published)
             finally:
                 release.release()
             return
@@ -78,9 +78,16 @@ def wait_turn(store: Store, key: str, published: Callable[[], bool], say: Callab
             say(f"waiting for {_holder(store, key)}, who builds this environment ({waited:.0f} s)")
             next_word = waited + NEXT_WORD
         # Waiters notice the name instead of queueing; jitter keeps a thousand tasks from asking the metadata server together.
-        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+        time.sleep(min(pause * random.uniform(0.5, 1.0), next_word - waited))  # noqa: S311
         pause = min(pause * 1.5, store.poll[1])
     yield False
+
+
+def _published_for_sure(store: Store, published: Callable[[], bool]) -> bool:
+    """Ask once more, after listing the names: an NFS client may remember for a minute that a name was absent."""
+    with suppress(OSError):
+        os.listdir(store.folder / "names")
+    return published()
 
 
 @dataclass(slots=True)
@@ -117,7 +124,7 @@ class _Tickets:
         self.lease = store.lease
         self.mine = mine
         self.seen: tuple[str, int] | None = None
-        self.seen_at = 0.0
+        self.seen_at = self.ask_at = 0.0
         self.stop = threading.Event()
 
     def _beat_file(self, record: str) -> Path:
@@ -132,62 +139,87 @@ class _Tickets:
                 if record is not None and self._is_over(record):
                     self._break(record)
                 return False
-        self._beat_file(self.mine.record()).touch()
+        # Without its beat a ticket is only broken sooner.
+        with suppress(OSError):
+            self._beat_file(self.mine.record()).touch()
         threading.Thread(target=self._beat, daemon=True).start()
         return True
 
     def _read(self) -> str | None:
         try:
             return os.readlink(self.path)
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                raise planted(self.path, "is no ticket") from error
             return None
 
     def _is_over(self, record: str) -> bool:
         owner = read_owner(record)
-        if owner is None or is_dead(owner):
+        if owner is None:
             return True
         try:
             beat = self._beat_file(record).stat().st_mtime_ns
         except OSError:
             beat = 0
+        now = time.monotonic()
         # Judged by this waiter's own clock: the file's time comes from a server whose clock may differ.
         if self.seen != (record, beat):
-            self.seen, self.seen_at = (record, beat), time.monotonic()
-        return time.monotonic() - self.seen_at > self.lease
+            self.seen, self.seen_at = (record, beat), now
+            self.ask_at = now + self.lease / 4
+        # Slurm's controller is asked when two beats are missing, not by every waiter at every look.
+        ask = now >= self.ask_at
+        if ask:
+            self.ask_at = now + self.lease / 4
+        return is_dead(owner, ask_slurm=ask) or now - self.seen_at > self.lease
 
     def _break(self, record: str) -> None:
         aside = self.folder / f"{secrets.token_hex(8)}.broken"
-        try:
+        with suppress(OSError):
             os.rename(self.path, aside)
-        except OSError:
-            return
-        if os.readlink(aside) != record:
-            # Another waiter broke the judged ticket first and this is a living one: put it back.
-            with suppress(FileExistsError):
-                os.symlink(os.readlink(aside), self.path)
-        os.unlink(aside)
-        self._beat_file(record).unlink(missing_ok=True)
+            if os.readlink(aside) != record:
+                # Another waiter broke the judged ticket first and this is a living one: put it back.
+                with suppress(FileExistsError):
+                    os.symlink(os.readlink(aside), self.path)
+            os.unlink(aside)
+            self._beat_file(record).unlink(missing_ok=True)
 
     def _beat(self) -> None:
         path = self._beat_file(self.mine.record())
         while not self.stop.wait(min(HEARTBEAT, self.lease / 8)):
             try:
                 os.utime(path)
+            except FileNotFoundError:
+                return  # somebody broke the ticket; the publish step decides
             except OSError:
-                return
+                continue
 
     def release(self) -> None:
+        """Give the turn back. What cannot be removed is judged by this process's death, or by the silence from now on."""
         self.stop.set()
-        if self._read() == self.mine.record():
-            self.path.unlink(missing_ok=True)
-        self._beat_file(self.mine.record()).unlink(missing_ok=True)
+        with suppress(OSError, StoreError):
+            if self._read() == self.mine.record():
+                self.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._beat_file(self.mine.record()).unlink(missing_ok=True)
 
 
-def _note_holder(store: Store, key: str, mine: Owner) -> None:
+@contextmanager
+def _noted_holder(store: Store, key: str, mine: Owner) -> Iterator[None]:
+    """Tell the waiters who builds. Only a courtesy: what fails here fails no build."""
     path = store.folder / "locks" / f"{key}.holder"
     temporary = path.with_name(f".{mine.token}.holder")
-    os.symlink(mine.record(), temporary)
-    os.replace(temporary, path)
+    try:
+        os.symlink(mine.record(), temporary)
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if os.readlink(path) == mine.record():
+                path.unlink(missing_ok=True)
 
 
 def _holder(store: Store, key: str) -> str:
@@ -220,15 +252,19 @@ class _Failure:
         if now is None or now == self.before:
             return
         try:
-            text = self.path.read_text(encoding="utf-8")
+            text = self.path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return
         raise BuildError(f"the build that this process waited for failed: {text}")
 
-    def record(self, error: Exception) -> None:
-        temporary = self.path.with_name(f".{secrets.token_hex(8)}.failed")
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Record an error that leaves the block, best effort: on a full disk there may be no room for it."""
         try:
-            temporary.write_text(str(error), encoding="utf-8")
-            os.replace(temporary, self.path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
+            yield
+        except Exception as error:
+            with suppress(OSError):
+                write_whole(self.path, str(error).encode(errors="backslashreplace"))
+            raise
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)

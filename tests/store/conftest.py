@@ -1,0 +1,92 @@
+"""A store's folder, pipes to the processes that use it, and mounts that stand in for other machines' file systems."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ozrepro.store import Store
+from tests.store.running import Pipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give the path of a store that does not exist yet."""
+    return tmp_path / "a store"
+
+
+@pytest.fixture
+def store(folder: Path) -> Store:
+    """Give an open store that looks often."""
+    return Store(folder, patience=60.0, poll=(0.01, 0.05)).open()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Pipe]:
+    """Give a FIFO in which each build signs."""
+    pipe = Pipe(tmp_path / "log")
+    yield pipe
+    pipe.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Pipe]:
+    """Give a FIFO at which builds wait to be let through."""
+    pipe = Pipe(tmp_path / "gate")
+    yield pipe
+    pipe.close()
+
+
+@pytest.fixture
+def two_mounts(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """Give two FUSE mounts of one directory, whose file locks do not see each other: Lustre's `localflock`."""
+    if shutil.which("bindfs") is None:
+        pytest.skip("bindfs is not installed")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("/dev/fuse is missing or not ours")
+    real = tmp_path / "real"
+    mounts = (tmp_path / "node 1", tmp_path / "node 2")
+    for path in (real, *mounts):
+        path.mkdir()
+    mounted: list[Path] = []
+    try:
+        for mount in mounts:
+            made = subprocess.run(["bindfs", str(real), str(mount)], capture_output=True, text=True, check=False)
+            if made.returncode != 0:
+                pytest.skip(f"bindfs cannot mount here: {made.stderr.strip()}")
+            mounted.append(mount)
+        yield mounts
+    finally:
+        for mount in mounted:
+            unmount(mount)
+
+
+def unmount(mount: Path) -> None:
+    """Unmount, lazily where something still uses it."""
+    for words in (["fusermount3", "-u"], ["fusermount", "-u"], ["umount"], ["fusermount", "-uz"], ["umount", "-l"]):
+        if shutil.which(words[0]) and subprocess.run([*words, str(mount)], capture_output=True, check=False).returncode == 0:
+            return
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a file system of its own, to be made small or large by `mount -o remount`."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a tmpfs")
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(mount)], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"no tmpfs can be mounted here: {made.stderr.strip()}")
+    try:
+        yield mount
+    finally:
+        unmount(mount)
