@@ -5,6 +5,7 @@ The command line and the nox backend both walk it through these functions; neith
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -13,9 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
+
 from ozrepro import ready
 from ozrepro.environment import Environment
-from ozrepro.errors import DriftError, LockError, NoMethodError
+from ozrepro.errors import DriftError, LockError, NoMethodError, UsageError
 from ozrepro.lock import Lock, Section, load_lock, lock_file, save_lock
 from ozrepro.methods import Change, Choice, Method, candidates, choose, load_method, refusal
 from ozrepro.settings import load_settings
@@ -96,6 +99,7 @@ def lock_session(
     """
     spec, site = session.spec, session.site
     old = load_lock(session.root, session.name)
+    _check_upgrade(session, old, upgrade or ())
     refused: list[str] = []
     new: list[Section] = []
     for name in methods or candidates(spec, site):
@@ -115,6 +119,16 @@ def lock_session(
     lock = (old or Lock(spec.name)).with_sections(new)
     changed = save_lock(session.root, lock)
     return Locking(lock, tuple(section.method for section in new), tuple(refused), changed)
+
+
+def _check_upgrade(session: Session, lock: Lock | None, names: tuple[str, ...]) -> None:
+    """Raise UsageError for a package that is not locked: uv would pass over a misspelt name without a word."""
+    locked = {str(item["name"]) for section in (lock.sections if lock else ()) for item in section.content.get("package", ())}
+    unknown = [name for name in names if canonicalize_name(name) not in locked]
+    if unknown:
+        near = difflib.get_close_matches(canonicalize_name(unknown[0]), sorted(locked), 1)
+        hint = f"did you mean {near[0]}?" if near else f"ozrepro lock {session.name} --upgrade PKG: sessions come before --upgrade"
+        raise UsageError(f"no package {', '.join(unknown)} is locked in {session.name}", hint=hint)
 
 
 def method_of(name: str) -> Method:

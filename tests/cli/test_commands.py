@@ -30,6 +30,14 @@ def test_lock_check_compares_and_changes_nothing(small: Project) -> None:
     assert small.lock().read_bytes() == before
 
 
+def test_a_package_to_upgrade_that_is_not_locked_is_named(small: Project) -> None:
+    small.done("lock")
+    refused = small.ozrepro("lock", "work", "--upgrade", "alhpa")
+    assert refused.returncode == 2
+    assert "no package alhpa is locked in work" in refused.stderr
+    assert "did you mean alpha?" in refused.stderr
+
+
 def test_locking_never_overwrites_a_lock_that_it_cannot_read(small: Project) -> None:
     small.lock().write_text("<<<<<<< HEAD\n")
     refused = small.ozrepro("lock")
