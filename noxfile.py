@@ -9,7 +9,7 @@ import nox
 
 import ozrepro
 
-nox.needs_version = ">=2024.10.9"
+nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|venv"
 nox.options.sessions = ["analysis", "lint", "typing", "tests"]
 
