@@ -19,7 +19,7 @@ def work(session):
     session.run("python", "-c", "import alpha, sys; print('alpha', alpha.VERSION, sys.argv[1:])", *session.posargs)
 
 
-@ozrepro.session(spec="work", name="twice", tags=["all"], requires=["work"], default=False)
+@ozrepro.session(spec="work", name="twice", tags=["all"], requires=["work"])
 @nox.parametrize("number", [1, 2])
 def second(session, number):
     session.run("python", "-c", f"print('number', {number})")
@@ -99,7 +99,8 @@ def test_options_of_nox_pass_through(nox: Project) -> None:
 def test_listing_shows_the_sessions_as_nox_does(nox: Project) -> None:
     assert "* work -> Do the work." in nox.run("nox", "-l").stdout
     listed = json.loads(nox.run("nox", "-l", "--json").stdout)
-    assert [item["session"] for item in listed] == ["work"]
+    assert [item["session"] for item in listed] == ["work", "twice(number=1)", "twice(number=2)"]
+    assert "adds" not in [item["name"] for item in listed]
 
 
 def test_reuse_install_only_and_no_install_keep_their_meaning(nox: Project) -> None:
