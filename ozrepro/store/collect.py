@@ -62,7 +62,7 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
             found.append(_unneeded(generation.folder, link.name, used, jobs))
     found += [orphan for orphan in orphans if orphan.path.name not in named]
     found += [Leftover(path, "is trash", remove=True) for path in sorted((store.folder / "trash").iterdir())]
-    found += _old_records(store, {item.path.name for item in found if item.remove})
+    found += _old_records(store, {item.path.name for item in found if item.remove}, named)
     return found
 
 
@@ -110,7 +110,7 @@ def _is_old(path: Path) -> bool:
         return False
 
 
-def _old_records(store: Store, going: set[str]) -> list[Leftover]:
+def _old_records(store: Store, going: set[str], named: set[str]) -> list[Leftover]:
     """Ready-records whose generation is gone, temporary files of killed writers, and what is left of old turns."""
     records = [path for path in sorted((store.folder / "ready").iterdir()) if not path.name.startswith(".")]
     left = [
@@ -119,7 +119,7 @@ def _old_records(store: Store, going: set[str]) -> list[Leftover]:
         for path in sorted((store.folder / folder).iterdir())
         if (path.name.startswith(".") or path.suffix in _OF_A_TURN) and _is_old(path)
     ]
-    left += [path for path in sorted((store.folder / "owners").iterdir()) if _is_of_nobody(store, path)]
+    left += [path for path in sorted((store.folder / "owners").iterdir()) if _is_of_nobody(store, path, named)]
     return [
         *(
             Leftover(path, "is the record of a removed environment", remove=True)
@@ -130,9 +130,11 @@ def _old_records(store: Store, going: set[str]) -> list[Leftover]:
     ]
 
 
-def _is_of_nobody(store: Store, record: Path) -> bool:
-    """Say whether an owner's record has no generation and no builder who is about to make it."""
-    if record.name.startswith(".") or os.path.lexists(store.folder / "gens" / record.name):
+def _is_of_nobody(store: Store, record: Path, named: set[str]) -> bool:
+    """Say whether an owner's record is of no use: its builder is dead, and has published his generation or made none."""
+    if record.name.startswith("."):
+        return False
+    if record.name not in named and os.path.lexists(store.folder / "gens" / record.name):
         return False
     owner = _owner(record)
     return owner is None or is_dead(owner)

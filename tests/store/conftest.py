@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ozrepro.store import Store
+from ozrepro.store.publish import remove_tree
 from tests.store.running import Pipe
 
 if TYPE_CHECKING:
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Give the path of a store that does not exist yet."""
-    return tmp_path / "a store"
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Give the path of a store that does not exist yet, and remove what becomes of it: thousands of write-protected files."""
+    yield tmp_path / "a store"
+    remove_tree(tmp_path / "a store")
 
 
 @pytest.fixture

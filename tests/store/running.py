@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ozrepro.store import Store, collect, manifest
 from ozrepro.store.publish import Generation, read_generation, verify
@@ -55,7 +55,7 @@ def finish(driver: subprocess.Popen[str]) -> Outcome:
         driver.kill()
         driver.communicate()
         raise
-    given = json.loads(output) if output else {"generation": None, "built": False}
+    given: dict[str, Any] = json.loads(output) if output else {"generation": None, "built": False}
     return Outcome(driver.returncode, given["generation"], given["built"], said)
 
 
