@@ -92,7 +92,7 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
         from ozrepro.workflow import open_session, prepare
 
         def progress(step: str, done: int, total: int) -> None:
-            logger.debug(f"{step} ({done} of {total})")
+            logger.info(step)
 
         try:
             session = open_session(Path(self._root), self._spec, os.environ)

@@ -204,7 +204,7 @@ class Venv:
             install.install(uv, prefix, chosen, locked.build, progress)
         if locked.project:
             install.install_project(uv, prefix, site.settings.root, locked.extras, locked.build)
-        progress("checking", len(chosen), len(chosen))
+        progress("checking files, requirements and imports", len(chosen), len(chosen))
         variables = self.environment(section, prefix).variables_for(site.environ)
         install.check(uv, prefix, chosen, locked.project or None, locked.imports, variables)
 
