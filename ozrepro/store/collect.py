@@ -175,15 +175,17 @@ def _remove_generation(store: Store, leftover: Leftover) -> bool:
     folder = leftover.path
     if leftover.key and _names(store.name(leftover.key), folder):
         store.name(leftover.key).unlink(missing_ok=True)
-    if folder.name in paths_in_use(folder.parent) or any(_names(link, folder) for link in (store.folder / "names").iterdir()):
+    named = any(_names(link, folder) for link in (store.folder / "names").iterdir())
+    if named or folder.name in paths_in_use(folder.parent):
         return False
     discard(store, folder)
     return True
 
 
 def _names(link: Path, folder: Path) -> bool:
+    """Say whether a name points to a generation; what begins with a dot never became a name."""
     try:
-        return os.path.basename(os.readlink(link)) == folder.name
+        return not link.name.startswith(".") and os.path.basename(os.readlink(link)) == folder.name
     except OSError:
         return False
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ozrepro
 from ozrepro.store import Store, collect, manifest
 from ozrepro.store.publish import Generation, read_generation, verify
 from tests.store.driver import key_of, paths_of
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DRIVER = Path(__file__).with_name("driver.py")
-ENVIRON = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+ENVIRON = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "PYTHONPATH": str(Path(ozrepro.__file__).parents[1]),
+}
 PATIENCE = 120.0
 """Seconds after which a process counts as wedged. Nothing here takes a tenth of it."""
 
