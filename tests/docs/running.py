@@ -83,7 +83,9 @@ def mistakes(page: str, played: list[tuple[Command, int, str]]) -> list[str]:
     for number, (command, status, output) in enumerate(played):
         following = played[number + 1][0].text if number + 1 < len(played) else ""
         if status != 0 and following != "echo $?":
-            found.append(f"{page}:{command.line}: $ {command.text}\nfailed with status {status}, and the page does not say so:\n{output}")
+            found.append(
+                f"{page}:{command.line}: $ {command.text}\nfailed with status {status}, and the page does not say so:\n{output}"
+            )
         elif not matches(command.expected, output):
             wanted, got = command.expected.splitlines(), output.splitlines()
             difference = "\n".join(difflib.unified_diff(wanted, got, "the page", "what was printed", lineterm=""))

@@ -3,35 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import DOCS, Command, Fence, ShownFile, commands, fences, pages_with_examples, shown_file, steps
-from tests.docs.running import BIN, matches, mistakes, play, reader
-
-
-@pytest.fixture(scope="session")
-def index(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Give a reader's variables with which a package index can be reached; skip where none can.
-
-    Tried first with the index settings in this process's variables alone, then with the configuration files of its home too.
-    """
-    folder = tmp_path_factory.mktemp("docs")
-    plain = reader(folder / "home", folder / "uv")
-    (folder / "home").mkdir()
-    (folder / "sessions").mkdir()
-    (folder / "sessions" / "probe.toml").write_text('[venv]\nrequirements = ["six"]\n', encoding="utf-8")
-    config = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    said = ""
-    for environ in (plain, {**plain, "XDG_CONFIG_HOME": config}):
-        quick = {**environ, "UV_HTTP_TIMEOUT": "10", "UV_HTTP_RETRIES": "0"}
-        done = subprocess.run([BIN / "ozrepro", "lock"], cwd=folder, env=quick, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return environ
-        said = done.stderr
-    pytest.skip(f"no package index can be reached: {said}")
+from tests.docs.pages import DOCS, Command, Fence, ShownFile, Step, commands, fences, pages_with_examples, shown_file, steps
+from tests.docs.running import matches, mistakes, play
 
 
 @pytest.mark.network
@@ -58,7 +35,10 @@ def test_a_file_is_named_by_its_first_line() -> None:
 
 def test_fences_in_fences() -> None:
     """A longer fence may hold a shorter one."""
-    assert [(item.language, item.line) for item in fences("````md\n```toml\n```\n````\n\n```console\n```\n")] == [("md", 2), ("console", 7)]
+    assert [(item.language, item.line) for item in fences("````md\n```toml\n```\n````\n\n```console\n```\n")] == [
+        ("md", 2),
+        ("console", 7),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -90,8 +70,12 @@ def test_a_failure_must_be_shown(tmp_path: Path) -> None:
 def test_one_shell_for_a_page(tmp_path: Path) -> None:
     """A variable and a change of folder hold until the page's end, and a file is there when its block has come."""
     environ = {"PATH": os.environ["PATH"]}
-    one = [Command("cat x.txt", "", 1), ShownFile("x.txt", "hello\n", 2), Command("a=1; cd ..", "", 3)]
-    two = [Command("echo $a; basename $PWD", "", 4), ShownFile("x.txt", "bye\n", 5), Command('cat "a b/x.txt"', "", 6)]
+    one: list[Step] = [Command("cat x.txt", "", 1), ShownFile("x.txt", "hello\n", 2), Command("a=1; cd ..", "", 3)]
+    two: list[Step] = [
+        Command("echo $a; basename $PWD", "", 4),
+        ShownFile("x.txt", "bye\n", 5),
+        Command('cat "a b/x.txt"', "", 6),
+    ]
     played = play([*one, *two], tmp_path / "in" / "a b", tmp_path / "stage", environ)
     assert [(status, output.strip()) for _, status, output in played[1:]] == [(0, ""), (0, "1\nin"), (0, "bye")]
     assert played[0][1] == 1

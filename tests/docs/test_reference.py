@@ -1,0 +1,211 @@
+"""The reference names everything that the code has: commands, options, keys, variables, exit codes, public names."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import ozrepro
+from ozrepro import environment, errors, noxbackend
+from ozrepro.cli.program import parser
+from ozrepro.errors import LockError, SpecError
+from ozrepro.lock import Section, read_text
+from ozrepro.methods.venv import read_section
+from ozrepro.pypi import indexes
+from ozrepro.settings import METHODS, load_settings
+from ozrepro.spec import parse_spec
+from ozrepro.toml import TOMLDecodeError, loads
+from tests.docs.pages import DOCS, ROOT, Command, all_pages, fences, steps
+
+REFERENCE = DOCS / "reference"
+Parser = argparse.ArgumentParser
+
+
+def page(name: str) -> str:
+    """Return a page of the reference."""
+    return (REFERENCE / f"{name}.md").read_text(encoding="utf-8")
+
+
+def subparsers(of: Parser) -> dict[str, Parser]:
+    """Return the commands of a parser."""
+    groups = [action for action in of._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(groups[0].choices) if groups else {}
+
+
+COMMANDS = subparsers(parser())
+ALL = [(name, made) for name, made in COMMANDS.items()] + [
+    (f"{name} {action}", inner) for name, made in COMMANDS.items() for action, inner in subparsers(made).items()
+]
+
+
+def one_line(text: str) -> str:
+    """Return a text with each run of white space as one space."""
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_page_with_an_example(name: str) -> None:
+    """The page's examples run the command, and the index links to it."""
+    run = [step.text for step in steps(REFERENCE / f"{name}.md") if isinstance(step, Command)]
+    assert any(re.match(rf"(\w+=\S+ )*ozrepro {name}\b", text) for text in run)
+    assert f"[`ozrepro {name}`]({name}.md)" in page("index")
+
+
+@pytest.mark.parametrize(("name", "made"), [pytest.param(*item, id=item[0]) for item in ALL])
+def test_the_synopsis_is_that_of_help(name: str, made: Parser) -> None:
+    """The usage on the page is what --help prints, however wide the terminal is."""
+    shown = [one_line(fence.text) for fence in fences(page(name.split()[0])) if fence.language == "text"]
+    assert one_line(made.format_usage()) in shown
+
+
+@pytest.mark.parametrize(("name", "made"), [pytest.param(*item, id=item[0]) for item in ALL])
+def test_every_option_is_on_its_page(name: str, made: Parser) -> None:
+    """Each option, argument and action has a row with the words of --help."""
+    rows = [line for line in page(name.split()[0]).splitlines() if line.startswith("| ")]
+    for action in made._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            wanted = [(choice.dest, choice.help or "") for choice in action._choices_actions]
+        else:
+            wanted = [(word, action.help or "") for word in action.option_strings or [str(action.metavar)]]
+        for word, words in wanted:
+            assert any(re.search(rf"`{re.escape(word)}\b", row) and words in row for row in rows), (word, words)
+
+
+def test_no_page_for_what_is_not_there() -> None:
+    """The reference has no page of a command that does not exist."""
+    others = {"exit-codes", "index", "inheritance", "lock-format", "python-api", "settings", "spec"}
+    assert {path.stem for path in REFERENCE.glob("*.md")} - others == set(COMMANDS)
+
+
+def known_keys(mistakes: tuple[str, ...]) -> set[str]:
+    """Return the keys that a checker lists when it meets one that it does not know."""
+    found = [line.partition("known keys: ")[2] for line in mistakes if "known keys: " in line]
+    assert found, mistakes
+    return {key for line in found for key in line.split(", ")}
+
+
+@pytest.mark.parametrize(
+    ("heading", "text"),
+    [
+        ("At the top", "qqqq = 1"),
+        ("`[venv]`", "[venv]\nqqqq = 1"),
+        ("`[modules]`", '[modules]\nload = ["a/1"]\nqqqq = 1\n[modules.venv]\nqqqq = 1'),
+        ("`[conda]`", "[conda]\nqqqq = 1"),
+        ("`[container]`", "[container]\nqqqq = 1"),
+    ],
+)
+def test_every_key_of_a_spec_is_in_the_reference(heading: str, text: str) -> None:
+    """Each key that a spec may hold has a row below its table's heading."""
+    with pytest.raises(SpecError) as caught:
+        parse_spec(Path("sessions/x.toml"), text)
+    part = page("spec").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = "\n".join(line.split("|")[1] for line in part.splitlines() if line.startswith("| "))
+    for key in known_keys(caught.value.mistakes):
+        assert f"`{key}`" in rows, key
+
+
+def test_every_setting_is_in_the_reference(tmp_path: Path) -> None:
+    """Each key of [tool.ozrepro] has a row."""
+    (tmp_path / "pyproject.toml").write_text("[tool.ozrepro]\nqqqq = 1\n", encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        load_settings(tmp_path, {})
+    for key in known_keys(caught.value.mistakes):
+        assert f"\n| `{key}` |" in page("settings"), key
+
+
+def test_every_variable_is_in_the_reference() -> None:
+    """Each OZREPRO_ variable that the code reads is named, and none besides."""
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "ozrepro").rglob("*.py"))
+    read = set(re.findall(r"\"(OZREPRO_[A-Z_]+)\"", code)) - {"OZREPRO_"}
+    assert set(re.findall(r"OZREPRO_[A-Z_]+", page("settings"))) - {"OZREPRO_"} == read
+
+
+def test_every_index_variable_is_in_the_reference() -> None:
+    """Each variable of uv and pip that reaches uv is named."""
+    text = page("settings")
+    for name in (*indexes._UV_INDEX, *(f"PIP_{key.upper().replace('-', '_')}" for key in indexes._PIP_KEYS)):
+        assert f"`{name}`" in text, name
+    for name in indexes._UV_KEPT:
+        assert f"`{name}`" in text or name.startswith("UV_CONCURRENT_"), name
+
+
+def test_every_key_of_a_lock_is_in_the_reference() -> None:
+    """Each key of a lock's top, of a venv section, of a package and of a file is named."""
+    head = 'schema = 1\nsession = "x"\nqqqq = 1\n'
+    with pytest.raises(LockError) as top:
+        read_text(head, "x", "x.lock")
+    content = {"qqqq": 1, "python": ">=3.10", "package": [{"qqqq": 1, "files": [{"qqqq": 1}]}], "project": {"qqqq": 1}}
+    with pytest.raises(LockError) as inner:
+        read_section(Section("venv", "any", "sha256:" + "0" * 64, content), "x.lock", "x")
+    keys = known_keys(tuple(str(top.value).splitlines())) | known_keys(tuple(str(inner.value).splitlines()))
+    assert {"schema", "sha256", "extras", "marker", "covers"} <= keys
+    for key in keys - set(METHODS):
+        assert f"`{key}`" in page("lock-format"), key
+
+
+def test_every_error_and_its_exit_code_is_in_the_reference() -> None:
+    """Each error class stands in the row of its exit code, and on the page of the public names."""
+    rows = [line for line in page("exit-codes").splitlines() if line.startswith("| ")]
+    for name in errors.__all__:
+        code = getattr(errors, name).exit_code
+        assert any(row.startswith(f"| {code} |") and f"`{name}`" in row for row in rows), name
+        assert f"| `{name}` |" in page("python-api"), name
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """Each name of ozrepro.__all__, and each part of Environment, is on the page of the public names."""
+    for name in ozrepro.__all__:
+        assert re.search(rf"`(ozrepro\.)?{name}`", page("python-api")), name
+    parts = [name for name in vars(ozrepro.Environment) if not name.startswith("_")]
+    for name in parts:
+        assert re.search(rf"`{name}\b", page("python-api")), name
+
+
+def test_what_the_decorator_takes_is_in_the_reference() -> None:
+    """Each option of nox.session is named: passed through, refused, or its own."""
+    import inspect
+
+    import nox
+
+    text = page("python-api")
+    for name in inspect.signature(nox.session).parameters:
+        assert name == "func" or f"`{name}`" in text, name
+    refused = next(line for line in text.splitlines() if "are refused with `UsageError`" in line)
+    assert set(re.findall(r"`(\w+)`", refused)) - {"UsageError"} == set(noxbackend._OWN)
+    assert all(f"`{name}`" in text for name in noxbackend._LAUNCHERS)
+
+
+def test_what_a_program_inherits_is_in_the_reference() -> None:
+    """Each variable that is kept is named, and the base PATH."""
+    text = page("inheritance")
+    for name in (*environment.INHERITED, *environment.INHERITED_PREFIXES, *environment.BASE_PATH):
+        assert f"`{name}`" in text, name
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=str(path.relative_to(ROOT))) for path in [*all_pages(), ROOT / "README.md"]]
+)
+def test_shown_files_are_well_formed(path: Path) -> None:
+    """A TOML or Python block parses, unless the page shows that it is refused."""
+    for fence in fences(path.read_text(encoding="utf-8")):
+        try:
+            if fence.language == "toml":
+                loads(fence.text)
+            elif fence.language == "python":
+                ast.parse(fence.text)
+        except (TOMLDecodeError, SyntaxError) as error:
+            pytest.fail(f"{path}:{fence.line}: {error}")
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=str(path.relative_to(ROOT))) for path in [*all_pages(), *ROOT.glob("*.md")]]
+)
+def test_links_lead_somewhere(path: Path) -> None:
+    """Each relative link names a file of the repository."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if "://" not in target and not target.startswith("#"):
+            assert (path.parent / target.partition("#")[0]).is_file(), target
