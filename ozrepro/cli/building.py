@@ -15,7 +15,7 @@ from ozrepro.methods import candidates, load_method, refusal
 from ozrepro.workflow import Session, all_sessions, built_generation, check_section, method_of, needs_lock, open_session, prepare
 
 if TYPE_CHECKING:
-    from ozrepro.cli.program import Call
+    from ozrepro.cli.call import Call
 
 
 def build(call: Call) -> int:

@@ -27,7 +27,7 @@ from ozrepro.workflow import (
 )
 
 if TYPE_CHECKING:
-    from ozrepro.cli.program import Call
+    from ozrepro.cli.call import Call
 
 
 def lock(call: Call) -> int:

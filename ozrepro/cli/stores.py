@@ -14,7 +14,7 @@ from ozrepro.store.publish import verify as verify_files
 from ozrepro.workflow import wanted_by
 
 if TYPE_CHECKING:
-    from ozrepro.cli.program import Call
+    from ozrepro.cli.call import Call
     from ozrepro.store import Store
 
 
