@@ -127,7 +127,7 @@ def _check_upgrade(session: Session, lock: Lock | None, names: tuple[str, ...]) 
     unknown = [name for name in names if canonicalize_name(name) not in locked]
     if unknown:
         near = difflib.get_close_matches(canonicalize_name(unknown[0]), sorted(locked), 1)
-        hint = f"did you mean {near[0]}?" if near else f"ozrepro lock {session.name} --upgrade PKG: sessions come before --upgrade"
+        hint = f"did you mean {near[0]}?" if near else f"ozrepro lock {session.name} --upgrade PKG: the session comes first"
         raise UsageError(f"no package {', '.join(unknown)} is locked in {session.name}", hint=hint)
 
 
