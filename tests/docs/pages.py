@@ -5,7 +5,7 @@ A page's rules:
 - a fenced block whose first line is `# some/file.ext` is a file of the example's project; the rest of the block is its text;
 - a fenced block marked `console` holds commands (`$ …`, continued by `> …`) and what they print; `...` stands for any text;
 - a command that fails must be followed by `$ echo $?`, so that the reader sees the status;
-- the comment `% uses: other.md` at the top takes over the files of another page;
+- the comment `<!-- uses: other.md -->` at the top takes over the files of another page;
 - blocks in other languages (`sh`, `text`, `toml` without a file name) are only shown.
 """
 
@@ -20,7 +20,7 @@ DOCS = ROOT / "docs"
 
 _FILE = re.compile(r"# ((?:[\w.-]+/)*[\w-]*\.[\w.]+)$")
 _FENCE = re.compile(r"(`{3,})(\S*)\s*$")
-_USES = re.compile(r"^% uses: (\S+)$", re.MULTILINE)
+_USES = re.compile(r"^<!-- uses: (\S+) -->$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
