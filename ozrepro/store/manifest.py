@@ -40,8 +40,10 @@ def walk(folder: Path) -> list[str]:
 
 
 def exposed(folder: Path) -> list[str]:
-    """Return the relative paths of all files and folders below `folder` that everybody may write to, sorted."""
-    return sorted(path for path, entry in _scan(folder) if not entry.is_symlink() and entry.stat().st_mode & 0o002)
+    """Return the relative paths of `folder` itself and all below it that everybody may write to, sorted."""
+    found = ["."] if os.stat(folder).st_mode & 0o002 else []
+    found += [path for path, entry in _scan(folder) if not entry.is_symlink() and entry.stat().st_mode & 0o002]
+    return sorted(found)
 
 
 def _scan(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -1,0 +1,212 @@
+"""The store's own folders: made safely, refused where somebody else could have put something in."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ozrepro.errors import StoreError
+from ozrepro.store import Store, failed, shown, write_whole
+from ozrepro.store.publish import Recipe, provide, read_generation
+from tests.store.driver import fill, key_of
+from tests.store.running import done, entries, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FOLDERS = ("names", "gens", "owners", "locks", "trash", "ready", "projects")
+NOBODY = 65534
+KEY = key_of("one")
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to another user")
+
+
+def recipe() -> Recipe:
+    return Recipe(KEY, {"session": "test"}, lambda prefix: fill(prefix, 6))
+
+
+def refuses(store: Store, path: Path, words: str) -> str:
+    """Insist that opening and checking the store are both refused, with the path and a next command."""
+    hint = ""
+    for attempt in (store.open, store.check):
+        with pytest.raises(StoreError) as caught:
+            attempt()
+        assert caught.value.where == str(path)
+        assert words in caught.value.what
+        hint = caught.value.hint
+        assert hint
+    return hint
+
+
+def test_a_new_store_has_its_folders_for_its_owner_alone_to_write_whatever_the_umask(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        Store(folder).open()
+    finally:
+        os.umask(before)
+    for path in (folder, *(folder / name for name in FOLDERS)):
+        assert os.stat(path).st_mode & 0o777 == 0o755
+    assert (folder / ".gitignore").read_text() == "*\n"
+    Store(folder).open().check()
+
+
+def test_an_empty_gitignore_of_a_killed_process_is_written_again(store: Store) -> None:
+    (store.folder / ".gitignore").write_bytes(b"")
+    store.open()
+    assert (store.folder / ".gitignore").read_text() == "*\n"
+
+
+def test_looking_into_a_store_that_does_not_exist_makes_nothing(folder: Path) -> None:
+    Store(folder).check()
+    assert read_generation(Store(folder), KEY) is None
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["", *FOLDERS])
+def test_a_store_that_everybody_may_write_to_is_refused(store: Store, name: str) -> None:
+    path = store.folder / name if name else store.folder
+    path.chmod(0o777)
+    hint = refuses(store, path, "can be written by everybody")
+    subprocess.run(["sh", "-c", hint], check=True)
+    store.open()
+
+
+@root_only
+@pytest.mark.parametrize("name", ["", *FOLDERS])
+def test_a_store_of_another_user_is_refused(store: Store, name: str) -> None:
+    path = store.folder / name if name else store.folder
+    os.chown(path, NOBODY, NOBODY)
+    refuses(store, path, f"belongs to another user (uid {NOBODY})")
+
+
+@root_only
+def test_a_store_of_another_user_is_taken_where_its_group_is_named_and_is_ours(folder: Path) -> None:
+    ours = grp.getgrgid(os.getegid()).gr_name
+    Store(folder).open()
+    os.chown(folder, NOBODY, os.getegid())
+    Store(folder, group=ours).open()
+    for group in ("", "no such group", grp.getgrgid(NOBODY).gr_name):
+        refuses(Store(folder, group=group), folder, "belongs to another user")
+    os.chown(folder, NOBODY, NOBODY)
+    refuses(Store(folder, group=grp.getgrgid(NOBODY).gr_name), folder, "belongs to another user")
+
+
+def plant_link(path: Path) -> None:
+    path.with_name("elsewhere").mkdir()
+    path.symlink_to("elsewhere")
+
+
+def plant_dangling_link(path: Path) -> None:
+    path.symlink_to("/nonexistent/elsewhere")
+
+
+PLANTED: list[Callable[[Path], object]] = [plant_link, plant_dangling_link, os.mkfifo, lambda path: path.write_bytes(b"")]
+WHAT = ["link", "dangling link", "fifo", "file"]
+
+
+@pytest.mark.parametrize("plant", PLANTED, ids=WHAT)
+@pytest.mark.parametrize("name", FOLDERS)
+def test_something_planted_for_a_folder_of_the_store_is_refused(store: Store, name: str, plant: Callable[[Path], object]) -> None:
+    path = store.folder / name
+    path.rmdir()
+    plant(path)
+    hint = refuses(store, path, "is no directory: somebody may have planted it")
+    subprocess.run(["sh", "-c", hint], check=True)
+    store.open()
+
+
+@pytest.mark.parametrize("plant", PLANTED[1:], ids=WHAT[1:])
+def test_something_planted_for_the_store_itself_is_refused(folder: Path, plant: Callable[[Path], object]) -> None:
+    plant(folder)
+    with pytest.raises(StoreError, match="cannot prepare the store") as caught:
+        Store(folder).open()
+    assert str(folder) in str(caught.value)
+
+
+def test_a_store_behind_a_link_of_its_user_is_taken(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    folder.symlink_to("scratch")
+    generation, built = provide(Store(folder).open(), recipe(), print)
+    assert built
+    assert generation.folder.is_dir()
+    assert entries(tmp_path / "scratch", "names") == [KEY]
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, os.mkdir, lambda path: path.write_bytes(b"")], ids=["fifo", "folder", "file"])
+def test_something_planted_for_a_name_is_refused_before_anything_is_built(store: Store, plant: Callable[[Path], object]) -> None:
+    path = store.name(KEY)
+    plant(path)
+    assert read_generation(store, KEY) is None
+    outcome = run(store.folder)
+    assert outcome.status == 1
+    assert f"{path}: is no symlink: somebody may have planted it" in outcome.said
+    assert "building" not in outcome.said
+    hint = outcome.said.rpartition("try: ")[2]
+    subprocess.run(["sh", "-c", hint], check=True)
+    assert done(store.folder).built
+
+
+@pytest.mark.parametrize("target", ["..", ".", "/", "../gens", "/etc", "../../elsewhere", "../gens/../../elsewhere"])
+def test_a_name_never_leads_out_of_the_generations(store: Store, target: str) -> None:
+    outside = store.folder.with_name("elsewhere")
+    outside.mkdir()
+    (outside / "generation.json").write_text(f'{{"schema": 1, "key": "{KEY}"}}')
+    store.name(KEY).symlink_to(target)
+    assert read_generation(store, KEY) is None
+    generation, built = provide(store, recipe(), print)
+    assert built
+    assert generation.folder.parent == store.folder / "gens"
+
+
+def test_a_planted_folder_for_a_ticket_is_refused_and_nobody_waits_for_it(folder: Path) -> None:
+    store = Store(folder, locks="ticket").open()
+    ticket = folder / "locks" / f"{KEY}.ticket"
+    ticket.mkdir()
+    with pytest.raises(StoreError, match="is no ticket: somebody may have planted it") as caught:
+        provide(store, recipe(), print)
+    assert caught.value.where == str(ticket)
+
+
+@pytest.mark.parametrize("suffix", ["flock", "holder", "failed"])
+@pytest.mark.parametrize(
+    "plant", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/etc/passwd")], ids=["fifo", "folder", "link"]
+)
+def test_what_is_planted_beside_the_turns_stops_no_build(store: Store, suffix: str, plant: Callable[[Path], object]) -> None:
+    plant(store.folder / "locks" / f"{KEY}.{suffix}")
+    assert provide(store, recipe(), print)[1]
+
+
+def test_a_failed_operation_names_the_cause_the_place_and_what_is_left_there(tmp_path: Path) -> None:
+    error = failed("build", tmp_path, OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "file")))
+    assert error.what.startswith("cannot build: No space left on device [errno 28]; left there: ")
+    assert error.what.endswith(" files")
+    assert error.where == str(tmp_path / "file")
+    assert "quota" in error.hint
+    error = failed("build", tmp_path / "not" / "there", OSError(errno.EIO, "Input/output error"))
+    assert error.where == str(tmp_path / "not" / "there")
+    assert "quota" not in error.hint
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\udcff", "a\tb", "\x1b[31m"])
+def test_a_failed_operation_on_an_oddly_named_file_can_be_printed(tmp_path: Path, name: str) -> None:
+    error = failed("build", tmp_path, OSError(errno.EIO, "Input/output error", str(tmp_path / name)))
+    assert error.where.isprintable()
+    error.where.encode()
+    assert shown("plain name é") == "plain name é"
+
+
+def test_a_file_is_written_whole_or_left_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_whole(path, b"one")
+    write_whole(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert os.listdir(tmp_path) == ["file"]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_whole(tmp_path / "folder", b"three")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
