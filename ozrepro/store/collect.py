@@ -131,13 +131,13 @@ def _old_records(store: Store, going: set[str], named: set[str]) -> list[Leftove
 
 
 def _is_of_nobody(store: Store, record: Path, named: set[str]) -> bool:
-    """Say whether an owner's record is of no use: its builder is dead, and has published his generation or made none."""
+    """Say whether an owner's record is of no use: its builder is gone, and has published his generation or made none."""
     if record.name.startswith("."):
         return False
     if record.name not in named and os.path.lexists(store.folder / "gens" / record.name):
         return False
     owner = _owner(record)
-    return owner is None or is_dead(owner)
+    return owner is None or is_dead(owner) or (_is_old(record) and not is_alive(owner))
 
 
 def _names_a_generation(record: Path, going: set[str]) -> bool:

@@ -96,8 +96,8 @@ def kill_many(folder: Path, kills: int, *words: str, before: tuple[str, ...] = (
     # Two kinds stay for a day: what an installer that outlived its builder made again, and where there is no proof of death.
     strays = set(entries(folder, "gens")) - names
     assert before or not [name for name in strays if (folder / "owners" / name).is_symlink()]
-    for name in strays:
-        os.utime(folder / "gens" / name, (1, 1))
+    for path in (*(folder / "gens" / name for name in strays), *(folder / "owners").iterdir()):
+        os.utime(path, (1, 1), follow_symlinks=False)
     clean_up(folder)
     assert set(entries(folder, "gens")) == names
     assert entries(folder, "trash") == entries(folder, "owners") == []
