@@ -53,6 +53,7 @@ def run(
 
     `argv[0]` should be an absolute path: PATH is only searched as `env` gives it. `env` is the whole environment. `text` goes to
     its standard input. `timeout` is in seconds. `on_line` is called with each line of its standard error as it comes.
+    Standard output comes back byte for byte (surrogates stand for what is no UTF-8), standard error as readable text.
     When the caller is interrupted, the whole group is killed, so that no installer goes on writing behind an error.
     Raises CommandFailed when the program cannot be started or takes longer than `timeout`.
     """
@@ -64,9 +65,6 @@ def run(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
             start_new_session=True,
         )
     except OSError as error:
@@ -96,21 +94,22 @@ def run(
     return Finished(tuple(argv), status, output, "".join(said))
 
 
-def _listen(process: subprocess.Popen[str], said: list[str], on_line: Callable[[str], None] | None) -> None:
+def _listen(process: subprocess.Popen[bytes], said: list[str], on_line: Callable[[str], None] | None) -> None:
     assert process.stderr is not None
-    for line in process.stderr:
+    for raw in process.stderr:
+        line = raw.decode("utf-8", "replace")
         said.append(line)
         if on_line is not None:
             on_line(line.rstrip("\n"))
 
 
-def _exchange(process: subprocess.Popen[str], text: str) -> str:
+def _exchange(process: subprocess.Popen[bytes], text: str) -> str:
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(BrokenPipeError):  # it ended without reading; its status tells
-        process.stdin.write(text)
+        process.stdin.write(text.encode("utf-8", "surrogateescape"))
         process.stdin.close()
-    return process.stdout.read()
+    return process.stdout.read().decode("utf-8", "surrogateescape")
 
 
 def _kill_group(pid: int) -> None:

@@ -1,0 +1,90 @@
+"""What can change without a module's name changing: modulefiles, rc files, the site's hooks, the software behind them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ozrepro.modulesystem import LoadedModule
+
+_RC = (".modulerc", ".modulerc.lua", ".version")
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """A file by path and sha256."""
+
+    path: str
+    sha256: str
+
+
+def take(paths: Iterable[str]) -> tuple[Print, ...]:
+    """Return the prints of the files that exist, in order, each once. Raises OSError for one that cannot be read."""
+    return tuple(Print(path, digest(path)) for path in dict.fromkeys(paths) if os.path.isfile(path))
+
+
+def digest(path: str) -> str:
+    """Return a file's sha256 in hexadecimal. Raises OSError."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def modulefiles(modules: Iterable[LoadedModule]) -> list[str]:
+    """Return the files of the loaded modules, in load order."""
+    return [module.file for module in modules]
+
+
+def rc_files(modulepath: Sequence[str], modules: Iterable[LoadedModule], environ: Mapping[str, str]) -> list[str]:
+    """Return the files that can rename, alias, hide or default a module that was loaded; only those that exist."""
+    short = sorted({module.name.rpartition("/")[0] for module in modules})
+    folders = [folder for base in modulepath for folder in (base, *(os.path.join(base, name) for name in short))]
+    own = [environ[name] for name in ("LMOD_MODULERC", "LMOD_MODULERCFILE") if environ.get(name)]
+    found = [
+        *(path for item in own for path in item.split(":")),
+        *(os.path.join(folder, name) for folder in folders for name in _RC),
+    ]
+    return [path for path in dict.fromkeys(found) if os.path.isfile(path)]
+
+
+def hook_files(command: str, environ: Mapping[str, str]) -> list[str]:
+    """Return the site's Lua files that run in every load: SitePackage.lua and lmod_config.lua, where they exist."""
+    folders = [
+        *environ.get("LMOD_PACKAGE_PATH", "").split(":"),
+        environ.get("LMOD_CONFIG_DIR", "/etc/lmod"),
+        os.path.dirname(command),
+    ]
+    names = ("SitePackage.lua", "lmod_config.lua")
+    found = [os.path.join(folder, name) for folder in folders if folder for name in names]
+    return [path for path in dict.fromkeys(found) if os.path.isfile(path)]
+
+
+def user_rc_files(environ: Mapping[str, str]) -> list[str]:
+    """Return a user's own rc files, which change what names mean for this user alone; a lock never follows them."""
+    home = environ.get("HOME", "")
+    return [path for path in (f"{home}/.modulerc.lua", f"{home}/.modulerc") if home and os.path.isfile(path)]
+
+
+def interpreter_files(python: str) -> list[str]:
+    """Return an interpreter's executable, resolved, and the libpython beside it, where there is one."""
+    real = os.path.realpath(python)
+    libraries = sorted(str(path) for path in Path(real).parent.parent.glob("lib*/libpython3*.so*"))
+    return [real, *dict.fromkeys(os.path.realpath(path) for path in libraries)]
+
+
+def changed(prints: Iterable[Print]) -> list[str]:
+    """Return a line for each file that is gone or has another content."""
+    lines: list[str] = []
+    for item in prints:
+        try:
+            if digest(item.path) != item.sha256:
+                lines.append(f"{item.path}: was changed")
+        except FileNotFoundError:
+            lines.append(f"{item.path}: is gone")
+        except OSError as error:
+            lines.append(f"{item.path}: cannot be read: {error.strerror}")
+    return lines
