@@ -70,13 +70,13 @@ def run(
     except OSError as error:
         raise CommandFailed(f"cannot start {argv[0]}: {error.strerror or error}") from error
     said: list[str] = []
-    listener = threading.Thread(target=_listen, args=(process, said, on_line), daemon=True)
-    listener.start()
     killer = threading.Timer(timeout or 0, _kill_group, (process.pid,))
-    killer.daemon = True
-    if timeout is not None:
-        killer.start()
+    listener = threading.Thread(target=_listen, args=(process, said, on_line), daemon=True)
     try:
+        listener.start()
+        killer.daemon = True
+        if timeout is not None:
+            killer.start()
         output = _exchange(process, text)
         status = process.wait()
     except BaseException:
@@ -85,7 +85,8 @@ def run(
         raise
     finally:
         killer.cancel()
-        listener.join()
+        if listener.ident is not None:
+            listener.join()
         for stream in (process.stdin, process.stdout, process.stderr):
             assert stream is not None
             stream.close()

@@ -52,11 +52,12 @@ def test_an_interrupt_kills_the_whole_group(tmp_path: Path) -> None:
     # The grandchild holds the write end of a pipe: when it is dead, the read end sees the end of the file.
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    inner = f"exec 3>'{fifo}'; echo up >&3; sleep 1000"
-    code = f"from ozrepro.process import run; run(['/bin/sh', '-c', {inner!r}], env={PLAIN!r})"
-    child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    with open(fifo, encoding="utf-8") as stream:
-        assert stream.readline() == "up\n"
+    inner = f"exec 3>'{fifo}'; echo up >&2; sleep 1000"
+    code = f"from ozrepro.process import run; run(['/bin/sh', '-c', {inner!r}], env={PLAIN!r}, on_line=lambda line: print(line, flush=True))"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert child.stdout is not None
+    with open(fifo, encoding="utf-8") as stream, child:
+        assert child.stdout.readline() == "up\n"
         child.send_signal(signal.SIGINT)
         assert stream.read() == ""
-    assert child.wait() != 0
+    assert child.returncode != 0

@@ -67,8 +67,8 @@ def with_parents(names: Sequence[str], index: Index) -> tuple[str, ...]:
 def capture(system: ModuleSystem, names: Sequence[str], modulepath: Sequence[str], index: Index) -> Captured:
     """Load the names twice from clean bases and return what that does. Raises ModuleError.
 
-    Whatever is replaced, swapped, made inactive or answered by another version on the way is an error: exit 0 of the tool does not
-    mean that what was asked for is loaded.
+    Whatever is replaced, swapped, made inactive or answered by another version on the way is an error: exit 0 of the tool
+    does not mean that what was asked for is loaded.
     """
     load = with_parents(names, index)
     first = {"PATH": ":".join(BASE_PATH), "MODULEPATH": ":".join(modulepath), "HOME": HOMES[0], "USER": "nobody"}
