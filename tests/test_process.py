@@ -56,8 +56,10 @@ def test_an_interrupt_kills_the_whole_group(tmp_path: Path) -> None:
     code = f"from ozrepro.process import run; run(['/bin/sh', '-c', {inner!r}], env={PLAIN!r}, on_line=lambda line: print(line, flush=True))"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert child.stdout is not None
-    with open(fifo, encoding="utf-8") as stream, child:
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    with open(reading, encoding="utf-8") as stream, child:
         assert child.stdout.readline() == "up\n"
+        os.set_blocking(reading, True)
         child.send_signal(signal.SIGINT)
         assert stream.read() == ""
     assert child.returncode != 0
