@@ -1,4 +1,4 @@
-"""Each file-system call of the store fails once: with an error, or by the death of the process.
+"""Each file-system call of the store fails once: with an error, by the death of the process, or by an interrupt just after it.
 
 strace runs an undisturbed build once and tells which of its system calls touch the store; then one build is run for each such
 call and fault (`strace -e inject`). A call is known by its name and by how many of that name the process has made before,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.store.running import Pipe
 
 FULL = os.environ.get("OZREPRO_TEST_FAULTS") == "full"
-FAULTS = ("ENOSPC", "EIO", "SIGKILL")
+FAULTS = ("ENOSPC", "EIO", "SIGKILL", "SIGINT")
 MORE_FAULTS = ("EDQUOT", "ESTALE")
 FILES = 4
 CALL = re.compile(r"([a-z_0-9]+)\((.*)")
@@ -106,10 +106,12 @@ class Sweep:
         folder = self.fresh(f"{point.call} {point.ordinal} {point.fault}")
         before = entries(folder, "names") if self.keeps else []
         status, lines = self.traced(folder, "-e", f"trace={point.call}", "-e", point.injection)
-        killed = point.fault == "SIGKILL"
-        assert killed == (status == -signal.SIGKILL), (point, status, lines)
-        assert killed or any("(INJECTED)" in line for line in lines), (point, lines)
-        assert status in (0, 1, -signal.SIGKILL), (point, status)
+        if point.fault.startswith("SIG"):
+            # An interrupt inside a callback, such as a finalizer's, is lost: Python has nowhere to raise it.
+            assert status == -signal.Signals[point.fault] or (status == 0 and point.fault == "SIGINT"), (point, status, lines)
+        else:
+            assert any("(INJECTED)" in line for line in lines), (point, lines)
+            assert status in (0, 1), (point, status)
         left = published(folder, FILES)
         assert left is not None or status != 0, point
         if self.keeps:
@@ -179,20 +181,20 @@ def sweep(tmp_path: Path) -> Callable[..., Sweep]:
 
 @pytest.mark.slow
 def test_no_failing_call_of_a_build_leaves_something_broken_or_wedged(sweep: Callable[..., Sweep]) -> None:
-    kinds = sweep().run("build", share=66, floor=220)
+    kinds = sweep().run("build", share=84, floor=220)
     assert kinds >= {"close", "flock", "fsync", "getdents64", "openat", "syncfs", "write"}
 
 
 @pytest.mark.slow
 def test_no_failing_call_around_a_ticket_leaves_something_broken_or_wedged(sweep: Callable[..., Sweep]) -> None:
-    sweep("--locks", "ticket", touches="/locks").run("ticket", share=18, floor=14)
+    sweep("--locks", "ticket", touches="/locks").run("ticket", share=20, floor=14)
 
 
 @pytest.mark.slow
 def test_no_failing_call_of_a_replacement_takes_the_published_environment_away(sweep: Callable[..., Sweep]) -> None:
     way = sweep("--rebuild", touches="/names", keeps=True)
     done(way.template, "--files", str(FILES))
-    way.run("replacement", share=18, floor=12)
+    way.run("replacement", share=36, floor=12)
 
 
 @pytest.mark.slow

@@ -75,6 +75,16 @@ def test_processes_without_flock_publish_once_and_all_succeed(folder: Path, tmp_
 
 @needs_filter
 @pytest.mark.parametrize("error", MISSING)
+def test_a_node_without_flock_builds_in_a_store_that_nodes_with_flock_use(folder: Path, error: str) -> None:
+    """Its empty lock file must not be taken for a holder's mark, as filelock's silent fallback does."""
+    done(folder)
+    assert entries(folder, "locks") == [f"{key_of('one')}.flock"]
+    assert done(folder, "--rebuild", "--patience", "20", before=without_flock(error)).built
+    assert done(folder, "--rebuild", "--patience", "20").built
+
+
+@needs_filter
+@pytest.mark.parametrize("error", MISSING)
 def test_the_stand_in_really_takes_flock_away(tmp_path: Path, error: str) -> None:
     words = "import fcntl, sys\ntry: fcntl.flock(0, fcntl.LOCK_EX)\nexcept OSError as error: sys.exit(error.errno)"
     with open(tmp_path / "file", "wb+") as stream:
