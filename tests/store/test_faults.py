@@ -15,7 +15,7 @@ import signal
 import subprocess
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,6 +43,8 @@ class Point:
     call: str
     fault: str
     ordinal: int
+    place: str = field(default="", compare=False)
+    """The store's folder that the call touches."""
 
     @property
     def injection(self) -> str:
@@ -98,7 +100,8 @@ class Sweep:
         for match in filter(None, map(CALL.match, lines)):
             counts[match[1]] += 1
             if f"{folder}{self.touches}" in match[2]:
-                found += [Point(match[1], fault, counts[match[1]]) for fault in faults]
+                place = match[2].partition(f"{folder}/")[2].partition("/")[0]
+                found += [Point(match[1], fault, counts[match[1]], place) for fault in faults]
         return sorted(found)
 
     def check(self, point: Point) -> str:
@@ -112,6 +115,8 @@ class Sweep:
         else:
             assert any("(INJECTED)" in line for line in lines), (point, lines)
             assert status in (0, 1), (point, status)
+            # What could not be stored is never published; most other calls may fail without harm.
+            assert status == 1 or point.place != "gens" or point.call not in ("write", "fsync", "syncfs"), point
         left = published(folder, FILES)
         assert left is not None or status != 0, point
         if self.keeps:
@@ -146,6 +151,11 @@ class Sweep:
         assert len(calls) >= floor
         assert len(taken) == (len(points) if FULL else min(share, len(points)))
         return kinds
+
+
+def place_of(lines: list[str], what: str) -> int:
+    """Return the index of the first line that matches."""
+    return next(number for number, line in enumerate(lines) if re.search(what, line))
 
 
 def spread(points: list[Point], share: int) -> list[Point]:
@@ -209,3 +219,23 @@ def test_no_failing_call_while_a_dead_builders_generation_is_removed_does_harm(
     builder.communicate()
     assert len(entries(way.template, "gens")) == 1
     way.run("removal", share=12, floor=16)
+
+
+def test_what_is_published_stays_where_nobody_can_tell_whether_it_is(sweep: Callable[..., Sweep]) -> None:
+    """The name is made, an interrupt comes, and from then on no link can be read: the environment may be in use already."""
+    way = sweep()
+    folder = way.fresh("clean")
+    status, lines = way.traced(folder, "-e", "trace=%file,%desc")
+    assert status == 0
+    name = place_of(lines, rf'^symlink(at)?\(.*"{re.escape(str(folder))}/names/')
+    kind = lines[name].partition("(")[0]
+    reading = next(line.partition("(")[0] for line in lines if line.startswith("readlink") and str(folder) in line)
+    made = sum(line.startswith(f"{kind}(") for line in lines[: name + 1])
+    read = sum(line.startswith(f"{reading}(") for line in lines[:name])
+
+    folder = way.fresh("interrupted")
+    words = ("-e", f"trace={kind},{reading}", "-e", f"inject={kind}:signal=SIGINT:when={made}")
+    status, lines = way.traced(folder, *words, "-e", f"inject={reading}:error=EIO:when={read + 1}+")
+    assert status == -signal.SIGINT, lines
+    assert any("(INJECTED)" in line for line in lines), "nobody asked whether it is published"
+    assert published(folder, FILES) is not None
