@@ -8,12 +8,17 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ozrepro.errors import without_login
 from ozrepro.toml import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 _TYPES = {bool: "true or false", dict: "a table", float: "a number", int: "a whole number", list: "an array", str: "a string"}
+MOST = 30
+"""Mistakes of one file that are told; a file with more of them is no slip, and finding each one's line takes time."""
+
+_SHOWN = 200
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 """A session's name: a Python identifier in ASCII, since it is a function's name, a file's name and part of a script."""
 
@@ -29,6 +34,19 @@ def hidden_character(text: str) -> str | None:
     return None
 
 
+def shown(value: object) -> str:
+    """Return a foreign value as a message may hold it: quoted, its invisible characters escaped, of a bounded length."""
+    return _short(without_login(repr(value)))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+
+
+def _part(key: str) -> str:
+    return _short(key if key.isprintable() else repr(key))
+
+
 @dataclass(slots=True)
 class Checker:
     """Reads values out of one file's table; each reader notes what is wrong and returns a value that lets checking go on."""
@@ -39,9 +57,14 @@ class Checker:
 
     def wrong(self, path: tuple[str, ...], problem: str, right: str = "") -> None:
         """Note a mistake at the key `path`: what is wrong, and what would be right."""
+        if len(self.mistakes) >= MOST:
+            if len(self.mistakes) == MOST:
+                self.mistakes.append("… and more")
+            return
         line = line_of(self.text, tuple(part.partition("[")[0] for part in path)) if self.text else None
         place = f"line {line}, " if line else ""
-        self.mistakes.append(f"{place}{'.'.join(path) or 'the file'}: {problem}" + (f"; {right}" if right else ""))
+        key = ".".join(_part(part) for part in path) or "the file"
+        self.mistakes.append(f"{place}{key}: {_short(without_login(problem))}" + (f"; {right}" if right else ""))
 
     def table(self, value: object, path: tuple[str, ...], allowed: Iterable[str]) -> Mapping[str, Any]:
         """Return `value` as a table whose keys are all `allowed`."""
@@ -51,7 +74,7 @@ class Checker:
         known = sorted(allowed)
         for key in value:
             if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
+                near = difflib.get_close_matches(key[:_SHOWN], known, 1) if len(self.mistakes) < MOST else []
                 right = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
                 self.wrong((*path, key), "unknown key", right)
         return value

@@ -23,6 +23,23 @@ __all__ = [
 ]
 
 
+def without_login(text: str) -> str:
+    """Return `text` without the user names, passwords and queries of addresses in it: each may be a secret."""
+    if "://" not in text:
+        return text
+    import re
+
+    text = re.sub(r"(?<=://)(?:[^\s/'\":]*:[^\s'\"]*|[^\s/'\"]*)@", "", text)
+    return re.sub(r"(://[^\s'\"?]*)\?[^\s'\")]*", r"\1", text)
+
+
+def visible(text: str) -> str:
+    """Return `text` with its control and format characters escaped: what a terminal is shown may be a stranger's text."""
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return "".join(char if char in "\n\t" or char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 class OzreproError(Exception):
     """What went wrong, where, and the next command to try.
 
@@ -32,14 +49,14 @@ class OzreproError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
-        super().__init__(what)
-        self.what = what
+        self.what = without_login(what)
+        super().__init__(self.what)
         self.where = where
-        self.hint = hint
+        self.hint = without_login(hint)
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}\n  try: {self.hint}" if self.hint else text
+        return visible(f"{text}\n  try: {self.hint}" if self.hint else text)
 
 
 class UsageError(OzreproError):

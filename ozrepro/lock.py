@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.checking import Checker
+from ozrepro.checking import Checker, shown
 from ozrepro.errors import LockError
 from ozrepro.settings import METHODS
-from ozrepro.toml import TOMLDecodeError, dumps, loads
+from ozrepro.toml import TOMLDecodeError, dumps, loads, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -89,17 +89,17 @@ def read_text(text: str, session: str, where: str) -> Lock:
         )
     try:
         whole = loads(text)
-    except (TOMLDecodeError, RecursionError) as error:
+    except TOMLDecodeError as error:
         raise LockError(f"is damaged: {error}", where=where, hint=f"git checkout -- {where!r}, or {again}") from error
     schema = whole.get("schema")
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise LockError("has no schema number: it is no lock of ozrepro", where=where, hint=again)
+        raise LockError("schema: is no number from 1: it is no lock of ozrepro", where=where, hint=again)
     if schema > SCHEMA:
         raise LockError(
             f"has schema {schema}; this ozrepro reads up to {SCHEMA}", where=where, hint="pip install --upgrade ozrepro"
         )
     if whole.get("session") != session:
-        raise LockError(f"is the lock of session {whole.get('session')!r}, not of {session!r}", where=where, hint=again)
+        raise LockError(f"session: is the lock of {shown(whole.get('session'))}, not of {session!r}", where=where, hint=again)
     return Lock(session, tuple(_sections(whole, text, where, again)))
 
 
@@ -129,10 +129,10 @@ def load_lock(root: Path, name: str) -> Lock | None:
     """Return a session's lock, or None where there is no file. Raises LockError as `read_text` does."""
     path = lock_file(root, name)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path)
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, TOMLDecodeError) as error:
         raise LockError(f"cannot be read: {error}", where=str(path), hint=f"ozrepro lock {name}") from error
     return read_text(text, name, str(path))
 

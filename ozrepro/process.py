@@ -16,9 +16,23 @@ from typing import TYPE_CHECKING
 from ozrepro.errors import CommandFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 CLEAN_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def safe_folders(path: str) -> Iterator[str]:
+    """Yield the folders of a PATH that a program may be taken from: absolute, and not writable by everybody."""
+    for folder in dict.fromkeys(path.split(":")):
+        with suppress(OSError):
+            if folder.startswith("/") and not os.stat(folder).st_mode & 0o002:
+                yield folder
+
+
+def find_program(name: str, path: str) -> str | None:
+    """Return the first program `name` in a PATH, passing over its relative and world-writable folders, or None."""
+    candidates = (os.path.join(folder, name) for folder in safe_folders(path))
+    return next((item for item in candidates if os.path.isfile(item) and os.access(item, os.X_OK)), None)
 
 
 @dataclass(frozen=True, slots=True)

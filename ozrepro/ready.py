@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from hashlib import sha256
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 STORE_NAME = ".ozrepro"
+LARGEST = 8 << 20
+"""Bytes of a file of the project that are read; one that is larger, or a link to /dev/zero, is refused the long way."""
 
 
 class Ready:
@@ -56,11 +59,16 @@ def find_root(name: str, start: str, environ: Mapping[str, str]) -> str | None:
     folder = os.path.realpath(start)
     while True:
         if os.path.isfile(spec_path(folder, name)):
-            return None if os.stat(folder).st_mode & 0o002 else folder
+            return folder if is_trusted(folder) else None
         parent = os.path.dirname(folder)
         if parent == folder:
             return None
         folder = parent
+
+
+def is_trusted(root: str) -> bool:
+    """Say that not everybody may put a session into the project at `root`."""
+    return not (os.stat(root).st_mode | os.stat(os.path.join(root, "sessions")).st_mode) & 0o002
 
 
 def tool_table(root: str) -> tuple[bytes, dict[str, Any]]:
@@ -71,7 +79,7 @@ def tool_table(root: str) -> tuple[bytes, dict[str, Any]]:
     """
     try:
         with open(os.path.join(root, "pyproject.toml"), "rb") as stream:
-            content = stream.read()
+            content = stream.read(LARGEST)
     except OSError:
         return b"", {}
     if b"tool.ozrepro" not in content and b"ozrepro]" not in content:
@@ -90,7 +98,8 @@ def store_folder(root: str, table: Mapping[str, Any], environ: Mapping[str, str]
     chosen = environ.get("OZREPRO_STORE") or table.get("store")
     if not isinstance(chosen, str) or not chosen:
         chosen = STORE_NAME
-    return os.path.join(root, os.path.expandvars(os.path.expanduser(chosen)))
+    # A NUL, which TOML can hold, has expanduser raise.
+    return os.path.join(root, os.path.expandvars(os.path.expanduser(chosen.replace("\0", ""))))
 
 
 def question(root: str, name: str, method: str | None, environ: Mapping[str, str]) -> tuple[str, str] | None:
@@ -101,10 +110,12 @@ def question(root: str, name: str, method: str | None, environ: Mapping[str, str
     """
     try:
         with open(spec_path(root, name), "rb") as stream:
-            spec = stream.read()
+            spec = stream.read(LARGEST)
         with open(lock_path(root, name), "rb") as stream:
-            lock = stream.read()
+            lock = stream.read(LARGEST)
     except OSError:
+        return None
+    if LARGEST in (len(spec), len(lock)):
         return None
     settings, table = tool_table(root)
     ours = sorted(f"{key}={value}" for key, value in environ.items() if key.startswith("OZREPRO_"))
@@ -134,7 +145,8 @@ def find_ready(root: str, name: str, method: str | None, environ: Mapping[str, s
 def read_ready(store: str, digest: str) -> Ready | None:
     """Return what the record `digest` of `store` says, or None where it is absent, foreign, or no longer true."""
     try:
-        if not _is_private(os.stat(store)):
+        folders = [os.stat(store), *(os.lstat(os.path.join(store, name)) for name in ("ready", "names", "gens"))]
+        if not all(map(_is_private, folders)):
             return None
         descriptor = os.open(os.path.join(store, "ready", digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with open(descriptor, "rb") as stream:
@@ -145,15 +157,18 @@ def read_ready(store: str, digest: str) -> Ready | None:
             return None
         if os.readlink(os.path.join(store, "names", record["key"])) != record["link"]:
             return None
+        generation = os.path.join(store, "gens", os.path.basename(record["link"]))
+        if not _is_private(os.lstat(generation)) or not os.path.samefile(generation, record["generation"]):
+            return None
         if not (_same_stat(record["stats"]) and _same_content(record["digests"])):
             return None
         return Ready(Environment.from_dict(record["environment"]), record["method"], record["generation"], tuple(record["said"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
 def _is_private(found: os.stat_result) -> bool:
-    return found.st_uid in (os.geteuid(), 0) and not found.st_mode & 0o002
+    return found.st_uid in (os.geteuid(), 0) and not found.st_mode & 0o002 and not stat.S_ISLNK(found.st_mode)
 
 
 def _same_stat(stats: Iterable[tuple[str, int, int]]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ozrepro.checking import Checker
 from ozrepro.errors import SpecError, UsageError
 from ozrepro.ready import store_folder
-from ozrepro.toml import TOMLDecodeError, loads
+from ozrepro.toml import TOMLDecodeError, loads, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,7 @@ PLATFORMS = ("linux-x86_64", "linux-aarch64", "macos-arm64")
 """The platforms that a lock serves unless `platforms` says otherwise; macOS on Intel and musl must be asked for."""
 
 KNOWN_PLATFORMS = (*PLATFORMS, "macos-x86_64", "linux-ppc64le")
+_SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
 _KEYS = {
     "store": "where built environments live",
     "store-group": "a group whose members may share the store",
@@ -65,9 +67,9 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
     text, table = "", dict[str, Any]()
     if path.is_file():
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_file(path)
             whole = loads(text)
-        except (TOMLDecodeError, UnicodeDecodeError) as error:
+        except (OSError, TOMLDecodeError) as error:
             raise SpecError(str(path), [f"is no valid TOML: {error}"]) from error
         tool = whole.get("tool", {})
         table = tool.get("ozrepro", {}) if isinstance(tool, dict) else {}
@@ -123,7 +125,13 @@ class _OneOf:
 
 
 def _absolute(path: str) -> str | None:
-    return None if path.startswith("/") and ":" not in path else f"{path!r} is no absolute directory"
+    if not path.startswith("/") or ":" in path:
+        return f"{path!r} is no absolute directory"
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return f"{path!r} can be written by everybody" if found.st_mode & 0o002 else None
 
 
 def _choice(checker: Checker, table: Mapping[str, object], path: tuple[str, ...], choices: tuple[str, ...]) -> str:
@@ -152,7 +160,14 @@ def _number(text: str, variable: str) -> float:
 def _addresses(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]) -> dict[str, str]:
     value = table.get(path[-1], {})
     entries = checker.table(value, path, value if isinstance(value, dict) else ())
-    return {name: checker.text_at(entries, (*path, name)) for name in entries}
+    found = {name: checker.text_at(entries, (*path, name)) for name in entries}
+    for name, address in found.items():
+        if not _SOURCE.match(name):
+            checker.wrong((*path, name), "is no name", "letters, digits and ._- only")
+        host = address.partition("://")[2].partition("/")[0]
+        if "@" in host or "?" in address or "$" in address or " " in address:
+            checker.wrong((*path, name), "holds a login, a query, a variable or a space", "put logins into ~/.netrc")
+    return found
 
 
 def _method(option: str | None, environ: Mapping[str, str]) -> str | None:

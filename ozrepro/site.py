@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ozrepro.process import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +54,7 @@ def look_around(settings: Settings, environ: Mapping[str, str]) -> Site:
         platform=f"{system}-{machine}",
         cpu=cpu_level(_cpu_flags()) or machine,
         lmod=environ.get("LMOD_CMD") or None,
-        apptainer=shutil.which("apptainer", path=path) or shutil.which("singularity", path=path),
+        apptainer=find_program("apptainer", path) or find_program("singularity", path),
         in_ci=bool(environ.get("CI")),
         slurm_job=environ.get("SLURM_JOB_ID") or None,
     )

@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
-from ozrepro.checking import NAME, Checker
-from ozrepro.errors import SpecError, UsageError
+from ozrepro.checking import MOST, NAME, Checker, shown
+from ozrepro.errors import SpecError, UsageError, without_login
 from ozrepro.settings import KNOWN_PLATFORMS, METHODS, one_of
-from ozrepro.toml import TOMLDecodeError, loads
+from ozrepro.toml import TOMLDecodeError, loads, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from packaging.markers import Marker
 
 _TOP = ("description", "methods", "imports", *METHODS)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
@@ -26,6 +28,9 @@ _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z", re.ASCII)
 _PROJECT = re.compile(r"-e\s+\.(\[[A-Za-z0-9._,\s-]+\])?\Z", re.ASCII)
 _FILE = re.compile(r"-[rc]\s*\S.*\Z")
+_LONGEST = 2000
+_ADDRESS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/[A-Za-z0-9._~!+=:@/%-]+(#sha256=[0-9a-fA-F]{64})?\Z", re.ASCII)
+"""No login, no query (either may be a secret), and no `$`: uv puts the caller's variables, passwords among them, for ${NAME}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +135,12 @@ def load_spec(root: Path, name: str) -> Spec:
     """
     path = root / "sessions" / f"{check_name(name)}.toml"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path)
     except FileNotFoundError:
         known = ", ".join(session_names(root)) or "none yet"
         raise UsageError(f"there is no session {name!r}", where=str(path), hint=f"one of the sessions here: {known}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(str(path), [f"cannot be read as UTF-8 text: {error}"]) from error
+    except (OSError, TOMLDecodeError) as error:
+        raise SpecError(str(path), [f"cannot be read: {error}"]) from error
     return parse_spec(path, text)
 
 
@@ -143,7 +148,7 @@ def parse_spec(path: Path, text: str) -> Spec:
     """Return the description that `text` holds; `path` names the session and stands in messages. Raises SpecError."""
     try:
         whole = loads(text)
-    except (TOMLDecodeError, RecursionError) as error:
+    except TOMLDecodeError as error:
         raise SpecError(str(path), [f"is no valid TOML: {error}"]) from error
     checker = Checker(str(path), text)
     if not NAME.match(path.stem):
@@ -187,8 +192,8 @@ def _venv(checker: Checker, value: object, path: tuple[str, ...]) -> VenvSpec:
     table = checker.table(value, path, ("python", "requirements", "build", "platforms", "pass"))
     python = checker.text_at(table, (*path, "python"))
     try:
-        SpecifierSet(python)
-    except InvalidSpecifier:
+        SpecifierSet(python).contains("3.10.0", prereleases=True)
+    except ValueError:
         checker.wrong((*path, "python"), f"{python!r} is no version range", 'write for example ">=3.10" or ">=3.10,<3.13"')
     return VenvSpec(
         python=python,
@@ -304,6 +309,10 @@ def _requirements(checker: Checker, table: Mapping[str, Any], path: tuple[str, .
 
 def _requirement(text: str) -> str | None:
     """Say what is wrong with one requirement, or None: a name with version, `-r FILE`, `-c FILE`, `-e .`, or `name @ https://…`."""
+    if len(text) > _LONGEST:
+        return f"{shown(text)} is no requirement: nobody writes one so long"
+    if "\\" in text:
+        return f"{shown(text)} holds a backslash, which installers read in different ways"
     if _PROJECT.match(text):
         return None
     if _FILE.match(text):
@@ -314,10 +323,46 @@ def _requirement(text: str) -> str | None:
         return f"{text!r} is an installer's option; allowed are -r FILE, -c FILE and -e ."
     try:
         requirement = Requirement(text)
-    except InvalidRequirement as error:
-        reason = str(error).splitlines()[0]
-        return f'{text!r} is no requirement ({reason}); write for example "numpy>=1.26"'
+        requirement.specifier.contains("1", prereleases=True)  # a number of 5,000 digits is refused only now
+    except (InvalidRequirement, RecursionError, ValueError) as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        return f'{shown(text)} is no requirement ({reason}); write for example "numpy>=1.26"'
+    if requirement.marker is not None and not is_decidable(requirement.marker):
+        return f"{shown(text)} has a marker that cannot be decided"
     return check_address(requirement.url) if requirement.url else None
+
+
+def check_requirement_file(text: str) -> list[str]:
+    """Return a line for each entry of a requirement file that `requirements` would not take either.
+
+    Other files and indexes named in it would decide what is locked, and neither the spec's digest nor a build knows them.
+    """
+    mistakes: list[str] = []
+    began, whole = 0, ""
+    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        line = raw.rstrip("\r")
+        began = began or number
+        if line.endswith("\\"):
+            whole += line[:-1] + " "
+            continue
+        entry = re.sub(r"(^|\s)#.*", "", whole + line).strip()
+        place, began, whole = began, 0, ""
+        if entry.startswith("-"):
+            problem: str | None = f"{shown(entry)} is an installer's option; name files in the spec, and indexes in the settings"
+        else:
+            problem = _requirement(re.sub(r"\s--hash=\S+", "", entry)) if entry else None
+        if problem is not None and len(mistakes) < MOST:
+            mistakes.append(f"line {place}: {without_login(problem)}")
+    return mistakes
+
+
+def is_decidable(marker: Marker) -> bool:
+    """Say whether a marker has an answer here; `os_name ~= "posix"` and unknown variables have none."""
+    try:
+        marker.evaluate({"extra": ""})
+    except (LookupError, RecursionError, ValueError):
+        return False
+    return True
 
 
 def check_address(url: str) -> str | None:
@@ -325,9 +370,11 @@ def check_address(url: str) -> str | None:
     plain = url.split("#", maxsplit=1)[0]
     if not url.startswith("https://"):
         kind = "a version control address" if url.startswith(("git+", "hg+", "svn+", "bzr+")) else "no https address"
-        return f"{plain!r} is {kind}; give the https address of a wheel, with #sha256=…, or put the wheel into a wheelhouse"
-    if "@" in plain.split("/")[2]:
+        return f"{shown(plain)} is {kind}; give the https address of a wheel, with #sha256=…, or put the wheel into a wheelhouse"
+    if "@" in url.split("/")[2]:
         return "the address holds a user name or password; put them into ~/.netrc or the index settings"
+    if not _ADDRESS.match(url):
+        return f"{shown(plain)} holds more than host, path and #sha256=…, such as a query or a variable"
     if not plain.endswith((".whl", ".tar.gz", ".zip")):
-        return f"{plain!r} is no wheel or source archive"
+        return f"{shown(plain)} is no wheel or source archive"
     return None

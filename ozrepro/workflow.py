@@ -109,8 +109,8 @@ def lock_session(
             continue
         method = method_of(name)
         previous = old.section(name, method.platform(site)) if old else None
-        digest = method.digest(spec, site)
-        if previous is not None and upgrade is None and previous.spec == digest:
+        method.digest(spec, site)  # a missing requirement file is a mistake of the spec, told before anything is resolved
+        if previous is not None and upgrade is None and _answers(method, previous, session):
             new.append(previous)  # nothing to change: do not solve again
             continue
         new.append(method.resolve(spec, site, Change(previous, upgrade), say))
@@ -151,7 +151,20 @@ def stale(session: Session, lock: Lock) -> list[str]:
                 lines.append(f"{name}: not locked here ({method.platform(session.site)})")
         elif section.spec != method.digest(session.spec, session.site):
             lines.append(f"{section.title}: was locked for another version of {session.spec.path.name}")
+        else:
+            method.unavailable(session.spec, session.site, section)  # raises LockError for a section that no build would take
     return lines
+
+
+def _answers(method: Method, section: Section, session: Session) -> bool:
+    """Say whether a section was made from this spec and would be taken: `ozrepro lock` is what mends one that is refused."""
+    if section.spec != method.digest(session.spec, session.site):
+        return False
+    try:
+        method.unavailable(session.spec, session.site, section)
+    except LockError:
+        return False
+    return True
 
 
 def check_section(session: Session, section: Section) -> None:

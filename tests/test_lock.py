@@ -65,7 +65,7 @@ CONFLICT = 'schema = 1\n<<<<<<< HEAD\nsession = "analysis"\n=======\nsession = "
         ('session = "analysis"\n', "no lock of ozrepro"),
         ('schema = true\nsession = "analysis"\n', "no lock of ozrepro"),
         ('schema = 2\nsession = "analysis"\n', "has schema 2; this ozrepro reads up to 1\n  try: pip install --upgrade ozrepro"),
-        ('schema = 1\nsession = "other"\n', "is the lock of session 'other', not of 'analysis'"),
+        ('schema = 1\nsession = "other"\n', "is the lock of 'other', not of 'analysis'"),
         ('schema = 1\nsession = "analysis"\nextra = 1\n', "extra: unknown key"),
         ('schema = 1\nsession = "analysis"\nvenv = 1\n', "venv: is no table"),
         ('schema = 1\nsession = "analysis"\n[venv.any]\nspec = "x"\n', "line 4, venv.any.spec: is no sha256 digest"),

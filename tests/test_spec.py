@@ -117,7 +117,7 @@ def test_a_mistake_is_named(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     "requirement",
     ["numpy", "numpy>=1.26,<3", "scipy[test]; python_version > '3.10'", "-r requirements.txt", "-r my file.txt", "-c limits.txt", "-e .",
-     "-e .[plot]", "a @ https://host/a-1-py3-none-any.whl#sha256=00"],
+     "-e .[plot]", "a @ https://host/a-1-py3-none-any.whl#sha256=" + "0" * 64],
 )  # fmt: skip
 def test_a_requirement_that_pip_users_write_is_taken(requirement: str) -> None:
     spec = parse_spec(PATH, dumps({"venv": {"requirements": [requirement]}}))

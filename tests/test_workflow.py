@@ -54,7 +54,7 @@ def test_a_lock_copied_from_another_session_is_refused(built: Project) -> None:
     built.lock("other").write_bytes(built.lock().read_bytes())
     refused = built.ozrepro("run", "other", "--", "true")
     assert refused.returncode == 3
-    assert "is the lock of session 'work', not of 'other'" in refused.stderr
+    assert "is the lock of 'work', not of 'other'" in refused.stderr
 
 
 def test_a_tampered_environment_is_found_named_and_mended(built: Project) -> None:

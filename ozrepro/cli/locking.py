@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from ozrepro.lockdiff import Difference, between_contents, between_sections
 from ozrepro.methods import choose
 from ozrepro.settings import METHODS
 from ozrepro.store.publish import verify as verify_files
+from ozrepro.toml import TOMLDecodeError, read_file
 from ozrepro.workflow import (
     Session,
     all_sessions,
@@ -113,7 +113,7 @@ def diff(call: Call) -> int:
         found = _methods(session, sides[0], sides[1])
     else:
         left = _read_side(session, sides[0])
-        right = _read_side(session, sides[1]) if len(sides) == 2 else load_lock(session.root, session.name)
+        right = _read_side(session, sides[1]) if len(sides) == 2 else _own_lock(session)
         found = _locks(left, right or Lock(session.name))
     call.out.value({"session": session.name, "differences": [item.as_dict() for item in found]})
     for item in found:
@@ -134,7 +134,7 @@ def _locks(left: Lock, right: Lock) -> list[Difference]:
 
 
 def _methods(session: Session, left: str, right: str) -> list[Difference]:
-    lock = load_lock(session.root, session.name)
+    lock = _own_lock(session)
     if lock is None:
         raise needs_lock(session)
     sides: list[dict[str, str]] = []
@@ -175,16 +175,38 @@ def _with_machine(session: Session) -> list[Difference]:
 def _read_side(session: Session, side: str) -> Lock:
     path = Path(side)
     if path.is_file():
-        return read_text(path.read_text(encoding="utf-8"), session.name, side)
+        try:
+            text = read_file(path)
+        except (OSError, TOMLDecodeError) as error:
+            raise LockError(f"cannot be read: {error}", where=side) from error
+        return _sound(read_text(text, session.name, side), side)
     if side.startswith("-"):
         raise UsageError(f"{side!r} is neither a lock file nor a git revision")
-    git = shutil.which("git")
+    git = process.find_program("git", os.environ.get("PATH", ""))
     if git is None:
         raise UsageError(f"{side!r} is no lock file, and git is not here to find it as a revision")
-    done = process.run([git, "-C", str(session.root), "show", f"{side}:./sessions/{session.name}.lock"], env=dict(os.environ))
+    done = process.run(
+        [git, "-C", str(session.root), "show", "--no-textconv", f"{side}:./sessions/{session.name}.lock"], env=dict(os.environ)
+    )
     if done.status != 0:
         raise UsageError(
             f"{side!r} is neither a lock file nor a git revision with this lock",
             hint="git log -- sessions/" + f"{session.name}.lock",
         )
-    return read_text(done.output, session.name, f"{side}:sessions/{session.name}.lock")
+    where = f"{side}:sessions/{session.name}.lock"
+    return _sound(read_text(done.output, session.name, where), where)
+
+
+def _sound(lock: Lock, where: str) -> Lock:
+    """Return the lock if each section's content can be read: what is compared is also printed. Raises LockError."""
+    from ozrepro.methods.venv import read_section
+
+    for section in lock.sections:
+        if section.method == "venv":
+            read_section(section, where, lock.session)
+    return lock
+
+
+def _own_lock(session: Session) -> Lock | None:
+    found = load_lock(session.root, session.name)
+    return _sound(found, str(lock_file(session.root, session.name))) if found is not None else None

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ozrepro.errors import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -29,11 +31,11 @@ class Output:
     def line(self, text: str = "") -> None:
         """Print a result."""
         if not self.as_json:
-            print(text)
+            print(visible(text))
 
     def say(self, text: str) -> None:
         """Tell what is going on, on standard error."""
-        print(f"ozrepro: {text}", file=sys.stderr, flush=True)
+        print(f"ozrepro: {visible(text)}", file=sys.stderr, flush=True)
 
     def value(self, value: Any) -> None:
         """Print the JSON value, if JSON was asked for."""

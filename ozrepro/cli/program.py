@@ -12,6 +12,7 @@ import ozrepro
 from ozrepro.cli.call import Arguments, Call
 from ozrepro.cli.output import Output
 from ozrepro.errors import OzreproError, UsageError
+from ozrepro.ready import is_trusted
 from ozrepro.settings import METHODS
 
 if TYPE_CHECKING:
@@ -137,9 +138,11 @@ def find_project(arguments: Arguments) -> Path:
     here = Path(os.path.realpath(os.getcwd()))
     for folder in (here, *here.parents):
         if (folder / "sessions").is_dir() and any((folder / "sessions").glob("*.toml")):
-            if folder.stat().st_mode & 0o002:
+            if not is_trusted(str(folder)):
                 raise UsageError(
-                    "can be written by everybody: its sessions are not trusted", where=str(folder), hint=f"chmod o-w {folder}"
+                    "can be written by everybody: its sessions are not trusted",
+                    where=str(folder),
+                    hint=f"chmod o-w {str(folder)!r} {str(folder / 'sessions')!r}",
                 )
             return folder
     raise UsageError(

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from ozrepro.checking import Checker
+from ozrepro.checking import Checker, shown
 from ozrepro.environment import Environment
 from ozrepro.errors import BuildError, LockError, SpecError
 from ozrepro.lock import Section, lock_file
-from ozrepro.pypi import backend, install, interpreter
+from ozrepro.pypi import agreement, backend, install, interpreter
 from ozrepro.pypi.packages import LockedPackage, read_packages
 from ozrepro.pypi.resolve import Resolved, Wanted, check_files, resolve
 from ozrepro.pypi.uv import Uv, cache_folder, find_uv
 from ozrepro.settings import KNOWN_PLATFORMS, one_of
-from ozrepro.spec import digest_of
-from ozrepro.toml import TOMLDecodeError, loads
+from ozrepro.spec import check_requirement_file, digest_of
+from ozrepro.store import Store
+from ozrepro.toml import TOMLDecodeError, loads, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from ozrepro.spec import Spec, VenvSpec
 
 PLATFORM = "any"
+_MINOR = re.compile(r"3\.[0-9]{1,2}\Z", re.ASCII)
 _KEYS = ("python", "imports", "pass", "platforms", "project", "covers", "package", "build")
 
 
@@ -61,10 +65,12 @@ def read_section(section: Section, where: str, session: str) -> Locked:
         platforms=checker.texts_at(table, (*base, "platforms"), check=one_of(KNOWN_PLATFORMS)),
         project=checker.text_at(project, (*base, "project", "name")),
         extras=checker.texts_at(project, (*base, "project", "extras")),
-        covers={name: checker.texts_at(covered, (*base, "covers", name)) for name in covered},
+        covers={name: checker.texts_at(covered, (*base, "covers", name), check=_minor) for name in covered},
         packages=read_packages(checker, table.get("package", []), (*base, "package")),
         build=read_packages(checker, table.get("build", []), (*base, "build")),
     )
+    if any(not file.is_wheel for package in locked.build for file in package.files):
+        checker.wrong((*base, "build"), "holds a source archive: what builds packages must be wheels")
     try:
         interpreter.minors_of(locked.python)
     except ValueError:
@@ -72,6 +78,36 @@ def read_section(section: Section, where: str, session: str) -> Locked:
     if checker.mistakes:
         raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {session}")
     return locked
+
+
+def check_agreement(locked: Locked, spec: Spec, where: str) -> None:
+    """Raise LockError, with all of it, where a section that claims to answer this spec holds what the spec does not ask for."""
+    wanted, checker, base = _described(spec), Checker(where), ("venv", PLATFORM)
+    asked: dict[str, tuple[object, object]] = {
+        "python": (locked.python, wanted.python or interpreter.DEFAULT_RANGE),
+        "imports": (list(locked.imports), list(spec.imports)),
+        "pass": (sorted(locked.passed), sorted(wanted.passed)),
+        "project": ([locked.project, *locked.extras], _own_project(wanted, spec)),
+    }
+    for key, (found, expected) in asked.items():
+        if found != expected:
+            checker.wrong((*base, key), f"is {shown(found)} where the spec asks for {shown(expected)}")
+    texts = [*wanted.requirements, *(read_file(path) for path in METHOD.inputs(spec))]
+    agreement.check_packages(checker, base, locked.packages, wanted.build, texts)
+    agreement.check_requirements(checker, base, locked.packages, wanted.requirements)
+    if checker.mistakes:
+        raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {spec.name}")
+
+
+def _own_project(wanted: VenvSpec, spec: Spec) -> list[str]:
+    extras = _project(wanted)
+    if extras is None:
+        return [""]
+    return [canonicalize_name(_metadata(spec.root / "pyproject.toml").get("project", {}).get("name", "")), *extras]
+
+
+def _minor(text: str) -> str | None:
+    return None if _MINOR.match(text) else f"{text!r} is no minor version of Python, such as 3.12"
 
 
 class Venv:
@@ -108,6 +144,8 @@ class Venv:
             python, covered = _described(spec).python, None
         else:
             locked = self._read(section, spec)
+            if section.spec == self.digest(spec, site):
+                check_agreement(locked, spec, str(lock_file(spec.root, spec.name)))
             python, covered = locked.python, locked.covers.get(site.platform)
             if covered is None:
                 return f"its lock does not cover {site.platform}"
@@ -119,6 +157,7 @@ class Venv:
     def resolve(self, spec: Spec, site: Site, change: Change, say: Say) -> Section:
         """Return the section of exact packages, universal over the Python range and the platforms."""
         wanted = _described(spec)
+        digest = self.digest(spec, site)  # first of all: it reads and checks the requirement files, which uv would obey
         python = wanted.python or interpreter.DEFAULT_RANGE
         found = interpreter.find(python, None, site.environ.get("PATH", ""))
         if found is None:
@@ -144,7 +183,7 @@ class Venv:
         content["package"] = [package.as_table() for package in resolved.packages]
         if build:
             content["build"] = [package.as_table() for package in build]
-        return Section("venv", PLATFORM, self.digest(spec, site), content)
+        return Section("venv", PLATFORM, digest, content)
 
     def _build_packages(
         self,
@@ -262,20 +301,30 @@ def _project(wanted: VenvSpec) -> tuple[str, ...] | None:
 
 
 def _content(path: Path, spec: Spec) -> str:
+    name = path.relative_to(spec.root)
+    if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
+        raise SpecError(str(spec.path), [f"venv.requirements: {name}: leads out of the project; copy the file into it"])
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        text = read_file(path)
     except OSError as error:
-        name = path.relative_to(spec.root)
         raise SpecError(str(spec.path), [f"venv.requirements: {name}: {error.strerror}; name a file of the project"]) from error
+    except TOMLDecodeError as error:
+        raise SpecError(str(spec.path), [f"venv.requirements: {name}: {error}"]) from error
+    mistakes = check_requirement_file(text)
+    if mistakes:
+        raise SpecError(str(path), mistakes, hint=f"it stands in venv.requirements of {spec.path.name}")
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _metadata(path: Path) -> dict[str, Any]:
     """Return the parts of pyproject.toml that decide what is installed for the project and how."""
     try:
-        whole = loads(path.read_text(encoding="utf-8"))
-    except (OSError, TOMLDecodeError, UnicodeDecodeError) as error:
+        whole = loads(read_file(path))
+    except (OSError, TOMLDecodeError) as error:
         raise SpecError(str(path), [f"cannot be read: {error}"]) from error
     project = whole.get("project", {})
+    if not isinstance(project, dict) or not isinstance(project.get("name", ""), str):
+        raise SpecError(str(path), ["project: is no table with a name"])
     kept = (
         "name",
         "requires-python",
@@ -290,7 +339,9 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def _uv(site: Site) -> Uv:
-    return find_uv(site.settings, site.environ, cache_folder(site.settings, site.environ))
+    cache = cache_folder(site.settings, site.environ)
+    Store(cache, group=site.settings.store_group).check()  # uv believes what its cache says of a file's hash
+    return find_uv(site.settings, site.environ, cache)
 
 
 def _previous(change: Change, spec: Spec) -> Locked | None:
@@ -340,7 +391,9 @@ def export_section(section: Section, spec: Spec, site: Site, form: str) -> str:
     """Return the section as a requirement file (`requirements`) or a PEP 751 file (`pylock`). Raises LockError, BuildError."""
     from ozrepro.pypi import export
 
-    locked = read_section(section, str(lock_file(spec.root, spec.name)), spec.name)
+    where = str(lock_file(spec.root, spec.name))
+    locked = read_section(section, where, spec.name)
+    check_agreement(locked, spec, where)
     if form == "requirements":
         return export.requirements(locked.packages)
     found = interpreter.find(locked.python, None, site.environ.get("PATH", ""))

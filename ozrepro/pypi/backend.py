@@ -19,8 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from ozrepro import process
+from ozrepro.checking import shown
 from ozrepro.errors import BuildError
+from ozrepro.spec import check_address
 from ozrepro.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
@@ -79,7 +83,21 @@ def build_requirements(uv: Uv, tree: Path, interpreter: Interpreter, *, editable
         done = process.run([str(python), "-c", _ASK, question, str(answer)], env=variables, cwd=tree, timeout=600)
         done.checked(f"cannot ask {backend} what it needs to build {tree.name}")
         asked = json.loads(answer.read_text(encoding="utf-8"))
-    return tuple(dict.fromkeys((*declared, *(str(item) for item in asked))))
+    return tuple(dict.fromkeys((*declared, *_requirements(asked, tree.name))))
+
+
+def _requirements(values: object, tree: str) -> tuple[str, ...]:
+    """Return requirements that a source tree states. Raises BuildError: they become lines for uv, which has options there too."""
+    found = [str(item) for item in values] if isinstance(values, list) else [str(values)]
+    for text in found:
+        try:
+            address = Requirement(text).url
+        except (InvalidRequirement, RecursionError):
+            raise BuildError(f"{tree} asks for {shown(text)} to be built, which is no requirement") from None
+        problem = check_address(address) if address else None
+        if problem or "\n" in text:
+            raise BuildError(f"{tree} asks for {shown(text)} to be built: {problem or 'it has more than one line'}")
+    return tuple(found)
 
 
 def read_build_system(tree: Path) -> tuple[tuple[str, ...], str, list[str]]:
@@ -92,7 +110,7 @@ def read_build_system(tree: Path) -> tuple[tuple[str, ...], str, list[str]]:
         raise BuildError(f"cannot be read: {error}", where=str(tree / "pyproject.toml")) from error
     if not isinstance(table, dict):
         return _LEGACY, "setuptools.build_meta:__legacy__", []
-    requires = tuple(str(item) for item in table.get("requires", ()))
+    requires = _requirements(table.get("requires", []), tree.name)
     return requires, str(table.get("build-backend") or "setuptools.build_meta:__legacy__"), list(table.get("backend-path", ()))
 
 

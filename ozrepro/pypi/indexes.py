@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.toml import TOMLDecodeError, loads
+from ozrepro.toml import TOMLDecodeError, loads, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,6 +84,8 @@ def base_variables(environ: Mapping[str, str]) -> dict[str, str]:
     login = {name: value for name, value in environ.items() if name.startswith("UV_INDEX_") and name not in _UV_INDEX}
     proxies = {name: value for name, value in environ.items() if name.lower().endswith("_proxy")}
     kept = {name: environ[name] for name in (*_KEPT, *_UV_KEPT) if name in environ}
+    if kept.get("UV_LINK_MODE") == "symlink":
+        del kept["UV_LINK_MODE"]  # an environment of links into the cache would change with it
     return {**kept, **login, **proxies}
 
 
@@ -129,25 +131,33 @@ def _uv_tables(root: Path, environ: Mapping[str, str]) -> Iterator[Mapping[str, 
     ]
     for path in files:
         try:
-            table = loads(path.read_text(encoding="utf-8"))
-        except (OSError, TOMLDecodeError, UnicodeDecodeError):
+            whole = loads(read_file(path))
+        except (OSError, TOMLDecodeError):
             continue
-        if path.name == "pyproject.toml":
-            table = table.get("tool", {}).get("uv", {})
-        pip = table.get("pip", {})
-        yield {**table, **(pip if isinstance(pip, dict) else {})}
+        table = _table(_table(whole, "tool"), "uv") if path.name == "pyproject.toml" else whole
+        yield {**table, **_table(table, "pip")}
+
+
+def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = table.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _list(table: Mapping[str, Any], key: str) -> list[Any]:
+    value = table.get(key)
+    return value if isinstance(value, list) else []
 
 
 def _uv_table(table: Mapping[str, Any]) -> Indexes | None:
     indexes = [
-        entry for entry in table.get("index", []) if isinstance(entry, dict) and "url" in entry and not entry.get("explicit")
+        entry for entry in _list(table, "index") if isinstance(entry, dict) and "url" in entry and not entry.get("explicit")
     ]
     others = [(str(entry.get("name", "")), str(entry["url"])) for entry in indexes if not entry.get("default")]
-    others += [_pair(str(url)) for url in table.get("extra-index-url", [])]
+    others += [_pair(str(url)) for url in _list(table, "extra-index-url")]
     defaults = [(str(entry.get("name", "")), str(entry["url"])) for entry in indexes if entry.get("default")]
     if "index-url" in table:
         defaults.append(("", str(table["index-url"])))
-    links = tuple(str(item) for item in table.get("find-links", []))
+    links = tuple(str(item) for item in _list(table, "find-links"))
     no_index = table.get("no-index") is True
     if not (others or defaults or links or no_index):
         return None

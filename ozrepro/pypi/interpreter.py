@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from packaging import tags
 from packaging.markers import default_environment
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from ozrepro import process
 from ozrepro.errors import CommandFailed
@@ -85,12 +86,14 @@ def ask(path: str) -> Interpreter | None:
     """Return what the interpreter at `path` says of itself, or None when it does not run or is no CPython."""
     try:
         done = process.run([path, "-I", "-S", "-c", _ASK], env={"PATH": process.CLEAN_PATH}, timeout=30)
-        said = json.loads(done.output) if done.status == 0 else None
-    except (CommandFailed, ValueError):
-        return None
-    if said is None or said["markers"]["implementation_name"] != "cpython":
-        return None
-    return Interpreter(os.path.realpath(said["path"]), said["markers"], said["free"])
+        said = json.loads(done.output) if done.status == 0 else {}
+        markers = {str(name): str(value) for name, value in said["markers"].items()}
+        found = Interpreter(os.path.realpath(said["path"]), markers, bool(said["free"]))
+        version = Version(found.version)
+    except (AttributeError, CommandFailed, LookupError, RecursionError, TypeError, ValueError):
+        return None  # any program may be called python
+    sound = markers.get("implementation_name") == "cpython" and found.minor == f"{version.major}.{version.minor}"
+    return found if sound else None
 
 
 def find(python: str, covered: Iterable[str] | None, path: str) -> Interpreter | None:
@@ -115,7 +118,7 @@ def find(python: str, covered: Iterable[str] | None, path: str) -> Interpreter |
 
 
 def _on_path(path: str) -> Iterator[str]:
-    folders = [folder for folder in dict.fromkeys(path.split(":")) if folder.startswith("/")]
+    folders = list(process.safe_folders(path))
     for name in (*(f"python3.{minor}" for minor in reversed(MINORS)), "python3", "python"):
         for folder in folders:
             candidate = os.path.join(folder, name)

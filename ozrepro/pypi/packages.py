@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
     canonicalize_name,
     parse_sdist_filename,
     parse_wheel_filename,
 )
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from ozrepro.checking import hidden_character
-from ozrepro.spec import check_address
+from ozrepro.spec import check_address, is_decidable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +26,9 @@ if TYPE_CHECKING:
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\Z", re.ASCII)
+_LONGEST = 2000
+"""Characters of a marker."""
+_MOST_TAGS = 500
 _INDEX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
 
 
@@ -99,9 +100,7 @@ def _package(checker: Checker, value: object, path: tuple[str, ...]) -> LockedPa
     url = checker.text_at(table, (*path, "url"))
     if not name or canonicalize_name(name) != name:
         checker.wrong((*path, "name"), f"{name!r} is no normalized distribution name")
-    try:
-        Version(version)
-    except InvalidVersion:
+    if _version(version) is None:
         checker.wrong((*path, "version"), f"{version!r} is no version")
     if marker and not _is_marker(marker):
         checker.wrong((*path, "marker"), f"{marker!r} is no environment marker")
@@ -114,27 +113,37 @@ def _package(checker: Checker, value: object, path: tuple[str, ...]) -> LockedPa
     if not isinstance(files, list) or not files:
         checker.wrong((*path, "files"), "is empty: without a file and its hash nothing may be installed")
         files = []
-    read = tuple(_file(checker, entry, (*path, f"files[{number}]"), name) for number, entry in enumerate(files))
+    read = tuple(_file(checker, entry, (*path, f"files[{number}]"), name, version) for number, entry in enumerate(files))
     return LockedPackage(name, version, read, marker, index, url)
 
 
 def _is_marker(text: str) -> bool:
+    if len(text) > _LONGEST or "\\" in text:
+        return False  # packaging reads a backslash as Python does, uv and pip as a character
     try:
-        Marker(text)
-    except InvalidMarker:
+        return is_decidable(Marker(text))
+    except (InvalidMarker, RecursionError):
         return False
-    return True
 
 
-def _file(checker: Checker, value: object, path: tuple[str, ...], package: str) -> LockedFile:
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except ValueError:  # also of a number with thousands of digits
+        return None
+
+
+def _file(checker: Checker, value: object, path: tuple[str, ...], package: str, version: str) -> LockedFile:
     table = checker.table(value, path, ("name", "size", "sha256"))
     name = checker.text_at(table, (*path, "name"))
     sha256 = checker.text_at(table, (*path, "sha256"))
     size = table.get("size")
-    if not _FILE_NAME.match(name) or hidden_character(name):
+    if not _FILE_NAME.match(name) or len(name) > 255:
         checker.wrong((*path, "name"), f"{name!r} is no plain file name")
-    elif distribution_of(name) != package:
+    elif (found := _name_and_version(name)) is None or found[0] != package:
         checker.wrong((*path, "name"), f"{name!r} is no file of {package!r}")
+    elif found[1] != _version(version):
+        checker.wrong((*path, "name"), f"{name!r} is no file of version {version}")
     if not _SHA256.match(sha256):
         checker.wrong((*path, "sha256"), "is missing or no sha256 in hexadecimal: every file needs one")
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
@@ -145,9 +154,19 @@ def _file(checker: Checker, value: object, path: tuple[str, ...], package: str) 
 
 def distribution_of(file_name: str) -> str | None:
     """Return the normalized name of the distribution that a wheel or sdist is of, or None where it is neither."""
+    found = _name_and_version(file_name)
+    return found[0] if found is not None else None
+
+
+def _name_and_version(file_name: str) -> tuple[str, Version] | None:
     try:
-        if file_name.endswith(".whl"):
-            return str(parse_wheel_filename(file_name)[0])
-        return str(parse_sdist_filename(file_name)[0])
-    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+        if not file_name.endswith(".whl"):
+            found = parse_sdist_filename(file_name)
+            return str(found[0]), found[1]
+        # Its compressed tags are multiplied out by whoever parses it: 150 of each sort are three million.
+        if math.prod(part.count(".") + 1 for part in file_name.removesuffix(".whl").split("-")[-3:]) > _MOST_TAGS:
+            return None
+        name, version, _, _ = parse_wheel_filename(file_name)
+    except ValueError:  # the three of packaging, and that of a number with thousands of digits
         return None
+    return str(name), version

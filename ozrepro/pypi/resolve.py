@@ -140,7 +140,8 @@ def compile_lines(uv: Uv, folder: Path, wanted: Wanted, interpreter: Interpreter
         doing="cannot find versions that fit",
         text=lines + "\n",
         cwd=folder,
-        variables={"XDG_CONFIG_HOME": str(folder)},
+        # The one call that needs a configuration: that of its own folder.
+        variables={"XDG_CONFIG_HOME": str(folder), "UV_NO_CONFIG": "0"},
     )
     return done.output
 

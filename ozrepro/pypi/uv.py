@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro import process
 from ozrepro.environment import BASE_PATH
-from ozrepro.errors import CommandFailed
+from ozrepro.errors import CommandFailed, without_login
 from ozrepro.pypi.indexes import Indexes, base_variables, find_indexes
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int], None]
 
-_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 _NOISE = re.compile(r"^\s*(Using Python|Resolved \d|Prepared \d|Downloading |Downloaded |warning: A managed Python)")
 _DONE = re.compile(r"^\s*(Downloaded|Built) (\S+)")
 
@@ -96,7 +95,7 @@ class Uv:
         environment = {**self.variables, **(variables or {})}
         done = process.run([self.path, *arguments], env=environment, text=text, cwd=cwd, on_line=on_line)
         lines = (line for line in done.errors.splitlines() if not _NOISE.match(line))
-        return replace(done, errors=_LOGIN.sub("", "\n".join(lines)))
+        return replace(done, errors=without_login("\n".join(lines)))
 
 
 def _hint(errors: str) -> str:
@@ -125,6 +124,7 @@ def find_uv(settings: Settings, environ: Mapping[str, str], cache: Path) -> Uv:
         **indexes.variables(),
         "PATH": ":".join((*settings.path, *BASE_PATH)),
         "UV_CACHE_DIR": str(cache),
+        "UV_NO_CONFIG": "1",  # a uv.toml above the project or in HOME could install elsewhere, or other versions
         "UV_NO_PROGRESS": "1",
         "UV_PYTHON_DOWNLOADS": "never",
         "NO_COLOR": "1",

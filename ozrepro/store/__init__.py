@@ -82,12 +82,16 @@ class Store:
                 found = os.stat(path)
             if found.st_mode & 0o002:
                 raise StoreError("can be written by everybody", where=str(path), hint=f"chmod o-w {shlex.quote(str(path))}")
-            if found.st_uid not in (os.geteuid(), 0) and not self._of_group(found.st_gid):
+            if not self.is_ours(found):
                 raise StoreError(
                     f"belongs to another user (uid {found.st_uid})",
                     where=str(path),
                     hint="set OZREPRO_STORE to a directory of your own, or store-group to the group that shares it",
                 )
+
+    def is_ours(self, found: os.stat_result) -> bool:
+        """Say whether something belongs to this user, to root, or to the group that shares the store."""
+        return found.st_uid in (os.geteuid(), 0) or self._of_group(found.st_gid)
 
     def _of_group(self, gid: int) -> bool:
         if not self.group:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -220,7 +219,7 @@ def _places_of(process_folder: Path) -> bytes:
 
 
 def _running_jobs() -> str | None:
-    squeue = shutil.which("squeue")
+    squeue = process.find_program("squeue", os.environ.get("PATH", ""))
     if squeue is None:
         return None
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import socket
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -102,7 +101,7 @@ def _lives_here(owner: Owner) -> bool | None:
 
 
 def _job_is_over(job: str, restart: str) -> bool:
-    squeue = shutil.which("squeue")
+    squeue = process.find_program("squeue", os.environ.get("PATH", ""))
     if squeue is None or not job.isdigit():
         return False
     try:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 PREFIX = "env"
 CARD = "generation.json"
+_FIELDS = frozenset(("bytes", "files", "manifest"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,13 @@ def read_generation(store: Store, key: str) -> Generation | None:
     if folder is None:
         return None
     try:
+        found = os.lstat(folder)
         card = json.loads((folder / CARD).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, RecursionError, ValueError):
         return None
-    if not isinstance(card, dict) or card.get("schema") != SCHEMA or card.get("key") != key:
+    if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o002 or not store.is_ours(found):
+        return None  # planted: the store's own folders are safe, so somebody with another right to them did it
+    if not isinstance(card, dict) or card.get("schema") != SCHEMA or card.get("key") != key or not card.keys() >= _FIELDS:
         return None
     return Generation(folder, card)
 

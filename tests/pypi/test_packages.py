@@ -20,7 +20,7 @@ _FILES = st.builds(
 )
 _MARKERS = st.sampled_from(["", 'python_version < "3.11"', 'sys_platform == "linux" and python_full_version >= "3.12"'])
 _PACKAGES = st.builds(
-    LockedPackage, st.just("alpha"), st.sampled_from(["1.0", "2!1.0.post3"]), st.lists(_FILES, min_size=1, max_size=3).map(tuple), _MARKERS,
+    LockedPackage, st.just("alpha"), st.sampled_from(["1.0", "2!1.0.post3"]), st.lists(_FILES, min_size=1, max_size=3, unique_by=(lambda file: file.name, lambda file: file.sha256)).map(tuple), _MARKERS,
     st.sampled_from(["", "pypi", "lab-mirror"]),
 )  # fmt: skip
 
