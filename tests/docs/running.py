@@ -34,6 +34,7 @@ def reader(home: Path, cache: Path) -> dict[str, str]:
         "COLUMNS": "100",
         "GIT_PAGER": "cat",
         "NO_COLOR": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PYTHONUNBUFFERED": "1",
         "TERM": "dumb",
         # git asks for a name, and gives advice about the first branch's.
