@@ -291,6 +291,7 @@ def _write_ready(session: Session, choice: Choice, prepared: Prepared, digest: s
         "environment": prepared.environment.as_dict(),
     }
     with suppress(OSError):
+        (store.folder / "ready").mkdir(exist_ok=True)  # somebody may have removed it; every start would be a slow one
         write_whole(store.folder / "ready" / digest, json.dumps(record, separators=(",", ":")).encode())
 
 
