@@ -247,6 +247,7 @@ def _build(session: Session, section: Section, say: Say, progress: Progress, *, 
         store.check()
         found = read_generation(store, key)
         if found is not None:
+            _register(store, session.root)
             return found, False
     warning = home_warning(store.folder, session.site.environ)
     if warning:
@@ -266,7 +267,8 @@ def _build(session: Session, section: Section, say: Say, progress: Progress, *, 
 def _register(store: Store, root: Path) -> None:
     """Note which project uses the store, so that a clean-up started from another one keeps its environments."""
     link = store.folder / "projects" / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-    with suppress(FileExistsError):
+    with suppress(OSError):  # it exists, or the store is another's to write
+        link.parent.mkdir(exist_ok=True)
         os.symlink(root, link)
 
 

@@ -87,6 +87,8 @@ def test_a_store_elsewhere_is_used_by_several_projects(built: Project, tmp_path:
     other.spec((built.root / "sessions" / "work.toml").read_text())
     other.lock().write_bytes(built.lock().read_bytes())
     assert "was built before" in other.done("build", OZREPRO_STORE=str(store))
+    built.lock().unlink()
+    assert "nothing to remove" in built.done("store", "gc", OZREPRO_STORE=str(store)), "another project's lock uses it"
 
 
 def test_twelve_first_runs_at_once_build_once(small: Project) -> None:

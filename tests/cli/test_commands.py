@@ -73,7 +73,7 @@ def test_status_of_a_damaged_lock_says_so_and_exits_3(built: Project) -> None:
     built.lock().write_text("schema = 1\n")
     found = built.ozrepro("status")
     assert found.returncode == 3
-    assert "is the lock of session None" in found.stderr
+    assert "is the lock of None" in found.stderr
 
 
 def test_diff_between_lock_and_machine(built: Project) -> None:

@@ -68,10 +68,16 @@ class Site:
         return {"PATH": BASE_PATH, "LANG": "C.UTF-8", "LMOD_CMD": self.lmod_cmd, "MODULEPATH": self.modulepath(*trees), **more}
 
     def lmod(
-        self, *words: str, trees: tuple[str, ...] = (), shell: str = "python", **more: str
+        self,
+        *words: str,
+        trees: tuple[str, ...] = (),
+        shell: str = "python",
+        strict: bool = False,
+        environ: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Ask Lmod and return what it said, decoded as the os module decodes: `site.lmod("load", "gcc/11.3.0")`."""
-        return self.run([self.lmod_cmd, shell, *words], self.environ(*trees, **more))
+        flags = STRICT if strict else {}
+        return self.run([self.lmod_cmd, shell, *words], {**self.environ(*trees), **flags, **(environ or {})})
 
     def index(self, *trees: str) -> dict[str, Any]:
         """Return the site's whole index, as Lmod's spider gives it."""

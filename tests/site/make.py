@@ -195,7 +195,8 @@ def _pythons(
     prefixes["pyyaml"].rename(renamed)  # its version is known only now
     custom = prefixes["python"] / "easybuild" / "python" / "sitecustomize.py"
     custom.parent.mkdir(parents=True)
-    custom.write_text(modulefiles.SITECUSTOMIZE, encoding="utf-8")
+    below = python.packages_folder(renamed).relative_to(renamed)
+    custom.write_text(modulefiles.SITECUSTOMIZE.format(folder=below), encoding="utf-8")
     return program, packages, {"python-scientific": python.packages_folder(prefixes["python-scientific"])}
 
 

@@ -172,10 +172,9 @@ exit 127"""
 # EasyBuild's Python reads EBPYTHONPREFIXES in such a file, found through PYTHONPATH.
 SITECUSTOMIZE = """import os, site, sys
 
-folder = "lib/python%d.%d/site-packages" % sys.version_info[:2]
 for prefix in filter(None, os.environ.get("EBPYTHONPREFIXES", "").split(os.pathsep)):
     before = len(sys.path)
-    site.addsitedir(os.path.join(prefix, folder))
+    site.addsitedir(os.path.join(prefix, "{folder}"))
     sys.path[:] = sys.path[:1] + sys.path[before:] + sys.path[1:before]
 """
 

@@ -31,14 +31,17 @@ PINNED = {
 WANTED = (3, 10)
 _ASK = """
 import ensurepip, json, os, sys, sysconfig
-get = sysconfig.get_config_var
+built_for = sysconfig.get_config_var("LIBDIR") or ""
+name = sysconfig.get_config_var("INSTSONAME") or ""
+libraries = [os.path.join(folder, name) for folder in (os.path.join(sys.base_prefix, "lib"), built_for)]
 print(json.dumps({
     "executable": os.path.realpath(sys._base_executable),
     "version": ".".join(map(str, sys.version_info[:3])),
     "prefix": sys.base_prefix,
     "stdlib": sysconfig.get_path("stdlib"),
     "include": sysconfig.get_path("include", vars={"installed_base": sys.base_prefix, "base": sys.base_prefix}),
-    "library": os.path.join(get("LIBDIR") or "", get("INSTSONAME") or ""),
+    "built_for": os.path.dirname(built_for),
+    "library": next((path for path in libraries if os.access(path, os.R_OK)), ""),
 }))
 """
 _LEFT_OUT = (
@@ -66,8 +69,10 @@ class Interpreter:
     prefix: str
     stdlib: str
     include: str
+    built_for: str
+    """The prefix that its build settings name: another one when it was moved."""
     library: str
-    """The shared libpython, whether the program uses it or not."""
+    """The shared libpython or a file of that place, whether the program uses it or not."""
 
     @property
     def short(self) -> str:
@@ -128,16 +133,16 @@ def copy(source: Interpreter, prefix: Path, patchelf: str) -> str:
     shutil.copy2(source.executable, program)
     for name in ("python3", "python"):
         (prefix / "bin" / name).symlink_to(source.short)
-    if os.path.basename(source.library) in run(["readelf", "-d", str(program)], "reading the interpreter"):
+    if source.library and os.path.basename(source.library) in run(["readelf", "-d", str(program)], "reading the interpreter"):
         shutil.copy2(source.library, prefix / "lib")
         shorter = prefix / "lib" / re.sub(r"\.so\..*", ".so", os.path.basename(source.library))
         if not shorter.exists():
             shorter.symlink_to(os.path.basename(source.library))
         run([patchelf, "--set-rpath", "$ORIGIN/../lib", str(program)], "setting the interpreter's library path")
-    if source.prefix not in ("/usr", "/usr/local"):
+    for old in {source.prefix, source.built_for} - {"", "/", "/usr", "/usr/local", "/usr/lib"}:
         # What a compiler is told when an extension is built: this prefix, not one that only its owner can read.
         for path in [*library.glob("_sysconfigdata*.py"), *library.glob("config-*/Makefile")]:
-            path.write_text(path.read_text(encoding="utf-8").replace(source.prefix, str(prefix)), encoding="utf-8")
+            path.write_text(path.read_text(encoding="utf-8").replace(old, str(prefix)), encoding="utf-8")
     run([str(program), "-m", "compileall", "-q", *map(str, library.glob("_sysconfigdata*.py"))], "compiling")
     return str(program)
 
