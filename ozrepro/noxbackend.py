@@ -7,6 +7,7 @@ since 2024.4). This module knows nothing of methods: it asks for an `Environment
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import shutil
 from typing import TYPE_CHECKING, Any, overload
@@ -227,4 +228,27 @@ def _register(func: Body, *, spec: str | None, options: Mapping[str, Any]) -> An
     return nox.session(venv_backend=BACKEND, venv_params=parameters, reuse_venv=True, **options)(body)
 
 
+class _Present(dict[str, bool]):
+    """Which of nox's optional tools are here, each looked for when it is asked for.
+
+    nox 2026 looks for all of them before any session, and so starts `uv self version` before a locked one too.
+    """
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return whether the tool `name` is here; `default` for what is none of nox's optional tools."""
+        return self._look(name) if name in self else default
+
+    def __getitem__(self, name: str) -> bool:
+        return self._look(name) if name in self else super().__getitem__(name)
+
+    def _look(self, name: str) -> bool:
+        if name == "uv":
+            return bool(nox.virtualenv.HAS_UV)
+        if name == "rattler":
+            return importlib.util.find_spec("rattler") is not None
+        return shutil.which(name) is not None
+
+
 nox.virtualenv.ALL_VENVS[BACKEND] = OzreproEnv
+if "OPTIONAL_VENVS" not in vars(nox.virtualenv):  # older releases look when they are imported
+    nox.virtualenv.OPTIONAL_VENVS = _Present(dict.fromkeys(("conda", "mamba", "micromamba", "rattler", "uv"), False))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from ozrepro.methods import Progress, Say
+    from ozrepro.store.manifest import Digests
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +257,9 @@ def _build(session: Session, section: Section, say: Say, progress: Progress, *, 
     _register(store, session.root)
     method = method_of(section.method)
 
-    def build(prefix: Path) -> None:
+    def build(prefix: Path) -> Digests:
         say(f"building {section.title} for {session.name}")
-        method.build(section, session.site, prefix, progress)
+        return method.build(section, session.site, prefix, progress)
 
     card = {"session": session.name, "method": section.method, "platform": section.platform, "section": section_digest(section)}
     return provide(store, Recipe(key, card, build), say, rebuild=rebuild)

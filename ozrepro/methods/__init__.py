@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ozrepro.lock import Lock, Section
     from ozrepro.site import Site
     from ozrepro.spec import Spec
+    from ozrepro.store.manifest import Digests
 
     Say = Callable[[str], None]
     Progress = Callable[[str, int, int], None]
@@ -60,8 +61,8 @@ class Method(Protocol):
     def identity(self, section: Section, site: Site) -> Mapping[str, Any]:
         """Return all that decides what a build of the section gives on this machine; its digest is the store's key."""
 
-    def build(self, section: Section, site: Site, prefix: Path, progress: Progress) -> None:
-        """Make the environment at `prefix` from the lock, and check it."""
+    def build(self, section: Section, site: Site, prefix: Path, progress: Progress) -> Digests:
+        """Make the environment at `prefix` from the lock, check it, and return the digests taken meanwhile."""
 
     def environment(self, section: Section, prefix: Path) -> Environment:
         """Return how to run a program in the environment built at `prefix`."""

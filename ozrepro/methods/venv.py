@@ -14,9 +14,8 @@ from ozrepro.checking import Checker, shown
 from ozrepro.environment import Environment
 from ozrepro.errors import BuildError, LockError, SpecError
 from ozrepro.lock import Section, lock_file
-from ozrepro.pypi import agreement, backend, install, interpreter
+from ozrepro.pypi import agreement, install, interpreter
 from ozrepro.pypi.packages import LockedPackage, read_packages
-from ozrepro.pypi.resolve import Resolved, Wanted, check_files, resolve
 from ozrepro.pypi.uv import Uv, cache_folder, find_uv
 from ozrepro.settings import KNOWN_PLATFORMS, one_of
 from ozrepro.spec import check_requirement_file, digest_of
@@ -28,8 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ozrepro.methods import Change, Progress, Say
+    from ozrepro.pypi.resolve import Resolved, Wanted
     from ozrepro.site import Site
     from ozrepro.spec import Spec, VenvSpec
+    from ozrepro.store.manifest import Digests
 
 PLATFORM = "any"
 _MINOR = re.compile(r"3\.[0-9]{1,2}\Z", re.ASCII)
@@ -156,6 +157,8 @@ class Venv:
 
     def resolve(self, spec: Spec, site: Site, change: Change, say: Say) -> Section:
         """Return the section of exact packages, universal over the Python range and the platforms."""
+        from ozrepro.pypi.resolve import Wanted, resolve
+
         wanted = _described(spec)
         digest = self.digest(spec, site)  # first of all: it reads and checks the requirement files, which uv would obey
         python = wanted.python or interpreter.DEFAULT_RANGE
@@ -196,6 +199,9 @@ class Venv:
         change: Change,
     ) -> tuple[LockedPackage, ...]:
         """Lock what building the sdists and the project needs: unlocked, any version of it could run code in the environment."""
+        from ozrepro.pypi import backend
+        from ozrepro.pypi.resolve import resolve
+
         needed: list[str] = []
         for package in resolved.packages:
             for file in package.files:
@@ -229,23 +235,27 @@ class Venv:
             identity["project"] = [str(site.settings.root), locked.project, _metadata(site.settings.root / "pyproject.toml")]
         return identity
 
-    def build(self, section: Section, site: Site, prefix: Path, progress: Progress) -> None:
+    def build(self, section: Section, site: Site, prefix: Path, progress: Progress) -> Digests:
         """Make the venv, install each locked file by its hash, then the project, and check all of it."""
         locked, uv = self._read(section), _uv(site)
         found = self._interpreter(locked, site)
         chosen = install.choose_files(locked.packages, found)
-        install.make_venv(uv, found, prefix)
-        install.install(uv, prefix, chosen, locked.build, progress)
-        if any(install.check_records(install.site_packages(prefix))):
-            # uv links files from its cache without looking at them again; who edits one in an environment edits the cache.
-            install.forget(uv, [item.package.name for item in chosen])
+        variables = self.environment(section, prefix).variables_for(site.environ)
+
+        def fill() -> Digests:
             install.make_venv(uv, found, prefix)
             install.install(uv, prefix, chosen, locked.build, progress)
-        if locked.project:
-            install.install_project(uv, prefix, site.settings.root, locked.extras, locked.build)
-        progress("checking files, requirements and imports", len(chosen), len(chosen))
-        variables = self.environment(section, prefix).variables_for(site.environ)
-        install.check(uv, prefix, chosen, locked.project or None, locked.imports, variables)
+            if locked.project:
+                install.install_project(uv, prefix, site.settings.root, locked.extras, locked.build)
+            progress("checking files, requirements and imports", len(chosen), len(chosen))
+            return install.check(uv, prefix, chosen, locked.project or None, locked.imports, variables)
+
+        try:
+            return fill()
+        except install.NotAsRecordedError:
+            # uv links files from its cache without looking at them again; who edits one in an environment edits the cache.
+            install.forget(uv, [item.package.name for item in chosen])
+            return fill()
 
     def environment(self, section: Section, prefix: Path) -> Environment:
         """Return the venv's bin directory, VIRTUAL_ENV, and no user site."""
@@ -355,6 +365,8 @@ def _previous(change: Change, spec: Spec) -> Locked | None:
 
 def _check_resolved(resolved: Resolved, wanted: VenvSpec, site: Site, found: interpreter.Interpreter, say: Say) -> None:
     """Raise BuildError where the result cannot serve this machine; say what it cannot serve elsewhere."""
+    from ozrepro.pypi.resolve import check_files
+
     unknown = {canonicalize_name(name) for name in wanted.build} - {package.name for package in resolved.packages}
     if unknown:
         raise BuildError(
@@ -390,6 +402,7 @@ METHOD = Venv()
 def export_section(section: Section, spec: Spec, site: Site, form: str) -> str:
     """Return the section as a requirement file (`requirements`) or a PEP 751 file (`pylock`). Raises LockError, BuildError."""
     from ozrepro.pypi import export
+    from ozrepro.pypi.resolve import Wanted
 
     where = str(lock_file(spec.root, spec.name))
     locked = read_section(section, where, spec.name)

@@ -62,33 +62,59 @@ def _scan(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
                 yield path, entry
 
 
-def digest_file(path: Path) -> str:
+class Digests:
+    """Digests taken while an environment is built, so that its checks and its manifest read each file once.
+
+    One counts only as long as the file's inode, size and times are what they were.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], str] = {}
+
+    def of(self, path: str, found: os.stat_result) -> str:
+        """Return the sha256 of the regular file `path`, in hexadecimal; `found` is what lstat says of it."""
+        state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        digest = self._known.get(state)
+        if digest is None:
+            digest = self._known[state] = digest_file(path)
+        return digest
+
+
+def digest_file(path: str | Path) -> str:
     """Return the sha256 of a file's content, in hexadecimal."""
     digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as stream:
-        while block := stream.read(_BLOCK):
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while block := os.read(descriptor, _BLOCK):
             digest.update(block)
+    finally:
+        os.close(descriptor)
     return digest.hexdigest()
 
 
-def _entry(folder: Path, path: str) -> Entry:
-    full = folder / path
+def _entry(folder: str, path: str, digests: Digests) -> Entry:
+    full = f"{folder}/{path}"
     found = os.lstat(full)
     if stat.S_ISLNK(found.st_mode):
         return Entry(path, f"-> {os.readlink(full)}", 0, executable=False)
     if not stat.S_ISREG(found.st_mode):
-        raise StoreError("is neither a file nor a link", where=shown(str(full)))
-    return Entry(path, digest_file(full), found.st_size, bool(found.st_mode & 0o100))
+        raise StoreError("is neither a file nor a link", where=shown(full))
+    return Entry(path, digests.of(full, found), found.st_size, bool(found.st_mode & 0o100))
 
 
-def take(folder: Path) -> list[Entry]:
-    """Return the entries of all files below `folder`. Hashing runs in threads: hashlib releases the interpreter's lock."""
-    paths = walk(folder)
+def take(folder: Path, digests: Digests | None = None) -> list[Entry]:
+    """Return the entries of all files below `folder`. `digests` are those known already; every file is read without.
+
+    Hashing runs in threads: hashlib releases the interpreter's lock, and a parallel file system answers several at once.
+    """
+    paths, top, known = walk(folder), str(folder), digests or Digests()
+    # By parts, not by files: handing one file to a thread costs more than hashing most of them.
+    parts = [paths[start : start + 64] for start in range(0, len(paths), 64)]
     workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
-    if workers == 1:
-        return [_entry(folder, path) for path in paths]
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        return list(pool.map(lambda path: _entry(folder, path), paths))
+        return [entry for part in pool.map(lambda part: [_entry(top, path, known) for path in part], parts) for entry in part]
 
 
 def to_bytes(entries: Iterable[Entry]) -> bytes:

@@ -56,7 +56,7 @@ class Recipe:
 
     key: str
     card: Mapping[str, Any]
-    build: Callable[[Path], None]
+    build: Callable[[Path], manifest.Digests | None]
 
 
 def read_generation(store: Store, key: str) -> Generation | None:
@@ -130,8 +130,8 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
     os.symlink(mine.record(), owner)
     try:
         folder.mkdir(mode=0o755)
-        recipe.build(folder / PREFIX)
-        _finish(folder, recipe)
+        digests = recipe.build(folder / PREFIX)
+        _finish(folder, recipe, digests)
         won = _publish(store, recipe.key, name, stale)
     except BaseException:
         # An interrupt may come after the name was made: what is published stays.
@@ -145,8 +145,8 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
     return won
 
 
-def _finish(folder: Path, recipe: Recipe) -> None:
-    entries = manifest.take(folder / PREFIX)
+def _finish(folder: Path, recipe: Recipe, digests: manifest.Digests | None) -> None:
+    entries = manifest.take(folder / PREFIX, digests)
     content = manifest.to_bytes(entries)
     card = {
         **recipe.card,
