@@ -103,7 +103,7 @@ def find() -> Interpreter:
         Path(home).glob(f"versions/3.10.*/bin/{name}"), key=lambda path: [int(x) for x in re.findall(r"\d+", path.parts[-3])]
     )
     on_path = [os.path.join(folder, name) for folder in os.environ.get("PATH", "").split(os.pathsep)]
-    for candidate in [*map(str, reversed(kept)), *(path for path in on_path if os.path.exists(path))]:
+    for candidate in [*map(str, reversed(kept)), *(path for path in on_path if os.access(path, os.X_OK))]:
         found = _ask(candidate)
         if found is not None and found.short == name:
             return found
@@ -139,7 +139,7 @@ def copy(source: Interpreter, prefix: Path, patchelf: str) -> str:
         if not shorter.exists():
             shorter.symlink_to(os.path.basename(source.library))
         run([patchelf, "--set-rpath", "$ORIGIN/../lib", str(program)], "setting the interpreter's library path")
-    for old in {source.prefix, source.built_for} - {"", "/", "/usr", "/usr/local", "/usr/lib"}:
+    for old in sorted({source.prefix, source.built_for} - {"", "/", "/usr", "/usr/local", "/usr/lib"}, key=len, reverse=True):
         # What a compiler is told when an extension is built: this prefix, not one that only its owner can read.
         for path in [*library.glob("_sysconfigdata*.py"), *library.glob("config-*/Makefile")]:
             path.write_text(path.read_text(encoding="utf-8").replace(old, str(prefix)), encoding="utf-8")
