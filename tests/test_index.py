@@ -18,7 +18,9 @@ SPEC = 'imports = ["idna", "six"]\n\n[venv]\nrequirements = ["idna", "six==1.16.
 def user_settings() -> dict[str, str]:
     """Return the index settings of whoever runs the tests: their mirror and their certificates."""
     kept = ("SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC")
-    return {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_INDEX", "UV_DEFAULT")) or name in kept}
+    return {
+        name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_INDEX", "UV_DEFAULT")) or name in kept
+    }
 
 
 @pytest.fixture
