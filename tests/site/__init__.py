@@ -80,9 +80,9 @@ class Site:
         return self.run([self.lmod_cmd, shell, *words], {**self.environ(*trees), **flags, **(environ or {})})
 
     def index(self, *trees: str) -> dict[str, Any]:
-        """Return the site's whole index, as Lmod's spider gives it."""
+        """Return the site's whole index, as Lmod's spider gives it: its last line, for modulefiles may print before."""
         said = self.run([self.spider, "-o", "spider-json", self.modulepath(*trees)], self.environ(*trees)).stdout
-        found: dict[str, Any] = json.loads(said[said.index("{") :])
+        found: dict[str, Any] = json.loads(said.splitlines()[-1])
         return found
 
     def bash(self, script: str, *trees: str, user: int | None = None, **more: str) -> subprocess.CompletedProcess[str]:

@@ -59,7 +59,7 @@ def make(prefix: Path) -> dict[str, str]:
     script.parent.mkdir(parents=True)
     script.write_text('export SOURCED_VALUE="as installed"\nexport PATH="/sourced/bin:$PATH"\n', encoding="utf-8")
     found = sorted(str(path.relative_to(tree))[: -len(".lua")] for path in tree.glob("*/*.lua") if path.name != ".modulerc.lua")
-    return {(name if name.endswith("/2.0") else name.split("/")[0]): name for name in found}
+    return {(name.split("/")[0] if name.endswith("1.0") else name): name for name in found}
 
 
 def _values() -> dict[str, list[str]]:
@@ -72,6 +72,8 @@ def _values() -> dict[str, list[str]]:
         "odd-values/1.0": lines,
         "odd-bytes/1.0": [f"setenv('ODD_BYTES', {quote(BYTES)})"],
         "noisy/1.0": [*noisy, 'setenv("NOISY", "1")', "LmodMessage('noisy: hello')"],
+        # In an index run, io.stdout is not there but print is: this reaches the reader of spider's JSON.
+        "noisy/3.0": ["print('{\"forged\": {}}')", "print('{ not even JSON')", 'setenv("NOISY", "3")'],
         "noisy/2.0": [*hostile, 'setenv("NOISY", "2")', "io.stdout:write('no newline at the end')"],
     }
 
