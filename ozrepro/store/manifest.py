@@ -110,9 +110,11 @@ def take(folder: Path, digests: Digests | None = None) -> list[Entry]:
     Hashing runs in threads: hashlib releases the interpreter's lock, and a parallel file system answers several at once.
     """
     paths, top, known = walk(folder), str(folder), digests or Digests()
+    workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
+    if workers == 1:
+        return [_entry(top, path, known) for path in paths]
     # By parts, not by files: handing one file to a thread costs more than hashing most of them.
     parts = [paths[start : start + 64] for start in range(0, len(paths), 64)]
-    workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         return [entry for part in pool.map(lambda part: [_entry(top, path, known) for path in part], parts) for entry in part]
 

@@ -23,15 +23,21 @@ if TYPE_CHECKING:
 KILLS = int(os.environ.get("OZREPRO_TEST_KILLS", "40"))
 SEED = os.environ.get("OZREPRO_TEST_SEED", "2026")
 FILES = 120
-ANOTHER_HOST = ("unshare", "--uts", "sh", "-c", 'hostname another-node && exec "$@"', "sh")
 
 
-def why_no_other_host() -> str:
-    """Say why no process can be given another host's name here; "" when it can."""
+@pytest.fixture
+def another_host() -> tuple[str, ...]:
+    """Give the command before which a program sees another host name; skips where there is none."""
     if shutil.which("unshare") is None:
-        return "unshare is not installed"
-    made = subprocess.run([*ANOTHER_HOST, "true"], capture_output=True, text=True, check=False)
-    return "" if made.returncode == 0 else f"no other host name can be given here: {made.stderr.strip()}"
+        pytest.skip("unshare is not installed")
+    said = ""
+    for words in (("--uts",), ("--user", "--map-root-user", "--uts")):
+        before = ("unshare", *words, "sh", "-c", 'hostname another-node && exec "$@"', "sh")
+        made = subprocess.run([*before, "true"], capture_output=True, text=True, check=False)
+        if made.returncode == 0:
+            return before
+        said = made.stderr.strip()
+    pytest.skip(f"no other host name can be given here: {said}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +84,12 @@ def span_of(folder: Path, *words: str) -> float:
         began = time.monotonic()
         assert finish(driver).status == 0
         times.append(time.monotonic() - began)
-    return min(times)
+    return max(times)
 
 
 def kill_many(folder: Path, kills: int, *words: str, before: tuple[str, ...] = ()) -> None:
     """Kill that many drivers, two at a time, and check that a clean-up then leaves only what is published."""
-    killer = Killer(folder, words, before, span_of(folder, *words) * 1.3)
+    killer = Killer(folder, words, before, span_of(folder, *words) * 1.6)
     with ThreadPoolExecutor(2) as pool:
         left = Counter(pool.map(killer.round, range(kills)))
     name = " ".join((*words, "on another host") if before else words) or "flock"
@@ -114,9 +120,6 @@ def test_a_killed_holder_of_a_ticket_leaves_nothing_or_all_and_the_next_run_succ
 
 
 @pytest.mark.slow
-def test_the_ticket_of_a_builder_killed_on_another_host_is_waited_out(folder: Path) -> None:
+def test_the_ticket_of_a_builder_killed_on_another_host_is_waited_out(folder: Path, another_host: tuple[str, ...]) -> None:
     """There is no proof of death for another host: only the silence of a whole lease ends the wait."""
-    reason = why_no_other_host()
-    if reason:
-        pytest.skip(reason)
-    kill_many(folder, max(KILLS // 4, 8), "--locks", "ticket", "--lease", "1", before=ANOTHER_HOST)
+    kill_many(folder, max(KILLS // 4, 8), "--locks", "ticket", "--lease", "1", before=another_host)

@@ -210,3 +210,26 @@ def test_a_file_is_written_whole_or_left_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         write_whole(tmp_path / "folder", b"three")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def expose(generation: Path) -> None:
+    generation.chmod(0o777)
+
+
+def exchange_for_a_link(generation: Path) -> None:
+    generation.rename(generation.with_name("elsewhere"))
+    generation.symlink_to("elsewhere")
+
+
+def give_away(generation: Path) -> None:
+    os.chown(generation, NOBODY, NOBODY)
+
+
+@pytest.mark.parametrize("tamper", [expose, exchange_for_a_link, pytest.param(give_away, marks=root_only)])
+def test_a_generation_that_somebody_else_could_have_made_is_never_used(store: Store, tamper: Callable[[Path], None]) -> None:
+    old = provide(store, recipe(), print)[0]
+    tamper(old.folder)
+    assert read_generation(store, KEY) is None
+    new, built = provide(store, recipe(), print)
+    assert built
+    assert new.folder != old.folder
