@@ -62,17 +62,15 @@ def read_index(output: str, messages: str = "") -> Index:
 
     Raises ValueError where there is none in it.
     """
-    place = output.find("{")
+    # The index is the last line; modulefiles may print before it, even JSON.
     decoder = json.JSONDecoder(strict=False)
-    while place >= 0:
+    for line in reversed(output.splitlines()):
         try:
-            table, _ = decoder.raw_decode(output, place)
+            table = decoder.decode(line)
         except ValueError:
-            place = output.find("{", place + 1)
             continue
         if isinstance(table, dict) and all(isinstance(files, dict) for files in table.values()):
             return Index(_modules(table))
-        place = output.find("{", place + 1)
     if output.strip() in ("", "[]"):
         return Index({})
     raise ValueError(f"the module tool printed no index: {(messages or output).strip()[-300:]}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_START = re.compile(r"^import os$", re.MULTILINE)
+_START = re.compile(r"import os$", re.MULTILINE)
 _SET = re.compile(r'os\.environ\["([^"\\\n=]+)"\] = (?:"|\'\'$)', re.MULTILINE)
 _DELETE = re.compile(r'del os\.environ\["([^"\\\n=]+)"\]$', re.MULTILINE)
 _STATUS = re.compile(r"_mlstatus = (True|False)$", re.MULTILINE)
@@ -36,8 +36,9 @@ def read(output: str, messages: str = "") -> Reading:
     values: dict[str, str] = {}
     deleted: set[str] = set()
     status: bool | None = None
-    start = _START.search(output)
-    place = start.end() + 1 if start else 0
+    # The last one: modulefiles print before it, perhaps without a newline at the end, perhaps the very words. Inside a value the
+    # words cannot end a line, since Lmod puts a backslash before each newline.
+    place = max((found.end() + 1 for found in _START.finditer(output)), default=0)
     while place < len(output):
         if found := _SET.match(output, place):
             text, place = ("", found.end()) if found.group().endswith("''") else _quoted(output, found.end())
