@@ -28,8 +28,9 @@ class LoadedModule:
 class ModuleSystem(Protocol):
     """What a module tool must be able to do for us."""
 
-    kind: str
-    """`lmod` or `tcl`."""
+    @property
+    def kind(self) -> str:
+        """`lmod` or `tcl`."""
 
     def version(self) -> str:
         """Return the tool's own version."""
