@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,7 @@ def read_text(text: str, session: str, where: str) -> Lock:
     Raises LockError: merge conflict, no TOML, a newer schema, another session's lock, or a malformed section.
     """
     again = f"ozrepro lock {session}"
+    away = f"git checkout -- {shlex.quote(where)}, or remove the file and {again}"
     conflict = _CONFLICT.search(text)
     if conflict:
         line = text.count("\n", 0, conflict.start()) + 1
@@ -90,16 +92,16 @@ def read_text(text: str, session: str, where: str) -> Lock:
     try:
         whole = loads(text)
     except TOMLDecodeError as error:
-        raise LockError(f"is damaged: {error}", where=where, hint=f"git checkout -- {where!r}, or {again}") from error
+        raise LockError(f"is damaged: {error}", where=where, hint=away) from error
     schema = whole.get("schema")
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise LockError("schema: is no number from 1: it is no lock of ozrepro", where=where, hint=again)
+        raise LockError("schema: is no number from 1: it is no lock of ozrepro", where=where, hint=away)
     if schema > SCHEMA:
         raise LockError(
             f"has schema {schema}; this ozrepro reads up to {SCHEMA}", where=where, hint="pip install --upgrade ozrepro"
         )
     if whole.get("session") != session:
-        raise LockError(f"session: is the lock of {shown(whole.get('session'))}, not of {session!r}", where=where, hint=again)
+        raise LockError(f"session: is the lock of {shown(whole.get('session'))}, not of {session!r}", where=where, hint=away)
     return Lock(session, tuple(_sections(whole, text, where, again)))
 
 

@@ -106,6 +106,9 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
         channels=_addresses(checker, table, (*base, "channels")),
         registries=_addresses(checker, table, (*base, "registries")),
     )
+    for name, chosen in (("store", str(settings.store)), ("cache", str(settings.cache or ""))):
+        if "$" in chosen.removeprefix(str(root)):
+            checker.wrong((*base, name), f"{chosen!r} names a variable that is not set")
     if checker.mistakes:
         raise SpecError(str(path), checker.mistakes)
     return settings

@@ -174,7 +174,7 @@ def check_section(session: Session, section: Section) -> None:
     where = str(lock_file(session.root, session.name))
     if section.spec != method.digest(session.spec, session.site):
         inputs = [path.relative_to(session.root).as_posix() for path in method.inputs(session.spec)]
-        files = ", ".join((f"sessions/{session.spec.path.name}", *inputs))
+        files = ("one of " if inputs else "") + ", ".join((f"sessions/{session.spec.path.name}", *inputs))
         raise LockError(
             f"is out of date: {files} changed since {section.title} was locked", where=where, hint=f"ozrepro lock {session.name}"
         )

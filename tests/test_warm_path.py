@@ -130,6 +130,11 @@ def test_path_taking_calls(forty: Project, capsys: pytest.CaptureFixture[str]) -
     assert ours - bare <= LIMIT
 
 
+def _starts_a_script(path: str) -> bool:
+    """Say whether a program is the Python of these scripts: in a folder with a space pip makes them start it through /bin/sh."""
+    return os.path.dirname(path) == str(BIN) and os.path.basename(path).startswith("python")
+
+
 @needs_strace
 def test_run_starts_nothing_but_the_command(run_calls: strace.Traced) -> None:
     """One process, from the first call to the last; the only programs are ozrepro and the command, found along PATH."""
@@ -137,6 +142,7 @@ def test_run_starts_nothing_but_the_command(run_calls: strace.Traced) -> None:
     assert len({call.pid for call in run_calls.calls}) == 1
     first, *others = run_calls.named("execve", "execveat")
     assert first.paths[0] == str(BIN / "ozrepro")
+    others = [call for call in others if not _starts_a_script(call.paths[0])]
     assert {os.path.basename(call.paths[0]) for call in others} == {"true"}
     assert [call.failed for call in others] == [True] * (len(others) - 1) + [False]
 
@@ -188,7 +194,7 @@ def test_nox_starts_no_uv_and_no_connection(forty: Project) -> None:
     """
     traced = _traced(forty, "%process,%network", [str(BIN / "nox"), "-s", NAME])
     started = [call.paths[0] for call in traced.named("execve", "execveat") if not call.failed]
-    assert [os.path.basename(path) for path in started] == ["nox", "true"]
+    assert [os.path.basename(path) for path in started if not _starts_a_script(path)] == ["nox", "true"]
     assert [call for call in traced.named("connect", "sendto", "socket") if "AF_UNIX" not in call.text] == []
 
 

@@ -44,8 +44,7 @@ def build(call: Call) -> int:
 
 def run(call: Call) -> int:
     """Replace this process by a command in the session's environment."""
-    words = call.arguments.words
-    command = words[1:] if words[:1] == ["--"] else words
+    command = call.arguments.words
     if not command:
         raise UsageError("no command given", hint=f"ozrepro run {call.arguments.name} -- python script.py")
     session = open_session(call.root, call.arguments.name, os.environ, method=call.arguments.method)
@@ -84,7 +83,9 @@ def _status(session: Session) -> dict[str, Any]:
         try:
             methods.append(_method_status(session, name, lock))
         except LockError as problem:
-            methods.append({"method": name, "lock": "refused", "environment": "-", "reason": "", "covers": {}})
+            methods.append(
+                {"method": name, "lock": "refused", "environment": "-", "reason": "its lock is refused, see below", "covers": {}}
+            )
             error = error or str(problem)
     return {"session": session.name, "description": session.spec.description, "methods": methods, "error": error}
 

@@ -61,7 +61,9 @@ def _check(call: Call, session: Session) -> int:
 
 def _lock(call: Call, session: Session) -> int:
     upgrade = call.arguments.upgrade
-    done = lock_session(session, call.out.say, upgrade=None if upgrade is None else tuple(upgrade))
+    done = lock_session(
+        session, lambda text: call.out.say(f"{session.name}: {text}"), upgrade=None if upgrade is None else tuple(upgrade)
+    )
     for line in done.refused:
         call.out.say(f"{session.name}: not locked: {line}")
     what = "written" if done.changed else "unchanged"
@@ -82,7 +84,9 @@ def verify(call: Call) -> int:
         wrong += method.drift(section, session.site)
     if not wrong and call.arguments.level >= 2:
         wrong += method.problems(section, session.site, generation.prefix)
-    call.out.value({"session": session.name, "section": section.title, "level": call.arguments.level, "problems": wrong})
+    call.out.value(
+        {"schema": 1, "session": session.name, "section": section.title, "level": call.arguments.level, "problems": wrong}
+    )
     if wrong:
         text = "\n  ".join((f"{section.title} of {session.name} is not as it was built:", *wrong[:30]))
         raise OzreproError(text, where=str(generation.folder), hint=f"ozrepro build {session.name} --rebuild")
@@ -115,7 +119,7 @@ def diff(call: Call) -> int:
         left = _read_side(session, sides[0])
         right = _read_side(session, sides[1]) if len(sides) == 2 else _own_lock(session)
         found = _locks(left, right or Lock(session.name))
-    call.out.value({"session": session.name, "differences": [item.as_dict() for item in found]})
+    call.out.value({"schema": 1, "session": session.name, "differences": [item.as_dict() for item in found]})
     for item in found:
         call.out.line(item.line())
     if not found:

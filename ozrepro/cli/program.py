@@ -12,7 +12,7 @@ import ozrepro
 from ozrepro.cli.call import Arguments, Call
 from ozrepro.cli.output import Output
 from ozrepro.errors import OzreproError, UsageError
-from ozrepro.ready import is_trusted
+from ozrepro.ready import find_root, is_trusted
 from ozrepro.settings import METHODS
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     run = add("run", "run a command in a session's environment", building.run)
     run.add_argument("name", metavar="NAME")
     _method(run)
-    run.add_argument("words", metavar="-- CMD", nargs=argparse.REMAINDER)
+    run.usage = "ozrepro run [-h] [--plain] [--method {modules,conda,container,venv}] NAME -- CMD …"
     export = add("export", "write the lock in another tool's format", building.export)
     export.add_argument("name", metavar="NAME")
     export.add_argument("--format", required=True, choices=("pylock", "requirements"))
@@ -106,7 +106,8 @@ def _json(made: argparse.ArgumentParser) -> None:
 
 def run_program(words: Sequence[str]) -> int:
     """Carry out a command line and return its exit status."""
-    arguments = parser().parse_args(words, Arguments())
+    ours, command = _split(words)
+    arguments = parser().parse_args(ours, Arguments(words=command))
     out = Output(as_json=arguments.as_json, plain=arguments.plain)
     try:
         status = arguments.handler(Call(arguments, find_project(arguments), out))
@@ -124,6 +125,14 @@ def run_program(words: Sequence[str]) -> int:
         return 141
 
 
+def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words for us and, for `run`, those behind `--`: argparse would look for options among the command's own."""
+    if "run" in words and "--" in words and list(words).index("run") < list(words).index("--"):
+        place = list(words).index("--")
+        return list(words[:place]), list(words[place + 1 :])
+    return list(words), []
+
+
 def find_project(arguments: Arguments) -> Path:
     """Return the project's folder: the option, `OZREPRO_PROJECT`, or the nearest one above with a `sessions` folder.
 
@@ -135,6 +144,10 @@ def find_project(arguments: Arguments) -> Path:
         if not (root / "sessions").is_dir():
             raise UsageError("there is no folder 'sessions' in it", where=str(root), hint="name the project's folder")
         return root
+    named = getattr(arguments, "name", None) or next(iter(getattr(arguments, "names", ())), None)
+    nearest = find_root(named, os.getcwd(), os.environ) if named and named.isidentifier() else None
+    if nearest is not None:
+        return Path(nearest)
     here = Path(os.path.realpath(os.getcwd()))
     for folder in (here, *here.parents):
         if (folder / "sessions").is_dir() and any((folder / "sessions").glob("*.toml")):

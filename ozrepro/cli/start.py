@@ -60,6 +60,7 @@ def execute(environment: Environment, command: list[str]) -> NoReturn:
         where = "" if "/" in words[0] else f" in {variables['PATH']}"
         sys.stderr.write(f"ozrepro: {words[0]}: not found{where}\n")
         sys.exit(127)
-    except OSError as error:
-        sys.stderr.write(f"ozrepro: {words[0]}: {error.strerror}\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no command"
+        sys.stderr.write(f"ozrepro: {words[0]!r}: {reason}\n")
         sys.exit(126)

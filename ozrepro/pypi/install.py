@@ -194,7 +194,10 @@ def check(
     if records or wrong:
         kind = NotAsRecordedError if records else BuildError
         lines = (records or wrong)[:30]
-        raise kind("\n  ".join(("the new environment did not pass its checks:", *lines)), hint="ozrepro lock --upgrade")
+        raise kind(
+            "\n  ".join(("the new environment did not pass its checks:", *lines)),
+            hint="change requirements or imports in the spec, then: ozrepro lock",
+        )
     return digests
 
 

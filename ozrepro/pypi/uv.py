@@ -106,7 +106,7 @@ def _hint(errors: str) -> str:
     if "Wheels are required" in errors or "no usable wheels" in errors:
         return "another version, or name the package in build = […] to compile it from source"
     if "were not found" in errors or "was not found" in errors or "no version of" in errors:
-        return "set the index or wheelhouse that has it (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS)"
+        return "check the name, or set the index or wheelhouse that has it (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS)"
     return "change the requirements in the spec, then lock again"
 
 

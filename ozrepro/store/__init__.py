@@ -124,9 +124,10 @@ def failed(doing: str, path: Path, error: OSError) -> StoreError:
     except OSError:
         pass
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    named = error.filename2 or error.filename  # of a symlink the first is what it says, not where it is
     return StoreError(
         f"cannot {doing}: {error.strerror or error} [errno {error.errno}]{left}",
-        where=shown(os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(path)),
+        where=shown(os.fsdecode(named) if isinstance(named, (str, bytes)) else str(path)),
         hint="check your quota (quota -s, lfs quota -h .), then: ozrepro store gc" if full else "the same command again",
     )
 

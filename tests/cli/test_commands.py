@@ -221,3 +221,37 @@ def test_a_closed_pipe_is_no_error(built: Project) -> None:
 
 def test_python_m_is_the_same_program(built: Project) -> None:
     assert built.run("python", "-m", "ozrepro", "--version").stdout.startswith("ozrepro 0")
+
+
+def test_options_of_run_may_stand_behind_the_name_also_before_anything_is_built(small: Project) -> None:
+    small.done("lock")
+    assert small.done("run", "work", "--method", "venv", "--", "echo", "--plain") == "--plain\n"
+
+
+def test_an_empty_command_is_refused_without_a_traceback(built: Project) -> None:
+    refused = built.ozrepro("run", "work", "--", "")
+    assert refused.returncode in (126, 127)
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_session_of_the_project_above_is_found_the_same_way_cold_and_warm(small: Project) -> None:
+    inner = Project(small.root / "inner", small.environ)
+    (inner.root / "sessions").mkdir(parents=True)
+    inner.spec("[venv]\n", "other")
+    small.done("lock")
+    for _ in range(2):
+        assert inner.ozrepro("run", "work", "--", "true").returncode == 0
+
+
+def test_a_file_whose_name_cannot_be_a_session_is_named(small: Project) -> None:
+    small.spec("[venv]\n", "my-work")
+    refused = small.ozrepro("lock")
+    assert refused.returncode == 2
+    assert "'my-work' cannot name a session" in refused.stderr
+
+
+def test_a_store_named_by_an_unset_variable_is_refused(small: Project) -> None:
+    (small.root / "pyproject.toml").write_text('[tool.ozrepro]\nstore = "$NOT_SET/store"\n')
+    refused = small.ozrepro("status")
+    assert refused.returncode == 2
+    assert "names a variable that is not set" in refused.stderr
