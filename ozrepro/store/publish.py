@@ -97,7 +97,8 @@ def provide(store: Store, recipe: Recipe, say: Callable[[str], None], *, rebuild
         raise failed("build an environment", store.folder, error) from error
     generation = read_generation(store, recipe.key)
     if generation is None:
-        raise StoreError("the environment is gone right after it was published", where=str(store.name(recipe.key)))
+        where = str(store.name(recipe.key))
+        raise StoreError("the environment is gone right after it was published", where=where, hint="the same command again")
     return generation, built
 
 
