@@ -299,6 +299,7 @@ def _everything_is_imported(tmp_path_factory: pytest.TempPathFactory) -> None:
 MANY = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+SOME = settings(MANY, max_examples=100)
 
 
 @MANY
@@ -307,7 +308,7 @@ def test_any_text_as_a_lock(text: str) -> None:
     gives_a_value_or_our_error(lambda: read_whole_lock(text))
 
 
-@MANY
+@SOME
 @given(content=st.one_of(st.binary(max_size=300), mutated(GOOD_LOCK).map(lambda text: text.encode("utf-8", "surrogatepass"))))
 def test_any_bytes_as_a_lock(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "sessions").mkdir(exist_ok=True)
@@ -326,7 +327,7 @@ def test_any_values_as_a_section(section: dict[str, object]) -> None:
     gives_a_value_or_our_error(lambda: read_whole_lock(text))
 
 
-@MANY
+@SOME
 @given(
     marker=st.one_of(
         st.text(max_size=30),
@@ -363,7 +364,7 @@ def test_any_text_as_a_spec(tmp_path: Path, text: str) -> None:
     gives_a_value_or_our_error(lambda: parse_spec(tmp_path / "sessions" / "work.toml", text))
 
 
-@MANY
+@SOME
 @given(
     requirement=st.one_of(
         st.text(max_size=40),
@@ -378,7 +379,7 @@ def test_any_requirement(tmp_path: Path, requirement: str) -> None:
     assert isinstance(gives_a_value_or_our_error(lambda: check_requirement_file(requirement)), list)
 
 
-@MANY
+@SOME
 @given(
     content=st.one_of(
         st.binary(max_size=200), any_text(GOOD_SPEC, "venv").map(lambda text: text.encode("utf-8", "surrogatepass"))
@@ -413,7 +414,7 @@ def test_any_bytes_as_settings(tmp_path: Path, content: bytes) -> None:
     assert gives_a_value_or_our_error(lambda: question(str(tmp_path), "work", None, {})) is not None
 
 
-@MANY
+@SOME
 @given(
     table=st.dictionaries(
         st.sampled_from(("store", "store-group", "cache", "methods", "platforms", "path", "locks", "lock-timeout", "indexes")),
@@ -425,7 +426,7 @@ def test_any_values_as_settings(tmp_path: Path, table: dict[str, object]) -> Non
     gives_a_value_or_our_error(lambda: load_settings(tmp_path, {}))
 
 
-@MANY
+@SOME
 @given(
     values=st.dictionaries(
         st.sampled_from(("OZREPRO_STORE", "OZREPRO_LOCK_TIMEOUT", "OZREPRO_PATH", "OZREPRO_METHODS", "OZREPRO_LOCKS")),

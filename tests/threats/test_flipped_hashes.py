@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.threats.helpers import Said, add_own_package, make_project, outside, own_modules, serving
+from tests.threats.helpers import UNPACKS, Said, add_own_package, inside, make_project, outside, own_modules, serving
 from tests.wheels import make_sdist, make_wheel
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def check_all(project: Project, expected: set[str]) -> None:
     for name, bad in flipped(good):
         assert bad != good
         project.lock().write_text(bad, encoding="utf-8")
-        assert is_refused(outside(project, "build", "work")), f"{name}: built from a warm cache"
-        assert is_refused(outside(project, "build", "work", "--rebuild")), f"{name}: built anew"
+        assert is_refused(inside(project, "build", "work")), f"{name}: built from a warm cache"
+        assert is_refused(inside(project, "build", "work", "--rebuild")), f"{name}: built anew"
         fresh = project.root.parent / f"store of {name}"
-        assert is_refused(outside(project, "build", "work", OZREPRO_STORE=str(fresh))), f"{name}: built in a fresh store"
+        assert is_refused(inside(project, "build", "work", OZREPRO_STORE=str(fresh))), f"{name}: built in a fresh store"
         assert list((fresh / "names").iterdir()) == []
         refused = outside(project, "run", "work", "--", "true")
         assert is_refused(refused), f"{name}: run"
@@ -68,6 +68,7 @@ def test_wheels_and_the_project_itself_from_a_wheelhouse(tmp_path: Path) -> None
         assert "helper-tool" in said.errors
 
 
+@UNPACKS
 def test_a_source_archive_and_what_builds_it(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     make_sdist(project.wheelhouse, "gamma")
@@ -92,7 +93,7 @@ def test_wheels_from_an_index(tmp_path: Path, offline: bool) -> None:
         for name, bad in flipped(good):
             project.lock().write_text(bad, encoding="utf-8")
             more = {"UV_OFFLINE": "1"} if offline else {}
-            said = outside(project, "build", "work", **more)
+            said = inside(project, "build", "work", **more)
             assert said.status == 1, name
             assert "Traceback" not in said.errors
 
@@ -109,7 +110,7 @@ def test_another_file_of_the_same_name_and_version_is_refused(tmp_path: Path) ->
         del project.environ[name]
     with serving(evil) as index:
         for variables in ({"PIP_INDEX_URL": index.url()}, {"UV_INDEX_URL": index.url()}, {"UV_DEFAULT_INDEX": index.url()}):
-            assert is_refused(outside(project, "build", "work", **variables))
+            assert is_refused(inside(project, "build", "work", **variables))
         more = {"PIP_FIND_LINKS": str(project.wheelhouse), "PIP_INDEX_URL": index.url()}
         outside(project, "build", "work", **more)
     modules = list((project.store() / "gens").glob("*/env/lib/*/site-packages/alpha.py"))

@@ -94,7 +94,7 @@ REQUIREMENTS = (
     "alpha ; 'x' in extras and '1' in nothing",
     "alpha ; " + "(" * 5000 + "os_name == 'x'" + ")" * 5000,
     "alpha>=" + "9" * 9000,
-    "x" * 2_000_000,
+    "x" * 200_000,
     "%PATH%",
     "${HOME}",
     "",

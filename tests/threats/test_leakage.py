@@ -13,7 +13,7 @@ import pytest
 
 from ozrepro.environment import is_inherited
 from tests.conftest import BIN
-from tests.threats.helpers import MARK, PYTHON, make_project, outside, own_modules, plant, serving, session_environment
+from tests.threats.helpers import MARK, PYTHON, inside, make_project, outside, own_modules, plant, serving, session_environment
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -161,11 +161,23 @@ def check_build(trap: Trap, store: Path, **more: str) -> None:
     assert not trap.proof.exists()
 
 
+INSTALLERS = (
+    *("PYTHONPATH", "PYTHONUSERBASE", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PIP_CONFIG_FILE"),
+    *("UV_PROJECT_ENVIRONMENT", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_TARGET", "UV_OVERRIDE", "UV_CONSTRAINT", "UV_CONFIG_FILE"),
+    *("UV_NO_CONFIG", "UV_LINK_MODE", "UV_NO_VERIFY_HASHES", "VIRTUAL_ENV", "CONDA_PREFIX", "LD_PRELOAD"),
+)
+"""Variables that are known to turn an installer aside; the others are all set in one more build."""
+
+
+@pytest.mark.parametrize("name", [*INSTALLERS, "all others"])
+def test_no_variable_changes_what_is_built(trap: Trap, tmp_path: Path, name: str) -> None:
+    others = [other for other in VARIABLES if other not in INSTALLERS]
+    check_build(trap, tmp_path / "store", **{item: value_of(trap, item) for item in (others if name == "all others" else [name])})
+
+
 @pytest.mark.parametrize("name", VARIABLES)
-def test_no_variable_changes_what_is_built_or_seen(trap: Trap, tmp_path: Path, name: str) -> None:
+def test_no_variable_is_seen_by_a_session(trap: Trap, name: str) -> None:
     more = {name: value_of(trap, name)}
-    if name.startswith(("PIP_", "UV_", "PYTHON", "XDG_", "VIRTUAL", "CONDA_PRE", "LD_P")):
-        check_build(trap, tmp_path / "store", **more)
     seen = session_environment(trap.project, more)
     assert set(seen) <= SET | {variable for variable in trap.project.environ if is_inherited(variable)}
     assert str(trap.folder) not in "".join(seen.values())
@@ -257,9 +269,9 @@ def test_no_configuration_file_changes_what_is_locked_or_built(tmp_path: Path, t
     else:
         text = {".python-version": "3.4\n", ".env": f"PYTHONPATH={proof}\n"}.get(path.name, f"[install]\nprefix={proof}\n")
     _write(path, text)
-    project.done("lock", "work")
+    assert inside(project, "lock", "work").status == 0
     assert project.lock().read_bytes() == trap.project.lock().read_bytes()
-    project.done("build", "work")
+    assert inside(project, "build", "work").status == 0
     assert modules_of(own_modules(project)) == trap.good
     assert not any(entry.is_symlink() for entry in own_modules(project).rglob("*"))
     assert not proof.exists()
@@ -362,12 +374,12 @@ def test_a_python_in_path_that_answers_nonsense_is_no_python(tmp_path: Path, ans
     project.spec('[venv]\npython = ">=3.99"\nrequirements = ["alpha"]\n')
     proof = tmp_path / "proof"
     plant(tmp_path / "bin", "python3", proof, says=ANSWERS[answer])
-    said = outside(project, "lock", "work", PATH=f"{tmp_path / 'bin'}:{BIN}:/usr/bin:/bin")
+    said = inside(project, "lock", "work", PATH=f"{tmp_path / 'bin'}:{BIN}:/usr/bin:/bin")
     said.refused(">=3.99", "venv", statuses=(4,))
     assert [entry.name for entry in proof.iterdir()] == ["python3"]
     (tmp_path / "bin").chmod(0o777)
     (proof / "python3").unlink()
-    outside(project, "lock", "work", PATH=f"{tmp_path / 'bin'}:{BIN}:/usr/bin:/bin").refused(">=3.99", statuses=(4,))
+    inside(project, "lock", "work", PATH=f"{tmp_path / 'bin'}:{BIN}:/usr/bin:/bin").refused(">=3.99", statuses=(4,))
     assert list(proof.iterdir()) == []
 
 

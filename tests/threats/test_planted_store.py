@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.threats.helpers import MARK, Said, make_project, outside
+from ozrepro.lock import load_lock
+from ozrepro.workflow import key_of, open_session
+from tests.threats.helpers import MARK, Said, inside, make_project, outside
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -30,8 +33,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project.spec('imports = ["alpha"]\n\n[venv]\nrequirements = ["alpha"]\n')
     project.done("lock", "work")
     project.done("build", "work")
-    for name in ("cache", "ready", "projects"):
-        shutil.rmtree(project.store() / name)
+    shutil.rmtree(project.store() / "cache")
+    for path in (*(project.store() / "ready").iterdir(), *(project.store() / "projects").iterdir()):
+        path.unlink()
     return project.root.parent
 
 
@@ -41,8 +45,22 @@ def planted(original: Path, tmp_path: Path) -> Project:
     project = make_project(tmp_path)
     shutil.copytree(original / "wheel house", project.wheelhouse, dirs_exist_ok=True)
     shutil.copytree(original / "a project", project.root, symlinks=True, dirs_exist_ok=True)
-    project.done("build", "work")
+    adopt(project)
+    assert inside(project, "build", "work").status == 0  # finds what was copied, and writes the record for the next start
     return project
+
+
+def adopt(project: Project) -> None:
+    """Give a copied environment the name that it would have if it had been built here, which saves the building."""
+    session = open_session(project.root, "work", project.environ)
+    lock = load_lock(project.root, "work")
+    section = lock.section("venv", "any") if lock is not None else None
+    assert section is not None
+    name = next((project.store() / "names").iterdir())
+    key = key_of(session, section)
+    card = next((project.store() / "gens").iterdir()) / "generation.json"
+    card.write_text(card.read_text(encoding="utf-8").replace(name.name, key), encoding="utf-8")
+    name.rename(name.with_name(key))
 
 
 def record_of(project: Project) -> Path:
@@ -80,7 +98,7 @@ def test_a_store_that_everybody_may_write_to_is_refused(planted: Project, name: 
     said = run(planted)
     said.refused(str(folder), "everybody", "chmod o-w", statuses=(1,))
     assert MARK not in said.output
-    assert outside(planted, "build", "work", "--rebuild").status == 1
+    assert inside(planted, "build", "work", "--rebuild").status == 1
 
 
 @AS_ROOT
@@ -218,7 +236,7 @@ def test_a_damaged_card_is_no_environment(planted: Project, content: str) -> Non
     card = next((planted.store() / "gens").iterdir()) / "generation.json"
     card.write_text(content.replace("KEY", key), encoding="utf-8")
     for words in (("status",), ("store", "list"), ("store", "gc"), ("build", "work")):
-        said = outside(planted, *words)
+        said = inside(planted, *words)
         assert said.status == 0, said.errors
     assert run(planted).output == "sound False\n"
 
@@ -231,7 +249,23 @@ def test_a_planted_link_for_a_folder_of_the_store_is_refused(planted: Project, t
     for path in record.iterdir():
         path.unlink()
     for words in (("build", "work"), ("store", "gc", "--yes"), ("run", "work", "--", "true")):
-        outside(planted, *words).refused(str(planted.store() / name), "planted", statuses=(1,))
+        inside(planted, *words).refused(str(planted.store() / name), "planted", statuses=(1,))
+
+
+@pytest.mark.parametrize("way", ["copied", "moved"])
+def test_an_environment_that_was_not_built_here_is_not_used(planted: Project, tmp_path: Path, way: str) -> None:
+    """One that came with somebody's repository may hold anything, and one that was moved has scripts that do not start."""
+    module = next((planted.store() / "gens").glob("*/env/lib/*/site-packages/alpha.py"))
+    module.chmod(0o644)
+    module.write_text(f"print({MARK!r})\n", encoding="utf-8")
+    project = replace(planted, root=tmp_path / "elsewhere" / "a project")
+    project.root.parent.mkdir()
+    if way == "copied":
+        shutil.copytree(planted.root, project.root, symlinks=True)
+    else:
+        planted.root.rename(project.root)
+    said = run(project)
+    assert (said.status, said.output) == (0, "sound False\n"), said.errors
 
 
 @pytest.mark.parametrize("folder", ["project", "sessions"])
@@ -242,7 +276,7 @@ def test_a_project_that_everybody_may_write_to_is_refused(planted: Project, fold
     path.chmod(0o777)
     outside(planted, *words).refused(str(planted.root), "everybody", "chmod o-w", statuses=(2,))
     path.chmod(0o1777)
-    outside(planted, *words).refused(str(planted.root), "everybody", statuses=(2,))
+    inside(planted, *words).refused(str(planted.root), "everybody", statuses=(2,))
 
 
 def test_sessions_of_a_folder_above_that_everybody_may_write_to_are_not_taken(tmp_path: Path) -> None:
