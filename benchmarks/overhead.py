@@ -80,7 +80,7 @@ class Report:
         figure = asdict(value) if isinstance(value, Estimate) else value
         self.rows.append({"what": what, "value": figure, "unit": unit, "bound": bound})
         words = value.words(1 if unit == "ms" else 3 if value.median < 2 else 2) if isinstance(value, Estimate) else f"{value:g}"
-        print(f"{what:<66} {words:>24} {unit:<6} {bound}", flush=True)
+        print(f"| {what:<62} | {words:>24} | {unit:<5} | {bound:<7} |", flush=True)
         self.write()
 
     def rounds(self, scenario: str, rounds: Rounds) -> None:
@@ -331,7 +331,8 @@ def main() -> None:
     if given.tree:
         os.environ["PYTHONPATH"] = str(given.tree.resolve())
     report = Report(given.json, facts(given.rounds, given.seed))
-    print(json.dumps(report.facts))
+    print(json.dumps(report.facts), f"\n\n| {'figure':<62} | {'median [95 % interval]':>24} | {'unit':<5} | {'bound':<7} |")
+    print(f"| {'-' * 62} | {'-' * 23}: | {'-' * 5} | {'-' * 7} |")
     wanted = given.only.split(",")
     with tempfile.TemporaryDirectory(prefix="ozrepro-bench-", dir=given.folder) as name:
         try:

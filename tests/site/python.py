@@ -99,8 +99,13 @@ def find() -> Interpreter:
     """Return the best interpreter to copy: a 3.10 of pyenv or of PATH, else the one that runs this."""
     home = os.environ.get("PYENV_ROOT") or os.path.join(pwd.getpwuid(os.geteuid()).pw_dir, ".pyenv")
     name = "python{}.{}".format(*WANTED)
-    kept = sorted(
-        Path(home).glob(f"versions/3.10.*/bin/{name}"), key=lambda path: [int(x) for x in re.findall(r"\d+", path.parts[-3])]
+    # Another user's folder may be named, which nobody else may look into.
+    kept = (
+        []
+        if not os.access(home, os.R_OK | os.X_OK)
+        else sorted(
+            Path(home).glob(f"versions/3.10.*/bin/{name}"), key=lambda path: [int(x) for x in re.findall(r"\d+", path.parts[-3])]
+        )
     )
     on_path = [os.path.join(folder, name) for folder in os.environ.get("PATH", "").split(os.pathsep)]
     for candidate in [*map(str, reversed(kept)), *(path for path in on_path if os.access(path, os.X_OK))]:
