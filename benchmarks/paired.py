@@ -108,9 +108,10 @@ def ratio(rounds: Rounds, ours: str, theirs: str, seed: int, *, cpu: bool = Fals
     return estimate([one / other for one, other in pairs], seed)
 
 
-def added(rounds: Rounds, ours: str, theirs: str, seed: int) -> Estimate:
+def added(rounds: Rounds, ours: str, theirs: str, seed: int, *, cpu: bool = False) -> Estimate:
     """Return the median of the per-round differences of two commands, in milliseconds."""
-    return estimate([(one - other) * 1000 for one, other in zip(rounds.of(ours), rounds.of(theirs), strict=True)], seed)
+    pairs = zip(rounds.of(ours, cpu=cpu), rounds.of(theirs, cpu=cpu), strict=True)
+    return estimate([(one - other) * 1000 for one, other in pairs], seed)
 
 
 def settle() -> None:

@@ -222,8 +222,13 @@ def environment_of(session: Session, section: Section, generation: Generation) -
 
 
 def key_of(session: Session, section: Section) -> str:
-    """Return the store's key of a section on this machine: a digest of what is resolved, never of a name a user chose."""
-    return key_from(section.method, method_of(section.method).identity(section, session.site))
+    """Return the store's key of a section on this machine: a digest of what is resolved, never of a name a user chose.
+
+    The store's place is part of it: an environment holds its own path, and one in a store that was moved, or that came with
+    a stranger's project, was not built here.
+    """
+    identity = {**method_of(section.method).identity(section, session.site), "store": os.path.realpath(session.store.folder)}
+    return key_from(section.method, identity)
 
 
 def key_from(method: str, identity: Mapping[str, object]) -> str:

@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +83,10 @@ def build_requirements(uv: Uv, tree: Path, interpreter: Interpreter, *, editable
         variables = {"PATH": f"{prefix}/bin:{uv.variables['PATH']}", "HOME": name, "VIRTUAL_ENV": str(prefix)}
         done = process.run([str(python), "-c", _ASK, question, str(answer)], env=variables, cwd=tree, timeout=600)
         done.checked(f"cannot ask {backend} what it needs to build {tree.name}")
-        asked = json.loads(answer.read_text(encoding="utf-8"))
+        try:
+            asked = json.loads(answer.read_text(encoding="utf-8"))
+        except (OSError, RecursionError, ValueError) as error:
+            raise BuildError(f"{backend} does not say what it needs to build {tree.name}: {error}") from error
     return tuple(dict.fromkeys((*declared, *_requirements(asked, tree.name))))
 
 
@@ -111,7 +115,10 @@ def read_build_system(tree: Path) -> tuple[tuple[str, ...], str, list[str]]:
     if not isinstance(table, dict):
         return _LEGACY, "setuptools.build_meta:__legacy__", []
     requires = _requirements(table.get("requires", []), tree.name)
-    return requires, str(table.get("build-backend") or "setuptools.build_meta:__legacy__"), list(table.get("backend-path", ()))
+    paths = table.get("backend-path", [])
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise BuildError("build-system.backend-path: is no array of strings", where=str(tree / "pyproject.toml"))
+    return requires, str(table.get("build-backend") or "setuptools.build_meta:__legacy__"), paths
 
 
 @contextmanager
@@ -128,19 +135,28 @@ def unpacked(address: str, sha256: str, cert: str = "") -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="ozrepro-") as folder:
         archive = Path(folder) / "sdist.tar.gz"
         archive.write_bytes(content)
-        with tarfile.open(archive) as tar:
-            if sum(member.size for member in tar.getmembers()) > MAXIMUM:
-                raise BuildError(f"{name} unpacks to more than {MAXIMUM >> 20} MiB")
-            if not hasattr(tarfile, "data_filter"):
-                raise BuildError("this Python cannot unpack archives safely", hint="use Python 3.10.12, 3.11.4 or newer")
-            try:
-                tar.extractall(Path(folder) / "tree", filter="data")
-            except tarfile.TarError as error:
-                raise BuildError(f"{name} is no safe archive: {error}") from error
-        trees = [path for path in (Path(folder) / "tree").iterdir() if path.is_dir()]
+        inside = Path(folder) / "tree"
+        inside.mkdir()
+        try:
+            _unpack(archive, inside, name)
+        except (EOFError, OSError, ValueError, tarfile.TarError, zlib.error) as error:
+            raise BuildError(f"{name} is no safe archive: {error}") from error
+        trees = [path for path in inside.iterdir() if path.is_dir()]
         if len(trees) != 1:
             raise BuildError(f"{name} has no single top folder")
         yield trees[0]
+
+
+def _unpack(archive: Path, folder: Path, name: str) -> None:
+    with tarfile.open(archive) as tar:
+        size = 0
+        for member in tar:  # one after the other: a claim of too much ends before anything is read for it
+            size += member.size
+            if size > MAXIMUM:
+                raise BuildError(f"{name} unpacks to more than {MAXIMUM >> 20} MiB")
+        if not hasattr(tarfile, "data_filter"):
+            raise BuildError("this Python cannot unpack archives safely", hint="use Python 3.10.12, 3.11.4 or newer")
+        tar.extractall(folder, filter="data")
 
 
 def _fetch(address: str, cert: str) -> bytes:
@@ -156,7 +172,9 @@ def _fetch(address: str, cert: str) -> bytes:
 
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         plain = address.replace(f"{parts.netloc.rpartition('@')[0]}@", "", 1).split("#")[0]
-        request = urllib.request.Request(plain, headers={"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"})
+        request = urllib.request.Request(plain)
+        # An index may redirect to a file server of somebody else: a plain header would go there too.
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     host = parts.hostname or ""
     try:
         with urllib.request.urlopen(request, context=context, timeout=float(os.environ.get("UV_HTTP_TIMEOUT", "60"))) as answer:
