@@ -269,8 +269,8 @@ def measure_build(project: Project, report: Report, label: str, rounds: int, see
 
 STEPS = (
     *("load_settings", "load_spec", "load_lock", "choose", "check_section", "key_of", "wait_turn", "make_venv", "install"),
-    *("check_distributions", "check_records", "check_imports", "check", "take", "write_whole", "flush", "protect", "_publish"),
-    *("_write_ready", "run", "prepare", "main"),
+    *("compile_bytecode", "compiled", "check", "check_distributions", "check_imports", "check_records", "check_requirements"),
+    *("take", "write_whole", "flush", "protect", "_publish", "_write_ready", "run", "prepare", "main"),
 )
 
 
@@ -334,8 +334,10 @@ def main() -> None:
     if given.tree:
         os.environ["PYTHONPATH"] = str(given.tree.resolve())
     report = Report(given.json, facts(given.rounds, given.seed))
-    print(json.dumps(report.facts), f"\n\n| {'figure':<62} | {'median [95 % interval]':>24} | {'unit':<5} | {'bound':<7} |")
-    print(f"| {'-' * 62} | {'-' * 23}: | {'-' * 5} | {'-' * 7} |")
+    print(json.dumps(report.facts), flush=True)
+    if not given.profile:
+        print(f"\n| {'figure':<62} | {'median [95 % interval]':>24} | {'unit':<5} | {'bound':<7} |")
+        print(f"| {'-' * 62} | {'-' * 23}: | {'-' * 5} | {'-' * 7} |", flush=True)
     wanted = given.only.split(",")
     with tempfile.TemporaryDirectory(prefix="ozrepro-bench-", dir=given.folder) as name:
         try:
