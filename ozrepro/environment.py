@@ -37,17 +37,21 @@ class Environment:
 
     Attributes:
         path: directories in front of the base PATH, first wins.
+        base: the base PATH; modules may put directories behind it or take one from it.
         variables: variables to set.
+        homely: variables that hold the caller's home: the parts of the value, to be joined by it.
         removed: variables to unset even if the caller's would be kept.
         prefix: words in front of every command, such as `apptainer exec IMAGE`.
         passed: names of further variables of the caller that are kept.
 
     """
 
-    __slots__ = ("passed", "path", "prefix", "removed", "variables")
+    __slots__ = ("base", "homely", "passed", "path", "prefix", "removed", "variables")
 
     path: tuple[str, ...]
+    base: tuple[str, ...]
     variables: Mapping[str, str]
+    homely: Mapping[str, tuple[str, ...]]
     removed: tuple[str, ...]
     prefix: tuple[str, ...]
     passed: tuple[str, ...]
@@ -56,14 +60,18 @@ class Environment:
         self,
         *,
         path: Iterable[str] = (),
+        base: Iterable[str] = BASE_PATH,
         variables: Mapping[str, str] | None = None,
+        homely: Mapping[str, Iterable[str]] | None = None,
         removed: Iterable[str] = (),
         prefix: Iterable[str] = (),
         passed: Iterable[str] = (),
     ) -> None:
         for name, value in (
             ("path", tuple(path)),
+            ("base", tuple(base)),
             ("variables", dict(variables or {})),
+            ("homely", {name: tuple(parts) for name, parts in (homely or {}).items()}),
             ("removed", tuple(removed)),
             ("prefix", tuple(prefix)),
             ("passed", tuple(passed)),
@@ -80,7 +88,8 @@ class Environment:
         return isinstance(other, Environment) and self.as_dict() == other.as_dict()
 
     def __hash__(self) -> int:
-        return hash((self.path, tuple(sorted(self.variables.items())), self.removed, self.prefix, self.passed))
+        values = (tuple(sorted(table.items())) for table in (self.variables, self.homely))
+        return hash((self.path, self.base, *values, self.removed, self.prefix, self.passed))
 
     def __repr__(self) -> str:
         return f"Environment({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
@@ -90,8 +99,10 @@ class Environment:
         kept = {name: value for name, value in caller.items() if is_inherited(name) or name in self.passed}
         for name in self.removed:
             kept.pop(name, None)
-        kept["PATH"] = ":".join((*self.path, *BASE_PATH))
+        kept["PATH"] = ":".join((*self.path, *self.base))
         kept.update(self.variables)
+        for name, parts in self.homely.items():
+            kept[name] = caller.get("HOME", "").join(parts)
         return kept
 
     def command(self, argv: Sequence[str]) -> list[str]:
@@ -102,7 +113,9 @@ class Environment:
         """Return the value as JSON can hold it."""
         return {
             "path": list(self.path),
+            "base": list(self.base),
             "variables": dict(self.variables),
+            "homely": {name: list(parts) for name, parts in self.homely.items()},
             "removed": list(self.removed),
             "prefix": list(self.prefix),
             "passed": list(self.passed),

@@ -18,7 +18,7 @@ import nox.virtualenv
 from nox.logger import logger
 
 from ozrepro import ready
-from ozrepro.environment import BASE_PATH, Environment
+from ozrepro.environment import Environment
 from ozrepro.errors import OzreproError, UsageError
 
 if TYPE_CHECKING:
@@ -82,8 +82,9 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
         for line in said:
             logger.warning(f"not taken: {line}")
         self.environment, self.location = environment, prefix
+        inherited = environment.variables_for(os.environ)
         self.env.update(dict.fromkeys(environment.removed))
-        self.env.update(environment.variables)
+        self.env.update({name: inherited[name] for name in (*environment.variables, *environment.homely)})
         self._reused = not built
         return built
 
@@ -134,10 +135,11 @@ class LockedSession(nox.Session):
     ) -> tuple[Sequence[Any], dict[str, str | None]]:
         backend = self.virtualenv
         assert isinstance(backend, OzreproEnv)
-        variables: dict[str, str | None] = {"PATH": ":".join(BASE_PATH)}
+        variables: dict[str, str | None] = {}
         if outer:
             variables.update(backend.environment.variables_for(os.environ))
-            variables["PATH"] = ":".join(BASE_PATH)
+        # nox puts bin_paths in front of it.
+        variables["PATH"] = ":".join(backend.environment.base)
         variables.update(backend.env)
         variables.update(env or {})
         if not args or callable(args[0]):

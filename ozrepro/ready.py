@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 STORE_NAME = ".ozrepro"
 LARGEST = 8 << 20
 """Bytes of a file of the project that are read; one that is larger, or a link to /dev/zero, is refused the long way."""
@@ -106,7 +106,8 @@ def question(root: str, name: str, method: str | None, environ: Mapping[str, str
     """Return the digest of all that decides a session's environment, and the store's folder; None without a spec or lock.
 
     The digest covers the bytes of spec, lock and settings, every `OZREPRO_…` variable, the machine, and the interpreter that
-    ozrepro runs on (an environment prefers it).
+    ozrepro runs on (an environment prefers it). A description with modules also counts the CPU's level: clusters of one site
+    share stores and module names, not binaries.
     """
     try:
         with open(spec_path(root, name), "rb") as stream:
@@ -127,13 +128,21 @@ def question(root: str, name: str, method: str | None, environ: Mapping[str, str
         lock,
         settings,
         "\0".join(ours).encode(errors="surrogateescape"),
-        f"{os.uname().machine} {sys.version} {base}".encode(),
+        f"{os.uname().machine} {_cpu_level(spec)} {sys.version} {base}".encode(),
     )
     digest = sha256()
     for part in parts:
         digest.update(b"%d:" % len(part))
         digest.update(part)
     return digest.hexdigest()[:32], store_folder(root, table, environ)
+
+
+def _cpu_level(spec: bytes) -> str:
+    if b"modules" not in spec:
+        return ""
+    from ozrepro.cpu import cpu_flags, cpu_level
+
+    return cpu_level(cpu_flags()) or ""
 
 
 def find_ready(root: str, name: str, method: str | None, environ: Mapping[str, str]) -> Ready | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ozrepro.cpu import cpu_flags, cpu_level
 from ozrepro.process import find_program
 
 if TYPE_CHECKING:
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
     from ozrepro.settings import Settings
 
 _MACHINES = {"amd64": "x86_64", "arm64": "arm64", "aarch64": "aarch64", "x86_64": "x86_64"}
-_X86_LEVELS = {
-    "v2": ("cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"),
-    "v3": ("abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave"),
-    "v4": ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
-}
-"""The flags of /proc/cpuinfo that each x86-64 level asks for (x86-64 psABI, table 3.1; Linux names)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +31,6 @@ class Site:
     """Operating system and machine as wheels mean it, such as `linux-x86_64`."""
     cpu: str
     """x86-64 level (`v2`, `v3`, `v4`) or the machine's name."""
-    lmod: str | None
-    """Path of Lmod's command, or None."""
     apptainer: str | None
     in_ci: bool
     slurm_job: str | None
@@ -52,32 +45,27 @@ def look_around(settings: Settings, environ: Mapping[str, str]) -> Site:
         settings=settings,
         environ=environ,
         platform=f"{system}-{machine}",
-        cpu=cpu_level(_cpu_flags()) or machine,
-        lmod=environ.get("LMOD_CMD") or None,
+        cpu=cpu_level(cpu_flags()) or machine,
         apptainer=find_program("apptainer", path) or find_program("singularity", path),
         in_ci=bool(environ.get("CI")),
         slurm_job=environ.get("SLURM_JOB_ID") or None,
     )
 
 
-def cpu_level(flags: frozenset[str]) -> str | None:
-    """Return the highest x86-64 level whose flags, and those of the levels below, are all there."""
-    level = None
-    for name, wanted in _X86_LEVELS.items():
-        if not flags.issuperset(wanted):
-            break
-        level = name
-    return level
+def operating_system(release: str | None = None) -> str:
+    """Return the system's name and version and its C library's, such as `rocky 9.4, glibc 2.34`.
 
-
-def _cpu_flags() -> frozenset[str]:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("flags"):
-                return frozenset(line.partition(":")[2].split())
-    except OSError:
-        pass
-    return frozenset()
+    `release` is the text of /etc/os-release (os-release(5)); it is read when None.
+    """
+    if release is None:
+        try:
+            release = Path("/etc/os-release").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            release = ""
+    fields = dict(line.partition("=")[::2] for line in release.splitlines())
+    name = " ".join(fields[key].strip("\"'") for key in ("ID", "VERSION_ID") if key in fields) or platform.system().lower()
+    library = " ".join(platform.libc_ver())
+    return f"{name}, {library}" if library.strip() else name
 
 
 @dataclass(frozen=True, slots=True)

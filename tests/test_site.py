@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.settings import load_settings
-from ozrepro.site import cpu_level, home_warning, look_around, mount_of
+from ozrepro.site import home_warning, look_around, mount_of, operating_system
 
 MOUNTINFO = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -33,19 +33,6 @@ def test_the_mount_of_a_path_is_found(path: str, kind: str, option: str) -> None
     assert option in mount.options
 
 
-@pytest.mark.parametrize(
-    ("flags", "level"),
-    [
-        ("", None),
-        ("cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3", "v2"),
-        ("cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3 abm avx avx2 bmi1 bmi2 f16c fma movbe xsave", "v3"),
-        ("abm avx avx2 bmi1 bmi2 f16c fma movbe xsave", None),
-    ],
-)
-def test_the_cpu_level_needs_all_flags_of_it_and_below(flags: str, level: str | None) -> None:
-    assert cpu_level(frozenset(flags.split())) == level
-
-
 def test_a_store_in_a_networked_home_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = f"22 1 254:0 / / rw - ext4 /dev/vda rw\n30 22 0:40 / {tmp_path} rw - nfs4 server:/home rw\n"
     real = mount_of
@@ -61,3 +48,9 @@ def test_job_and_ci_are_seen(tmp_path: Path) -> None:
     assert site.in_ci
     assert site.slurm_job == "12"
     assert site.apptainer is None
+
+
+def test_the_operating_system_is_named_with_its_c_library() -> None:
+    found = operating_system('NAME="Rocky Linux"\nID="rocky"\nVERSION_ID="9.4"\n')
+    assert found.startswith("rocky 9.4")
+    assert operating_system() == operating_system()
