@@ -42,10 +42,27 @@ def between_sections(left: Section | None, right: Section | None) -> list[Differ
     found = list(_packages(left.content, right.content, "package"))
     found += _packages(left.content, right.content, "build")
     for key in sorted((left.content.keys() | right.content.keys()) - {"package", "build"}):
-        old, new = left.content.get(key), right.content.get(key)
-        if old != new:
-            found.append(Difference(key, _words(old), _words(new)))
+        found += _values(key, left.content.get(key), right.content.get(key))
     return found
+
+
+def _values(key: str, old: object, new: object) -> Iterator[Difference]:
+    """Yield what differs below a key: tables by their keys, lists of tables by what names an entry, all else as a whole."""
+    left, right = _named(old), _named(new)
+    if left is not None and right is not None:
+        for name in sorted(left.keys() | right.keys()):
+            yield from _values(f"{key}.{name}", left.get(name), right.get(name))
+    elif old != new:
+        yield Difference(key, _words(old), _words(new))
+
+
+def _named(value: object) -> Mapping[str, Any] | None:
+    """Return a table, or a list of tables by the first value of each, without it; None for anything else."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list) and value and all(isinstance(item, dict) and item for item in value):
+        return {str(next(iter(item.values()))): dict(list(item.items())[1:]) for item in value}
+    return None
 
 
 def _packages(left: Mapping[str, Any], right: Mapping[str, Any], key: str) -> Iterator[Difference]:

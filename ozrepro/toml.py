@@ -1,8 +1,8 @@
 """TOML in and out: the standard parser, and a writer whose output makes good diffs.
 
 The writer is ours because a lock wants one file a line inside an array, which no writer at hand offers, and the same bytes
-for the same value. It writes plain keys before tables, tables in the order given, a list of tables as `[[…]]` at the top two
-levels and as one inline table a line below that.
+for the same value. It writes plain keys before tables, tables in the order given, a list of tables as `[[…]]` where one of them
+holds an array, and else as one inline table a line.
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ def _table_lines(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[st
 
 
 def _is_tables(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+    if not (isinstance(value, list) and value and all(isinstance(item, dict) for item in value)):
+        return False
+    return any(isinstance(inner, (dict, list)) for item in value for inner in item.values())
 
 
 def _key(key: str) -> str:
