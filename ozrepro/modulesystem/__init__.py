@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ozrepro.modulesystem.index import Index
     from ozrepro.modulesystem.reading import Reading
+    from ozrepro.modulesystem.shell import ShellParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,21 @@ class ModuleSystem(Protocol):
     def kind(self) -> str:
         """`lmod` or `tcl`."""
 
+    @property
+    def identity(self) -> str:
+        """What its answers depend on besides the modules, as a text to compare: the command and its configuration."""
+
     def version(self) -> str:
         """Return the tool's own version."""
 
     def index(self, modulepath: Sequence[str]) -> Index:
-        """Return every module that the directories offer, with its parents. One call of the tool at the most."""
+        """Return every module that the directories offer, with its parents. One call of the tool. Raises ModuleError."""
 
     def is_available(self, name: str, variables: Mapping[str, str]) -> bool:
         """Say whether a module can be loaded from these variables, without walking the trees."""
 
     def load(self, names: Sequence[str], variables: Mapping[str, str]) -> Reading:
         """Return what loading does to these variables. Raises ModuleError with the tool's own message."""
+
+    def shell_parts(self, names: Sequence[str], variables: Mapping[str, str]) -> ShellParts:
+        """Return what loading gives a shell besides variables, executing nothing. Raises ModuleError as `load` does."""

@@ -1,53 +1,68 @@
-"""From names that a user wrote to loaded modules and the change they make: one index, one question, two loads."""
+"""From names that a user wrote to loaded modules and the change they make: one index, one question, three loads."""
 
 from __future__ import annotations
 
+import os
+import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.environment import BASE_PATH
 from ozrepro.modulesystem import LoadedModule
-from ozrepro.modulesystem.change import HOMES, Change, change_between, second_base
+from ozrepro.modulesystem.bookkeeping import module_table
+from ozrepro.modulesystem.differences import differences
 from ozrepro.modulesystem.lmod import ModuleError, clean_message
+from ozrepro.modulesystem.probes import HOMES, Moment, change_between, second_base
+from ozrepro.modulesystem.reading import Reading, loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ozrepro.modulesystem import ModuleSystem
+    from ozrepro.modulesystem.change import Change
     from ozrepro.modulesystem.index import Index
-    from ozrepro.modulesystem.reading import Reading
+    from ozrepro.modulesystem.shell import ShellParts
+
+__all__ = ["Captured", "capture", "differences", "first_base", "loaded", "recapture", "with_parents"]
+
+_INACTIVE = re.compile(r'\bfullName = "((?:[^"\\]|\\.)*)",(?:(?!fullName = ).)*?\bstatus = "inactive"', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """What loading came to: the list as it is loaded, parents that were added, every module loaded, the change, words to tell."""
+    """What loading came to.
+
+    Attributes:
+        load: the names as they are loaded.
+        parents: those of them that were added for a hierarchy.
+        modules: every module loaded, in load order.
+        change: what that does to an environment.
+        shell: what it gives a shell besides.
+        messages: what the tool and the modulefiles said.
+
+    """
 
     load: tuple[str, ...]
     parents: tuple[str, ...]
     modules: tuple[LoadedModule, ...]
     change: Change
+    shell: ShellParts
     messages: str
-
-
-def missing(names: Sequence[str], index: Index) -> list[str]:
-    """Return a line for each name that the index does not have exactly, with what may have been meant."""
-    lines: list[str] = []
-    for name in names:
-        if name not in index.modules:
-            near = index.candidates(name)
-            lines.append(f"there is no module {name!r} here" + (f"; there are {', '.join(near)}" if near else ""))
-    return lines
 
 
 def with_parents(names: Sequence[str], index: Index) -> tuple[str, ...]:
     """Return the names with the parents that a hierarchy wants before them, in load order.
 
-    Raises ModuleError where several chains lead to a module and the names choose none of them.
+    Raises ModuleError, for all names together, where several chains lead to a module and the names choose none of them.
     """
     order: list[str] = []
+    unclear: list[str] = []
+    # A name that only one way leads to decides for all others, wherever it stands.
+    sure = {parent for name in names for chains in (index.chains(name),) if len(chains) == 1 for parent in chains[0]}
     for name in names:
         chains = index.chains(name)
-        before = {*order, *names}
+        before = {*order, *names, *sure}
         fitting = (
             [chain for chain in chains if set(chain) <= before]
             or [chain for chain in chains if set(chain) & before]
@@ -57,68 +72,89 @@ def with_parents(names: Sequence[str], index: Index) -> tuple[str, ...]:
         best = [chain for chain in fitting if len(chain) == shortest]
         if len(best) > 1 and not any(set(chain) <= before for chain in best):
             ways = "; or ".join(" ".join((*chain, name)) for chain in best)
-            raise ModuleError(f"{name} can be reached in {len(best)} ways: {ways}", hint="write one of them into load = […]")
+            unclear.append(f"{name} can be reached in {len(best)} ways: {ways}")
+            continue
         for parent in (*(best[0] if best else ()), name):
             if parent not in order:
                 order.append(parent)
+    if unclear:
+        raise ModuleError("\n    ".join(unclear), hint="write one of them into load = […]")
     return tuple(order)
 
 
+def first_base(modulepath: Sequence[str]) -> dict[str, str]:
+    """Return the clean base that modules are captured on: nothing of the caller's but the module directories."""
+    return {"PATH": ":".join(BASE_PATH), "MODULEPATH": ":".join(modulepath), "HOME": HOMES[0], "USER": "nobody"}
+
+
 def capture(system: ModuleSystem, names: Sequence[str], modulepath: Sequence[str], index: Index) -> Captured:
-    """Load the names twice from clean bases and return what that does. Raises ModuleError.
+    """Load the names from clean bases and return what that does. Raises ModuleError.
 
     Whatever is replaced, swapped, made inactive or answered by another version on the way is an error: exit 0 of the tool
     does not mean that what was asked for is loaded.
     """
     load = with_parents(names, index)
-    first = {"PATH": ":".join(BASE_PATH), "MODULEPATH": ":".join(modulepath), "HOME": HOMES[0], "USER": "nobody"}
+    first = first_base(modulepath)
     if not system.is_available(load[0], first):
         raise ModuleError(
             f"{load[0]} is in the index but cannot be loaded: was it removed just now?", hint=f"module spider {load[0]}"
         )
+    began = time.time()
     one = system.load(load, first)
     modules = loaded(one)
     _check(load, modules, one)
     second = second_base(first, one)
     two = system.load(load, second)
-    if [module.file for module in loaded(two)] != [module.file for module in modules]:
+    moment = Moment(os.uname().nodename, began, time.time())
+    others = loaded(two)
+    if [module.file for module in others] != [module.file for module in modules]:
         raise ModuleError(
-            "two loads of the same names gave different modules: a modulefile asks for the host, the home or the job"
+            f"two loads of {' '.join(load)} gave different modules ({_unlike(modules, others)}): a modulefile asks for the host, "
+            "the home, the job or a variable that is set",
+            hint=f"module show {load[-1]}",
         )
     asked = tuple(LoadedModule(item.name, item.file, item.name in names) for item in modules)
     parents = tuple(name for name in load if name not in names)
-    return Captured(load, parents, asked, change_between(first, one, second, two), clean_message(one.messages))
+    change = change_between(first, one, second, two, modules, moment)
+    return Captured(load, parents, asked, change, system.shell_parts(load, first), clean_message(one.messages))
 
 
-def loaded(reading: Reading) -> tuple[LoadedModule, ...]:
-    """Return the loaded list that a reading ends with, in load order."""
-    names = [name for name in reading.values.get("LOADEDMODULES", "").split(":") if name]
-    files = [file for file in reading.values.get("_LMFILES_", "").split(":") if file]
-    return tuple(LoadedModule(name, file) for name, file in zip(names, files, strict=False))
+def recapture(
+    system: ModuleSystem, load: Sequence[str], modulepath: Sequence[str]
+) -> tuple[tuple[LoadedModule, ...], Reading, dict[str, str]]:
+    """Load once from the clean base; return the modules loaded, all that it gave, and the base: what `differences` compares.
+
+    Raises ModuleError.
+    """
+    base = first_base(modulepath)
+    reading = system.load(load, base)
+    return loaded(reading), reading, base
+
+
+def _unlike(modules: Sequence[LoadedModule], others: Sequence[LoadedModule]) -> str:
+    names, files = ({module.name: module.file for module in found} for found in (modules, others))
+    unlike = sorted(name for name in names.keys() | files.keys() if names.get(name) != files.get(name))
+    return ", ".join(unlike) or "another order"
 
 
 def _check(asked: Sequence[str], modules: Sequence[LoadedModule], reading: Reading) -> None:
+    """Raise ModuleError, for all names together, where one that was asked for is not loaded in the end."""
     there = {module.name for module in modules}
-    lost = [name for name in asked if name not in there]
-    if not lost:
-        return
-    lines: list[str] = []
-    for name in lost:
-        short = name.rpartition("/")[0]
-        other = [
-            module.name for module in modules if module.name.rpartition("/")[0] == short or module.name.startswith(f"{name}-")
-        ]
-        lines.append(
-            f"{name} was asked for and {', '.join(other) + ' is loaded instead' if other else 'is not loaded in the end'}"
-        )
-    said = clean_message(reading.messages)
-    raise ModuleError(
-        "\n    ".join((*lines, *said.splitlines())), hint="two modules replace each other: take one of them out of load = […]"
-    )
+    inactive = set(_INACTIVE.findall(module_table(reading.values)))
+    lines = [_lost(name, modules, inactive) for name in asked if name not in there]
+    if lines:
+        said = clean_message(reading.messages)
+        hint = f"take out of load = […] what replaces or unloads another, or see: module show {asked[-1]}"
+        raise ModuleError("\n    ".join((*lines, *said.splitlines())), hint=hint)
 
 
-def clean_base(environ: Mapping[str, str], modulepath: Sequence[str]) -> dict[str, str]:
-    """Return the base that a session's environment starts from, as a real load for comparison wants it."""
-    from ozrepro.environment import Environment
-
-    return {**Environment().variables_for(environ), "MODULEPATH": ":".join(modulepath)}
+def _lost(name: str, modules: Sequence[LoadedModule], inactive: set[str]) -> str:
+    if name in inactive:
+        return f"{name} was asked for and is inactive: a module after it took away the directory it is in"
+    short = name.rpartition("/")[0] or name
+    other = [
+        module.name
+        for module in modules
+        if module.name == short or module.name.startswith((f"{short}/", f"{name}-")) or module.name.rpartition("/")[0] == name
+    ]
+    return f"{name} was asked for and {', '.join(other) + ' is loaded instead' if other else 'is unloaded by a module after it'}"

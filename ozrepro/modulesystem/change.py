@@ -1,39 +1,45 @@
-"""The change that loading modules makes, as data: found by two probes, replayed on any base without the module tool.
+"""The change that loading modules makes, as data: what stands in the lock, and its replay without the module tool.
 
-One load cannot tell a directory put in front from one put behind, nor a fixed value from one that follows HOME or the job. The
-second probe has a sentinel in every path variable and another home and job.
+`probes` finds it, `differences` compares it with a real load.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ozrepro.modulesystem.bookkeeping import (
+    COUNT,
+    PIECE,
+    STACK,
+    TABLE,
+    is_bookkeeping,
+    is_lua_data,
+    is_text,
+    module_table,
+    stack,
+    table_variables,
+)
+from ozrepro.modulesystem.paths import PathChange, counts_believed, counts_text, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from ozrepro.modulesystem.reading import Reading
+    from ozrepro.checking import Checker
+    from ozrepro.modulesystem import LoadedModule
 
-SENTINEL = "/ozrepro/sentinel"
-HOMES = ("/ozrepro/home/one", "/ozrepro/home/two")
-_COUNT = "__LMOD_REF_COUNT_"
-_OWN = ("_ModuleTable", "__LMOD_", "LMOD_FAMILY_", "MODULES_FAMILY_")
-_OWN_NAMES = frozenset(("LOADEDMODULES", "_LMFILES_", "MODULEPATH", "LMOD_CMD", "LMOD_VERSION"))
+__all__ = ["Change", "PathChange", "is_bookkeeping", "is_variable", "own_variables", "read_change", "replay"]
 
-
-@dataclass(frozen=True, slots=True)
-class PathChange:
-    """What is put in front of a path variable and behind it; the first entry ends up first. `separator` is mostly `:`."""
-
-    prepend: tuple[str, ...] = ()
-    append: tuple[str, ...] = ()
-    separator: str = ":"
-
-    def apply(self, base: str | None) -> str:
-        """Return the variable's new value: an entry that is put somewhere is taken from where it was, as Lmod does."""
-        own = {*self.prepend, *self.append}
-        kept = [entry for entry in base.split(self.separator) if entry not in own] if base else []
-        return self.separator.join((*self.prepend, *kept, *self.append))
+_T = TypeVar("_T")
+_KEYS = ("set", "bytes", "home", "path", "unset", "dynamic", "bookkeeping", "table", "piece")
+_PATH_KEYS = ("prepend", "append", "separator", "dropped", "counts")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+_PIECES = re.compile(rf"{TABLE}(?:[0-9]{{3}}|_Sz)_\Z")
+_MOST = 10_000
+_LONGEST_MARK = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +51,12 @@ class Change:
         homely: values that hold the caller's home: their parts, to be joined by HOME.
         paths: path variables and what is put where.
         removed: variables unset.
-        dynamic: variables whose value follows the host, the clock or the job: they cannot be locked and are left out of a replay.
-        bookkeeping: the tool's own variables, without which `module list` in a shell shows nothing.
+        dynamic: variables whose value follows the host, the clock or the job: they cannot be locked and are left out of a replay,
+            or, where they stand in `paths` too, some of their entries are.
+        bookkeeping: the tool's own variables that follow from nothing else, without which `module list` in a shell shows nothing;
+            an empty one is not set although it would follow.
+        table: the lines of Lmod's table of loaded modules, () where it cannot be reproduced.
+        piece: characters of a piece of the encoded table.
 
     """
 
@@ -56,118 +66,220 @@ class Change:
     removed: tuple[str, ...] = ()
     dynamic: tuple[str, ...] = ()
     bookkeeping: Mapping[str, str] = field(default_factory=dict)
+    table: tuple[str, ...] = ()
+    piece: int = PIECE
 
     def as_table(self) -> dict[str, Any]:
-        """Return the change as it stands in the lock."""
-        paths: dict[str, dict[str, Any]] = {}
-        for name in sorted(self.paths):
-            entry = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self.paths[name]).items()}
-            paths[name] = {key: value for key, value in entry.items() if value and value != ":"}
-        return {
-            "set": dict(sorted(self.variables.items())),
-            "home": {name: list(parts) for name, parts in sorted(self.homely.items())},
-            "path": paths,
+        """Return the change as it stands in the lock: sorted, without empty parts; values that are no text are in base64."""
+        plain = {name: value for name, value in sorted(self.variables.items()) if is_text(value)}
+        coded = {name: _coded(value) for name, value in sorted(self.variables.items()) if name not in plain}
+        parts: dict[str, Any] = {
             "unset": sorted(self.removed),
             "dynamic": sorted(self.dynamic),
+            "table": list(self.table),
+            "piece": self.piece if self.piece != PIECE else 0,
+            "set": plain,
+            "bytes": coded,
+            "home": {name: list(value) for name, value in sorted(self.homely.items())},
+            "path": {name: _path_table(path) for name, path in sorted(self.paths.items())},
             "bookkeeping": dict(sorted(self.bookkeeping.items())),
         }
+        return {key: value for key, value in parts.items() if value}
 
 
-def is_bookkeeping(name: str) -> bool:
-    """Say whether a variable is the module tool's own."""
-    return name.startswith(_OWN) or name in _OWN_NAMES
-
-
-def from_table(table: Mapping[str, Any]) -> Change:
-    """Return the change that `as_table` wrote. Raises TypeError, KeyError or AttributeError where it is malformed."""
-    return Change(
-        variables=dict(table.get("set", {})),
-        homely={name: tuple(parts) for name, parts in table.get("home", {}).items()},
-        paths={
-            name: PathChange(tuple(entry.get("prepend", ())), tuple(entry.get("append", ())), entry.get("separator", ":"))
-            for name, entry in table.get("path", {}).items()
-        },
-        removed=tuple(table.get("unset", ())),
-        dynamic=tuple(table.get("dynamic", ())),
-        bookkeeping=dict(table.get("bookkeeping", {})),
-    )
-
-
-def path_variables(reading: Reading) -> dict[str, str]:
-    """Return the path variables of a reading with their separators: those with a reference count."""
-    found: dict[str, str] = {}
-    for name, counts in reading.values.items():
-        variable = name.removeprefix(_COUNT)
-        if not name.startswith(_COUNT) or variable not in reading.values or is_bookkeeping(variable):
-            continue
-        entries = [item.rpartition(":")[0] for item in counts.split(";")]
-        fitting = (mark for mark in (":", ";", " ") if mark.join(entries) == reading.values[variable])
-        found[variable] = next(fitting, ":")
-    return found
-
-
-def second_base(first: Mapping[str, str], reading: Reading) -> dict[str, str]:
-    """Return the base of the second probe: a sentinel in every path variable, another home, another job."""
-    base = {
-        **first,
-        "HOME": HOMES[1],
-        "USER": "somebody",
-        "LOGNAME": "somebody",
-        "SLURM_JOB_ID": "987654321",
-        "TMPDIR": "/ozrepro/tmp",
+def _path_table(path: PathChange) -> dict[str, Any]:
+    parts = {
+        "prepend": list(path.prepend),
+        "append": list(path.append),
+        "separator": path.separator if path.separator != ":" else "",
+        "dropped": list(path.dropped),
+        "counts": dict(sorted(path.counts.items())),
     }
-    for name in path_variables(reading):
-        base[name] = f"{SENTINEL}:{base[name]}" if base.get(name) else SENTINEL
-    return base
+    return {key: value for key, value in parts.items() if value}
 
 
-def change_between(first: Mapping[str, str], one: Reading, second: Mapping[str, str], two: Reading) -> Change:
-    """Return the change that two probes show: `one` is what came of the base `first`, `two` of `second`."""
-    variables: dict[str, str] = {}
-    homely: dict[str, tuple[str, ...]] = {}
-    dynamic: list[str] = []
-    separators = path_variables(one) | path_variables(two)
-    paths = {name: _path_change(two.values.get(name, ""), second.get(name), mark) for name, mark in separators.items()}
-    for name in sorted(one.values.keys() | two.values.keys()):
-        if is_bookkeeping(name) or name in paths:
-            continue
-        left, right = one.values.get(name), two.values.get(name)
-        if left is None or right is None:
-            dynamic.append(name)
-        elif left == right:
-            variables[name] = left
-        elif left.split(HOMES[0]) == right.split(HOMES[1]):
-            homely[name] = tuple(left.split(HOMES[0]))
-        else:
-            dynamic.append(name)
-    for name, path in paths.items():
-        if path.apply(first.get(name)) != one.values.get(name):
-            dynamic.append(name)  # it holds the home, the job, or an entry that was taken away
-    removed = sorted(name for name in one.deleted & two.deleted if not is_bookkeeping(name) and name not in paths)
-    own = {name: value for name, value in one.values.items() if is_bookkeeping(name)}
-    kept = {name: path for name, path in paths.items() if name not in dynamic}
-    return Change(variables, homely, kept, tuple(removed), tuple(sorted(set(dynamic))), own)
+def _coded(value: str) -> str:
+    return base64.b64encode(value.encode("utf-8", "surrogateescape")).decode("ascii")
 
 
-def _path_change(value: str, base: str | None, separator: str) -> PathChange:
-    """Return what was put before and behind the sentinel and the rest of the base."""
-    entries = value.split(separator) if value else []
-    if SENTINEL not in entries:
-        return PathChange(tuple(entries), (), separator)
-    place = entries.index(SENTINEL)
-    behind = entries[place + 1 :]
-    rest = [entry for entry in (base or "").split(":")[1:] if entry not in entries[:place]]
-    while rest and behind and behind[0] == rest[0]:
-        behind, rest = behind[1:], rest[1:]
-    return PathChange(tuple(entries[:place]), tuple(behind), separator)
+def is_variable(name: str) -> bool:
+    """Say whether a name is one that every shell takes for a variable."""
+    return _NAME.match(name) is not None
 
 
-def replay(change: Change, base: Mapping[str, str]) -> dict[str, str]:
-    """Return what `base` becomes by the change, without the module tool and without its bookkeeping."""
-    result = {name: value for name, value in base.items() if name not in change.removed and name not in change.dynamic}
+def replay(change: Change, base: Mapping[str, str], modules: Sequence[LoadedModule] = ()) -> dict[str, str]:
+    """Return what `base` becomes by the change, the tool's own variables too, without the module tool.
+
+    `modules` are the loaded ones, for LOADEDMODULES and _LMFILES_. Values that hold a home follow the base's HOME.
+    """
+    gone = {name for name in (*change.removed, *change.dynamic) if name not in change.paths and not is_bookkeeping(name)}
+    result = {name: value for name, value in base.items() if name not in gone}
     for name, path in change.paths.items():
-        result[name] = path.apply(base.get(name))
+        known = counts_believed(base.get(COUNT + name, ""))
+        entries = path.entries(base.get(name), known, base.get("HOME", "~"))
+        found = {name: joined(entries, path.separator, name), COUNT + name: counts_text(entries)} if entries else {}
+        result.pop(name, None)
+        result.pop(COUNT + name, None)
+        result.update((key, value) for key, value in found.items() if value or key == name)
     result.update(change.variables)
     home = base.get("HOME", "")
     result.update({name: home.join(parts) for name, parts in change.homely.items()})
-    return result
+    result.update(own_variables(change, base, result, modules))
+    return {name: value for name, value in result.items() if value or not is_bookkeeping(name)}
+
+
+def own_variables(
+    change: Change, base: Mapping[str, str], result: Mapping[str, str], modules: Sequence[LoadedModule]
+) -> dict[str, str]:
+    """Return the module tool's own variables after loading, "" for those that are not set; counts of `paths` are not among them.
+
+    `result` is the environment after loading without them.
+    """
+    found: dict[str, str] = {}
+    if modules:
+        found["LOADEDMODULES"] = ":".join(module.name for module in modules)
+        found["_LMFILES_"] = ":".join(module.file for module in modules)
+    if change.table:
+        found.update(table_variables("\n".join((*change.table, "")), change.piece))
+    folders = change.bookkeeping.get("MODULEPATH")
+    if folders:
+        found[f"{COUNT}MODULEPATH"] = counts_text(dict.fromkeys(folders.split(":"), 1))
+    for name, value in change.bookkeeping.items():
+        found[name] = stack(value, name, base, result) if name.startswith(STACK) else value
+    return found
+
+
+def read_change(checker: Checker, value: object, path: tuple[str, ...]) -> Change:
+    """Return the change that `as_table` wrote, out of a lock that may be a stranger's; what is wrong is noted by `checker`."""
+    reader = _Reader(checker, path)
+    table = checker.table(value, path, _KEYS)
+    variables = reader.named(table, "set", reader.text)
+    variables |= reader.named(table, "bytes", reader.bytes)
+    return Change(
+        variables=variables,
+        homely=reader.named(table, "home", reader.texts),
+        paths=reader.named(table, "path", reader.path_change),
+        removed=reader.names(table, "unset"),
+        dynamic=reader.names(table, "dynamic"),
+        bookkeeping=reader.bookkeeping(table),
+        table=reader.table(table),
+        piece=reader.number(table.get("piece", PIECE), ("piece",), 16),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads the parts of a change; each reader notes what is wrong and returns a value that lets checking go on."""
+
+    checker: Checker
+    path: tuple[str, ...]
+
+    def wrong(self, place: tuple[str, ...], problem: str, right: str = "") -> None:
+        self.checker.wrong((*self.path, *place), problem, right)
+
+    def text(self, value: object, place: tuple[str, ...]) -> str:
+        if not isinstance(value, str):
+            self.wrong(place, "is no string", "lock anew")
+        elif not is_text(value):
+            self.wrong(place, "holds a NUL or is no text", "lock anew")
+        else:
+            return value
+        return ""
+
+    def bytes(self, value: object, place: tuple[str, ...]) -> str:
+        try:
+            found = base64.b64decode(self.text(value, place), validate=True).decode("utf-8", "surrogateescape")
+        except (binascii.Error, ValueError):
+            self.wrong(place, "is no base64", "lock anew")
+            return ""
+        if "\0" in found:
+            self.wrong(place, "holds a NUL", "lock anew")
+            return ""
+        return found
+
+    def texts(self, value: object, place: tuple[str, ...]) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            self.wrong(place, "is no array", "lock anew")
+            return ()
+        return tuple(self.text(item, (*place[:-1], f"{place[-1]}[{index}]")) for index, item in enumerate(value))
+
+    def number(self, value: object, place: tuple[str, ...], least: int = 0) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
+            self.wrong(place, f"is no whole number between {least} and {_MOST}", "lock anew")
+            return PIECE
+        return value
+
+    def inner(self, value: object, place: tuple[str, ...]) -> Mapping[str, Any]:
+        if isinstance(value, dict):
+            return value
+        self.wrong(place, "is no table", "lock anew")
+        return {}
+
+    def named(self, table: Mapping[str, Any], key: str, read: Callable[[object, tuple[str, ...]], _T]) -> dict[str, _T]:
+        found: dict[str, _T] = {}
+        for name, value in self.inner(table.get(key, {}), (key,)).items():
+            if self.is_free(name, (key, name)):
+                found[name] = read(value, (key, name))
+        return found
+
+    def is_free(self, name: str, place: tuple[str, ...]) -> bool:
+        if not is_variable(name):
+            self.wrong(place, "is no name of a variable", "a name has letters, digits and _")
+        elif is_bookkeeping(name):
+            self.wrong(place, "is a variable of the module tool's own", "lock anew")
+        else:
+            return True
+        return False
+
+    def names(self, table: Mapping[str, Any], key: str) -> tuple[str, ...]:
+        found = self.texts(table.get(key, []), (key,))
+        return tuple(name for index, name in enumerate(found) if self.is_listed(name, key, index))
+
+    def is_listed(self, name: str, key: str, index: int) -> bool:
+        place = (f"{key}[{index}]",)
+        if key != "dynamic":
+            return self.is_free(name, place)
+        if not name or "=" in name or not name.isprintable():
+            self.wrong(place, "is no name of a variable")
+            return False
+        return True
+
+    def path_change(self, value: object, place: tuple[str, ...]) -> PathChange:
+        self.checker.table(value, (*self.path, *place), _PATH_KEYS)
+        table = self.inner(value, place) if isinstance(value, dict) else {}
+        mark = self.text(table.get("separator", ":"), (*place, "separator"))
+        if not 0 < len(mark) <= _LONGEST_MARK or not mark.isprintable():
+            self.wrong((*place, "separator"), "is no separator", 'write ":", ";" or another character')
+            mark = ":"
+        counts = self.inner(table.get("counts", {}), (*place, "counts"))
+        return PathChange(
+            self.texts(table.get("prepend", []), (*place, "prepend")),
+            self.texts(table.get("append", []), (*place, "append")),
+            mark,
+            self.texts(table.get("dropped", []), (*place, "dropped")),
+            {
+                self.text(entry, (*place, "counts")): self.number(count, (*place, "counts", entry))
+                for entry, count in counts.items()
+            },
+        )
+
+    def bookkeeping(self, table: Mapping[str, Any]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, value in self.inner(table.get("bookkeeping", {}), ("bookkeeping",)).items():
+            place = ("bookkeeping", name)
+            if is_variable(name) and is_bookkeeping(name) and name != "LMOD_CMD":
+                found[name] = self.text(value, place)
+            else:
+                self.wrong(place, "is no variable of the module tool's own", "lock anew")
+        pieces = {name: value for name, value in found.items() if name.startswith(TABLE) and value}
+        if pieces and not (all(map(_PIECES.match, pieces)) and is_lua_data(module_table(pieces))):
+            self.wrong(("bookkeeping",), f"{min(pieces)}: is no table of plain values: Lmod would run it", "lock anew")
+            found = {name: value for name, value in found.items() if name not in pieces}
+        return found
+
+    def table(self, table: Mapping[str, Any]) -> tuple[str, ...]:
+        lines = self.texts(table.get("table", []), ("table",))
+        if lines and not is_lua_data("\n".join((*lines, ""))):
+            self.wrong(("table",), "is no table of plain values: Lmod would run it", "lock anew")
+            return ()
+        return lines

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ozrepro.store import manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ozrepro.modulesystem import LoadedModule
+    from ozrepro.modulesystem.index import Index
 
 _RC = (".modulerc", ".modulerc.lua", ".version")
 
@@ -30,13 +34,25 @@ def take(paths: Iterable[str]) -> tuple[Print, ...]:
 
 
 def digest(path: str) -> str:
-    """Return a file's sha256 in hexadecimal. Raises OSError."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    """Return a regular file's sha256 in hexadecimal. Raises OSError: a lock may name a device or a pipe, which has no end."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "is no regular file", path)
+    return manifest.digest_file(path)
 
 
 def modulefiles(modules: Iterable[LoadedModule]) -> list[str]:
     """Return the files of the loaded modules, in load order."""
     return [module.file for module in modules]
+
+
+def inherited_files(modules: Iterable[LoadedModule], index: Index) -> list[str]:
+    """Return the files of the same names that a loaded modulefile may have loaded by `inherit()`: Lmod's own list lacks them."""
+    found: list[str] = []
+    for module in modules:
+        others = [item.file for item in index.modules.get(module.name, ()) if item.file != module.file]
+        if others and b"inherit" in Path(module.file).read_bytes():
+            found += others
+    return found
 
 
 def rc_files(modulepath: Sequence[str], modules: Iterable[LoadedModule], environ: Mapping[str, str]) -> list[str]:
@@ -76,15 +92,15 @@ def interpreter_files(python: str) -> list[str]:
     return [real, *dict.fromkeys(os.path.realpath(path) for path in libraries)]
 
 
-def changed(prints: Iterable[Print]) -> list[str]:
-    """Return a line for each file that is gone or has another content."""
-    lines: list[str] = []
+def changed(prints: Iterable[Print]) -> list[tuple[str, str]]:
+    """Return path and problem of each file that is gone or has another content."""
+    found: list[tuple[str, str]] = []
     for item in prints:
         try:
             if digest(item.path) != item.sha256:
-                lines.append(f"{item.path}: was changed")
+                found.append((item.path, "was changed"))
         except FileNotFoundError:
-            lines.append(f"{item.path}: is gone")
+            found.append((item.path, "is gone"))
         except OSError as error:
-            lines.append(f"{item.path}: cannot be read: {error.strerror}")
-    return lines
+            found.append((item.path, f"cannot be read: {error.strerror}"))
+    return found

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,20 @@ class Index:
 
     def candidates(self, name: str) -> list[str]:
         """Return the exact names that somebody who wrote `name` may have meant, the nearest first."""
-        short = name.partition("/")[0]
-        same = [full for full in sorted(self.modules) if full.rpartition("/")[0] in (short, name) and not self._is_hidden(full)]
-        if same:
-            return same
-        near = difflib.get_close_matches(name, [full for full in self.modules if not self._is_hidden(full)], 5, 0.5)
-        return near or sorted(full for full in self.modules if short and short.lower() in full.lower())[:5]
+        seen = [full for full in sorted(self.modules) if not self._is_hidden(full)]
+        if parts := self.completions(name):
+            return parts
+        short = name.rstrip("/").partition("/")[0]
+        if same := [full for full in seen if full == short or full.startswith(f"{short}/")]:
+            return sorted(same, key=lambda full: (not full.startswith(name), full))
+        near = difflib.get_close_matches(name.lower(), [full.lower() for full in seen], 5, 0.5)
+        return [full for full in seen if full.lower() in near] or [full for full in seen if short.lower() in full.lower()][:5]
+
+    def completions(self, name: str) -> list[str]:
+        """Return the exact names of which `name` is a part: `python` and `python/3.10` of `python/3.10.4`, not of 3.10.4-bare."""
+        word = name.rstrip("/")
+        marks = (f"{word}/", f"{word}.") if "/" in word else (f"{word}/",)
+        return [full for full in sorted(self.modules) if full.startswith(marks) and not self._is_hidden(full)]
 
     def _is_hidden(self, name: str) -> bool:
         return all(module.hidden for module in self.modules[name])
@@ -55,6 +65,43 @@ class Index:
             for has, _, version in (item.rpartition("/") for item in module.provides)
             if has.lower().replace("_", "-") == wanted
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Lines on names that cannot be locked: `loose` ones, which stand for an exact name, and those of modules that are absent."""
+
+    loose: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+def judge(names: Sequence[str], index: Index, is_alias: Callable[[str], bool]) -> Judged:
+    """Return a line for each name that the index does not have exactly, with what may have been meant.
+
+    A loose name is a part of an exact one, or one that the tool resolves: `is_alias` says that of an alias or a symbolic version,
+    and is asked only about names that are neither exact nor a part.
+    """
+    loose: list[str] = []
+    absent: list[str] = []
+    for name in names:
+        if name in index.modules:
+            continue
+        near = _listed(index.candidates(name))
+        if index.completions(name):
+            loose.append(f"{name!r} is only a part of a module's name: {near}")
+        elif is_alias(name):
+            loose.append(f"{name!r} is an alias or a symbolic version here, which can be moved; exact names: {near}")
+        else:
+            absent.append(f"there is no module {name!r} here; {near if near == _NOTHING else f'there are {near}'}")
+    return Judged(tuple(loose), tuple(absent))
+
+
+_NOTHING = "nothing has a like name"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more or _NOTHING
 
 
 def read_index(output: str, messages: str = "") -> Index:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro import process
 from ozrepro.errors import OzreproError
+from ozrepro.modulesystem.bookkeeping import module_table
 from ozrepro.modulesystem.index import Index, read_index
 from ozrepro.modulesystem.reading import Reading, read
+from ozrepro.modulesystem.shell import ShellParts, read_shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +30,28 @@ FLAGS = {
     "LMOD_TERM_WIDTH": "120",  # a fixed width saves two forks
     "LMOD_TERSE_DECORATIONS": "no",
     "LMOD_IGNORE_CACHE": "yes",
+    "LMOD_DUPLICATE_PATHS": "no",  # with duplicates nothing is counted, and the counts tell which variables are paths
+    "LMOD_TMOD_PATH_RULE": "no",  # an entry that is put in front goes there, also where it stood behind
 }
 """The flags of every call (facts measured on 8.6, 8.7 and 9.2; EasyBuild sets a like set in its tools/modules.py)."""
+
+SITE_VARIABLES = (
+    *(
+        "LMOD_PACKAGE_PATH",
+        "LMOD_SITEPACKAGE_LOCATION",
+        "SITE_PACKAGE_ROOT",
+    ),  # where SitePackage.lua is, whose hooks run in each load
+    *("LMOD_CONFIG_DIR", "LMOD_RC", "LMOD_ROOT"),  # lmod_config.lua, properties, and the folder that rc files are looked for in
+    *("LMOD_MODULERC", "LMOD_MODULERCFILE", "MODULERCFILE"),  # the site's aliases, defaults and hidden modules
+    *("LMOD_ADMIN_FILE", "LMOD_SITE_MSG_FILE"),  # what is said on a load
+    *("LMOD_SITE_NAME", "LMOD_SYSTEM_NAME", "LMOD_SYSHOST"),  # names of variables that family() sets, and what modulefiles ask
+    *("LMOD_AVAIL_EXTENSIONS", "LMOD_ALLOW_TCL_MFILES", "LMOD_MAXDEPTH", "LMOD_FILE_IGNORE_PATTERNS"),  # what is a module
+    *("LMOD_EXACT_MATCH", "LMOD_TMOD_FIND_FIRST"),  # which version a name stands for
+    *("LMOD_PREPEND_BLOCK", "LMOD_QUARANTINE_VARS"),  # in which order one line's entries are put, which variables are never set
+    *("LMOD_TCLSH", "LMOD_FAST_TCL_INTERP", "LMOD_LD_LIBRARY_PATH", "LMOD_LD_PRELOAD"),  # how Tcl modulefiles are read
+    "LMOD_ALLOW_ROOT_USE",
+)
+"""The variables that make a site's Lmod what it is, whoever calls it. No user's: no home, cache or collections."""
 
 _PLACES = ("/usr/share/lmod/lmod/libexec/lmod", "/apps/lmod/lmod/libexec/lmod", "/opt/apps/lmod/lmod/libexec/lmod")
 _PROFILES = (
@@ -52,25 +75,45 @@ class Lmod:
 
     command: str
     kind: str = "lmod"
+    site: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The caller's SITE_VARIABLES."""
+
+    @property
+    def identity(self) -> str:
+        """What its answers depend on besides the modules: the command, the site's variables, and the rc files that they name."""
+        names = ("LMOD_MODULERC", "LMOD_MODULERCFILE", "MODULERCFILE")
+        files = [path for name in names for path in self.site.get(name, "").split(":") if path]
+        parts = [self.command, *(f"{name}={value}" for name, value in sorted(self.site.items()))]
+        return "\0".join((*parts, *map(_stamp, files)))
 
     def version(self) -> str:
-        """Return Lmod's version. Raises ModuleError where it does not answer."""
-        done = process.run([self.command, "bash", "--version"], env={**FLAGS, "PATH": process.CLEAN_PATH}, timeout=60)
+        """Return Lmod's version, from the file beside the command or from its own words. Raises ModuleError."""
+        with suppress(OSError):
+            text = Path(self.command).with_name("Version.lua").read_text(encoding="utf-8", errors="replace")
+            if found := re.search(r'return\s+"(\d+(?:\.\d+)+)"', text):
+                return found[1]
+        done = process.run([self.command, "bash", "--version"], env=self._clean(), timeout=60)
         found = re.search(r"Version\s+(\d+(?:\.\d+)+)", done.errors + done.output)
         if found is None:
             raise ModuleError("does not answer with a version: is it Lmod?", where=self.command, hint="check LMOD_CMD")
         return found[1]
 
+    def _clean(self) -> dict[str, str]:
+        return {**self.site, **FLAGS, "PATH": process.CLEAN_PATH, "HOME": "/nonexistent"}
+
     def index(self, modulepath: Sequence[str]) -> Index:
         """Return every module below these directories, from one `spider -o spider-json`. Raises ModuleError."""
         spider = os.path.join(os.path.dirname(self.command), "spider")
         words = [spider, "-o", "spider-json", ":".join(modulepath)]
-        done = process.run(words, env={**FLAGS, "PATH": process.CLEAN_PATH, "HOME": "/nonexistent"}, timeout=600)
-        return read_index(done.output, done.errors)
+        done = process.run(words, env=self._clean(), timeout=600)
+        try:
+            return read_index(done.output, done.errors)
+        except ValueError as error:
+            raise ModuleError(str(error), where=spider, hint="module --ignore_cache spider") from error
 
     def is_available(self, name: str, variables: Mapping[str, str]) -> bool:
         """Say whether the module can be loaded now; asks no other tree, unlike a load that fails (2 s on 4,200 files)."""
-        done = process.run([self.command, "python", "is-avail", name], env={**variables, **FLAGS}, timeout=600)
+        done = process.run([self.command, "python", "is-avail", name], env={**variables, **self.site, **FLAGS}, timeout=600)
         return done.status == 0 and read(done.output).status is not False
 
     def load(self, names: Sequence[str], variables: Mapping[str, str]) -> Reading:
@@ -78,14 +121,34 @@ class Lmod:
 
         Raises ModuleError with Lmod's own message when it fails or when it crashed and printed no status.
         """
-        done = process.run([self.command, "python", "load", *names], env={**variables, **FLAGS}, timeout=600)
+        done = process.run([self.command, "python", "load", *names], env={**variables, **self.site, **FLAGS}, timeout=600)
         found = read(done.output, done.errors)
         if done.status != 0 or found.status is not True:
-            said = clean_message(done.errors) or "Lmod printed nothing"
-            raise ModuleError(
-                "\n    ".join((f"cannot load {' '.join(names)}:", *said.splitlines())), hint=f"ozrepro spider {names[-1]}"
-            )
+            raise _cannot_load(names, done.errors)
         return found
+
+    def shell_parts(self, names: Sequence[str], variables: Mapping[str, str]) -> ShellParts:
+        """Return what loading the names gives a bash besides variables, executing nothing. Raises ModuleError as `load` does."""
+        done = process.run([self.command, "bash", "load", *names], env={**variables, **self.site, **FLAGS}, timeout=600)
+        if done.status != 0:
+            raise _cannot_load(names, done.errors)
+        return read_shell(done.output)
+
+
+def _cannot_load(names: Sequence[str], errors: str) -> ModuleError:
+    said = clean_message(errors) or "Lmod printed nothing"
+    named = [name for name in names if re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w./-])", said)]
+    return ModuleError(
+        "\n    ".join((f"cannot load {' '.join(names)}:", *said.splitlines())), hint=f"module spider {(named or list(names))[-1]}"
+    )
+
+
+def _stamp(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return f"{path}: none"
+    return f"{path}: {found.st_mtime_ns} {found.st_size}"
 
 
 def clean_message(text: str) -> str:
@@ -109,7 +172,7 @@ def find_lmod(environ: Mapping[str, str]) -> Lmod | None:
     """
     for command in _commands(environ):
         if os.path.isabs(command) and os.path.isfile(command) and os.access(command, os.X_OK):
-            return Lmod(command)
+            return Lmod(command, site={name: environ[name] for name in SITE_VARIABLES if environ.get(name)})
     return None
 
 
@@ -150,18 +213,3 @@ def base_modulepath(environ: Mapping[str, str], setting: Sequence[str]) -> tuple
     if not path:
         path = ":".join(match[1] for text in _profiles(environ) for match in _PATHS.finditer(text))
     return tuple(folder for folder in dict.fromkeys(path.split(":")) if folder)
-
-
-def module_table(variables: Mapping[str, str]) -> str:
-    """Return Lmod's own table of loaded modules, as Lua text, "" where nothing is loaded."""
-    import base64
-    import binascii
-
-    size = variables.get("_ModuleTable_Sz_", "")
-    if not size.isdigit():
-        return ""
-    text = "".join(variables.get(f"_ModuleTable{number:03}_", "") for number in range(1, int(size) + 1))
-    try:
-        return base64.b64decode(text, validate=True).decode("utf-8", "surrogateescape")
-    except (binascii.Error, ValueError):
-        return ""

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ozrepro.modulesystem import LoadedModule
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -78,3 +80,10 @@ def _quoted(output: str, place: int) -> tuple[str | None, int]:
             parts.append("\r" if after == "r" else after)
             place += 2
     return None, place
+
+
+def loaded(reading: Reading) -> tuple[LoadedModule, ...]:
+    """Return the loaded list that a reading ends with, in load order."""
+    names = [name for name in reading.values.get("LOADEDMODULES", "").split(":") if name]
+    files = [file for file in reading.values.get("_LMFILES_", "").split(":") if file]
+    return tuple(LoadedModule(name, file) for name, file in zip(names, files, strict=False))

@@ -1,40 +1,19 @@
-"""The binding against real Lmod and real modules: what is captured, what is refused, what a replay gives."""
+"""Finding Lmod and calling it: its answers depend on the site and the modules, not on who calls."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from ozrepro.modulesystem.capture import Captured, capture, missing, with_parents
-from ozrepro.modulesystem.change import is_bookkeeping, replay
-from ozrepro.modulesystem.lmod import Lmod, ModuleError, base_modulepath, find_lmod
+from ozrepro import process
+from ozrepro.modulesystem.capture import first_base
+from ozrepro.modulesystem.lmod import FLAGS, SITE_VARIABLES, Lmod, ModuleError, base_modulepath, find_lmod
+from tests.modulesystem.replaying import take, take_from
 from tests.site import Site
-from tests.site.odd import BYTES, VALUES
-
-SCIPY = "SciPy-bundle/2022.05-foss-2022a"
-
-
-def take(lmod: Lmod, site: Site, *names: str, trees: tuple[str, ...] = ("ozstar",)) -> Captured:
-    """Capture modules of the site's trees."""
-    folders = [site.roots[tree] for tree in trees]
-    return capture(lmod, names, folders, lmod.index(folders))
-
-
-def really_loaded(lmod: Lmod, captured: Captured, base: Mapping[str, str]) -> dict[str, str]:
-    """Return what a real load makes of a base, without Lmod's own variables."""
-    reading = lmod.load(captured.load, base)
-    values = {name: value for name, value in {**base, **reading.values}.items() if name not in reading.deleted}
-    return {name: value for name, value in values.items() if not is_bookkeeping(name)}
-
-
-def replayed(captured: Captured, base: Mapping[str, str]) -> dict[str, str]:
-    """Return what the replay makes of a base."""
-    return {name: value for name, value in replay(captured.change, base).items() if not is_bookkeeping(name)}
+from tests.site.modulefiles import write
 
 
 class TestFinding:
@@ -43,8 +22,21 @@ class TestFinding:
         assert find_lmod({"LMOD_CMD": ":"}) is None
         assert find_lmod({"LMOD_DIR": os.path.dirname(site.lmod_cmd)}) == Lmod(site.lmod_cmd)
 
-    def test_it_says_its_version(self, lmod: Lmod, site: Site) -> None:
-        assert lmod.version() == site.lmod_version
+    def test_the_sites_configuration_goes_with_it_and_nothing_of_the_users(self, site: Site) -> None:
+        wanted = {"LMOD_PACKAGE_PATH": "/site", "LMOD_SITE_NAME": "SWIN", "LMOD_MODULERCFILE": "/etc/rc.lua"}
+        others = {
+            "HOME": "/home/me",
+            "LMOD_USER_CACHE_DIR": "/home/me/cache",
+            "LMOD_EXTENDED_DEFAULT": "yes",
+            "LMOD_SYSTEM_DEFAULT_MODULES": "StdEnv",
+            "_ModuleTable001_": "x",
+            "LOADEDMODULES": "x",
+            "LMOD_ADMIN_FILE": "",
+        }
+        found = find_lmod({"LMOD_CMD": site.lmod_cmd, **wanted, **others})
+        assert found is not None
+        assert dict(found.site) == wanted
+        assert not set(FLAGS) & set(SITE_VARIABLES)
 
     def test_the_base_directories_are_those_from_before_anything_was_loaded(self, lmod: Lmod, site: Site) -> None:
         base = site.environ("ozstar")
@@ -54,126 +46,134 @@ class TestFinding:
         assert base_modulepath(loaded, ("/mine",)) == ("/mine",)
 
 
-class TestNames:
-    def test_a_loose_name_is_an_error_that_lists_candidates(self, lmod: Lmod, site: Site) -> None:
-        index = lmod.index([site.roots["ozstar"]])
-        version = site.names["python"].partition("/")[2]
-        (line,) = missing([f"python/{version.rpartition('.')[0]}"], index)
-        assert f"python/{version}" in line
-        assert f"python/{version}-bare" in line
-        assert missing([site.names["python"]], index) == []
+class TestVersion:
+    def test_it_is_read_without_starting_a_process(self, lmod: Lmod, site: Site, started: list[tuple[str, ...]]) -> None:
+        assert lmod.version() == site.lmod_version
+        assert started == []
 
-    def test_the_parents_of_a_module_in_a_hierarchy_are_added(self, lmod: Lmod, site: Site) -> None:
-        captured = take(lmod, site, site.names["python-scientific"])
-        assert captured.parents == ("gcc/11.3.0", "openmpi/4.1.4")
-        assert captured.load[-1] == site.names["python-scientific"]
-        assert [module.name for module in captured.modules if module.requested] == [site.names["python-scientific"]]
+    @pytest.mark.parametrize("beside", [None, "return nothing\n"])
+    def test_it_is_asked_for_where_no_file_says_it(
+        self, site: Site, tmp_path: Path, beside: str | None, started: list[tuple[str, ...]]
+    ) -> None:
+        command = tmp_path / "lmod"
+        command.write_text(f'#!/bin/sh\nexec {site.lmod_cmd} "$@"\n')
+        command.chmod(0o755)
+        if beside is not None:
+            (tmp_path / "Version.lua").write_text(beside)
+        assert Lmod(str(command)).version() == site.lmod_version
+        assert started == [(str(command), "bash", "--version")]
 
-    def test_two_ways_to_a_module_are_named_and_one_written_way_decides(self, lmod: Lmod, site: Site) -> None:
-        index = lmod.index([site.roots["ozstar"]])
-        with pytest.raises(ModuleError, match=r"2 ways: gcc/11\.3\.0 openmpi/4\.1\.4 hdf5/1\.12\.2; or gcc/12\.2\.0"):
-            with_parents(["hdf5/1.12.2"], index)
-        assert with_parents(["gcc/12.2.0", "hdf5/1.12.2"], index) == ("gcc/12.2.0", "openmpi/4.1.4", "hdf5/1.12.2")
-
-    def test_modules_that_print_do_not_spoil_the_index(self, lmod: Lmod, site: Site) -> None:
-        index = lmod.index([site.roots["odd"]])
-        assert "odd-values/1.0" in index.modules
-        assert "forged" not in index.modules
-
-    def test_included_packages_are_found_by_name(self, lmod: Lmod, site: Site) -> None:
-        index = lmod.index([site.roots["ozstar"]])
-        name = site.names["python-scientific"]
-        assert (name, site.packages[name]["numpy"] if name in site.packages else "") in index.providers("numpy") or any(
-            module == name for module, _ in index.providers("numpy")
-        )
+    def test_what_is_no_lmod_is_an_error(self) -> None:
+        with pytest.raises(ModuleError, match="is it Lmod"):
+            Lmod("/bin/true").version()
 
 
-class TestRefusals:
-    def test_a_same_name_swap_is_an_error(self, lmod: Lmod, site: Site) -> None:
-        with pytest.raises(ModuleError):
-            take(lmod, site, "gcc/11.3.0", "gcc/12.2.0")
-
-    def test_a_full_python_is_never_answered_by_its_bare_namesake(self, lmod: Lmod, private_site: Callable[[], Site]) -> None:
-        mine = private_site()
-        name = mine.names["python"]
-        folders = [mine.roots["ozstar"]]
-        index = lmod.index(folders)
-        Path(index.modules[name][0].file).unlink()
-        with pytest.raises(ModuleError):
-            capture(lmod, [name], folders, index)
-        (line,) = missing([name], lmod.index(folders))
-        assert f"{name}-bare" in line
-
-    def test_the_tool_s_own_message_comes_through(self, lmod: Lmod, site: Site) -> None:
-        index = lmod.index([site.roots["odd"]])
-        failing = next(name for name in index.modules if name.startswith("failing/"))
-        with pytest.raises(ModuleError) as caught:
-            take(lmod, site, failing, trees=("odd",))
-        assert failing in str(caught.value)
-
-
-class TestReplay:
-    BASES = (
-        {"PATH": "/usr/bin:/bin", "HOME": "/home/me"},
-        {"PATH": "/mine:/usr/local/bin:/usr/bin", "HOME": "/h", "LD_LIBRARY_PATH": "/q:/r", "CC": "cc", "PYTHONPATH": "/p"},
-    )
-
-    @pytest.mark.parametrize("base", BASES)
-    def test_the_easybuild_tree_replays_as_it_loads(self, lmod: Lmod, site: Site, base: dict[str, str]) -> None:
-        captured = take(lmod, site, SCIPY, trees=("easybuild",))
-        assert len(captured.modules) == 33
-        base = {**base, "MODULEPATH": site.roots["easybuild"]}
-        assert replayed(captured, base) == really_loaded(lmod, captured, base)
-
-    @pytest.mark.parametrize("base", BASES)
-    def test_the_ozstar_shaped_tree_replays_as_it_loads(self, lmod: Lmod, site: Site, base: dict[str, str]) -> None:
-        captured = take(lmod, site, site.names["python-scientific"])
-        base = {**base, "MODULEPATH": site.roots["ozstar"]}
-        assert replayed(captured, base) == really_loaded(lmod, captured, base)
-
-    def test_odd_values_come_through_exactly(self, lmod: Lmod, site: Site) -> None:
-        captured = take(lmod, site, "odd-values/1.0", trees=("odd",))
-        found = replayed(captured, {"PATH": "/usr/bin"})
-        assert {name: found.get(name) for name in VALUES} == dict(VALUES)
-        assert BYTES in take(lmod, site, "odd-bytes/1.0", trees=("odd",)).change.variables.values()
-
-    def test_nothing_that_a_modulefile_prints_or_sets_is_executed(self, lmod: Lmod, site: Site, tmp_path: Path) -> None:
-        for name in ("noisy/1.0", "noisy/2.0", "noisy/3.0", "odd-values/1.0"):
-            if name in lmod.index([site.roots["odd"]]).modules:
-                captured = take(lmod, site, name, trees=("odd",))
-                assert "FORGED" not in captured.change.variables
+class TestHermetic:
+    def test_no_variable_of_the_caller_reaches_a_call(
+        self, lmod: Lmod, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("strict.lua", "posix.lua", "lfs.lua", "SitePackage.lua"):
+            (tmp_path / name).write_text(f'io.open("{tmp_path}/executed", "w"):close()\nos.exit(3)\n')
+        plain = take(lmod, site, site.names["python-scientific"])
+        hostile = {
+            "LUA_PATH": f"{tmp_path}/?.lua",
+            "LUA_PATH_5_3": f"{tmp_path}/?.lua",
+            "LUA_INIT": f"@{tmp_path}/strict.lua",
+            "LUA_INIT_5_3": f"@{tmp_path}/strict.lua",
+            "LUA_CPATH": f"{tmp_path}/?.so",
+            "LD_LIBRARY_PATH": str(tmp_path),
+            "LD_PRELOAD": f"{tmp_path}/none.so",
+            "BASH_ENV": f"{tmp_path}/strict.lua",
+            "LMOD_PACKAGE_PATH": str(tmp_path),
+            "MODULEPATH": str(tmp_path),
+            "_ModuleTable_Sz_": "1",
+            "_ModuleTable001_": "b3MuZXhpdCgp",
+        }
+        for name, value in hostile.items():
+            monkeypatch.setenv(name, value)
+        assert take(lmod, site, site.names["python-scientific"]) == plain
+        assert lmod.version() == site.lmod_version
         assert not (tmp_path / "executed").exists()
 
+    def test_a_users_own_rc_file_changes_nothing(
+        self, lmod: Lmod, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plain = take(lmod, site, "gcc/11.3.0")
+        (tmp_path / ".modulerc.lua").write_text(
+            'hide_version("gcc/11.3.0")\nmodule_alias("mine", "gcc/12.2.0")\nmodule_version("gcc/12.2.0", "default")\n'
+        )
+        (tmp_path / ".lmodrc.lua").write_text("error('the user's own')\n")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert take(lmod, site, "gcc/11.3.0") == plain
+        assert not lmod.is_available("mine", first_base([site.roots["ozstar"]]))
+        (tmp_path / ".lmodrc.lua").unlink()
+        assert lmod.is_available("mine", {**first_base([site.roots["ozstar"]]), "HOME": str(tmp_path)}), "the file is a good one"
 
-_FOLDERS = st.lists(st.from_regex(r"/[a-d]{1,2}", fullmatch=True), min_size=1, max_size=3, unique=True)
-_LINES = st.lists(
-    st.tuples(
-        st.sampled_from(["setenv", "prepend_path", "append_path"]), st.sampled_from(["AA", "BB", "PATH"]), st.sampled_from("abcd")
-    ),
-    min_size=1,
-    max_size=6,
-)
+    def test_a_load_hook_of_the_site_is_seen(self, site: Site, tmp_path: Path) -> None:
+        (tmp_path / "SitePackage.lua").write_text(
+            'require("strict")\n'
+            'local hook = require("Hook")\n'
+            'local function load_hook(t)\n   setenv("SITE_HOOK", t.modFullName)\nend\n'
+            'hook.register("load", load_hook)\n'
+        )
+        system = find_lmod({"LMOD_CMD": site.lmod_cmd, "LMOD_PACKAGE_PATH": str(tmp_path)})
+        assert system is not None
+        assert take(system, site, "gcc/11.3.0").change.variables["SITE_HOOK"] == "gcc/11.3.0"
+        assert "SITE_HOOK" not in take(Lmod(site.lmod_cmd), site, "gcc/11.3.0").change.variables
+
+    def test_the_sites_rc_file_hides_a_module_from_the_index(self, site: Site, tmp_path: Path) -> None:
+        (tmp_path / "rc.lua").write_text('hide_version("gcc/12.2.0")\n')
+        system = find_lmod({"LMOD_CMD": site.lmod_cmd, "LMOD_MODULERCFILE": str(tmp_path / "rc.lua")})
+        assert system is not None
+        assert system.index([site.roots["ozstar"]]).modules["gcc/12.2.0"][0].hidden
+
+    @pytest.mark.parametrize("name", ["noisy/1.0", "noisy/2.0", "noisy/3.0", "odd-values/1.0", "odd-bytes/1.0", "conda-like/1.0"])
+    def test_nothing_that_a_modulefile_prints_or_sets_is_executed(
+        self, lmod: Lmod, site: Site, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        captured = take(lmod, site, name, tree="odd")
+        assert "FORGED" not in captured.change.variables
+        assert "FORGED" not in os.environ
+        assert list(tmp_path.iterdir()) == []
+
+    def test_duplicates_that_a_site_allows_do_not_hide_which_variables_are_paths(self, lmod: Lmod, site: Site) -> None:
+        assert "LMOD_DUPLICATE_PATHS" not in lmod.site
+        done = process.run(
+            [lmod.command, "python", "load", "gcc/11.3.0"],
+            env={**first_base([site.roots["ozstar"]]), **FLAGS, "LMOD_DUPLICATE_PATHS": "yes"},
+        )
+        assert "__LMOD_REF_COUNT_PATH" not in done.output
+        assert take(lmod, site, "gcc/11.3.0").change.paths["PATH"].prepend != ()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(lines=_LINES, front=_FOLDERS, back=_FOLDERS)
-def test_replay_equals_a_real_load_for_generated_modulefiles_and_bases(
-    site: Site, tmp_path: Path, lines: list[tuple[str, str, str]], front: list[str], back: list[str]
-) -> None:
-    """A variable that one module both sets and prepends to is left out: Lmod's answer then depends on what was there."""
-    lmod = Lmod(site.lmod_cmd)
-    kinds: dict[str, set[str]] = {}
-    for verb, name, _ in lines:
-        kinds.setdefault(name, set()).add("set" if verb == "setenv" else "path")
-    lines = [line for line in lines if len(kinds[line[1]]) == 1 and not (line[1] == "PATH" and "set" in kinds["PATH"])]
-    folder = tmp_path / "made"
-    folder.mkdir(exist_ok=True)
-    (folder / "1.0.lua").write_text("".join(f'{verb}("{name}", "/{value}")\n' for verb, name, value in lines))
-    captured = take_from(lmod, tmp_path)
-    base = {"PATH": ":".join(("/usr/bin", *front)), "BB": ":".join(back), "HOME": "/h", "MODULEPATH": str(tmp_path)}
-    assert replayed(captured, base) == really_loaded(lmod, captured, base)
+def test_an_error_names_a_command_that_there_is(lmod: Lmod, site: Site) -> None:
+    with pytest.raises(ModuleError) as caught:
+        lmod.load(["gcc/99"], first_base([site.roots["ozstar"]]))
+    assert caught.value.hint == "module spider gcc/99"
+    with pytest.raises(ModuleError) as caught:
+        lmod.load(["nowhere/1", "gcc/11.3.0"], first_base([site.roots["ozstar"]]))
+    assert caught.value.hint == "module spider nowhere/1"
 
 
-def take_from(lmod: Lmod, folder: Path) -> Captured:
-    """Capture the only module of a folder."""
-    return capture(lmod, ["made/1.0"], [str(folder)], lmod.index([str(folder)]))
+def test_a_printing_module_does_not_spoil_the_index(lmod: Lmod, site: Site) -> None:
+    index = lmod.index([site.roots["odd"]])
+    assert "odd-values/1.0" in index.modules
+    assert "forged" not in index.modules
+
+
+def test_a_directory_with_a_space_serves(lmod: Lmod, tmp_path: Path) -> None:
+    write(tmp_path / "a tree", "made/1.0", ['setenv("A", "1")', 'prepend_path("PATH", "/a b/bin")'])
+    captured = take_from(lmod, str(tmp_path / "a tree"), "made/1.0")
+    assert captured.change.paths["PATH"].prepend == ("/a b/bin",)
+
+
+def test_included_packages_are_found_by_name(lmod: Lmod, site: Site) -> None:
+    index = lmod.index([site.roots["ozstar"]])
+    name = site.names["python-scientific"]
+    assert (name, site.packages["python-scientific"]["numpy"]) in index.providers("NumPy")
+
+
+def test_a_private_copy_serves_as_the_site(lmod: Lmod, private_site: Callable[[], Site]) -> None:
+    assert len(take(lmod, private_site(), "foss/2022a").modules) == 3

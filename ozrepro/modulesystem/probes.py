@@ -1,0 +1,240 @@
+"""Finds the change that loading makes, from two loads.
+
+One load cannot tell a directory put in front from one put behind, nor a fixed value from one that follows HOME or the job. The
+second has a sentinel in every path variable, in what the first unset and in what it pushed, and another home and job.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ozrepro.modulesystem.bookkeeping import (
+    COUNT,
+    PIECE,
+    STACK,
+    TABLE,
+    is_bookkeeping,
+    is_lua_data,
+    is_text,
+    module_table,
+    stack_entry,
+)
+from ozrepro.modulesystem.change import Change, is_variable, replay
+from ozrepro.modulesystem.paths import PathChange, counts_in, separator_of, split
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ozrepro.modulesystem import LoadedModule
+    from ozrepro.modulesystem.reading import Reading
+
+SENTINEL = "/ozrepro/sentinel"
+HOMES = ("/ozrepro/home/one", "/ozrepro/home/two")
+_SECONDS = re.compile(r"(?<!\d)\d{9,11}(?!\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where and when the probes ran, which two loads on one host within one second cannot tell from fixed values.
+
+    `host` is the name of the machine, `began` and `ended` are epoch seconds.
+    """
+
+    host: str = ""
+    began: float = 0
+    ended: float = -1
+
+    def is_in(self, value: str) -> bool:
+        """Say whether a value holds the host's name, whole or up to its first dot, as a word, or a second of the interval."""
+        names = {self.host, self.host.partition(".")[0]} - {"", "localhost"}
+        if any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", value) for name in names):
+            return True
+        return any(int(self.began) <= int(found) <= int(self.ended) for found in _SECONDS.findall(value))
+
+
+def path_variables(reading: Reading) -> dict[str, str]:
+    """Return the path variables of a reading with their separators: those with a reference count."""
+    return {
+        variable: separator_of(reading.values[variable], counts)
+        for name, counts in reading.values.items()
+        for variable in (name.removeprefix(COUNT),)
+        if name.startswith(COUNT) and variable in reading.values and not is_bookkeeping(variable)
+    }
+
+
+def second_base(first: Mapping[str, str], reading: Reading) -> dict[str, str]:
+    """Return the base of the second probe, to the first's base and what came of it."""
+    base = {
+        **first,
+        "HOME": HOMES[1],
+        "USER": "somebody",
+        "LOGNAME": "somebody",
+        "SLURM_JOB_ID": "987654321",
+        "TMPDIR": "/ozrepro/tmp",
+    }
+    marks = {"PATH": ":", **path_variables(reading)}
+    for name, mark in marks.items():
+        base[name] = f"{SENTINEL}{mark}{base[name]}" if base.get(name) else SENTINEL
+    pushed = {name.removeprefix(STACK) for name in reading.values if name.startswith(STACK)}
+    # Something to unset, which tells `unsetenv` from taking an entry out of a path that is not there.
+    unset = {name for name in reading.deleted if name not in first and not is_bookkeeping(name)}
+    base.update(dict.fromkeys((pushed | unset) - base.keys(), SENTINEL))
+    return base
+
+
+def change_between(
+    first: Mapping[str, str],
+    one: Reading,
+    second: Mapping[str, str],
+    two: Reading,
+    modules: Sequence[LoadedModule] = (),
+    moment: Moment | None = None,
+) -> Change:
+    """Return the change that two probes show: `one` is what came of the base `first`, `two` of `second`.
+
+    `modules` are the loaded ones, which two of Lmod's variables follow from.
+    """
+    now = moment or Moment()
+    paths, dynamic = _paths(first, one, second, two, now)
+    found = Change(paths=paths, removed=tuple(sorted(_removed(one, two, paths))))
+    variables: dict[str, str] = {}
+    homely: dict[str, tuple[str, ...]] = {}
+    for name in sorted((one.values.keys() | two.values.keys() | (one.deleted ^ two.deleted)) - paths.keys()):
+        if is_bookkeeping(name):
+            continue
+        left, right = one.values.get(name), two.values.get(name)
+        if left is None or right is None or now.is_in(left) or not is_variable(name):
+            dynamic.add(name)
+        elif left == right:
+            variables[name] = left
+        elif left.split(HOMES[0]) == right.split(HOMES[1]) and is_text(left):
+            homely[name] = tuple(left.split(HOMES[0]))
+        else:
+            dynamic.add(name)
+    found = replace(found, variables=variables, homely=homely, dynamic=tuple(sorted(dynamic)))
+    return _with_bookkeeping(found, first, one, two, modules)
+
+
+def _removed(one: Reading, two: Reading, paths: Mapping[str, PathChange]) -> set[str]:
+    return {name for name in one.deleted & two.deleted if not is_bookkeeping(name) and name not in paths and is_variable(name)}
+
+
+def _paths(
+    first: Mapping[str, str], one: Reading, second: Mapping[str, str], two: Reading, now: Moment
+) -> tuple[dict[str, PathChange], set[str]]:
+    """Return the path variables' changes, and the names of variables of which something had to be left out."""
+    marks = {"PATH": ":", **path_variables(one), **path_variables(two)}
+    paths: dict[str, PathChange] = {}
+    dynamic: set[str] = set()
+    for name, mark in marks.items():
+        entries = split(two.values.get(name), mark, second["HOME"])
+        if SENTINEL not in entries or not is_variable(name):
+            continue  # set whatever it was before, or not touched
+        counted = counts_in(two.values.get(COUNT + name, ""))
+        whole = _path_change(entries, split(second.get(name), mark, second["HOME"]), mark, counted)
+        left = split(one.values.get(name), mark, first["HOME"])
+        good = {entry for entry in left if entry in entries and is_text(entry) and not now.is_in(entry)}
+        kept = _only(whole, good, left)
+        expected = [entry for entry in kept.entries(first.get(name), None, first["HOME"]) if entry in good]
+        if kept != whole or not good.issuperset(left):
+            dynamic.add(name)
+        if expected == [entry for entry in left if entry in good]:
+            paths[name] = kept
+        else:
+            dynamic.add(name)
+            paths[name] = PathChange(separator=mark)
+    return paths, dynamic
+
+
+def _path_change(entries: list[str], base: list[str], mark: str, counted: Mapping[str, int]) -> PathChange:
+    """Return what was put before and behind the sentinel and the rest of the base, and what was taken away."""
+    place = entries.index(SENTINEL)
+    front, behind = entries[:place], entries[place + 1 :]
+    rest = list(dict.fromkeys(entry for entry in base if entry != SENTINEL))
+    before = {entry: base.count(entry) for entry in rest}
+    waiting = [entry for entry in rest if entry not in front]
+    kept = 0
+    for entry in behind:
+        # An entry of the base with a higher count was put there again, and so stands behind the base from now on.
+        if entry not in waiting or counted.get(entry, 0) > before[entry]:
+            break
+        waiting = waiting[waiting.index(entry) + 1 :]
+        kept += 1
+    own = (*front, *behind[kept:])
+    counts = {entry: counted[entry] - before.get(entry, 0) for entry in own if entry in counted}
+    return PathChange(
+        tuple(front),
+        tuple(behind[kept:]),
+        mark,
+        tuple(entry for entry in rest if entry not in entries),
+        {entry: count for entry, count in counts.items() if count != 1},
+    )
+
+
+def _only(change: PathChange, good: set[str], left: list[str]) -> PathChange:
+    """Return a path variable's change without the entries that are not the same everywhere."""
+    prepend, append = (tuple(entry for entry in entries if entry in good) for entries in (change.prepend, change.append))
+    return PathChange(
+        prepend,
+        append,
+        change.separator,
+        tuple(entry for entry in change.dropped if entry not in left),
+        {entry: count for entry, count in change.counts.items() if entry in (*prepend, *append)},
+    )
+
+
+def _with_bookkeeping(
+    found: Change, first: Mapping[str, str], one: Reading, two: Reading, modules: Sequence[LoadedModule]
+) -> Change:
+    """Return the change with those of Lmod's own variables that do not follow from the rest of it."""
+    own = {name: value for name, value in one.values.items() if is_bookkeeping(name)}
+    plain = {name: value for name, value in own.items() if two.values.get(name) == value}
+    text = module_table(own)
+    if not is_lua_data(text) or not is_text(text) or module_table(two.values) != text:
+        # Without it Lmod lists nothing; with another it would run or undo what was never there.
+        plain = {name: value for name, value in plain.items() if not name.startswith(TABLE)}
+        own = {name: value for name, value in own.items() if not name.startswith(TABLE)}
+        text = ""
+    first_piece = own.get(f"{TABLE}001_", "")
+    piece = len(first_piece) if own.get(f"{TABLE}_Sz_", "1") != "1" else PIECE
+    draft = {name: value for name, value in plain.items() if not _follows(name)}
+    draft.update((name, _stack(name, value, two, found)) for name, value in own.items() if name.startswith(STACK))
+    draft = {name: value for name, value in draft.items() if value and is_text(value)}
+    dynamic = set(found.dynamic)
+    if "MODULEPATH" in own and "MODULEPATH" not in plain:
+        known = two.values.get("MODULEPATH", "").split(":")
+        draft["MODULEPATH"] = ":".join(entry for entry in own["MODULEPATH"].split(":") if entry in known)
+        dynamic.add("MODULEPATH")
+    lines = tuple(text.split("\n")[:-1]) if text.endswith("\n") else ()
+    change = replace(found, bookkeeping=draft, table=lines, piece=piece, dynamic=tuple(sorted(dynamic)))
+    result = replay(change, first, modules)
+    wrong = {name: value for name, value in own.items() if result.get(name) != value and _is_sure(name, plain, dynamic)}
+    wrong |= {name: "" for name in result if is_bookkeeping(name) and name not in own and name not in first}
+    return replace(change, bookkeeping={**draft, **wrong})
+
+
+def _follows(name: str) -> bool:
+    """Say whether one of Lmod's variables follows from the modules, the table or a path variable."""
+    return name.startswith((TABLE, COUNT, STACK)) or name in ("LOADEDMODULES", "_LMFILES_")
+
+
+def _is_sure(name: str, plain: Mapping[str, str], dynamic: set[str]) -> bool:
+    """Say whether a variable that does not follow as it should may be locked as it is."""
+    if name.startswith(COUNT):
+        return name.removeprefix(COUNT) not in dynamic
+    return name in plain
+
+
+def _stack(name: str, value: str, two: Reading, found: Change) -> str:
+    """Return the template of a stack (see `bookkeeping.stack`), "" where the probes do not show one."""
+    variable = name.removeprefix(STACK)
+    entries, others = value.split(":"), two.values.get(name, "").split(":")
+    if others[-1] != stack_entry(SENTINEL):
+        return value if entries == others else ""
+    final = found.variables.get(variable)
+    follows = variable in found.homely or (final is not None and entries[0] == stack_entry(final))
+    if follows and len(entries) == len(others) - 1 == 1:
+        return ":"
+    return f"{value}:" if entries == others[:-1] else ""

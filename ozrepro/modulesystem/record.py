@@ -1,0 +1,209 @@
+"""What the lock says of modules: written from a capture, read back and checked, compared with the files that are there now."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ozrepro.modulesystem import LoadedModule, fingerprint
+from ozrepro.modulesystem.change import Change, read_change
+from ozrepro.modulesystem.fingerprint import Print
+from ozrepro.modulesystem.shell import ShellParts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ozrepro.checking import Checker
+
+KEYS = ("tool", "system", "modulepath", "load", "parents", "module", "file", "change", "shell")
+"""The keys of a section of the lock that this module reads and writes."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.:+-]*\Z", re.ASCII)
+_LIMIT = re.compile(r"(ulimit -[a-zA-Z] [A-Za-z0-9]+|umask [0-7]{1,4})\Z", re.ASCII)
+_TOOL = re.compile(r"(lmod|tcl) [0-9A-Za-z.+_-]{1,40}\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A locked load.
+
+    Attributes:
+        tool: the module tool and its version, such as `lmod 8.7.60`.
+        system: operating system and C library.
+        modulepath: the directories that names were looked up in.
+        load: the names as they are loaded, in order, with the parents that were added.
+        parents: those of `load` that the spec does not name.
+        modules: every module that is loaded in the end, in order.
+        prints: the modulefiles' digests, in the same order.
+        files: digests of what else decides: rc files, hooks, the interpreter.
+        change: what loading does to an environment.
+        shell: what only a shell can take.
+
+    """
+
+    tool: str
+    system: str
+    modulepath: tuple[str, ...]
+    load: tuple[str, ...]
+    parents: tuple[str, ...]
+    modules: tuple[LoadedModule, ...]
+    prints: tuple[Print, ...]
+    files: tuple[Print, ...]
+    change: Change
+    shell: ShellParts
+
+    def as_table(self) -> dict[str, Any]:
+        """Return the load as it stands in the lock."""
+        digests = {item.path: item.sha256 for item in self.prints}
+        modules = [
+            {"name": item.name, "file": item.file, "sha256": digests[item.file], "requested": item.requested}
+            for item in self.modules
+        ]
+        shell = _shell_table(self.shell)
+        return {
+            "tool": self.tool,
+            "system": self.system,
+            "modulepath": list(self.modulepath),
+            "load": list(self.load),
+            **({"parents": list(self.parents)} if self.parents else {}),
+            "module": modules,
+            "file": [{"path": item.path, "sha256": item.sha256} for item in self.files],
+            "change": self.change.as_table(),
+            **({"shell": shell} if shell else {}),
+        }
+
+    def watched(self) -> list[str]:
+        """Return the files whose change may change what a name of a module means."""
+        return [item.path for item in (*self.prints, *self.files)]
+
+    def drift(self) -> list[str]:
+        """Return a line for each of these files that is gone or has another content."""
+        named = {item.file: item.name for item in self.modules}
+        lines: list[str] = []
+        for path, problem in fingerprint.changed((*self.prints, *self.files)):
+            of = f"module {named[path]}: " if path in named else ""
+            lines.append(f"{of}{path} {problem}")
+        return lines
+
+
+def read_record(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...]) -> Record:
+    """Return the load that a section's table holds; mistakes go to `checker`: the lock may be a stranger's."""
+    modules, prints = _modules(checker, table, base)
+    return Record(
+        tool=_matching(checker, table, (*base, "tool"), _TOOL),
+        system=checker.text_at(table, (*base, "system")),
+        modulepath=checker.texts_at(table, (*base, "modulepath"), check=_absolute),
+        load=checker.texts_at(table, (*base, "load")),
+        parents=checker.texts_at(table, (*base, "parents")),
+        modules=modules,
+        prints=prints,
+        files=tuple(
+            _print(checker, entry, path, ("path", "sha256")) for entry, path in _entries(checker, table, (*base, "file"))
+        ),
+        change=read_change(checker, table.get("change", {}), (*base, "change")),
+        shell=_shell(checker, table.get("shell", {}), (*base, "shell")),
+    )
+
+
+def _shell_table(parts: ShellParts) -> dict[str, Any]:
+    tables: dict[str, Any] = {"functions": dict(parts.functions), "aliases": dict(parts.aliases), "limits": list(parts.limits)}
+    return {key: value for key, value in tables.items() if value}
+
+
+def _shell(checker: Checker, value: object, path: tuple[str, ...]) -> ShellParts:
+    table = checker.table(value, path, ("functions", "aliases", "limits"))
+    bodies: dict[str, dict[str, str]] = {}
+    for key in ("functions", "aliases"):
+        found = table.get(key, {})
+        entries = checker.table(found, (*path, key), found if isinstance(found, dict) else ())
+        bodies[key] = {}
+        for name, text in entries.items():
+            if not _WORD.match(name) or not isinstance(text, str) or "\0" in text:
+                checker.wrong((*path, key, name), "is nothing that a shell can have")
+            else:
+                bodies[key][name] = text
+    limits = checker.texts_at(table, (*path, "limits"), check=_limit)
+    return ShellParts(bodies["functions"], bodies["aliases"], limits)
+
+
+def _limit(text: str) -> str | None:
+    return None if _LIMIT.match(text) else f"{text!r} is neither a ulimit nor a umask"
+
+
+def _modules(
+    checker: Checker, table: Mapping[str, Any], base: tuple[str, ...]
+) -> tuple[tuple[LoadedModule, ...], tuple[Print, ...]]:
+    modules: list[LoadedModule] = []
+    prints: list[Print] = []
+    for entry, path in _entries(checker, table, (*base, "module")):
+        found = _print(checker, entry, path, ("name", "file", "sha256", "requested"), key="file")
+        name = checker.text_at(entry, (*path, "name")) if isinstance(entry, dict) else ""
+        if not name or ":" in name:
+            checker.wrong((*path, "name"), f"{name!r} is no module's name")
+        modules.append(LoadedModule(name, found.path, isinstance(entry, dict) and entry.get("requested") is True))
+        prints.append(found)
+    if not modules:
+        checker.wrong((*base, "module"), "names no module")
+    return tuple(modules), tuple(prints)
+
+
+def _entries(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...]) -> list[tuple[Any, tuple[str, ...]]]:
+    value = table.get(path[-1], [])
+    if not isinstance(value, list):
+        checker.wrong(path, "is no list of tables")
+        return []
+    return [(entry, (*path[:-1], f"{path[-1]}[{number}]")) for number, entry in enumerate(value)]
+
+
+def _print(checker: Checker, value: object, path: tuple[str, ...], keys: tuple[str, ...], *, key: str = "path") -> Print:
+    table = checker.table(value, path, keys)
+    file = checker.text_at(table, (*path, key))
+    problem = _absolute(file)
+    if problem:
+        checker.wrong((*path, key), problem)
+    return Print(file, _matching(checker, table, (*path, "sha256"), _SHA256))
+
+
+def _matching(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...], pattern: re.Pattern[str]) -> str:
+    value = checker.text_at(table, path)
+    if not pattern.match(value):
+        checker.wrong(path, f"{value!r} is none")
+    return value
+
+
+def _absolute(path: str) -> str | None:
+    return None if path.startswith("/") and ":" not in path and "\0" not in path else f"{path!r} is no absolute path"
+
+
+def replaced(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a table with every text in it changed, keys too."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(key): replaced(item, change) for key, item in value.items()}
+    return [replaced(item, change) for item in value] if isinstance(value, list) else value
+
+
+def portable(text: str, places: Mapping[str, str]) -> str:
+    """Return a text with the folders of one person or project replaced by their marks, such as `<project>`."""
+    for mark, folder in places.items():
+        text = re.sub(rf"{re.escape(folder)}(?![^/:;\s\"'])", mark, text)
+    return text
+
+
+def local(text: str, places: Mapping[str, str]) -> str:
+    """Return what `portable` was given, with the folders of this caller."""
+    for mark, folder in places.items():
+        text = text.replace(mark, folder)
+    return text
+
+
+def places_of(root: str, home: str) -> dict[str, str]:
+    """Return the marks of a lock and the folders that they stand for, the project's first."""
+    found = {"<project>": os.path.realpath(root)}
+    if home.startswith("/") and home.strip("/"):
+        found["<home>"] = home.rstrip("/")
+    return found
