@@ -29,7 +29,7 @@ from ozrepro.spec import check_address
 from ozrepro.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ozrepro.pypi.interpreter import Interpreter
     from ozrepro.pypi.uv import Uv
@@ -54,8 +54,13 @@ with open(sys.argv[2], "w") as stream:
 """
 
 
-def build_requirements(uv: Uv, tree: Path, interpreter: Interpreter, *, editable: bool) -> tuple[str, ...]:
-    """Return all requirements for building the source tree, declared and asked for. Raises BuildError, CommandFailed."""
+def build_requirements(
+    uv: Uv, tree: Path, interpreter: Interpreter, variables: Mapping[str, str], *, editable: bool
+) -> tuple[str, ...]:
+    """Return all requirements for building the source tree, declared and asked for. Raises BuildError, CommandFailed.
+
+    `variables` are those in which it will be built, such as the compilers' of loaded modules.
+    """
     declared, backend, paths = read_build_system(tree)
     with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
         prefix, answer = Path(name) / "env", Path(name) / "answer.json"
@@ -80,8 +85,9 @@ def build_requirements(uv: Uv, tree: Path, interpreter: Interpreter, *, editable
             uv.run(install, doing=f"cannot install the build requirements of {tree.name}", text="\n".join(declared) + "\n")
         hook = f"get_requires_for_build_{'editable' if editable else 'wheel'}"
         question = json.dumps([backend, paths, hook])
-        variables = {"PATH": f"{prefix}/bin:{uv.variables['PATH']}", "HOME": name, "VIRTUAL_ENV": str(prefix)}
-        done = process.run([str(python), "-c", _ASK, question, str(answer)], env=variables, cwd=tree, timeout=600)
+        path = variables.get("PATH", uv.variables["PATH"])
+        own = {**variables, "PATH": f"{prefix}/bin:{path}", "HOME": name, "VIRTUAL_ENV": str(prefix)}
+        done = process.run([str(python), "-c", _ASK, question, str(answer)], env=own, cwd=tree, timeout=600)
         done.checked(f"cannot ask {backend} what it needs to build {tree.name}")
         try:
             asked = json.loads(answer.read_text(encoding="utf-8"))

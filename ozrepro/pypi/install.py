@@ -9,7 +9,7 @@ import os
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from packaging.version import InvalidVersion, Version
 
 from ozrepro import process
 from ozrepro.errors import BuildError
+from ozrepro.pypi import base
 from ozrepro.pypi import compiling as compiler
 from ozrepro.store import manifest
 
@@ -93,15 +94,15 @@ def install(uv: Uv, prefix: Path, chosen: Sequence[Chosen], build: Sequence[Lock
         return
     wheels = [item for item in chosen if item.file.is_wheel]
     sdists = [item for item in chosen if not item.file.is_wheel]
-    base = ["pip", "install", "--python", str(prefix / "bin" / "python"), "--no-deps", "--require-hashes"]
-    base += [*uv.indexes.flags(), "--only-binary", ":all:"]
+    common = ["pip", "install", "--python", str(prefix / "bin" / "python"), "--no-deps", "--require-hashes"]
+    common += [*uv.indexes.flags(), "--only-binary", ":all:"]
     doing = "cannot install the locked packages"
     if wheels:
-        uv.run_cached([*base, "-r", "-"], doing=doing, text=_lines(uv, wheels), progress=progress, total=len(wheels))
+        uv.run_cached([*common, "-r", "-"], doing=doing, text=_lines(uv, wheels), progress=progress, total=len(wheels))
     if sdists:
         named = [word for item in sdists for word in ("--no-binary", item.package.name)]
         with constraints(build) as flags:
-            words = [*base, *named, *flags, "-r", "-"]
+            words = [*common, *named, *flags, "-r", "-"]
             uv.run_cached(words, doing=doing, text=_lines(uv, sdists), variables=_own_cache(uv, build), progress=progress)
 
 
@@ -168,25 +169,36 @@ class NotAsRecordedError(BuildError):
     """Installed files are not those that the wheels hold: uv links files from its cache without looking at them again."""
 
 
-def check(
-    uv: Uv, prefix: Path, chosen: Sequence[Chosen], project: str | None, imports: Sequence[str], variables: Mapping[str, str]
-) -> manifest.Digests:
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a fresh environment must hold and be able to do.
+
+    `project` is the name of the editable project, "" where there is none; `markers` are the interpreter's; `outside` are the
+    distributions that programs find outside the environment's own site-packages.
+    """
+
+    chosen: Sequence[Chosen]
+    project: str
+    imports: Sequence[str]
+    markers: Mapping[str, str]
+    outside: Mapping[str, base.Distribution] = field(default_factory=dict)
+
+
+def check(prefix: Path, wanted: Expected, variables: Mapping[str, str]) -> manifest.Digests:
     """Check a fresh environment: distributions as locked, files as recorded, requirements met, imports that work.
 
     uv's exit status is not enough: after a failed install a whole package may be absent while every record looks right.
-    `project` is the name of the editable project; `variables` the environment that programs will get. Returns the digests that it
-    took. Raises NotAsRecordedError, or BuildError with all that is wrong.
+    `variables` is the environment that programs will get. Returns the digests that it took. Raises NotAsRecordedError, or
+    BuildError with all that is wrong.
     """
     folder, digests = site_packages(prefix), manifest.Digests()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     with ThreadPoolExecutor(max_workers=cores + 1) as pool:
         # The imports run while everything is compiled: each takes the bytecode that the other has written.
         compiling = compile_bytecode(pool, prefix, folder, variables, cores)
-        wrong = list(check_distributions(folder, chosen, project))
+        wrong = list(check_distributions(folder, wanted.chosen, wanted.project or None))
         if not wrong:
-            asking = pool.submit(check_requirements, uv, prefix)
-            wrong = check_imports(prefix, imports, variables)
-            wrong = asking.result() + wrong
+            wrong = check_requirements(folder, wanted) + check_imports(prefix, wanted.imports, variables)
         for part in compiling:
             part.result()
     manifest.take(prefix, digests)
@@ -212,13 +224,10 @@ def compile_bytecode(
     return [pool.submit(process.run, words, env=variables, cwd=prefix, text=part) for part in parts]
 
 
-def check_requirements(uv: Uv, prefix: Path) -> list[str]:
-    """Return a line for each requirement of a distribution that no other one meets."""
-    done = process.run([uv.path, "pip", "check", "--python", str(prefix / "bin" / "python")], env=uv.variables)
-    if done.status == 0:
-        return []
-    lines = [line.strip() for line in done.errors.splitlines() if line.strip()]
-    return [line for line in lines if not line.startswith(("Using Python", "Checked", "Found"))] or lines
+def check_requirements(folder: Path, wanted: Expected) -> list[str]:
+    """Return a line for each requirement of a distribution in `folder` that no visible one meets."""
+    own = base.distributions([str(folder)])
+    return base.unmet({**wanted.outside, **own}, own, wanted.markers)
 
 
 def distributions(folder: Path) -> dict[str, str]:

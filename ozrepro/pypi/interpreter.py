@@ -82,10 +82,13 @@ def running() -> Interpreter:
     return Interpreter(os.path.realpath(base), markers, bool(sysconfig.get_config_var("Py_GIL_DISABLED")))
 
 
-def ask(path: str) -> Interpreter | None:
-    """Return what the interpreter at `path` says of itself, or None when it does not run or is no CPython."""
+def ask(path: str, variables: Mapping[str, str] | None = None) -> Interpreter | None:
+    """Return what the interpreter at `path` says of itself, or None when it does not run or is no CPython.
+
+    `variables` are those that it needs to run, such as LD_LIBRARY_PATH for one of a module.
+    """
     try:
-        done = process.run([path, "-I", "-S", "-c", _ASK], env={"PATH": process.CLEAN_PATH}, timeout=30)
+        done = process.run([path, "-I", "-S", "-c", _ASK], env={"PATH": process.CLEAN_PATH, **(variables or {})}, timeout=30)
         said = json.loads(done.output) if done.status == 0 else {}
         markers = {str(name): str(value) for name, value in said["markers"].items()}
         found = Interpreter(os.path.realpath(said["path"]), markers, bool(said["free"]))

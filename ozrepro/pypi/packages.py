@@ -45,6 +45,10 @@ class LockedFile:
         """Whether this is a wheel, and not an sdist."""
         return self.name.endswith(".whl")
 
+    def as_table(self) -> dict[str, Any]:
+        """Return the file as it stands in the lock."""
+        return {"name": self.name, **({} if self.size is None else {"size": self.size}), "sha256": self.sha256}
+
     def tags(self) -> frozenset[Tag]:
         """Return the tags of a wheel."""
         return parse_wheel_filename(self.name)[3]
@@ -52,7 +56,10 @@ class LockedFile:
 
 @dataclass(frozen=True, slots=True)
 class LockedPackage:
-    """One version of one package: when it is needed, from which configured index or direct address, and its files."""
+    """One version of one package: when it is needed, from which configured index or direct address, and its files.
+
+    `built` is the wheel that was compiled from its source archive, where the lock's platform says against what.
+    """
 
     name: str
     version: str
@@ -60,6 +67,7 @@ class LockedPackage:
     marker: str = ""
     index: str = ""
     url: str = ""
+    built: LockedFile | None = None
 
     def applies(self, environment: Mapping[str, str]) -> bool:
         """Say whether the package is needed where the marker variables are those of `environment`."""
@@ -71,10 +79,9 @@ class LockedPackage:
         for key in ("marker", "index", "url"):
             if getattr(self, key):
                 table[key] = getattr(self, key)
-        table["files"] = [
-            {"name": file.name, **({} if file.size is None else {"size": file.size}), "sha256": file.sha256}
-            for file in self.files
-        ]
+        if self.built is not None:
+            table["built"] = self.built.as_table()
+        table["files"] = [file.as_table() for file in self.files]
         return table
 
 
@@ -92,7 +99,7 @@ def read_packages(checker: Checker, value: object, path: tuple[str, ...]) -> tup
 
 
 def _package(checker: Checker, value: object, path: tuple[str, ...]) -> LockedPackage:
-    table = checker.table(value, path, ("name", "version", "marker", "index", "url", "files"))
+    table = checker.table(value, path, ("name", "version", "marker", "index", "url", "built", "files"))
     name = checker.text_at(table, (*path, "name"))
     version = checker.text_at(table, (*path, "version"))
     marker = checker.text_at(table, (*path, "marker"))
@@ -114,7 +121,10 @@ def _package(checker: Checker, value: object, path: tuple[str, ...]) -> LockedPa
         checker.wrong((*path, "files"), "is empty: without a file and its hash nothing may be installed")
         files = []
     read = tuple(_file(checker, entry, (*path, f"files[{number}]"), name, version) for number, entry in enumerate(files))
-    return LockedPackage(name, version, read, marker, index, url)
+    built = _file(checker, table["built"], (*path, "built"), name, version) if "built" in table else None
+    if built is not None and (not built.is_wheel or any(file.is_wheel for file in read)):
+        checker.wrong((*path, "built"), "is no wheel that was compiled from a source archive")
+    return LockedPackage(name, version, read, marker, index, url, built)
 
 
 def _is_marker(text: str) -> bool:

@@ -10,7 +10,7 @@ import os
 import shlex
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -20,6 +20,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError, CommandFailed
+from ozrepro.pypi import base
 from ozrepro.pypi.interpreter import markers_of, minors_of, tags_of
 from ozrepro.pypi.packages import LockedFile, LockedPackage, distribution_of, sorted_packages
 from ozrepro.toml import dumps, loads
@@ -27,6 +28,7 @@ from ozrepro.toml import dumps, loads
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from ozrepro.pypi.base import Distribution
     from ozrepro.pypi.interpreter import Interpreter
     from ozrepro.pypi.uv import Uv
 
@@ -37,6 +39,8 @@ class Wanted:
 
     `root` is the project, which `-r`, `-c` and `-e .` are relative to; `build` names packages that are compiled from their sdist;
     `python` is the range; `platforms` are those the result must serve; `here` is the one that it must serve in any case.
+    `outside` are the distributions that the environment finds outside itself: their versions are kept, but of those `overridden`,
+    and none of them is in the result.
     """
 
     root: Path
@@ -45,6 +49,8 @@ class Wanted:
     platforms: tuple[str, ...]
     here: str
     build: tuple[str, ...] = ()
+    outside: Mapping[str, Distribution] = field(default_factory=dict)
+    overridden: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,8 @@ def resolve(
     `upgrade` None keeps all, an empty iterable upgrades all, names upgrade these. Raises CommandFailed with uv's explanation when
     nothing fits, BuildError for a source that a lock may not hold.
     """
+    if not wanted.requirements:
+        return Resolved((), wanted.platforms, {}, {item: minors_of(wanted.python) for item in wanted.platforms}, {})
     upgraded = None if upgrade is None else tuple(upgrade)
     narrow = replace(wanted, platforms=tuple(item for item in wanted.platforms if item == wanted.here) or wanted.platforms)
     if uv.indexes.no_index:
@@ -90,7 +98,8 @@ def _resolve(
         if previous and upgraded != ():
             output.write_text(_preferences(previous), encoding="utf-8")
         names = [word for name in upgraded or () for word in ("--upgrade-package", name)]
-        compile_lines(uv, folder, wanted, interpreter, "\n".join(_lines(wanted)), [*names, "-o", str(output)])
+        outside = _outside_flags(wanted, folder, interpreter.markers)
+        compile_lines(uv, folder, wanted, interpreter, "\n".join(_lines(wanted)), [*names, *outside, "-o", str(output)])
         entries = loads(output.read_text(encoding="utf-8")).get("packages", [])
     packages, sources = _packages(entries, wanted)
     packages = _with_indexes(uv, wanted, interpreter, packages)
@@ -158,6 +167,20 @@ def _lines(wanted: Wanted) -> list[str]:
         else:
             lines.append(text)
     return lines
+
+
+def _outside_flags(wanted: Wanted, folder: Path, markers: Mapping[str, str]) -> list[str]:
+    """Return uv's arguments that hold it to the versions outside the environment and keep these out of the result.
+
+    They are given as empty wheels: no index may have a toolchain's version, and none may be asked offline.
+    """
+    kept = {name: item for name, item in wanted.outside.items() if name not in wanted.overridden}
+    if not kept:
+        return []
+    stubs, limits = folder / "outside", folder / "outside.txt"
+    base.stub_wheels(base.tolerant(kept, markers), stubs)
+    limits.write_text(base.constraints(kept, (), stubs), encoding="utf-8")
+    return ["-c", str(limits), *(word for name in kept for word in ("--no-emit-package", name))]
 
 
 def _preferences(previous: Sequence[LockedPackage]) -> str:

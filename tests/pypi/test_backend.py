@@ -24,7 +24,7 @@ def digest(path: Path) -> str:
 def test_what_the_backend_asks_for_at_run_time_is_found(project: Project, uv: Uv) -> None:
     sdist = make_sdist(project.wheelhouse, "gamma")
     with unpacked(sdist.as_uri(), digest(sdist)) as tree:
-        assert build_requirements(uv, tree, running(), editable=False) == ("helper-tool>=1",)
+        assert build_requirements(uv, tree, running(), {}, editable=False) == ("helper-tool>=1",)
 
 
 def test_an_sdist_with_another_hash_is_refused(project: Project) -> None:

@@ -41,7 +41,7 @@ def put(uv: Uv, prefix: Path, *packages: LockedPackage) -> tuple[install.Chosen,
 
 
 def check(uv: Uv, prefix: Path, chosen: tuple[install.Chosen, ...], *imports: str) -> None:
-    install.check(uv, prefix, chosen, None, imports, {"PATH": "/usr/bin:/bin"})
+    install.check(prefix, install.Expected(chosen, "", imports, running().markers), {"PATH": "/usr/bin:/bin"})
 
 
 class TestChoosing:

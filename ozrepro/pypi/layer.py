@@ -1,0 +1,264 @@
+"""The Python packages of a session, whichever method they belong to: what the spec asks for, and how it stands in the lock.
+
+A plain venv has nothing else; a venv on modules has this layer on top of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
+
+from ozrepro.checking import shown
+from ozrepro.errors import BuildError, SpecError
+from ozrepro.pypi import agreement
+from ozrepro.pypi.packages import LockedPackage, read_packages
+from ozrepro.pypi.uv import Uv, cache_folder, find_uv
+from ozrepro.spec import check_requirement_file
+from ozrepro.store import Store
+from ozrepro.toml import TOMLDecodeError, loads, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ozrepro.checking import Checker
+    from ozrepro.pypi.install import Chosen
+    from ozrepro.pypi.interpreter import Interpreter
+    from ozrepro.pypi.resolve import Resolved, Wanted
+    from ozrepro.site import Site
+    from ozrepro.spec import Spec
+
+KEYS = ("imports", "pass", "project", "package", "build")
+"""The layer's keys in a section of the lock."""
+
+_OF_A_PROJECT = (
+    *("name", "requires-python", "dependencies", "optional-dependencies", "dynamic"),
+    *("scripts", "gui-scripts", "entry-points"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What a spec's table asks for. `key` is the table's name in messages, `passed` the variables let through."""
+
+    spec: Spec
+    key: str
+    requirements: tuple[str, ...]
+    build: tuple[str, ...]
+    passed: tuple[str, ...]
+
+    def inputs(self) -> list[Path]:
+        """Return requirement files and, where the project itself is installed, its pyproject.toml."""
+        root = self.spec.root
+        files = [root / text[2:].strip() for text in self.requirements if text.startswith(("-r", "-c"))]
+        return [*files, *([root / "pyproject.toml"] if self.extras() is not None else [])]
+
+    def contents(self) -> dict[str, object]:
+        """Return what the files say, for a digest. Raises SpecError with all mistakes of a file."""
+        found: dict[str, object] = {}
+        for path in self.inputs():
+            name = path.relative_to(self.spec.root).as_posix()
+            found[name] = project_metadata(path) if name == "pyproject.toml" else self._content(path)
+        return found
+
+    def _content(self, path: Path) -> str:
+        spec, name = self.spec, path.relative_to(self.spec.root)
+        place = f"{self.key}.requirements"
+        if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
+            raise SpecError(str(spec.path), [f"{place}: {name}: leads out of the project; copy the file into it"])
+        try:
+            text = read_file(path)
+        except OSError as error:
+            raise SpecError(str(spec.path), [f"{place}: {name}: {error.strerror}; name a file of the project"]) from error
+        except TOMLDecodeError as error:
+            raise SpecError(str(spec.path), [f"{place}: {name}: {error}"]) from error
+        mistakes = check_requirement_file(text)
+        if mistakes:
+            raise SpecError(str(path), mistakes, hint=f"it stands in {place} of {spec.path.name}")
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def extras(self) -> tuple[str, ...] | None:
+        """Return the extras of `-e .[…]`, or None where the project itself is not wanted."""
+        for text in self.requirements:
+            if text.startswith("-e"):
+                inside = text.partition("[")[2].rstrip("] ")
+                return tuple(sorted(part.strip() for part in inside.split(",") if part.strip()))
+        return None
+
+    def project(self) -> tuple[str, ...]:
+        """Return the name of the editable project and its extras, or () where it is not wanted.
+
+        Raises BuildError for a project without a name.
+        """
+        extras = self.extras()
+        if extras is None:
+            return ()
+        path = self.spec.root / "pyproject.toml"
+        name = project_metadata(path).get("project", {}).get("name")
+        if not name:
+            raise BuildError("-e . needs a [project] table with a name", where=str(path))
+        return (canonicalize_name(name), *extras)
+
+    def texts(self) -> list[str]:
+        """Return the requirement lines and the text of each file that they name."""
+        return [*self.requirements, *(read_file(path) for path in self.inputs())]
+
+    def head(self) -> dict[str, Any]:
+        """Return the keys of the layer that come before the packages in the lock."""
+        project = self.project()
+        return {
+            "imports": list(self.spec.imports),
+            **({"pass": sorted(self.passed)} if self.passed else {}),
+            **({"project": {"name": project[0], "extras": list(project[1:])}} if project else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LockedLayer:
+    """The layer in a lock, read and checked. `project` is the editable project's name, "" where there is none."""
+
+    imports: tuple[str, ...]
+    passed: tuple[str, ...]
+    project: str
+    extras: tuple[str, ...]
+    packages: tuple[LockedPackage, ...]
+    build: tuple[LockedPackage, ...]
+
+
+def read_layer(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...]) -> LockedLayer:
+    """Return the layer that a section's table holds; mistakes go to `checker`."""
+    project = checker.table(table.get("project", {}), (*base, "project"), ("name", "extras"))
+    layer = LockedLayer(
+        imports=checker.texts_at(table, (*base, "imports")),
+        passed=checker.texts_at(table, (*base, "pass")),
+        project=checker.text_at(project, (*base, "project", "name")),
+        extras=checker.texts_at(project, (*base, "project", "extras")),
+        packages=read_packages(checker, table.get("package", []), (*base, "package")),
+        build=read_packages(checker, table.get("build", []), (*base, "build")),
+    )
+    if any(not file.is_wheel for package in layer.build for file in package.files):
+        checker.wrong((*base, "build"), "holds a source archive: what builds packages must be wheels")
+    return layer
+
+
+def packages_table(packages: Sequence[LockedPackage], build: Sequence[LockedPackage]) -> dict[str, Any]:
+    """Return the packages as they stand in a section."""
+    tables: dict[str, Any] = {"package": [package.as_table() for package in packages]}
+    if build:
+        tables["build"] = [package.as_table() for package in build]
+    return tables
+
+
+def check_agreement(
+    checker: Checker, base: tuple[str, ...], locked: LockedLayer, layer: Layer, found: Mapping[str, tuple[object, object]]
+) -> None:
+    """Note what a section that claims to answer this spec holds and the spec does not ask for.
+
+    `found` has the method's own pairs of what is locked and what is asked for, by key.
+    """
+    asked = {
+        **found,
+        "imports": (list(locked.imports), list(layer.spec.imports)),
+        "pass": (sorted(locked.passed), sorted(layer.passed)),
+        "project": ([*filter(None, (locked.project,)), *locked.extras], list(layer.project())),
+    }
+    for key, (there, expected) in asked.items():
+        if there != expected:
+            checker.wrong((*base, key), f"is {shown(there)} where the spec asks for {shown(expected)}")
+    agreement.check_packages(checker, base, locked.packages, layer.build, layer.texts())
+
+
+def project_metadata(path: Path) -> dict[str, Any]:
+    """Return the parts of pyproject.toml that decide what is installed for the project and how. Raises SpecError."""
+    try:
+        whole = loads(read_file(path))
+    except (OSError, TOMLDecodeError) as error:
+        raise SpecError(str(path), [f"cannot be read: {error}"]) from error
+    project = whole.get("project", {})
+    if not isinstance(project, dict) or not isinstance(project.get("name", ""), str):
+        raise SpecError(str(path), ["project: is no table with a name"])
+    return {
+        "project": {key: project[key] for key in _OF_A_PROJECT if key in project},
+        "build-system": whole.get("build-system", {}),
+    }
+
+
+def open_uv(site: Site) -> Uv:
+    """Return the uv of this site, its cache checked: uv believes what its cache says of a file's hash."""
+    cache = cache_folder(site.settings, site.environ)
+    Store(cache, group=site.settings.store_group).check()
+    return find_uv(site.settings, site.environ, cache)
+
+
+def lock_build_packages(
+    uv: Uv,
+    layer: Layer,
+    task: Wanted,
+    resolved: Resolved,
+    found: Interpreter,
+    previous: LockedLayer | None,
+    upgrade: tuple[str, ...] | None,
+    variables: Mapping[str, str] | None = None,
+) -> tuple[LockedPackage, ...]:
+    """Lock what building the sdists and the project needs: unlocked, any version of it could run code in the environment.
+
+    `variables` are those in which it will be built.
+    """
+    from ozrepro.pypi import backend
+    from ozrepro.pypi.resolve import resolve
+
+    needed: list[str] = []
+    for package in resolved.packages:
+        for file in package.files:
+            if not file.is_wheel:
+                with backend.unpacked(resolved.sources[file.sha256], file.sha256, uv.indexes.cert) as tree:
+                    needed += backend.build_requirements(uv, tree, found, variables or {}, editable=False)
+    if layer.extras() is not None:
+        needed += backend.build_requirements(uv, layer.spec.root, found, variables or {}, editable=True)
+    if not needed:
+        return ()
+    tools = replace(task, platforms=resolved.platforms, requirements=tuple(dict.fromkeys(needed)), build=(), outside={})
+    return resolve(uv, tools, found, previous.build if previous else (), upgrade).packages
+
+
+def check_resolved(resolved: Resolved, layer: Layer, platform: str, minor: str) -> None:
+    """Raise BuildError where `build` names what nothing requires, or a package has no file for this platform and Python.
+
+    `platform` is "" where the lock need not serve this machine.
+    """
+    from ozrepro.pypi.resolve import check_files
+
+    unknown = {canonicalize_name(name) for name in layer.build} - {package.name for package in resolved.packages}
+    if unknown:
+        raise BuildError(
+            f"build names what nothing requires: {', '.join(sorted(unknown))}", hint=f"remove it from build in [{layer.key}]"
+        )
+    lacking = resolved.gaps.get(f"{platform} {minor}")
+    if lacking:
+        raise BuildError(
+            f"no wheel for {platform} {minor}: {', '.join(lacking)}",
+            hint="another version, or name the package in build to compile it from source",
+        )
+    empty = check_files(resolved.packages)
+    if empty:
+        raise BuildError(
+            "\n  ".join(("some packages have no usable file:", *empty)), hint="name them in build, or change the versions"
+        )
+
+
+def identity(locked: LockedLayer, chosen: Sequence[Chosen], site: Site) -> dict[str, Any]:
+    """Return what decides the layer of a built environment: the files that its Python takes, what builds them, the checks."""
+    found: dict[str, Any] = {
+        "files": sorted([item.package.name, item.package.version, item.file.sha256] for item in chosen),
+        "imports": list(locked.imports),
+    }
+    if locked.build:
+        found["build"] = sorted(file.sha256 for package in locked.build for file in package.files)
+    if locked.project:
+        root = site.settings.root
+        found["project"] = [str(root), locked.project, project_metadata(root / "pyproject.toml")]
+    return found
