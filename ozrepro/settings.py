@@ -29,6 +29,7 @@ _KEYS = {
     "methods": "preferred methods of all sessions",
     "platform": "name of this cluster's software tree in module locks",
     "platforms": "platforms that venv locks serve",
+    "modulepath": "the site's module directories, where neither the shell nor Lmod tells them",
     "path": "further directories for PATH, such as Slurm's",
     "locks": "auto, flock or ticket",
     "lock-timeout": "seconds to wait for another build",
@@ -50,6 +51,7 @@ class Settings:
     methods: tuple[str, ...] = ()
     platform: str = ""
     platforms: tuple[str, ...] = PLATFORMS
+    modulepath: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
     locks: str = "auto"
     lock_timeout: float = 3600.0
@@ -86,9 +88,14 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
     ):
         if environ.get(variable):
             table[key] = _number(environ[variable], variable) if key == "lock-timeout" else environ[variable]
-    for key, variable in (("methods", "OZREPRO_METHODS"), ("platforms", "OZREPRO_PLATFORMS"), ("path", "OZREPRO_PATH")):
+    for key, variable, mark in (
+        ("methods", "OZREPRO_METHODS", ","),
+        ("platforms", "OZREPRO_PLATFORMS", ","),
+        ("modulepath", "OZREPRO_MODULEPATH", ":"),
+        ("path", "OZREPRO_PATH", ":"),
+    ):
         if environ.get(variable):
-            table[key] = environ[variable].split(":" if key == "path" else ",")
+            table[key] = environ[variable].split(mark)
     cache = checker.text_at(table, (*base, "cache"))
     settings = Settings(
         root=root,
@@ -97,8 +104,9 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
         cache=root / os.path.expandvars(os.path.expanduser(cache)) if cache else None,
         method=_method(method, environ),
         methods=checker.texts_at(table, (*base, "methods"), check=one_of(METHODS)),
-        platform=checker.text_at(table, (*base, "platform")),
+        platform=_platform(checker, table, (*base, "platform")),
         platforms=tuple(sorted(checker.texts_at(table, (*base, "platforms"), default=PLATFORMS, check=one_of(KNOWN_PLATFORMS)))),
+        modulepath=checker.texts_at(table, (*base, "modulepath"), check=_absolute),
         path=checker.texts_at(table, (*base, "path"), check=_absolute),
         locks=_choice(checker, table, (*base, "locks"), ("auto", "flock", "ticket")),
         lock_timeout=_seconds(checker, table, (*base, "lock-timeout")),
@@ -135,6 +143,14 @@ def _absolute(path: str) -> str | None:
     except OSError:
         return None
     return f"{path!r} can be written by everybody" if found.st_mode & 0o002 else None
+
+
+def _platform(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]) -> str:
+    value = checker.text_at(table, path)
+    if value and not _SOURCE.match(value):
+        checker.wrong(path, f"{value!r} is no name", "letters, digits and ._- only, such as milan")
+        return ""
+    return value
 
 
 def _choice(checker: Checker, table: Mapping[str, object], path: tuple[str, ...], choices: tuple[str, ...]) -> str:

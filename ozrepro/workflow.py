@@ -154,18 +154,22 @@ def stale(session: Session, lock: Lock) -> list[str]:
             lines.append(f"{section.title}: was locked for another version of {session.spec.path.name}")
         else:
             method.unavailable(session.spec, session.site, section)  # raises LockError for a section that no build would take
+            lines += [f"{section.title}: {line}" for line in method.drift(section, session.site)]
     return lines
 
 
 def _answers(method: Method, section: Section, session: Session) -> bool:
-    """Say whether a section was made from this spec and would be taken: `ozrepro lock` is what mends one that is refused."""
+    """Say whether a section was made from this spec, would be taken, and is what this machine gives.
+
+    `ozrepro lock` is what mends a section that is refused, and what accepts a machine that has changed.
+    """
     if section.spec != method.digest(session.spec, session.site):
         return False
     try:
         method.unavailable(session.spec, session.site, section)
     except LockError:
         return False
-    return True
+    return not (method.drift(section, session.site) or method.recheck(section, session.site))
 
 
 def check_section(session: Session, section: Section) -> None:
@@ -190,6 +194,7 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
     `may_lock` resolves and writes a missing lock, except in CI and inside a job, where it is an error as everywhere else.
     """
     lock = load_lock(session.root, session.name)
+    refused: tuple[str, ...] | None = None
     if lock is None:
         if not may_lock:
             raise needs_lock(session)
@@ -199,6 +204,7 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
             raise LockError(f"{error.what}, and none is made here: {place}", where=error.where, hint=error.hint)
         chosen = choose(session.spec, session.site, None)
         say(f"{session.name} has no lock yet: resolving {chosen.name} and writing sessions/{session.name}.lock; commit it")
+        refused = chosen.refused  # why no lock could be made for them, which says more than that there is none
         lock_session(session, say, methods=(chosen.name,))
     asked = ready.question(str(session.root), session.name, session.site.settings.method, session.site.environ)
     lock = load_lock(session.root, session.name)
@@ -209,7 +215,8 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
     check_section(session, choice.section)
     generation, built = _build(session, choice.section, say, progress, rebuild=rebuild)
     environment = environment_of(session, choice.section, generation)
-    prepared = Prepared(environment, choice.name, generation, choice.refused, built)
+    said = choice.refused if refused is None else refused
+    prepared = Prepared(environment, choice.name, generation, said, built)
     if asked == ready.question(str(session.root), session.name, session.site.settings.method, session.site.environ):
         _write_ready(session, choice, prepared, asked[0] if asked else "")
     return prepared
@@ -217,7 +224,7 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
 
 def environment_of(session: Session, section: Section, generation: Generation) -> Environment:
     """Return how to run programs in a built generation: the method's word, then the settings' directories for PATH."""
-    found = method_of(section.method).environment(section, generation.prefix)
+    found = method_of(section.method).environment(section, session.site, generation.prefix)
     return Environment(**{**found.as_dict(), "path": (*found.path, *session.site.settings.path)})
 
 
@@ -264,7 +271,7 @@ def _build(session: Session, section: Section, say: Say, progress: Progress, *, 
 
     def build(prefix: Path) -> Digests:
         say(f"building {section.title} for {session.name}")
-        return method.build(section, session.site, prefix, progress)
+        return method.build(section, session.site, prefix, say, progress)
 
     card = {"session": session.name, "method": section.method, "platform": section.platform, "section": section_digest(section)}
     return provide(store, Recipe(key, card, build), say, rebuild=rebuild)
@@ -282,7 +289,9 @@ def _write_ready(session: Session, choice: Choice, prepared: Prepared, digest: s
     """Write the record that the next start reads instead of all this. A store that cannot be written only costs time."""
     assert choice.section is not None
     store, key = session.store, str(prepared.generation.card["key"])
+    method = method_of(prepared.method)
     python = prepared.generation.prefix / "bin" / "python"
+    watched = [python, *map(Path, method.watched(choice.section, session.site))]
     record = {
         "schema": ready.SCHEMA,
         "session": session.name,
@@ -291,11 +300,9 @@ def _write_ready(session: Session, choice: Choice, prepared: Prepared, digest: s
         "key": key,
         "link": f"../gens/{prepared.generation.folder.name}",
         "generation": str(prepared.generation.folder),
-        "said": list(prepared.said),
-        "stats": [_stat(path) for path in (python,) if path.exists()],
-        "digests": [
-            [str(path), hashlib.sha256(path.read_bytes()).hexdigest()] for path in method_of(prepared.method).inputs(session.spec)
-        ],
+        "said": list(choice.refused),
+        "stats": [_stat(path) for path in watched if path.exists()],
+        "digests": [[str(path), hashlib.sha256(path.read_bytes()).hexdigest()] for path in method.inputs(session.spec)],
         "environment": prepared.environment.as_dict(),
     }
     with suppress(OSError):

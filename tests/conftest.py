@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -62,6 +63,11 @@ class Project:
         names = [path for path in (self.store() / "names").iterdir() if not path.name.startswith(".")]
         assert len(names) == 1
         return names[0].resolve() / "env"
+
+    def prefix_of(self, name: str) -> Path:
+        """Return the prefix of a session's built environment."""
+        found = json.loads(self.done("status", name, "--json"))["sessions"][0]["methods"]
+        return next(Path(method["generation"]) / "env" for method in found if "generation" in method)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro import process
-from ozrepro.errors import LockError, OzreproError, UsageError
+from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.lock import Lock, Section, load_lock, lock_file, read_text
 from ozrepro.lockdiff import Difference, between_contents, between_sections
-from ozrepro.methods import choose
+from ozrepro.methods import choose, load_method
 from ozrepro.settings import METHODS
 from ozrepro.store.publish import verify as verify_files
 from ozrepro.toml import TOMLDecodeError, read_file
@@ -79,17 +79,19 @@ def verify(call: Call) -> int:
     generation = built_generation(session, section)
     if generation is None:
         raise OzreproError(f"{section.title} is not built here", hint=f"ozrepro build {session.name}")
+    level = call.arguments.level
     wrong = verify_files(generation)
-    if not wrong and call.arguments.level >= 1:
-        wrong += method.drift(section, session.site)
-    if not wrong and call.arguments.level >= 2:
-        wrong += method.problems(section, session.site, generation.prefix)
-    call.out.value(
-        {"schema": 1, "session": session.name, "section": section.title, "level": call.arguments.level, "problems": wrong}
-    )
+    moved = method.recheck(section, session.site) if level >= 1 and not wrong else []
+    if level >= 2 and not (wrong or moved):
+        wrong = method.problems(section, session.site, generation.prefix)
+    call.out.value({"schema": 1, "session": session.name, "section": section.title, "level": level, "problems": [*wrong, *moved]})
     if wrong:
         text = "\n  ".join((f"{section.title} of {session.name} is not as it was built:", *wrong[:30]))
         raise OzreproError(text, where=str(generation.folder), hint=f"ozrepro build {session.name} --rebuild")
+    if moved:
+        text = "\n  ".join((f"this machine no longer gives what {section.title} of {session.name} says:", *moved[:30]))
+        hint = f"ozrepro lock {session.name}, if what is there now is wanted"
+        raise DriftError(text, where=str(lock_file(session.root, session.name)), hint=hint)
     files = generation.card["files"]
     call.out.line(f"{session.name}: {section.title} is whole ({files} files, level {call.arguments.level})")
     return 0
@@ -158,7 +160,8 @@ def _versions(section: Section) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for item in section.content.get("package", ()):
         found.setdefault(item["name"], []).append(item["version"])
-    return {name: " | ".join(versions) for name, versions in found.items()}
+    own = {name: " | ".join(versions) for name, versions in found.items()}
+    return {**section.content.get("provides", {}), **own}
 
 
 def _with_machine(session: Session) -> list[Difference]:
@@ -203,11 +206,10 @@ def _read_side(session: Session, side: str) -> Lock:
 
 def _sound(lock: Lock, where: str) -> Lock:
     """Return the lock if each section's content can be read: what is compared is also printed. Raises LockError."""
-    from ozrepro.methods.venv import read_section
-
     for section in lock.sections:
-        if section.method == "venv":
-            read_section(section, where, lock.session)
+        method = load_method(section.method)
+        if method is not None:
+            method.check(section, where, lock.session)
     return lock
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Say = Callable[[str], None]
     Progress = Callable[[str, int, int], None]
 
-_HOMES = {"venv": "ozrepro.methods.venv"}
+_HOMES = {"modules": "ozrepro.methods.modules", "venv": "ozrepro.methods.venv"}
 """Where each method lives; loaded on first use, so that one method's libraries never burden another."""
 
 
@@ -49,6 +49,9 @@ class Method(Protocol):
     def inputs(self, spec: Spec) -> list[Path]:
         """Return the files beside the spec that the digest covers."""
 
+    def check(self, section: Section, where: str, session: str) -> None:
+        """Raise LockError, with all mistakes, where a section's content cannot be read: it may come from a stranger."""
+
     def unavailable(self, spec: Spec, site: Site, section: Section | None) -> str | None:
         """Return why the method cannot serve here, or None. With a section only what running needs is asked for."""
 
@@ -58,13 +61,19 @@ class Method(Protocol):
     def drift(self, section: Section, site: Site) -> list[str]:
         """Return what the lock names and this machine no longer has as it was, one line each."""
 
+    def recheck(self, section: Section, site: Site) -> list[str]:
+        """Ask the site's own tools what the section's requests come to now; return what differs, one line each."""
+
+    def watched(self, section: Section, site: Site) -> list[str]:
+        """Return the paths outside the store whose size and time of change every start compares, the fewest that tell."""
+
     def identity(self, section: Section, site: Site) -> Mapping[str, Any]:
         """Return all that decides what a build of the section gives on this machine; its digest is the store's key."""
 
-    def build(self, section: Section, site: Site, prefix: Path, progress: Progress) -> Digests:
+    def build(self, section: Section, site: Site, prefix: Path, say: Say, progress: Progress) -> Digests:
         """Make the environment at `prefix` from the lock, check it, and return the digests taken meanwhile."""
 
-    def environment(self, section: Section, prefix: Path) -> Environment:
+    def environment(self, section: Section, site: Site, prefix: Path) -> Environment:
         """Return how to run a program in the environment built at `prefix`."""
 
     def contents(self, prefix: Path) -> dict[str, str]:

@@ -2,76 +2,58 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from packaging.utils import canonicalize_name
-
-from ozrepro.checking import Checker, shown
+from ozrepro.checking import Checker
 from ozrepro.environment import Environment
-from ozrepro.errors import BuildError, LockError, SpecError
+from ozrepro.errors import BuildError, LockError
 from ozrepro.lock import Section, lock_file
-from ozrepro.pypi import agreement, install, interpreter
-from ozrepro.pypi.packages import LockedPackage, read_packages
-from ozrepro.pypi.uv import Uv, cache_folder, find_uv
+from ozrepro.pypi import agreement, install, interpreter, layer
+from ozrepro.pypi.layer import Layer, LockedLayer, open_uv
 from ozrepro.settings import KNOWN_PLATFORMS, one_of
-from ozrepro.spec import check_requirement_file, digest_of
-from ozrepro.store import Store
-from ozrepro.toml import TOMLDecodeError, loads, read_file
+from ozrepro.spec import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from ozrepro.methods import Change, Progress, Say
-    from ozrepro.pypi.resolve import Resolved, Wanted
+    from ozrepro.pypi.resolve import Resolved
     from ozrepro.site import Site
     from ozrepro.spec import Spec, VenvSpec
     from ozrepro.store.manifest import Digests
 
 PLATFORM = "any"
 _MINOR = re.compile(r"3\.[0-9]{1,2}\Z", re.ASCII)
-_KEYS = ("python", "imports", "pass", "platforms", "project", "covers", "package", "build")
+_KEYS = ("python", "platforms", "covers", *layer.KEYS)
 
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """A venv section, read and checked. `project` is the editable project's name, "" where there is none."""
+    """A venv section, read and checked."""
 
     python: str
-    imports: tuple[str, ...]
-    passed: tuple[str, ...]
     platforms: tuple[str, ...]
-    project: str
-    extras: tuple[str, ...]
     covers: Mapping[str, tuple[str, ...]]
-    packages: tuple[LockedPackage, ...]
-    build: tuple[LockedPackage, ...]
+    layer: LockedLayer
 
 
 def read_section(section: Section, where: str, session: str) -> Locked:
     """Return the section's content. Raises LockError with all mistakes: the lock may come from someone else's repository."""
     checker, base = Checker(where), (section.method, section.platform)
     table = checker.table(section.content, base, _KEYS)
-    project = checker.table(table.get("project", {}), (*base, "project"), ("name", "extras"))
     covers = table.get("covers", {})
     covered = checker.table(covers, (*base, "covers"), KNOWN_PLATFORMS)
     locked = Locked(
         python=checker.text_at(table, (*base, "python")),
-        imports=checker.texts_at(table, (*base, "imports")),
-        passed=checker.texts_at(table, (*base, "pass")),
         platforms=checker.texts_at(table, (*base, "platforms"), check=one_of(KNOWN_PLATFORMS)),
-        project=checker.text_at(project, (*base, "project", "name")),
-        extras=checker.texts_at(project, (*base, "project", "extras")),
         covers={name: checker.texts_at(covered, (*base, "covers", name), check=_minor) for name in covered},
-        packages=read_packages(checker, table.get("package", []), (*base, "package")),
-        build=read_packages(checker, table.get("build", []), (*base, "build")),
+        layer=layer.read_layer(checker, table, base),
     )
-    if any(not file.is_wheel for package in locked.build for file in package.files):
-        checker.wrong((*base, "build"), "holds a source archive: what builds packages must be wheels")
+    if any(package.built for package in locked.layer.packages):
+        checker.wrong((*base, "package"), "holds a compiled wheel, which can serve one platform alone")
     try:
         interpreter.minors_of(locked.python)
     except ValueError:
@@ -83,28 +65,12 @@ def read_section(section: Section, where: str, session: str) -> Locked:
 
 def check_agreement(locked: Locked, spec: Spec, where: str) -> None:
     """Raise LockError, with all of it, where a section that claims to answer this spec holds what the spec does not ask for."""
-    wanted, checker, base = _described(spec), Checker(where), ("venv", PLATFORM)
-    asked: dict[str, tuple[object, object]] = {
-        "python": (locked.python, wanted.python or interpreter.DEFAULT_RANGE),
-        "imports": (list(locked.imports), list(spec.imports)),
-        "pass": (sorted(locked.passed), sorted(wanted.passed)),
-        "project": ([locked.project, *locked.extras], _own_project(wanted, spec)),
-    }
-    for key, (found, expected) in asked.items():
-        if found != expected:
-            checker.wrong((*base, key), f"is {shown(found)} where the spec asks for {shown(expected)}")
-    texts = [*wanted.requirements, *(read_file(path) for path in METHOD.inputs(spec))]
-    agreement.check_packages(checker, base, locked.packages, wanted.build, texts)
-    agreement.check_requirements(checker, base, locked.packages, wanted.requirements)
+    wanted, checker, base = _layer(spec), Checker(where), ("venv", PLATFORM)
+    python = (locked.python, _described(spec).python or interpreter.DEFAULT_RANGE)
+    layer.check_agreement(checker, base, locked.layer, wanted, {"python": python})
+    agreement.check_requirements(checker, base, locked.layer.packages, wanted.requirements)
     if checker.mistakes:
         raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {spec.name}")
-
-
-def _own_project(wanted: VenvSpec, spec: Spec) -> list[str]:
-    extras = _project(wanted)
-    if extras is None:
-        return [""]
-    return [canonicalize_name(_metadata(spec.root / "pyproject.toml").get("project", {}).get("name", "")), *extras]
 
 
 def _minor(text: str) -> str | None:
@@ -120,24 +86,23 @@ class Venv:
 
     def inputs(self, spec: Spec) -> list[Path]:
         """Return requirement files and, where the project itself is installed, its pyproject.toml."""
-        wanted = _described(spec)
-        files = [spec.root / text[2:].strip() for text in wanted.requirements if text.startswith(("-r", "-c"))]
-        return [*files, *([spec.root / "pyproject.toml"] if any(text.startswith("-e") for text in wanted.requirements) else [])]
+        return _layer(spec).inputs()
 
     def digest(self, spec: Spec, site: Site) -> str:
         """Return the digest of the table, the imports, the platforms, and the content of all files referred to."""
         wanted = _described(spec)
-        files: dict[str, object] = {}
-        for path in self.inputs(spec):
-            name = path.relative_to(spec.root).as_posix()
-            files[name] = _metadata(path) if name == "pyproject.toml" else _content(path, spec)
         table = {
             "python": wanted.python,
             "requirements": list(wanted.requirements),
             "build": sorted(wanted.build),
             "pass": sorted(wanted.passed),
         }
+        files = _layer(spec).contents()
         return digest_of({"venv": table, "imports": list(spec.imports), "platforms": _platforms(wanted, site), "files": files})
+
+    def check(self, section: Section, where: str, session: str) -> None:
+        """Raise LockError where the section cannot be read."""
+        read_section(section, where, session)
 
     def unavailable(self, spec: Spec, site: Site, section: Section | None) -> str | None:
         """Return that no Python of the range is here, or None."""
@@ -159,96 +124,61 @@ class Venv:
         """Return the section of exact packages, universal over the Python range and the platforms."""
         from ozrepro.pypi.resolve import Wanted, resolve
 
-        wanted = _described(spec)
+        described, wanted = _described(spec), _layer(spec)
         digest = self.digest(spec, site)  # first of all: it reads and checks the requirement files, which uv would obey
-        python = wanted.python or interpreter.DEFAULT_RANGE
+        python = described.python or interpreter.DEFAULT_RANGE
         found = interpreter.find(python, None, site.environ.get("PATH", ""))
         if found is None:
             raise BuildError(f"no Python {python} on this machine", hint="change python in [venv], or install one")
-        uv = _uv(site)
+        uv = open_uv(site)
         previous = _previous(change, spec)
-        platforms = _platforms(wanted, site)
+        platforms = _platforms(described, site)
         task = Wanted(spec.root, wanted.requirements, python, tuple(platforms), site.platform, wanted.build)
         resolved = resolve(uv, task, found, previous.packages if previous else (), change.upgrade)
-        _check_resolved(resolved, wanted, site, found, say)
-        build = self._build_packages(uv, spec, task, resolved, found, previous, change)
-        project = _project(wanted)
-        content: dict[str, Any] = {"python": python, "imports": list(spec.imports)}
-        if wanted.passed:
-            content["pass"] = sorted(wanted.passed)
-        content["platforms"] = list(resolved.platforms)
-        if project is not None:
-            name = _metadata(spec.root / "pyproject.toml").get("project", {}).get("name")
-            if not name:
-                raise BuildError("-e . needs a [project] table with a name", where=str(spec.root / "pyproject.toml"))
-            content["project"] = {"name": canonicalize_name(name), "extras": list(project)}
+        layer.check_resolved(resolved, wanted, site.platform if site.platform in platforms else "", found.minor)
+        _tell_gaps(resolved, platforms, say)
+        build = layer.lock_build_packages(uv, wanted, task, resolved, found, previous, change.upgrade)
+        head = wanted.head()
+        content: dict[str, Any] = {"python": python, "imports": head.pop("imports")}
+        if "pass" in head:
+            content["pass"] = head.pop("pass")
+        content |= {"platforms": list(resolved.platforms), **head}
         content["covers"] = {platform: list(minors) for platform, minors in resolved.covers.items() if minors}
-        content["package"] = [package.as_table() for package in resolved.packages]
-        if build:
-            content["build"] = [package.as_table() for package in build]
-        return Section("venv", PLATFORM, digest, content)
-
-    def _build_packages(
-        self,
-        uv: Uv,
-        spec: Spec,
-        task: Wanted,
-        resolved: Resolved,
-        found: interpreter.Interpreter,
-        previous: Locked | None,
-        change: Change,
-    ) -> tuple[LockedPackage, ...]:
-        """Lock what building the sdists and the project needs: unlocked, any version of it could run code in the environment."""
-        from ozrepro.pypi import backend
-        from ozrepro.pypi.resolve import resolve
-
-        needed: list[str] = []
-        for package in resolved.packages:
-            for file in package.files:
-                if not file.is_wheel:
-                    with backend.unpacked(resolved.sources[file.sha256], file.sha256, uv.indexes.cert) as tree:
-                        needed += backend.build_requirements(uv, tree, found, editable=False)
-        if _project(_described(spec)) is not None:
-            needed += backend.build_requirements(uv, spec.root, found, editable=True)
-        if not needed:
-            return ()
-        tools = replace(task, platforms=resolved.platforms, requirements=tuple(dict.fromkeys(needed)), build=())
-        return resolve(uv, tools, found, previous.build if previous else (), change.upgrade).packages
+        return Section("venv", PLATFORM, digest, content | layer.packages_table(resolved.packages, build))
 
     def drift(self, section: Section, site: Site) -> list[str]:
         """Return nothing: a plain venv names nothing of the machine but a Python, whose absence `unavailable` tells."""
+        return []
+
+    def recheck(self, section: Section, site: Site) -> list[str]:
+        """Return nothing: there is no tool of the site to ask."""
+        return []
+
+    def watched(self, section: Section, site: Site) -> list[str]:
+        """Return nothing but what is in the environment."""
         return []
 
     def identity(self, section: Section, site: Site) -> dict[str, Any]:
         """Return the files that this machine's Python takes, that Python, and the checks."""
         locked = self._read(section)
         found = self._interpreter(locked, site)
-        chosen = install.choose_files(locked.packages, found)
-        identity: dict[str, Any] = {
-            "python": found.identity(),
-            "files": sorted([item.package.name, item.package.version, item.file.sha256] for item in chosen),
-            "imports": list(locked.imports),
-        }
-        if locked.build:
-            identity["build"] = sorted(file.sha256 for package in locked.build for file in package.files)
-        if locked.project:
-            identity["project"] = [str(site.settings.root), locked.project, _metadata(site.settings.root / "pyproject.toml")]
-        return identity
+        chosen = install.choose_files(locked.layer.packages, found)
+        return {"python": found.identity(), **layer.identity(locked.layer, chosen, site)}
 
-    def build(self, section: Section, site: Site, prefix: Path, progress: Progress) -> Digests:
+    def build(self, section: Section, site: Site, prefix: Path, say: Say, progress: Progress) -> Digests:
         """Make the venv, install each locked file by its hash, then the project, and check all of it."""
-        locked, uv = self._read(section), _uv(site)
+        locked, uv = self._read(section), open_uv(site)
         found = self._interpreter(locked, site)
-        chosen = install.choose_files(locked.packages, found)
-        variables = self.environment(section, prefix).variables_for(site.environ)
+        chosen = install.choose_files(locked.layer.packages, found)
+        variables = self.environment(section, site, prefix).variables_for(site.environ)
 
         def fill() -> Digests:
             install.make_venv(uv, found, prefix)
-            install.install(uv, prefix, chosen, locked.build, progress)
-            if locked.project:
-                install.install_project(uv, prefix, site.settings.root, locked.extras, locked.build)
+            install.install(uv, prefix, chosen, locked.layer.build, progress)
+            if locked.layer.project:
+                install.install_project(uv, prefix, site.settings.root, locked.layer.extras, locked.layer.build)
             progress("checking files, requirements and imports", len(chosen), len(chosen))
-            return install.check(uv, prefix, chosen, locked.project or None, locked.imports, variables)
+            return self._check(locked, found, chosen, prefix, variables)
 
         try:
             return fill()
@@ -257,7 +187,18 @@ class Venv:
             install.forget(uv, [item.package.name for item in chosen])
             return fill()
 
-    def environment(self, section: Section, prefix: Path) -> Environment:
+    def _check(
+        self,
+        locked: Locked,
+        found: interpreter.Interpreter,
+        chosen: tuple[install.Chosen, ...],
+        prefix: Path,
+        variables: Mapping[str, str],
+    ) -> Digests:
+        wanted = install.Expected(chosen, locked.layer.project, locked.layer.imports, found.markers)
+        return install.check(prefix, wanted, variables)
+
+    def environment(self, section: Section, site: Site, prefix: Path) -> Environment:
         """Return the venv's bin directory, VIRTUAL_ENV, and no user site."""
         return Environment(
             path=(str(prefix / "bin"),),
@@ -272,10 +213,10 @@ class Venv:
     def problems(self, section: Section, site: Site, prefix: Path) -> list[str]:
         """Ask again what the build's checks asked: distributions, records, requirements, imports."""
         locked = self._read(section)
-        chosen = install.choose_files(locked.packages, self._interpreter(locked, site))
-        variables = self.environment(section, prefix).variables_for(site.environ)
+        found = self._interpreter(locked, site)
+        chosen = install.choose_files(locked.layer.packages, found)
         try:
-            install.check(_uv(site), prefix, chosen, locked.project or None, locked.imports, variables)
+            self._check(locked, found, chosen, prefix, self.environment(section, site, prefix).variables_for(site.environ))
         except BuildError as error:
             return error.what.splitlines()[1:]
         return []
@@ -297,93 +238,27 @@ def _described(spec: Spec) -> VenvSpec:
     return spec.venv
 
 
+def _layer(spec: Spec) -> Layer:
+    wanted = _described(spec)
+    return Layer(spec, "venv", wanted.requirements, wanted.build, wanted.passed)
+
+
 def _platforms(wanted: VenvSpec, site: Site) -> list[str]:
     return sorted(wanted.platforms or site.settings.platforms)
 
 
-def _project(wanted: VenvSpec) -> tuple[str, ...] | None:
-    """Return the extras of `-e .[…]`, or None where the project itself is not wanted."""
-    for text in wanted.requirements:
-        if text.startswith("-e"):
-            inside = text.partition("[")[2].rstrip("] ")
-            return tuple(sorted(part.strip() for part in inside.split(",") if part.strip()))
-    return None
-
-
-def _content(path: Path, spec: Spec) -> str:
-    name = path.relative_to(spec.root)
-    if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
-        raise SpecError(str(spec.path), [f"venv.requirements: {name}: leads out of the project; copy the file into it"])
-    try:
-        text = read_file(path)
-    except OSError as error:
-        raise SpecError(str(spec.path), [f"venv.requirements: {name}: {error.strerror}; name a file of the project"]) from error
-    except TOMLDecodeError as error:
-        raise SpecError(str(spec.path), [f"venv.requirements: {name}: {error}"]) from error
-    mistakes = check_requirement_file(text)
-    if mistakes:
-        raise SpecError(str(path), mistakes, hint=f"it stands in venv.requirements of {spec.path.name}")
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _metadata(path: Path) -> dict[str, Any]:
-    """Return the parts of pyproject.toml that decide what is installed for the project and how."""
-    try:
-        whole = loads(read_file(path))
-    except (OSError, TOMLDecodeError) as error:
-        raise SpecError(str(path), [f"cannot be read: {error}"]) from error
-    project = whole.get("project", {})
-    if not isinstance(project, dict) or not isinstance(project.get("name", ""), str):
-        raise SpecError(str(path), ["project: is no table with a name"])
-    kept = (
-        "name",
-        "requires-python",
-        "dependencies",
-        "optional-dependencies",
-        "dynamic",
-        "scripts",
-        "gui-scripts",
-        "entry-points",
-    )
-    return {"project": {key: project[key] for key in kept if key in project}, "build-system": whole.get("build-system", {})}
-
-
-def _uv(site: Site) -> Uv:
-    cache = cache_folder(site.settings, site.environ)
-    Store(cache, group=site.settings.store_group).check()  # uv believes what its cache says of a file's hash
-    return find_uv(site.settings, site.environ, cache)
-
-
-def _previous(change: Change, spec: Spec) -> Locked | None:
+def _previous(change: Change, spec: Spec) -> LockedLayer | None:
     if change.previous is None:
         return None
     try:
-        return read_section(change.previous, "", spec.name)
+        return read_section(change.previous, "", spec.name).layer
     except LockError:
         return None  # a damaged section is resolved anew
 
 
-def _check_resolved(resolved: Resolved, wanted: VenvSpec, site: Site, found: interpreter.Interpreter, say: Say) -> None:
-    """Raise BuildError where the result cannot serve this machine; say what it cannot serve elsewhere."""
-    from ozrepro.pypi.resolve import check_files
-
-    unknown = {canonicalize_name(name) for name in wanted.build} - {package.name for package in resolved.packages}
-    if unknown:
-        raise BuildError(
-            f"build names what nothing requires: {', '.join(sorted(unknown))}", hint="remove it from build in [venv]"
-        )
-    here = f"{site.platform} {found.minor}"
-    if site.platform in _platforms(wanted, site) and here in resolved.gaps:
-        lacking = ", ".join(resolved.gaps[here])
-        raise BuildError(
-            f"no wheel for {here}: {lacking}", hint="another version, or name the package in build to compile it from source"
-        )
-    empty = check_files(resolved.packages)
-    if empty:
-        raise BuildError(
-            "\n  ".join(("some packages have no usable file:", *empty)), hint="name them in build, or change the versions"
-        )
-    left_out = [platform for platform in _platforms(wanted, site) if platform not in resolved.platforms]
+def _tell_gaps(resolved: Resolved, platforms: list[str], say: Say) -> None:
+    """Say which of the platforms and Pythons asked for the result cannot serve."""
+    left_out = [platform for platform in platforms if platform not in resolved.platforms]
     if left_out:
         say(f"the lock will not serve {', '.join(left_out)}: some packages have no wheel for it, or the wheelhouse none")
     unserved: dict[tuple[str, ...], dict[str, list[str]]] = {}
@@ -408,10 +283,10 @@ def export_section(section: Section, spec: Spec, site: Site, form: str) -> str:
     locked = read_section(section, where, spec.name)
     check_agreement(locked, spec, where)
     if form == "requirements":
-        return export.requirements(locked.packages)
+        return export.requirements(locked.layer.packages)
     found = interpreter.find(locked.python, None, site.environ.get("PATH", ""))
     if found is None:
         raise BuildError(f"no Python {locked.python} on this machine")
-    sdists = tuple(package.name for package in locked.packages if any(not file.is_wheel for file in package.files))
+    sdists = tuple(package.name for package in locked.layer.packages if any(not file.is_wheel for file in package.files))
     task = Wanted(spec.root, (), locked.python, locked.platforms, site.platform, sdists)
-    return export.pylock(_uv(site), task, locked.packages, found)
+    return export.pylock(open_uv(site), task, locked.layer.packages, found)

@@ -18,13 +18,18 @@ BOTH = 'methods = ["modules", "venv"]\n[modules]\nload = ["gcc/11"]\n[venv]\n'
 
 def at(tmp_path: Path, text: str, **environ: str) -> tuple[Spec, Site]:
     spec = parse_spec(tmp_path / "sessions" / "work.toml", text)
-    return spec, look_around(load_settings(tmp_path, environ), {"PATH": "/usr/bin:/bin", **environ})
+    return spec, look_around(load_settings(tmp_path, environ), {"PATH": "/usr/bin:/bin", "LMOD_CMD": ":", **environ})
 
 
 def test_the_first_method_that_can_serve_is_taken_and_the_others_have_their_reasons(tmp_path: Path) -> None:
     choice = choose(*at(tmp_path, BOTH), None)
     assert choice.name == "venv"
-    assert choice.refused == ("modules: this version of ozrepro has no such method yet",)
+    assert choice.refused == ("modules: no module system here (Lmod)",)
+
+
+def test_a_method_that_is_not_written_yet_is_passed_over(tmp_path: Path) -> None:
+    text = 'methods = ["conda", "venv"]\n[conda]\ndependencies = ["python"]\n[venv]\n'
+    assert choose(*at(tmp_path, text), None).refused == ("conda: this version of ozrepro has no such method yet",)
 
 
 def test_a_method_asked_for_is_the_only_candidate(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from ozrepro.errors import OzreproError
 from ozrepro.lock import load_lock, read_text, write_text
-from ozrepro.methods.venv import METHOD, read_section
+from ozrepro.methods import modules, venv
+from ozrepro.modulesystem.record import places_of
 from ozrepro.pypi.interpreter import running
 from ozrepro.ready import find_ready, question
 from ozrepro.settings import load_settings
@@ -67,6 +68,64 @@ name = "helper-tool"
 version = "1.0"
 files = [
     {{ name = "helper_tool-1.0-py3-none-any.whl", size = 972, sha256 = "{"e" * 64}" }},
+]
+
+[modules."linux-64/v3"]
+spec = "sha256:{"b" * 64}"
+tool = "lmod 8.7.60"
+system = "rocky 9.4, glibc 2.34"
+modulepath = ["/apps/modulefiles"]
+load = ["gcc/12.3.0", "python/3.11.3"]
+parents = ["gcc/12.3.0"]
+python = "/apps/python/3.11.3/bin/python3.11"
+version = "3.11.3"
+system-site-packages = true
+folders = ["/apps/python/3.11.3/lib/python3.11/site-packages"]
+imports = ["numpy"]
+module = [
+    {{ name = "gcc/12.3.0", file = "/apps/modulefiles/gcc/12.3.0.lua", sha256 = "{"c" * 64}", requested = false }},
+    {{ name = "python/3.11.3", file = "<project>/modules/python/3.11.3.lua", sha256 = "{"d" * 64}", requested = true }},
+]
+file = [
+    {{ path = "/apps/modulefiles/.modulerc.lua", sha256 = "{"e" * 64}" }},
+]
+
+[modules."linux-64/v3".provides]
+numpy = "1.26.4"
+
+[modules."linux-64/v3".change]
+dynamic = ["SCRATCH"]
+unset = ["CC"]
+table = ["_ModuleTable_ = {{", "MTversion = 3,", "}}"]
+
+[modules."linux-64/v3".change.set]
+EBROOTGCC = "/apps/gcc/12.3.0"
+ODD = "one\\ntwo"
+
+[modules."linux-64/v3".change.home]
+CACHE = ["", "/.cache"]
+
+[modules."linux-64/v3".change.path.PATH]
+prepend = ["/apps/python/3.11.3/bin", "/apps/gcc/12.3.0/bin"]
+append = ["/apps/last"]
+dropped = ["/usr/local/bin"]
+counts = {{ "/apps/gcc/12.3.0/bin" = 2 }}
+
+[modules."linux-64/v3".change.bookkeeping]
+LMOD_FAMILY_COMPILER = "gcc"
+
+[modules."linux-64/v3".shell]
+limits = ["ulimit -s unlimited"]
+
+[modules."linux-64/v3".shell.functions]
+conda = "echo"
+
+[[modules."linux-64/v3".package]]
+name = "mpi4py"
+version = "3.1.4"
+built = {{ name = "mpi4py-3.1.4-cp311-cp311-linux_x86_64.whl", size = 5, sha256 = "{"f" * 64}" }}
+files = [
+    {{ name = "mpi4py-3.1.4.tar.gz", size = 972, sha256 = "{"a" * 64}" }},
 ]
 """
 GOOD_SPEC = """description = "Period of the solar cycle"
@@ -267,12 +326,20 @@ def read_whole_lock(text: str) -> object:
     lock = read_text(text, "work", "work.lock")
     for section in lock.sections:
         section_digest(section)
-        if section.method == "venv":
-            locked = read_section(section, "work.lock", "work")
-            for package in (*locked.packages, *locked.build):
+        if section.method in ("venv", "modules"):
+            own, site = Path("/nonexistent"), look_around(load_settings(Path("/nonexistent"), {}), {})
+            if section.method == "venv":
+                found = venv.read_section(section, "work.lock", "work").layer
+                venv.METHOD.environment(section, site, own)
+            else:
+                locked = modules.read_section(section, "work.lock", "work", places_of("/project", "/home/me"))
+                found = locked.layer
+                assert locked.modules.as_table()
+                modules.METHOD.environment(section, site, own).variables_for({"HOME": "/h"})
+                modules.METHOD.drift(section, site)
+            for package in (*found.packages, *found.build):
                 package.applies(running().markers)
                 package.as_table()
-            METHOD.environment(section, Path("/nonexistent"))
     assert read_text(write_text(lock), "work", "again") == lock
     return lock
 
@@ -296,6 +363,10 @@ def _everything_is_imported(tmp_path_factory: pytest.TempPathFactory) -> None:
             parse_spec(root / "sessions" / "work.toml", text)
 
 
+MODULES_KEYS = (
+    *("tool", "system", "modulepath", "load", "parents", "python", "version", "system-site-packages", "folders", "provides"),
+    *("imports", "pass", "module", "file", "change", "shell", "package", "build"),
+)
 MANY = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -324,6 +395,13 @@ def test_any_bytes_as_a_lock(tmp_path: Path, content: bytes) -> None:
 )
 def test_any_values_as_a_section(section: dict[str, object]) -> None:
     text = dumps({"schema": 1, "session": "work", "venv": {"any": {**section, "spec": f"sha256:{'0' * 64}"}}})
+    gives_a_value_or_our_error(lambda: read_whole_lock(text))
+
+
+@MANY
+@given(section=st.dictionaries(st.sampled_from(MODULES_KEYS), values()))
+def test_any_values_as_a_section_of_modules(section: dict[str, object]) -> None:
+    text = dumps({"schema": 1, "session": "work", "modules": {"linux-64/v3": {**section, "spec": f"sha256:{'0' * 64}"}}})
     gives_a_value_or_our_error(lambda: read_whole_lock(text))
 
 

@@ -1,0 +1,262 @@
+"""The resolving half of the modules method: everything that asks the site's module tool or a package index."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import Requirement
+
+from ozrepro.environment import BASE_PATH
+from ozrepro.errors import BuildError, SpecError
+from ozrepro.methods.modules import Locked, compile_package, variables_of
+from ozrepro.modulesystem import cache, fingerprint, index, record
+from ozrepro.modulesystem.capture import capture, differences, recapture, with_parents
+from ozrepro.modulesystem.lmod import Lmod, ModuleError, base_modulepath, find_lmod
+from ozrepro.modulesystem.record import Record
+from ozrepro.pypi import base as outside
+from ozrepro.pypi import layer as packages
+from ozrepro.pypi import toolchain
+from ozrepro.pypi.layer import Layer, LockedLayer, open_uv
+from ozrepro.pypi.resolve import Wanted
+from ozrepro.pypi.resolve import resolve as resolve_packages
+from ozrepro.site import operating_system
+from ozrepro.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ozrepro.methods import Say
+    from ozrepro.modulesystem.capture import Captured
+    from ozrepro.modulesystem.index import Index
+    from ozrepro.pypi.toolchain import Toolchain
+    from ozrepro.site import Site
+    from ozrepro.spec import ModulesSpec, Spec
+
+
+def find_system(site: Site) -> Lmod | None:
+    """Return the site's module tool, or None where there is none."""
+    return find_lmod(site.environ)
+
+
+def modulepath_of(spec: Spec, site: Site) -> tuple[str, ...]:
+    """Return the directories that names are looked up in: the spec's own first, as `module use` puts them, then the site's."""
+    assert spec.modules is not None
+    own = (os.path.join(spec.root, os.path.expanduser(folder)) for folder in spec.modules.use)
+    return tuple(dict.fromkeys((*own, *base_modulepath(site.environ, site.settings.modulepath))))
+
+
+def index_of(system: Lmod, modulepath: Sequence[str], site: Site) -> Index:
+    """Return what the directories offer, from the store's cache where nothing was added or removed since."""
+    folder = (site.settings.cache or site.settings.store / "cache") / "modules"
+    Store(folder, group=site.settings.store_group).check()
+    return cache.cached_index(system, modulepath, folder)[0]
+
+
+def refusal(spec: Spec, site: Site) -> str | None:
+    """Return why the modules that the spec names cannot be loaded here, or None.
+
+    Raises SpecError for a loose name, or one that several chains of modules lead to.
+    """
+    assert spec.modules is not None
+    system = find_system(site)
+    if system is None:
+        return "no module system here (Lmod)"
+    modulepath = modulepath_of(spec, site)
+    if not modulepath:
+        return "the module system has no directories here (MODULEPATH is empty)"
+    found = index_of(system, modulepath, site)
+    clean = {"PATH": ":".join(BASE_PATH), "MODULEPATH": ":".join(modulepath)}
+    judged = index.judge(spec.modules.load, found, lambda name: system.is_available(name, clean))
+    where = str(spec.path)
+    if judged.loose:
+        hint = f"write exact names, then: ozrepro lock {spec.name}"
+        raise SpecError(where, [f"modules.load: {line}" for line in judged.loose], hint=hint)
+    if judged.absent:
+        return "; ".join(judged.absent)
+    try:
+        with_parents(spec.modules.load, found)
+    except ModuleError as error:
+        raise SpecError(where, [f"modules.load: {error.what}"], hint=error.hint) from error
+    return None
+
+
+def resolve(
+    spec: Spec, layer: Layer, site: Site, previous: LockedLayer | None, upgrade: tuple[str, ...] | None, say: Say
+) -> dict[str, Any]:
+    """Return the content of a lock's section: modules, what loading them does, and the packages on top.
+
+    Raises ModuleError, BuildError, CommandFailed.
+    """
+    wanted = spec.modules
+    assert wanted is not None
+    system, modulepath = find_system(site), modulepath_of(spec, site)
+    if system is None:
+        raise BuildError("no module system here (Lmod)", hint=f"ozrepro status {spec.name}")
+    offered = index_of(system, modulepath, site)
+    captured = capture(system, wanted.load, modulepath, offered)
+    _tell(captured, wanted, site, say)
+    path = toolchain.find_python(_path_of(captured))
+    if path is None:
+        raise BuildError(
+            f"the modules {' '.join(captured.load)} bring no Python",
+            where=str(spec.path),
+            hint="name a module with Python in load, such as python/… (module spider python); the system's own is never taken",
+        )
+    made = _record(system, modulepath, captured, offered, path)
+    empty = LockedLayer(spec.imports, layer.passed, *_project(layer), (), ())
+    locked = Locked(made, path, "", wanted.system_site_packages, (), {}, empty)
+    variables, uv = variables_of(locked, site), open_uv(site)
+    found = toolchain.look(path, uv, variables, system_site_packages=wanted.system_site_packages)
+    provides = {name: item.version for name, item in sorted(found.outside.items())}
+    locked = replace(locked, python=found.python.path, version=found.python.version, folders=found.folders, provides=provides)
+    locked = replace(locked, layer=_packages(locked, layer, found, site, previous, upgrade, say))
+    return _content(locked, layer, site)
+
+
+def _tell(captured: Captured, wanted: ModulesSpec, site: Site, say: Say) -> None:
+    """Say what a user should know of this load."""
+    for line in captured.messages.splitlines():
+        say(f"the modules say: {line}")
+    if captured.parents:
+        below = " ".join(name for name in captured.load if name not in captured.parents)
+        say(f"loads {' '.join(captured.parents)} first: {below} lies below")
+    if captured.change.dynamic:
+        say(f"left out, since they follow the host, the clock, the home or the job: {', '.join(captured.change.dynamic)}")
+    bare = [module.name for module in captured.modules if module.name.endswith("-bare")]
+    if bare and wanted.system_site_packages:
+        say(f"warning: {bare[0]} has hardly any packages for system-site-packages to show: the full module has no -bare")
+    for path in fingerprint.user_rc_files(site.environ):
+        say(f"{path.replace(site.environ.get('HOME', ''), '~', 1)} is not followed: a lock means the same for every user")
+    unset = [name for name in wanted.passed if name in captured.change.variables or name in captured.change.paths]
+    if unset:
+        say(f"the modules set {', '.join(unset)}: the caller's value is not passed")
+
+
+def _path_of(captured: Captured) -> tuple[str, ...]:
+    path = captured.change.paths.get("PATH")
+    return path.prepend if path is not None else ()
+
+
+def _record(system: Lmod, modulepath: Sequence[str], captured: Captured, offered: Index, python: str) -> Record:
+    files = [
+        *fingerprint.inherited_files(captured.modules, offered),
+        *fingerprint.rc_files(modulepath, captured.modules, system.site),
+        *fingerprint.hook_files(system.command, system.site),
+        *fingerprint.interpreter_files(python),
+    ]
+    return Record(
+        tool=f"{system.kind} {system.version()}",
+        system=operating_system(),
+        modulepath=tuple(modulepath),
+        load=captured.load,
+        parents=captured.parents,
+        modules=captured.modules,
+        prints=fingerprint.take(fingerprint.modulefiles(captured.modules)),
+        files=fingerprint.take(files),
+        change=captured.change,
+        shell=captured.shell,
+    )
+
+
+def _project(layer: Layer) -> tuple[str, tuple[str, ...]]:
+    project = layer.project()
+    return (project[0], project[1:]) if project else ("", ())
+
+
+def _packages(
+    locked: Locked,
+    layer: Layer,
+    found: Toolchain,
+    site: Site,
+    previous: LockedLayer | None,
+    upgrade: tuple[str, ...] | None,
+    say: Say,
+) -> LockedLayer:
+    """Resolve what the toolchain lacks, keep its own versions, and compile what the spec names in build."""
+    python = found.python
+    uv = toolchain.within(open_uv(site), variables_of(locked, site))
+    lines = [line for text in layer.texts() for line in text.splitlines()]
+    overridden = outside.demanded(_plain(lines), found.outside, python.markers)
+    for reason in overridden.values():
+        say(f"{reason}: another version is installed over it")
+    minor = int(python.minor.split(".")[1])
+    task = Wanted(
+        layer.spec.root,
+        layer.requirements,
+        f">=3.{minor},<3.{minor + 1}",
+        (site.platform,),
+        site.platform,
+        layer.build,
+        found.outside,
+        frozenset(overridden),
+    )
+    resolved = resolve_packages(uv, task, python, previous.packages if previous else (), upgrade)
+    packages.check_resolved(resolved, layer, site.platform, python.minor)
+    build = packages.lock_build_packages(uv, layer, task, resolved, python, previous, upgrade, uv.variables)
+    done = replace(locked.layer, packages=resolved.packages, build=build)
+    now = replace(locked, layer=done)
+    compiled = []
+    for package in resolved.packages:
+        if package.files[0].is_wheel:
+            compiled.append(package)
+            continue
+        say(f"compiling {package.name} {package.version} against the loaded modules")
+        wheel = compile_package(package, resolved.sources[package.files[0].sha256], now, python, uv, site)
+        compiled.append(replace(package, built=wheel))
+    return replace(done, packages=tuple(compiled))
+
+
+def _plain(lines: Sequence[str]) -> list[str]:
+    """Return the lines that are requirements: no comments, no options."""
+    found: list[str] = []
+    for line in lines:
+        text = line.split(" #")[0].strip()
+        if text and not text.startswith(("-", "#")):
+            try:
+                found.append(str(Requirement(text)))
+            except ValueError:
+                continue
+    return found
+
+
+def _content(locked: Locked, layer: Layer, site: Site) -> dict[str, Any]:
+    """Return the section's content, with the project's and the home's folders replaced by marks. Raises BuildError."""
+    table = locked.modules.as_table()
+    head = layer.head()
+    content: dict[str, Any] = {
+        **{key: table.pop(key) for key in ("tool", "system", "modulepath", "load", "parents") if key in table},
+        "python": locked.python,
+        "version": locked.version,
+        "system-site-packages": locked.system_site_packages,
+        "folders": list(locked.folders),
+        **head,
+        **{key: table.pop(key) for key in ("module", "file")},
+        "provides": dict(locked.provides),
+        **table,
+    }
+    places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
+    marked = record.replaced(content, lambda text: record.portable(text, places))
+    if record.replaced(marked, lambda text: record.local(text, places)) != content:
+        raise BuildError(f"the modules use the words {' or '.join(places)} in their values, which a lock uses itself")
+    return {**marked, **packages.packages_table(locked.layer.packages, locked.layer.build)}
+
+
+def recheck(locked: Record, site: Site) -> list[str]:
+    """Load the locked names once more and return what that does otherwise, one line each."""
+    system = find_system(site)
+    if system is None:
+        return ["no module system here (Lmod): the load cannot be compared"]
+    try:
+        modules, reading, base = recapture(system, locked.load, locked.modulepath)
+    except ModuleError as error:
+        return error.what.splitlines()
+    lines = differences(locked.change, locked.modules, reading, base)
+    rc = fingerprint.rc_files(locked.modulepath, modules, system.site)
+    known = set(locked.watched())
+    lines += [f"{path} is new: it may change what names mean" for path in rc if path not in known]
+    here = operating_system()
+    if here != locked.system:
+        lines.append(f"the operating system is {here}, locked is {locked.system}")
+    return lines
