@@ -19,6 +19,7 @@ from ozrepro.pypi import base as outside
 from ozrepro.pypi import compiled, install, interpreter, layer, toolchain
 from ozrepro.pypi.layer import Layer, LockedLayer, open_uv
 from ozrepro.spec import digest_of
+from ozrepro.store import cache_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -332,8 +333,8 @@ def compile_package(
 
 
 def compiled_folder(site: Site) -> Path:
-    """Return where compiled wheels are kept: never uv's cache, which forgets against what it compiled."""
-    return (site.settings.cache or site.settings.store / "cache") / "compiled"
+    """Return where compiled wheels are kept: never uv's cache, which forgets against what it compiled. Raises StoreError."""
+    return cache_of(site.settings, "compiled")
 
 
 def _compile_key(package: LockedPackage, locked: Locked) -> str:

@@ -22,7 +22,7 @@ from ozrepro.pypi.layer import Layer, LockedLayer, open_uv
 from ozrepro.pypi.resolve import Wanted
 from ozrepro.pypi.resolve import resolve as resolve_packages
 from ozrepro.site import operating_system
-from ozrepro.store import Store
+from ozrepro.store import cache_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,9 +49,7 @@ def modulepath_of(spec: Spec, site: Site) -> tuple[str, ...]:
 
 def index_of(system: Lmod, modulepath: Sequence[str], site: Site) -> Index:
     """Return what the directories offer, from the store's cache where nothing was added or removed since."""
-    folder = (site.settings.cache or site.settings.store / "cache") / "modules"
-    Store(folder, group=site.settings.store_group).check()
-    return cache.cached_index(system, modulepath, folder)[0]
+    return cache.cached_index(system, modulepath, cache_of(site.settings, "modules"))[0]
 
 
 def refusal(spec: Spec, site: Site) -> str | None:
@@ -194,6 +192,9 @@ def _packages(
     )
     resolved = resolve_packages(uv, task, python, previous.packages if previous else (), upgrade)
     packages.check_resolved(resolved, layer, site.platform, python.minor)
+    twice = [f"{item.name} {found.hidden[item.name].version}" for item in resolved.packages if item.name in found.hidden]
+    if twice:
+        say(f"the modules' Python has {', '.join(twice)}, which system-site-packages = true in [modules.venv] would show")
     build = packages.lock_build_packages(uv, layer, task, resolved, python, previous, upgrade, uv.variables)
     done = replace(locked.layer, packages=resolved.packages, build=build)
     now = replace(locked, layer=done)

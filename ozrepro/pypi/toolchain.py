@@ -22,11 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """A toolchain's Python; `folders` are where a venv on it looks outside itself, `outside` the distributions there."""
+    """A toolchain's Python and what a venv on it finds outside itself.
+
+    `folders` are where it looks, `outside` the distributions there, `hidden` those that the interpreter has and the venv is not
+    shown.
+    """
 
     python: Interpreter
     folders: tuple[str, ...]
     outside: Mapping[str, Distribution]
+    hidden: Mapping[str, Distribution]
 
 
 def find_python(folders: Iterable[str]) -> str | None:
@@ -60,4 +65,6 @@ def look(path: str, uv: Uv, variables: Mapping[str, str], *, system_site_package
         install.make_venv(within(uv, variables), python, prefix, system_site_packages=system_site_packages)
         found = base.search_path(str(prefix / "bin" / "python"), {**variables, "PYTHONNOUSERSITE": "1"})
         folders = tuple(folder for folder in found if not folder.startswith(f"{prefix}/"))
-    return Toolchain(python, folders, base.distributions(folders))
+    own = base.distributions([str(Path(python.path).parent.parent / "lib" / f"python{python.minor}" / "site-packages")])
+    there = base.distributions(folders)
+    return Toolchain(python, folders, there, {name: item for name, item in own.items() if name not in there})

@@ -62,9 +62,7 @@ class Store:
             self.check()
             for name in _FOLDERS:
                 (self.folder / name).mkdir(mode=0o755, exist_ok=True)
-            ignore = self.folder / ".gitignore"
-            if not os.path.lexists(ignore) or ignore.stat().st_size == 0:
-                ignore.write_text("*\n", encoding="utf-8")
+            _ignore(self.folder)
         except OSError as error:
             raise failed("prepare the store", self.folder, error) from error
         return self
@@ -102,6 +100,25 @@ class Store:
             return grp.getgrnam(self.group).gr_gid == gid and gid in (os.getegid(), *os.getgroups())
         except KeyError:
             return False
+
+
+def cache_of(settings: Settings, name: str) -> Path:
+    """Return the folder of the caches of this name, safe to read from and out of git's sight; made where that is possible.
+
+    Raises StoreError where another user could have put something in.
+    """
+    folder = (settings.cache or settings.store / "cache") / name
+    Store(folder, group=settings.store_group).check()
+    with suppress(OSError):  # a store that cannot be written keeps nothing
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _ignore(folder)
+    return folder
+
+
+def _ignore(folder: Path) -> None:
+    ignore = folder / ".gitignore"
+    if not os.path.lexists(ignore) or ignore.stat().st_size == 0:
+        ignore.write_text("*\n", encoding="utf-8")
 
 
 def store_of(settings: Settings) -> Store:

@@ -81,8 +81,11 @@ class Modular:
 
 
 def modular(project: Project, site: Site, *trees: str) -> Modular:
-    """Return a project on the site's trees, the OzSTAR-shaped one without any."""
-    environ = {**project.environ, "LMOD_CMD": site.lmod_cmd, "MODULEPATH": site.modulepath(*trees)}
+    """Return a project on the site's trees, the OzSTAR-shaped one without any.
+
+    Its platform has a name, as a cluster's should: a virtual machine may be moved to another processor while tests run.
+    """
+    environ = {**project.environ, "LMOD_CMD": site.lmod_cmd, "MODULEPATH": site.modulepath(*trees), "OZREPRO_PLATFORM": "site"}
     return Modular(replace(project, environ=environ), site)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ozrepro.cpu import cpu_flags, cpu_level
 from ozrepro.environment import BASE_PATH, is_inherited
 from ozrepro.lock import load_lock
 from ozrepro.modulesystem.reading import read
@@ -17,6 +18,23 @@ from tests.methods.modular import Modular, calls, edit, modular, quoted
 from tests.site import Site
 from tests.wheels import make_wheel
 
+EDITABLE = """
+import os, zipfile
+
+
+def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
+    info = "own-1.0.dist-info"
+    files = {
+        "own.pth": os.getcwd() + "\\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\\nName: own\\nVersion: 1.0\\nRequires-Dist: numpy\\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\\nGenerator: own\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{name},,\\n" for name in files) + f"{info}/RECORD,,\\n"
+    with zipfile.ZipFile(os.path.join(wheel_directory, "own-1.0-py3-none-any.whl"), "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return "own-1.0-py3-none-any.whl"
+"""
 WHERE = "import numpy, alpha; print(numpy.__version__, numpy.__file__, alpha.__file__, sep='\\n')"
 
 
@@ -101,9 +119,12 @@ class TestLocking:
         assert 'version = "1.0"' in work.project.lock().read_text()
 
     def test_without_system_site_packages_the_interpreter_s_own_packages_are_not_seen(self, work: Modular) -> None:
-        make_wheel(work.project.wheelhouse, "six", "1.99")
+        make_wheel(work.project.wheelhouse, "six", "1.99", modules={"six.py": "VERSION = '1.99'\n"})
         work.spec(work.scientific, more='[modules.venv]\nrequirements = ["alpha", "six"]\n')
-        work.project.done("lock")
+        said = work.project.ozrepro("lock")
+        assert said.returncode == 0, said.stderr
+        has = work.site.packages["python"]["six"]
+        assert f"the modules' Python has six {has}, which system-site-packages = true in [modules.venv] would show" in said.stderr
         found = work.project.done("run", "work", "--", "python", "-c", "import six; print(six.VERSION)")
         assert found == "1.99\n"
         assert '"six"' not in work.project.lock().read_text().partition("provides]")[2].partition("[[")[0]
@@ -132,6 +153,27 @@ class TestLocking:
             assert said.returncode == 1
             assert words in said.stderr
             assert not found.project.lock().exists()
+
+    def test_the_project_itself_is_installed_on_top(self, empty: Modular) -> None:
+        root = empty.project.root
+        (root / "pyproject.toml").write_text(
+            '[project]\nname = "own"\nversion = "1.0"\ndependencies = ["numpy"]\n\n'
+            '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        )
+        (root / "own.py").write_text("VERSION = '1.0'\n")
+        (root / "backend.py").write_text(EDITABLE)
+        more = '[modules.venv]\nsystem-site-packages = true\nrequirements = ["-e ."]\n'
+        empty.spec(empty.scientific, imports=("own",), more=more)
+        empty.project.done("lock")
+        assert 'name = "own"' in empty.project.lock().read_text()
+        found = empty.project.done("run", "work", "--", "python", "-c", "import numpy, own; print(own.__file__)")
+        assert found.strip() == str(root / "own.py")
+
+    def test_caches_stay_out_of_git_s_sight(self, work: Modular) -> None:
+        subprocess.run(["git", "init", "-q", str(work.project.root)], check=True)
+        work.project.done("lock", "--method", "modules")
+        seen = work.project.run("git", "status", "--porcelain", "--untracked-files=all").stdout
+        assert ".ozrepro" not in seen
 
 
 class TestRefusals:
@@ -284,6 +326,12 @@ class TestDrift:
         said = mine.project.ozrepro("run", "work", "--", "true")
         assert said.returncode == 3
         assert "files is here" in said.stderr or "is gone" in said.stderr
+
+    def test_without_a_name_the_platform_is_the_cpu_s_level(self, work: Modular) -> None:
+        work.project.done("lock", "--method", "modules", OZREPRO_PLATFORM="")
+        lock = load_lock(work.project.root, "work")
+        assert lock is not None
+        assert lock.sections[0].platform == f"linux-64/{cpu_level(cpu_flags()) or os.uname().machine}"
 
     def test_a_lock_of_another_platform_is_not_used(self, toolchain: Modular) -> None:
         said = toolchain.project.ozrepro("run", "work", "--", "true", OZREPRO_PLATFORM="milan")

@@ -137,12 +137,8 @@ def test_a_resolve_starts_a_walk_a_question_two_loads_and_one_for_functions(
 ) -> None:
     take(lmod, site, site.names["python-scientific"])
     assert [Path(argv[0]).name for argv in started] == ["spider", "lmod", "lmod", "lmod", "lmod"]
-    assert [argv[1:3] for argv in started[1:]] == [
-        ("python", "is-avail"),
-        ("python", "load"),
-        ("python", "load"),
-        ("bash", "load"),
-    ]
+    assert [argv[1:3] for argv in started[1:3]] == [("python", "is-avail"), ("python", "load")]
+    assert sorted(argv[1:3] for argv in started[3:]) == [("bash", "load"), ("python", "load")], "these two run beside each other"
 
 
 def test_the_functions_of_a_module_are_captured(lmod: Lmod, site: Site) -> None:
