@@ -123,8 +123,8 @@ def measure_start(project: Project, report: Report) -> None:
         project.do("ozrepro", *words)
     counts: dict[str, int] = {}
     for name in (SESSION, "plain"):
-        words = project.command("ozrepro", "run", name, "--", "/bin/true")
-        calls = strace.trace(words, "%file", cwd=project.root, env=project.environ).calls
+        start = project.command("ozrepro", "run", name, "--", "/bin/true")
+        calls = strace.trace(start, "%file", cwd=project.root, env=project.environ).calls
         counts[name] = max(number for number, call in enumerate(calls) if call.name == "execve" and not call.failed)
     report.row("run: path-taking calls before the exec, 35 modules", counts[SESSION], "calls")
     report.row("run: the same of a venv without modules", counts["plain"], "calls")
