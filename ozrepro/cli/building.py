@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ozrepro.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.cli.output import size_words
 from ozrepro.cli.start import execute
 from ozrepro.errors import LockError, NoMethodError, OzreproError, UsageError
@@ -15,7 +16,27 @@ from ozrepro.methods import candidates, load_method, refusal
 from ozrepro.workflow import Session, all_sessions, built_generation, check_section, method_of, needs_lock, open_session, prepare
 
 if TYPE_CHECKING:
-    from ozrepro.cli.call import Call
+    from ozrepro.cli.call import Add, Call
+
+
+def register(add: Add) -> None:
+    """Add the commands of this module."""
+    made = add("status", "show each session's methods, lock and environment", status)
+    take_names(made)
+    take_json(made)
+    made = add("build", "build now from the lock, so that jobs only use it", build)
+    take_names(made)
+    take_method(made)
+    made.add_argument("--rebuild", action="store_true", help="make a new generation even where there is a whole one")
+    made = add("run", "run a command in a session's environment", run)
+    take_name(made)
+    take_method(made)
+    made.usage = "ozrepro run [-h] [--plain] [--method {modules,conda,container,venv}] NAME -- CMD …"
+    made = add("export", "write the lock in another tool's format", export)
+    take_name(made)
+    made.add_argument("--format", required=True, choices=("pylock", "requirements"))
+    output = "instead of standard output; for pylock a name such as pylock.analysis.toml"
+    made.add_argument("--output", metavar="FILE", help=output)
 
 
 def build(call: Call) -> int:

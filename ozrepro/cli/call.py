@@ -1,4 +1,4 @@
-"""One call of the command line: its parsed words, its project, where it prints."""
+"""One call of the command line: its parsed words, its project, where it prints; options that several commands take."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ozrepro.settings import METHODS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from ozrepro.cli.output import Output
+
+    Handler = Callable[["Call"], int]
+    Add = Callable[[str, str, Handler], argparse.ArgumentParser]
+    """Adds a command: its name, what it does in one line, the function that carries it out."""
 
 
 class Arguments(argparse.Namespace):
@@ -19,6 +25,8 @@ class Arguments(argparse.Namespace):
     command: str
     action: str
     project: str | None
+    anywhere: bool
+    """Whether the command also works where there is no project."""
     names: list[str]
     name: str
     method: str | None
@@ -34,7 +42,7 @@ class Arguments(argparse.Namespace):
     output: str | None
     yes: bool
     even_with_jobs: bool
-    handler: Callable[[Call], int]
+    handler: Handler
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +52,23 @@ class Call:
     arguments: Arguments
     root: Path
     out: Output
+
+
+def take_name(parser: argparse.ArgumentParser) -> None:
+    """Let a command take one session."""
+    parser.add_argument("name", metavar="NAME")
+
+
+def take_names(parser: argparse.ArgumentParser) -> None:
+    """Let a command take sessions, or none for all."""
+    parser.add_argument("names", metavar="NAME", nargs="*", help="sessions; all of the project without any")
+
+
+def take_method(parser: argparse.ArgumentParser) -> None:
+    """Let a command take a method."""
+    parser.add_argument("--method", choices=METHODS, help="this method alone")
+
+
+def take_json(parser: argparse.ArgumentParser) -> None:
+    """Let a command print JSON."""
+    parser.add_argument("--json", dest="as_json", action="store_true", help="print JSON")

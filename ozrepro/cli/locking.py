@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro import process
+from ozrepro.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.lock import Lock, Section, load_lock, lock_file, read_text
 from ozrepro.lockdiff import Difference, between_contents, between_sections
@@ -27,7 +28,27 @@ from ozrepro.workflow import (
 )
 
 if TYPE_CHECKING:
-    from ozrepro.cli.call import Call
+    from ozrepro.cli.call import Add, Call
+
+
+def register(add: Add) -> None:
+    """Add the commands of this module."""
+    made = add("lock", "resolve and write the lock", lock)
+    take_names(made)
+    take_method(made)
+    made.add_argument("--check", action="store_true", help="only compare; exit 3 when the lock does not answer spec and machine")
+    made.add_argument("--upgrade", nargs="*", metavar="PKG", help="take newer versions, of all packages or of these")
+    made = add("verify", "check a built environment against its lock", verify)
+    take_name(made)
+    take_method(made)
+    levels = "0 files' digests; 1 and a real module load; 2 and the packages inside"
+    made.add_argument("--level", type=int, choices=(0, 1, 2), default=0, help=levels)
+    take_json(made)
+    made = add("diff", "show what differs between two locks, two methods, or the lock and this machine", diff)
+    take_name(made)
+    sides = "each a lock file, a git revision or a method; one alone is compared with the lock"
+    made.add_argument("sides", metavar="A B", nargs="*", help=sides)
+    take_json(made)
 
 
 def lock(call: Call) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from ozrepro.cli.call import take_json
 from ozrepro.cli.output import size_words
 from ozrepro.errors import OzreproError, StoreError
 from ozrepro.settings import load_settings
@@ -14,8 +15,26 @@ from ozrepro.store.publish import verify as verify_files
 from ozrepro.workflow import wanted_by
 
 if TYPE_CHECKING:
-    from ozrepro.cli.call import Call
+    from ozrepro.cli.call import Add, Call
     from ozrepro.store import Store
+
+
+def register(add: Add) -> None:
+    """Add the commands of this module."""
+    actions = add("store", "list, verify or clean what is built", store).add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    for name, summary in (
+        ("list", "list what is built, and which lock uses it"),
+        ("verify", "check every file of every environment against its manifest"),
+        ("gc", "show what no lock needs; remove it with --yes"),
+    ):
+        action = actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        action.add_argument("--plain", action="store_true", help="no colours, no progress bars")
+        take_json(action)
+        if name == "gc":
+            action.add_argument("--yes", action="store_true", help="remove what was shown")
+            action.add_argument("--even-with-jobs", action="store_true", help="also while jobs of yours are running")
 
 
 def store(call: Call) -> int:
