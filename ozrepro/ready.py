@@ -20,22 +20,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-SCHEMA = 2
+SCHEMA = 3
 STORE_NAME = ".ozrepro"
 LARGEST = 8 << 20
 """Bytes of a file of the project that are read; one that is larger, or a link to /dev/zero, is refused the long way."""
 
 
 class Ready:
-    """A built session as its ready-record tells it."""
+    """A built session as its ready-record tells it.
 
-    __slots__ = ("environment", "generation", "method", "said")
+    Attributes:
+        environment: how to run a program.
+        method: the method that was taken.
+        generation: the folder of the environment in the store.
+        said: a line for each method that was refused before it.
+        shell: functions, aliases and limits for an interactive shell.
+        watched: the files and folders whose change makes the record void.
 
-    def __init__(self, environment: Environment, method: str, generation: str, said: tuple[str, ...]) -> None:
+    """
+
+    __slots__ = ("environment", "generation", "method", "said", "shell", "watched")
+
+    def __init__(self, environment: Environment, record: Mapping[str, Any]) -> None:
         self.environment = environment
-        self.method = method
-        self.generation = generation
-        self.said = said
+        self.method: str = record["method"]
+        self.generation: str = record["generation"]
+        self.said: tuple[str, ...] = tuple(record["said"])
+        self.shell: Mapping[str, Any] = record["shell"]
+        self.watched: tuple[str, ...] = tuple(path for path, _, _ in record["stats"])
 
 
 def spec_path(root: str, name: str) -> str:
@@ -171,7 +183,7 @@ def read_ready(store: str, digest: str) -> Ready | None:
             return None
         if not (_same_stat(record["stats"]) and _same_content(record["digests"])):
             return None
-        return Ready(Environment.from_dict(record["environment"]), record["method"], record["generation"], tuple(record["said"]))
+        return Ready(Environment.from_dict(record["environment"]), record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 

@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
@@ -59,13 +59,19 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A session's environment, built, and how it came about. `said` has one line for each method that was refused."""
+    """A session's environment, built, and how it came about.
+
+    `said` has one line for each method that was refused, `shell` what only a shell can take, `watched` the files and folders
+    whose change makes a start look again.
+    """
 
     environment: Environment
     method: str
     generation: Generation
     said: tuple[str, ...]
     built: bool
+    shell: Mapping[str, Any]
+    watched: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +222,10 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
     generation, built = _build(session, choice.section, say, progress, rebuild=rebuild)
     environment = environment_of(session, choice.section, generation)
     said = choice.refused if refused is None else refused
-    prepared = Prepared(environment, choice.name, generation, said, built)
+    method = method_of(choice.name)
+    watched = (str(generation.prefix / "bin" / "python"), *method.watched(choice.section, session.site))
+    shell = method.shell(choice.section, session.site)
+    prepared = Prepared(environment, choice.name, generation, said, built, shell, watched)
     if asked == ready.question(str(session.root), session.name, session.site.settings.method, session.site.environ):
         _write_ready(session, choice, prepared, asked[0] if asked else "")
     return prepared
@@ -289,9 +298,7 @@ def _write_ready(session: Session, choice: Choice, prepared: Prepared, digest: s
     """Write the record that the next start reads instead of all this. A store that cannot be written only costs time."""
     assert choice.section is not None
     store, key = session.store, str(prepared.generation.card["key"])
-    method = method_of(prepared.method)
-    python = prepared.generation.prefix / "bin" / "python"
-    watched = [python, *map(Path, method.watched(choice.section, session.site))]
+    inputs = method_of(prepared.method).inputs(session.spec)
     record = {
         "schema": ready.SCHEMA,
         "session": session.name,
@@ -301,9 +308,10 @@ def _write_ready(session: Session, choice: Choice, prepared: Prepared, digest: s
         "link": f"../gens/{prepared.generation.folder.name}",
         "generation": str(prepared.generation.folder),
         "said": list(choice.refused),
-        "stats": [_stat(path) for path in watched if path.exists()],
-        "digests": [[str(path), hashlib.sha256(path.read_bytes()).hexdigest()] for path in method.inputs(session.spec)],
+        "stats": [_stat(path) for path in map(Path, prepared.watched) if path.exists()],
+        "digests": [[str(path), hashlib.sha256(path.read_bytes()).hexdigest()] for path in inputs],
         "environment": prepared.environment.as_dict(),
+        "shell": prepared.shell,
     }
     with suppress(OSError):
         (store.folder / "ready").mkdir(exist_ok=True)  # somebody may have removed it; every start would be a slow one

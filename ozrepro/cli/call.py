@@ -40,6 +40,8 @@ class Arguments(argparse.Namespace):
     words: list[str]
     format: str
     output: str | None
+    shell: str | None
+    ipython: bool
     yes: bool
     even_with_jobs: bool
     handler: Handler

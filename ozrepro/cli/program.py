@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    from ozrepro.cli import building, locking, stores
+    from ozrepro.cli import building, locking, shells, stores
 
     top = argparse.ArgumentParser(prog="ozrepro", description="Named, locked Python sessions for supercomputers.")
     top.add_argument("--version", action="version", version=f"ozrepro {ozrepro.__version__}")
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(handler=handler, as_json=False, method=None, anywhere=False)
         return made
 
-    for group in (locking, building, stores):
+    for group in (locking, building, stores, shells):
         group.register(add)
     return top
 
@@ -62,9 +62,9 @@ def run_program(words: Sequence[str]) -> int:
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the words for us and, for `run`, those behind `--`: argparse would look for options among the command's own."""
-    if "run" in words and "--" in words and list(words).index("run") < list(words).index("--"):
-        place = list(words).index("--")
+    """Return the words for us and, for `run` and `shell`, those behind `--`: argparse would look for options among them."""
+    place = list(words).index("--") if "--" in words else len(words)
+    if {"run", "shell"} & set(words[:place]):
         return list(words[:place]), list(words[place + 1 :])
     return list(words), []
 

@@ -76,6 +76,9 @@ class Method(Protocol):
     def environment(self, section: Section, site: Site, prefix: Path) -> Environment:
         """Return how to run a program in the environment built at `prefix`."""
 
+    def shell(self, section: Section, site: Site) -> Mapping[str, Any]:
+        """Return what only a shell can take besides the environment: `functions` and `aliases` by name, `limits`; or nothing."""
+
     def contents(self, prefix: Path) -> dict[str, str]:
         """Return name and version of each package inside."""
 

@@ -260,6 +260,10 @@ class Modules:
             passed=(*locked.layer.passed, *SITE_VARIABLES),
         )
 
+    def shell(self, section: Section, site: Site) -> dict[str, Any]:
+        """Return the functions, aliases and limits that the modules give a shell."""
+        return record.shell_table(_read(section, site).modules.shell)
+
     def contents(self, prefix: Path) -> dict[str, str]:
         """Return name and version of each distribution in the venv."""
         return install.distributions(install.site_packages(prefix))

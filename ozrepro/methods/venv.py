@@ -206,6 +206,10 @@ class Venv:
             passed=tuple(section.content.get("pass", ())),
         )
 
+    def shell(self, section: Section, site: Site) -> dict[str, Any]:
+        """Return nothing: a venv is its variables."""
+        return {}
+
     def contents(self, prefix: Path) -> dict[str, str]:
         """Return name and version of each distribution in the venv."""
         return install.distributions(install.site_packages(prefix))

@@ -62,7 +62,7 @@ class Record:
             {"name": item.name, "file": item.file, "sha256": digests[item.file], "requested": item.requested}
             for item in self.modules
         ]
-        shell = _shell_table(self.shell)
+        shell = shell_table(self.shell)
         return {
             "tool": self.tool,
             "system": self.system,
@@ -108,7 +108,8 @@ def read_record(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...
     )
 
 
-def _shell_table(parts: ShellParts) -> dict[str, Any]:
+def shell_table(parts: ShellParts) -> dict[str, Any]:
+    """Return what only a shell can take, as it stands in the lock; empty parts are left out."""
     tables: dict[str, Any] = {"functions": dict(parts.functions), "aliases": dict(parts.aliases), "limits": list(parts.limits)}
     return {key: value for key, value in tables.items() if value}
 

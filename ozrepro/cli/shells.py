@@ -1,0 +1,212 @@
+"""The commands for the prompt: shell, activate."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro import activation
+from ozrepro.cli.call import take_method, take_name
+from ozrepro.cli.start import execute
+from ozrepro.errors import OzreproError, UsageError
+from ozrepro.lock import lock_file
+from ozrepro.ready import find_ready
+from ozrepro.store import write_whole
+from ozrepro.workflow import open_session, prepare
+
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
+
+    from ozrepro.activation import Active
+    from ozrepro.cli.call import Add, Call
+
+_INIT_PLACES = {"bash": "bash", "zsh": "zsh", "fish": "fish"}
+"""Lmod's own files for shells, in the folder `init` beside its program's."""
+
+
+def register(add: Add) -> None:
+    """Add the commands of this module."""
+    made = add("shell", "start a shell or a program in a session's environment, at the prompt", shell)
+    take_name(made)
+    take_method(made)
+    made.add_argument("--shell", choices=activation.SHELLS, help="this shell instead of your own")
+    made.add_argument("--ipython", action="store_true", help="IPython instead of a shell")
+    made.usage = "ozrepro shell [-h] [--plain] [--method M] [--shell {bash,zsh,fish}] [--ipython] NAME [-- CMD …]"
+    made = add("activate", "print a session's environment as text for eval, or write it as a job's script", activate)
+    take_name(made)
+    take_method(made)
+    made.add_argument("--shell", choices=activation.SHELLS, help="for this shell instead of your own")
+    made.add_argument("--output", metavar="FILE", help="write a script for jobs, which needs no Python, instead")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A built session, found ready or built now, and the files whose change makes it another."""
+
+    active: Active
+    watched: tuple[str, ...]
+
+
+def _find(call: Call) -> _Found:
+    name = call.arguments.name
+    ready = find_ready(str(call.root), name, call.arguments.method, os.environ)
+    if ready is not None:
+        said, environment, parts, watched = ready.said, ready.environment, ready.shell, ready.watched
+    else:
+        session = open_session(call.root, name, os.environ, method=call.arguments.method)
+        with call.out.progress() as progress:
+            prepared = prepare(session, call.out.say, progress)
+        said, environment, parts, watched = prepared.said, prepared.environment, prepared.shell, prepared.watched
+    for line in said:
+        call.out.say(f"not taken: {line}")
+    return _Found(activation.active(name, environment, parts), watched)
+
+
+def _refuse_nested(call: Call, doing: str) -> None:
+    active = os.environ.get(activation.MARK)
+    if active:
+        hint = "ozrepro_deactivate, or exit, first"
+        raise UsageError(f"cannot {doing} {call.arguments.name!r}: {active!r} is active in this shell", hint=hint)
+
+
+def activate(call: Call) -> int:
+    """Print text that a shell evaluates, or write a script for jobs."""
+    if call.arguments.output is not None:
+        return _write_script(call, call.arguments.output)
+    _refuse_nested(call, "activate")
+    chosen = call.arguments.shell or activation.own_shell(os.environ)
+    text = activation.activate(chosen, _find(call).active, os.environ)
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+    return 0
+
+
+def _write_script(call: Call, output: str) -> int:
+    if call.arguments.shell not in (None, "bash"):
+        raise UsageError("a job's script is written for bash", hint="leave out --shell")
+    found = _find(call)
+    lock = lock_file(call.root, call.arguments.name)
+    files = [lock, lock.with_suffix(".toml"), *map(Path, found.watched)]
+    digests = [(str(path), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files if path.is_file()]
+    text = activation.job_script(found.active, digests, str(lock))
+    try:
+        write_whole(Path(output), text.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise OzreproError(f"cannot be written: {error.strerror}", where=output) from error
+    call.out.line(f"{output}: the environment of {call.arguments.name} for jobs; made anew when the lock changes")
+    return 0
+
+
+def shell(call: Call) -> int:
+    """Start a shell, or a program, in the session's environment and return its status."""
+    _refuse_nested(call, "start a shell in")
+    active = _find(call).active
+    command = ["ipython"] if call.arguments.ipython else call.arguments.words
+    if command:
+        _start_program(active, command)
+    chosen = call.arguments.shell or activation.own_shell(os.environ)
+    program = shutil.which(chosen, path=os.environ.get("PATH")) or shutil.which(chosen)
+    if program is None:
+        raise OzreproError(f"{chosen} is not installed here", hint="ozrepro shell NAME --shell bash")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        _start_program(active, [program])  # commands come from a file or a pipe: no prompt, and no files of the user's
+    return _interact(active, chosen, program)
+
+
+def _start_program(active: Active, command: list[str]) -> NoReturn:
+    path = active.environment.variables_for(os.environ)["PATH"]
+    if command == ["ipython"] and shutil.which("ipython", path=path) is None:
+        hint = f'add "ipython" to requirements in sessions/{active.name}.toml, then: ozrepro lock {active.name}'
+        raise OzreproError("IPython is not in the environment", where=f"session {active.name!r}", hint=hint)
+    execute(active.environment, command)
+
+
+def _interact(active: Active, chosen: str, program: str) -> int:
+    """Hold a shell on a terminal of its own until it ends; its files are gone before this returns."""
+    import pexpect
+
+    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
+        words, more = _prepare(Path(name), active, chosen)
+        size = os.get_terminal_size(sys.stdin.fileno())
+        # The user's own files are read in the caller's environment, as they expect; the session's is set after them.
+        child = pexpect.spawn(
+            program,
+            words,
+            env={**os.environ, **more},
+            dimensions=(size.lines, size.columns),
+            timeout=None,
+            encoding=None,
+            preexec_fn=_restore_signals,
+        )
+        child.delaybeforesend = None
+
+        def resize(_number: int, _frame: FrameType | None) -> None:
+            now = os.get_terminal_size(sys.stdin.fileno())
+            if not child.closed:
+                child.setwinsize(now.lines, now.columns)
+
+        def hang_up(number: int, _frame: FrameType | None) -> None:
+            raise SystemExit(128 + number)  # the terminal is gone: the folder is removed on the way out
+
+        signal.signal(signal.SIGWINCH, resize)
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, hang_up)
+        try:
+            child.interact(escape_character=None)
+        finally:
+            child.close(force=True)
+    return child.exitstatus if child.exitstatus is not None else 128 + (child.signalstatus or 0)
+
+
+def _restore_signals() -> None:
+    # Python ignores them, and what is ignored stays ignored in the shell and all that it starts.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+
+
+def _prepare(folder: Path, active: Active, chosen: str) -> tuple[list[str], dict[str, str]]:
+    """Write what the shell reads after the user's own files; return the shell's arguments and variables."""
+    text = activation.start_lines(chosen, active, os.environ, _init_file(chosen))
+    lines = folder / "lines"
+    lines.write_bytes(text.encode("utf-8", "surrogateescape"))
+    own = activation.quote(chosen, str(lines))
+    if chosen == "fish":
+        return ["--init-command", f"source {own}"], {}
+    if chosen == "zsh":
+        # zsh reads its files from ZDOTDIR: each of the user's is read there, ours last.
+        home = os.environ.get("ZDOTDIR") or os.environ.get("HOME", "/")
+        for file in (".zshenv", ".zprofile", ".zshrc", ".zlogin"):
+            theirs = activation.quote("zsh", os.path.join(home, file))
+            again = f"ZDOTDIR={activation.quote('zsh', str(folder))}"
+            read = f"ZDOTDIR={activation.quote('zsh', home)}; [ -r {theirs} ] && . {theirs}; {again}"
+            (folder / file).write_text(
+                f"{read}\n" + (f"ZDOTDIR={activation.quote('zsh', home)}; . {own}\n" if file == ".zshrc" else "")
+            )
+        return ["-i"], {"ZDOTDIR": str(folder)}
+    rc = folder / "rc"
+    theirs = '[ -r /etc/bash.bashrc ] && . /etc/bash.bashrc; [ -r "$HOME/.bashrc" ] && . "$HOME/.bashrc"'
+    rc.write_text(f"{theirs}\n. {own}\n")
+    return ["--rcfile", str(rc), "-i"], {}
+
+
+def _init_file(chosen: str) -> str:
+    """Return Lmod's own file for a shell, by which it gets `module`; "" where there is none, or one that others may write."""
+    from ozrepro.modulesystem.lmod import find_lmod
+
+    lmod = find_lmod(os.environ)
+    if lmod is None:
+        return ""
+    path = Path(lmod.command).parent.parent / "init" / _INIT_PLACES[chosen]
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return str(path) if stat.S_ISREG(found.st_mode) and not found.st_mode & 0o002 else ""
