@@ -95,13 +95,3 @@ class Output:
         finally:
             if shown:
                 bar.stop()
-
-
-def size_words(count: int) -> str:
-    """Return a number of bytes in words, in powers of 1024 as quotas count."""
-    value, unit = float(count), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            break
-        value /= 1024
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"

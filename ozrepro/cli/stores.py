@@ -6,12 +6,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.cli.call import take_json
-from ozrepro.cli.output import size_words
 from ozrepro.errors import OzreproError, StoreError
 from ozrepro.settings import load_settings
 from ozrepro.store import collect, store_of
 from ozrepro.store.publish import Generation, read_generation
 from ozrepro.store.publish import verify as verify_files
+from ozrepro.words import size_words
 from ozrepro.workflow import wanted_by
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.doctor.finding import Finding, fine, note, wrong
+from ozrepro.words import size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,20 +104,19 @@ def _says_none(output: str, errors: str) -> bool:
 
 
 def _judge(place: Surroundings, quota: Quota) -> Iterator[Finding]:
-    from ozrepro.doctor.words import count_words, size_words
-
     where = place.short(quota.place)
-    for what, used, limit in (
-        ("of", quota.bytes_used, quota.bytes_limit),
-        ("files of", quota.files_used, quota.files_limit),
-    ):
-        words = count_words if what == "files of" else size_words
-        if not limit:
-            yield fine(f"{where}: {words(used)} used, no limit" if what == "of" else f"{where}: {words(used)} files, no limit")
-            continue
-        seen = f"{where}: {words(used)} {what} {words(limit)} used ({100 * used // limit} %)"
-        if used >= NEAR * limit:
-            by = "du --inodes -d 2 ~ | sort -n | tail" if what == "files of" else "du -d 2 -h ~ | sort -h | tail"
-            yield wrong(seen, "A full quota stops logins and jobs, and leaves half-written files behind.", by)
-        else:
-            yield fine(seen)
+    space = "du -h -d 2 ~ | sort -h | tail"
+    files = "du --inodes -d 2 ~ | sort -n | tail"
+    used, limit = size_words(quota.bytes_used), size_words(quota.bytes_limit)
+    yield _full(f"{where}: {used} used", f" of {limit}", quota.bytes_used, quota.bytes_limit, space)
+    used, limit = f"{quota.files_used:,} files", f" of {quota.files_limit:,}"
+    yield _full(f"{where}: {used}", limit, quota.files_used, quota.files_limit, files)
+
+
+def _full(seen: str, of: str, used: int, limit: int, mend: str) -> Finding:
+    if not limit:
+        return fine(f"{seen}, no limit")
+    seen = f"{seen}{of} ({100 * used // limit} %)"
+    if used < NEAR * limit:
+        return fine(seen)
+    return wrong(seen, "A full quota stops logins and jobs, and leaves half-written files behind.", mend)

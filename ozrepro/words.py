@@ -1,4 +1,4 @@
-"""Sizes and counts in words."""
+"""Numbers in words, as messages of several commands have them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,3 @@ def size_words(count: int) -> str:
             break
         value /= 1024
     return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
-
-
-def count_words(count: int) -> str:
-    """Return a number of files with its thousands apart."""
-    return f"{count:,}"

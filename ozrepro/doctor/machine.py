@@ -1,0 +1,141 @@
+"""What the machine offers to containers, GPU programs and jobs."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro.doctor.finding import Finding, fine, note
+from ozrepro.errors import CommandFailed
+from ozrepro.modulesystem.lmod import base_modulepath
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ozrepro.doctor.surroundings import Surroundings
+
+NAMESPACES = "/proc/sys/user/max_user_namespaces"
+DRIVER = "/proc/driver/nvidia/version"
+_CONTAINERS = ("apptainer", "singularity")
+_SLURM = ("sbatch", "squeue", "sinfo")
+
+
+def check_apptainer(place: Surroundings) -> list[Finding]:
+    """Look for Apptainer, as a program or as a module."""
+    found = next((path for name in _CONTAINERS if (path := place.program(name))), None)
+    if found is not None:
+        done = place.ask(found, "--version")
+        words = done.output.strip().splitlines() or [f"its version is not known (status {done.status})"]
+        return [fine(f"{found}: {words[0][:80]}")]
+    offered = sorted(
+        {name for folder in _module_folders(place) for name in _CONTAINERS if os.path.isdir(os.path.join(folder, name))}
+    )
+    if offered:
+        why = "It must be on PATH for the container method."
+        return [
+            note(
+                f"Apptainer is not on PATH; the site has it as a module: {', '.join(offered)}", why, f"module spider {offered[0]}"
+            )
+        ]
+    return [fine("no Apptainer here: the container method cannot serve")]
+
+
+def _module_folders(place: Surroundings) -> tuple[str, ...]:
+    return base_modulepath(place.environ, place.settings.modulepath)
+
+
+def check_namespaces(place: Surroundings) -> list[Finding]:
+    """Try whether an ordinary user may make a user namespace and mount an image, as Apptainer does without root."""
+    return [*_namespaces(place), *_fuse()]
+
+
+def _namespaces(place: Surroundings) -> Iterator[Finding]:
+    why = "Apptainer without root needs them to run and to build images; ask the site's support."
+    try:
+        most = Path(NAMESPACES).read_text(encoding="ascii").strip()
+    except OSError:
+        most = "not known"
+    if most == "0":
+        yield note(f"user namespaces are switched off ({NAMESPACES} is 0)", why)
+        return
+    unshare = place.program("unshare")
+    if unshare is None:
+        yield note(f"no unshare command: user namespaces were not tried (at most {most})")
+        return
+    done = place.ask(unshare, "-U", "true")
+    if done.status == 0:
+        yield fine(f"user namespaces can be made (at most {most})")
+    else:
+        said = (done.errors.strip().splitlines() or ["no reason given"])[-1]
+        yield note(f"user namespaces cannot be made: {said[:120]}", why)
+
+
+def _fuse() -> Iterator[Finding]:
+    why = "Apptainer then unpacks an image into a folder at each start, which is slow."
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        yield note("there is no /dev/fuse", why)
+    except OSError as error:
+        yield note(f"/dev/fuse cannot be opened: {error.strerror}", why)
+    else:
+        yield fine("/dev/fuse can be opened")
+
+
+def check_gpu(place: Surroundings) -> list[Finding]:
+    """Look for an NVIDIA driver and the newest CUDA that it can run."""
+    driver = read_driver(_text(DRIVER))
+    program = place.program("nvidia-smi")
+    if program is None:
+        if driver:
+            return [note(f"NVIDIA driver {driver}, and no nvidia-smi to tell its CUDA version")]
+        return [fine("no NVIDIA GPU here, as on most login nodes")]
+    try:
+        done = place.ask(program)
+    except CommandFailed as error:
+        return [note(f"nvidia-smi does not work: {error.what}", "Programs for GPUs cannot run here.")]
+    driver, cuda = read_smi(done.output)
+    if done.status != 0 or not driver:
+        said = ((done.output + done.errors).strip().splitlines() or [f"status {done.status}"])[0]
+        return [note(f"nvidia-smi finds no GPU: {said[:120]}", "Programs for GPUs cannot run here; a login node may have none.")]
+    return [fine(f"NVIDIA driver {driver}, for CUDA up to {cuda or 'a version that it does not tell'}")]
+
+
+def read_smi(text: str) -> tuple[str, str]:
+    """Return the versions of driver and CUDA in the head of what nvidia-smi prints; empty where it does not tell one."""
+    driver = re.search(r"Driver Version:\s*([\d.]+)", text)
+    cuda = re.search(r"CUDA(?: UMD)? Version:\s*([\d.]+)", text)
+    return driver[1] if driver else "", cuda[1] if cuda else ""
+
+
+def read_driver(text: str) -> str:
+    """Return the driver's version in /proc/driver/nvidia/version, or nothing."""
+    found = re.search(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)", text)
+    return found[1] if found else ""
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def check_scheduler(place: Surroundings) -> list[Finding]:
+    """Look for Slurm's commands, and whether this is a job."""
+    job = f"inside job {place.site.slurm_job}" if place.site.slurm_job else "not inside a job"
+    found = {name: path for name in _SLURM if (path := place.program(name))}
+    if not found:
+        if place.site.slurm_job:
+            why = "Whether another job's build is still alive then cannot be asked, and is waited for."
+            return [note(f"{job}, and Slurm's commands are not on PATH", why, "export OZREPRO_PATH=DIR  # where squeue is")]
+        return [fine("no scheduler here")]
+    done = place.ask(next(iter(found.values())), "--version")
+    version = re.search(r"slurm\S*\s+(\d+(?:\.\d+)+)", done.output, re.IGNORECASE)
+    words = f"Slurm {version[1]}" if version else "a scheduler that does not tell Slurm's version"
+    missing = [name for name in _SLURM if name not in found]
+    if missing:
+        return [note(f"{words}, {job}, without {' and '.join(missing)} on PATH")]
+    return [fine(f"{words}, {job}")]
