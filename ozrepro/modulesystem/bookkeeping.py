@@ -30,6 +30,7 @@ _TOKEN = re.compile(
     r"""|(?P<word>[A-Za-z_][A-Za-z0-9_]*)|(?P<mark>[{}\[\],;=]))""",
     re.ASCII,
 )
+_ENTRY = re.compile(r'\bfullName = "((?:[^"\\]|\\.)*)",((?:(?!fullName = ).)*?)\bstatus = "(\w+)"', re.DOTALL)
 _LITERAL = '"'
 _PLAIN = frozenset((_LITERAL, "true", "false", "nil"))
 
@@ -56,6 +57,13 @@ def module_table(variables: Mapping[str, str]) -> str:
         return base64.b64decode(text, altchars=_ALPHABET, validate=True).decode("utf-8", "surrogateescape")
     except (binascii.Error, ValueError):
         return ""
+
+
+def asked_for(variables: Mapping[str, str]) -> list[str]:
+    """Return the modules loaded by name and not as another's dependency, in load order; all where Lmod's table is not there."""
+    loaded = [name for name in variables.get("LOADEDMODULES", "").split(":") if name]
+    table = {found[1]: found for found in _ENTRY.finditer(module_table(variables))}
+    return [name for name in loaded if name not in table or re.search(r"\bstackDepth = 0,", table[name][2])]
 
 
 def table_variables(text: str, piece: int = PIECE) -> dict[str, str]:

@@ -29,14 +29,14 @@ _RC = (".modulerc", ".modulerc.lua", ".version")
 _SECOND = 1_000_000_000
 
 
-def cached_index(system: ModuleSystem, modulepath: Sequence[str], folder: Path) -> tuple[Index, float]:
+def cached_index(system: ModuleSystem, modulepath: Sequence[str], folder: Path, *, anew: bool = False) -> tuple[Index, float]:
     """Return the index of the module directories and when it was made, in epoch seconds: from `folder`, or made anew.
 
     A cache that cannot be read or written, is damaged, or that others could have written is passed over. Raises ModuleError.
     """
     key = "\0".join((system.kind, system.version(), system.identity, *modulepath))
     path = folder / f"index-{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
-    found = _read(path)
+    found = None if anew else _read(path)
     if found is not None:
         return found
     began = time.time()

@@ -98,7 +98,8 @@ def capture(system: ModuleSystem, names: Sequence[str], modulepath: Sequence[str
     first = first_base(modulepath)
     if not system.is_available(load[0], first):
         raise ModuleError(
-            f"{load[0]} is in the index but cannot be loaded: was it removed just now?", hint=f"module spider {load[0]}"
+            f"{load[0]} is in the index but cannot be loaded: was it removed just now?",
+            hint=f"ozrepro spider --refresh {load[0]}",
         )
     began = time.time()
     one = system.load(load, first)

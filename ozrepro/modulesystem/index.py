@@ -55,17 +55,6 @@ class Index:
         found = {chain for module in self.modules.get(name, ()) for chain in (module.parents or ((),))}
         return tuple(sorted(found))
 
-    def providers(self, package: str) -> list[tuple[str, str]]:
-        """Return the modules that say they include a package, with its version."""
-        wanted = package.lower().replace("_", "-")
-        return sorted(
-            (name, version)
-            for name, modules in self.modules.items()
-            for module in modules
-            for has, _, version in (item.rpartition("/") for item in module.provides)
-            if has.lower().replace("_", "-") == wanted
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Judged:

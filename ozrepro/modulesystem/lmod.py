@@ -139,7 +139,8 @@ def _cannot_load(names: Sequence[str], errors: str) -> ModuleError:
     said = clean_message(errors) or "Lmod printed nothing"
     named = [name for name in names if re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w./-])", said)]
     return ModuleError(
-        "\n    ".join((f"cannot load {' '.join(names)}:", *said.splitlines())), hint=f"module spider {(named or list(names))[-1]}"
+        "\n    ".join((f"cannot load {' '.join(names)}:", *said.splitlines())),
+        hint=f"ozrepro spider {(named or list(names))[-1]}",
     )
 
 

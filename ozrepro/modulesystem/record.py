@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from ozrepro.modulesystem.fingerprint import Print
 from ozrepro.modulesystem.shell import ShellParts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ozrepro.checking import Checker
 
@@ -21,6 +22,7 @@ KEYS = ("tool", "system", "modulepath", "load", "parents", "module", "file", "ch
 """The keys of a section of the lock that this module reads and writes."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_CODED = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.:+-]*\Z", re.ASCII)
 _LIMIT = re.compile(r"(ulimit -[a-zA-Z] [A-Za-z0-9]+|umask [0-7]{1,4})\Z", re.ASCII)
 _TOOL = re.compile(r"(lmod|tcl) [0-9A-Za-z.+_-]{1,40}\Z", re.ASCII)
@@ -200,6 +202,18 @@ def local(text: str, places: Mapping[str, str]) -> str:
     for mark, folder in places.items():
         text = text.replace(mark, folder)
     return text
+
+
+def hides_a_place(lines: Iterable[str], places: Mapping[str, str]) -> bool:
+    """Say whether a folder of one person stands in lines in base64, as Lmod's table has the scripts that `source_sh` runs."""
+    for coded in _CODED.findall("\n".join(lines)):
+        try:
+            text = base64.b64decode(coded, altchars=b"-_").decode("utf-8", "replace")
+        except ValueError:
+            continue
+        if any(folder in text for folder in places.values()):
+            return True
+    return False
 
 
 def places_of(root: str, home: str) -> dict[str, str]:

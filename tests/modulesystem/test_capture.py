@@ -50,7 +50,7 @@ class TestRefusals:
     def test_one_compiler_replacing_another_is_an_error(self, lmod: Lmod, site: Site, names: tuple[str, ...]) -> None:
         with pytest.raises(ModuleError, match="cannot load") as caught:
             take(lmod, site, *names)
-        assert caught.value.hint.startswith("module spider ")
+        assert caught.value.hint.startswith("ozrepro spider ")
 
     def test_a_full_python_is_never_answered_by_its_bare_namesake(self, lmod: Lmod, private_site: Callable[[], Site]) -> None:
         mine = private_site()

@@ -1,0 +1,72 @@
+"""The module system of this machine and what it offers, from the index that is kept between two commands."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro.modulesystem.cache import cached_index
+from ozrepro.modulesystem.lmod import Lmod, ModuleError, base_modulepath, find_lmod
+from ozrepro.store import cache_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ozrepro.modulesystem.index import Index
+    from ozrepro.settings import Settings
+    from ozrepro.site import Site
+
+
+class NoModulesError(ModuleError):
+    """This machine has no module system, or one that looks nowhere."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What the site offers: its module directories, the index of them, and when that was made, in epoch seconds."""
+
+    modulepath: tuple[str, ...]
+    index: Index
+    made: float
+
+
+def find_system(site: Site) -> Lmod | None:
+    """Return the site's module tool, or None where there is none."""
+    return find_lmod(site.environ)
+
+
+def index_of(system: Lmod, modulepath: Sequence[str], site: Site) -> Index:
+    """Return what the directories offer, from the cache where nothing was added or removed since. Raises ModuleError."""
+    return cached_index(system, modulepath, _folder(site.settings, site.environ))[0]
+
+
+def look(site: Site, *, use: Sequence[str] = (), anew: bool = False) -> Offered:
+    """Return what the site's own module directories offer, those of `use` before them; `anew` passes the cache over.
+
+    Raises NoModulesError, ModuleError.
+    """
+    system = find_system(site)
+    if system is None:
+        raise NoModulesError("no module system here (Lmod)", hint="set LMOD_CMD to Lmod's program, where there is one")
+    modulepath = tuple(dict.fromkeys((*use, *base_modulepath(site.environ, site.settings.modulepath))))
+    if not modulepath:
+        hint = "set OZREPRO_MODULEPATH to the site's module directories"
+        raise NoModulesError("the module system has no directories here (MODULEPATH is empty)", hint=hint)
+    return Offered(modulepath, *cached_index(system, modulepath, _folder(site.settings, site.environ), anew=anew))
+
+
+def _folder(settings: Settings, environ: Mapping[str, str]) -> Path:
+    """Return the folder of the indexes: the store's, or the user's own cache where there is neither a project nor a store.
+
+    A look at the modules from any folder must not leave a store behind there.
+    """
+    wanted = settings.cache is not None or settings.store.is_dir() or any((settings.root / "sessions").glob("*.toml"))
+    given = environ.get("XDG_CACHE_HOME", "")
+    own = given if os.path.isabs(given) else os.path.join(environ.get("HOME", ""), ".cache")
+    if wanted or not os.path.isabs(own):
+        return cache_of(settings, "modules")
+    return cache_of(replace(settings, cache=Path(own) / "ozrepro"), "modules")
