@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from ozrepro.lock import Section
 
 
+_OF_THE_TOOL = ("change.table",)
+"""What is of the module tool's own making and thousands of characters long: that it differs is all that a person can use."""
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One thing that differs: what, and how it stands on each side ("" where it is not there)."""
@@ -52,6 +56,8 @@ def _values(key: str, old: object, new: object) -> Iterator[Difference]:
     if left is not None and right is not None:
         for name in sorted(left.keys() | right.keys()):
             yield from _values(f"{key}.{name}", left.get(name), right.get(name))
+    elif old != new and key.endswith(_OF_THE_TOOL):
+        yield Difference(key, "as locked", "otherwise")
     elif old != new:
         yield Difference(key, _words(old), _words(new))
 

@@ -175,7 +175,7 @@ def _answers(method: Method, section: Section, session: Session) -> bool:
         method.unavailable(session.spec, session.site, section)
     except LockError:
         return False
-    return not (method.drift(section, session.site) or method.recheck(section, session.site))
+    return not (method.drift(section, session.site) or method.recheck(section, session.spec, session.site))
 
 
 def check_section(session: Session, section: Section) -> None:

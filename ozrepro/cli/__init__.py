@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command line: arguments, printing, exit codes. The only place that prints or exits.
 
 `start` is the warm path of `ozrepro run`; everything else is loaded only when that path does not apply.
@@ -5,12 +6,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
     words = sys.argv[1:]
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may follow; see argcomplete's documentation
+        from ozrepro.cli.program import complete
+
+        complete()
     if words[:1] == ["run"]:
         from ozrepro.cli.start import start
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.cli.call import take_json, take_method, take_name, take_names
-from ozrepro.cli.output import size_words
 from ozrepro.cli.start import execute
-from ozrepro.errors import LockError, NoMethodError, OzreproError, UsageError
+from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, UsageError
 from ozrepro.lock import Lock, load_lock, lock_file
 from ozrepro.methods import candidates, load_method, refusal
+from ozrepro.words import size_words
 from ozrepro.workflow import Session, all_sessions, built_generation, check_section, method_of, needs_lock, open_session, prepare
 
 if TYPE_CHECKING:
@@ -123,7 +123,10 @@ def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, 
         check_section(session, section)
         found["lock"] = "locked"
     except LockError as problem:
-        found["lock"], found["reason"] = "out of date", problem.what
+        drifted = isinstance(problem, DriftError)
+        lines = [line.strip() for line in problem.what.splitlines()][1 if drifted else 0 :]
+        more = f", and {len(lines) - 1} more: ozrepro diff {session.name}" if len(lines) > 1 else ""
+        found["lock"], found["reason"] = "drifted" if drifted else "out of date", f"{lines[0]}{more}"
         return found
     if reason is None:
         generation = built_generation(session, section)

@@ -34,6 +34,7 @@ class Arguments(argparse.Namespace):
     upgrade: list[str] | None
     as_json: bool
     plain: bool
+    verbose: bool
     level: int
     sides: list[str]
     rebuild: bool
@@ -44,6 +45,11 @@ class Arguments(argparse.Namespace):
     ipython: bool
     yes: bool
     even_with_jobs: bool
+    pattern: str
+    provides: str
+    hidden: bool
+    refresh: bool
+    pin: bool
     handler: Handler
 
 
@@ -58,12 +64,25 @@ class Call:
 
 def take_name(parser: argparse.ArgumentParser) -> None:
     """Let a command take one session."""
-    parser.add_argument("name", metavar="NAME")
+    _completed(parser.add_argument("name", metavar="NAME"))
 
 
 def take_names(parser: argparse.ArgumentParser) -> None:
     """Let a command take sessions, or none for all."""
-    parser.add_argument("names", metavar="NAME", nargs="*", help="sessions; all of the project without any")
+    _completed(parser.add_argument("names", metavar="NAME", nargs="*", help="sessions; all of the project without any"))
+
+
+def _completed(action: argparse.Action) -> None:
+    """Let a shell offer the names of the project's sessions."""
+    action.completer = _sessions  # type: ignore[attr-defined]
+
+
+def _sessions(**_given: object) -> list[str]:
+    from pathlib import Path
+
+    here = Path.cwd()
+    folders = (folder for folder in (here, *here.parents) if (folder / "sessions").is_dir())
+    return sorted(path.stem for path in (next(folders, here) / "sessions").glob("*.toml"))
 
 
 def take_method(parser: argparse.ArgumentParser) -> None:

@@ -102,7 +102,7 @@ def verify(call: Call) -> int:
         raise OzreproError(f"{section.title} is not built here", hint=f"ozrepro build {session.name}")
     level = call.arguments.level
     wrong = verify_files(generation)
-    moved = method.recheck(section, session.site) if level >= 1 and not wrong else []
+    moved = method.recheck(section, session.spec, session.site) if level >= 1 and not wrong else []
     if level >= 2 and not (wrong or moved):
         wrong = method.problems(section, session.site, generation.prefix)
     call.out.value({"schema": 1, "session": session.name, "section": section.title, "level": level, "problems": [*wrong, *moved]})
@@ -118,13 +118,18 @@ def verify(call: Call) -> int:
     return 0
 
 
-def _section(session: Session) -> Section:
+def _section(session: Session, *, drifted: bool = False) -> Section:
+    """Return the section in use here; `drifted` takes it although the machine has moved away from it."""
     found = load_lock(session.root, session.name)
     if found is None:
         raise needs_lock(session)
     choice = choose(session.spec, session.site, found)
     assert choice.section is not None
-    check_section(session, choice.section)
+    try:
+        check_section(session, choice.section)
+    except DriftError:
+        if not drifted:
+            raise
     return choice.section
 
 
@@ -186,13 +191,15 @@ def _versions(section: Section) -> dict[str, str]:
 
 
 def _with_machine(session: Session) -> list[Difference]:
-    section = _section(session)
+    section = _section(session, drifted=True)
     method = method_of(section.method)
     drift = [Difference(line, "locked", "here") for line in method.drift(section, session.site)]
     generation = built_generation(session, section)
     if generation is None:
         return [*drift, Difference(f"{section.title}", "locked", "not built here")]
     changed = [Difference(line, "built", "now") for line in verify_files(generation)]
+    if drift:
+        return [*drift, *changed]  # what it would be built from now is another thing
     inside = method.contents(generation.prefix)
     identity = method.identity(section, session.site)
     locked = {str(name): str(version) for name, version, _ in identity.get("files", ())}

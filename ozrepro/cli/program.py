@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,20 @@ if TYPE_CHECKING:
     from ozrepro.cli.call import Handler
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
-    from ozrepro.cli import building, locking, shells, stores
+_GROUPS = {
+    "discovery": ("init", "spider"),
+    "locking": ("lock", "verify", "diff"),
+    "building": ("status", "build", "run", "export"),
+    "shells": ("shell", "activate"),
+    "stores": ("store",),
+    "doctor": ("doctor",),
+}
+"""The modules of this folder that have commands, and which. One that is not asked for is not loaded: each costs imports."""
 
+
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """Return the parser of all commands, or of the group that has `command`."""
+    wanted = [module for module, names in _GROUPS.items() if command in names] or list(_GROUPS)
     top = argparse.ArgumentParser(prog="ozrepro", description="Named, locked Python sessions for supercomputers.")
     top.add_argument("--version", action="version", version=f"ozrepro {ozrepro.__version__}")
     top.add_argument("--project", metavar="DIR", help="the project's folder, instead of the nearest one above")
@@ -35,15 +46,22 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(handler=handler, as_json=False, method=None, anywhere=False)
         return made
 
-    for group in (locking, building, stores, shells):
-        group.register(add)
+    for module in wanted:
+        import_module(f"ozrepro.cli.{module}").register(add)
     return top
+
+
+def complete() -> None:
+    """Answer a shell's question about what may follow in its line, and end."""
+    import argcomplete
+
+    argcomplete.autocomplete(parser())
 
 
 def run_program(words: Sequence[str]) -> int:
     """Carry out a command line and return its exit status."""
     ours, command = _split(words)
-    arguments = parser().parse_args(ours, Arguments(words=command))
+    arguments = parser(ours[0] if ours else "").parse_args(ours, Arguments(words=command))
     out = Output(as_json=arguments.as_json, plain=arguments.plain)
     try:
         status = arguments.handler(Call(arguments, find_project(arguments), out))
@@ -77,8 +95,9 @@ def find_project(arguments: Arguments) -> Path:
     given = arguments.project or os.environ.get("OZREPRO_PROJECT")
     if given:
         root = Path(os.path.realpath(given))
-        if not (root / "sessions").is_dir():
-            raise UsageError("there is no folder 'sessions' in it", where=str(root), hint="name the project's folder")
+        if not (root if arguments.anywhere else root / "sessions").is_dir():
+            what = "is no folder" if arguments.anywhere else "there is no folder 'sessions' in it"
+            raise UsageError(what, where=str(root), hint="name the project's folder")
         return root
     named = getattr(arguments, "name", None) or next(iter(getattr(arguments, "names", ())), None)
     nearest = find_root(named, os.getcwd(), os.environ) if named and named.isidentifier() else None

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ozrepro.activation import Active
     from ozrepro.cli.call import Add, Call
 
-_INIT_PLACES = {"bash": "bash", "zsh": "zsh", "fish": "fish"}
-"""Lmod's own files for shells, in the folder `init` beside its program's."""
+_PLAIN = {"bash": ("--noprofile", "--norc"), "zsh": ("-f",), "fish": ("--no-config",)}
+"""How each shell is kept from reading the user's own files, which could change what a script does."""
 
 
 def register(add: Add) -> None:
@@ -117,7 +117,7 @@ def shell(call: Call) -> int:
     if program is None:
         raise OzreproError(f"{chosen} is not installed here", hint="ozrepro shell NAME --shell bash")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        _start_program(active, [program])  # commands come from a file or a pipe: no prompt, and no files of the user's
+        _start_program(active, [program, *_PLAIN[chosen]])  # commands come from a file or a pipe, and there is no prompt
     return _interact(active, chosen, program)
 
 
@@ -198,13 +198,16 @@ def _prepare(folder: Path, active: Active, chosen: str) -> tuple[list[str], dict
 
 
 def _init_file(chosen: str) -> str:
-    """Return Lmod's own file for a shell, by which it gets `module`; "" where there is none, or one that others may write."""
+    """Return Lmod's own file for a shell, by which it gets `module`; "" where there is none, or one that others may write.
+
+    It stands in the folder `init` beside that of Lmod's program.
+    """
     from ozrepro.modulesystem.lmod import find_lmod
 
     lmod = find_lmod(os.environ)
     if lmod is None:
         return ""
-    path = Path(lmod.command).parent.parent / "init" / _INIT_PLACES[chosen]
+    path = Path(lmod.command).parent.parent / "init" / chosen
     try:
         found = path.stat()
     except OSError:

@@ -61,8 +61,11 @@ class Method(Protocol):
     def drift(self, section: Section, site: Site) -> list[str]:
         """Return what the lock names and this machine no longer has as it was, one line each."""
 
-    def recheck(self, section: Section, site: Site) -> list[str]:
-        """Ask the site's own tools what the section's requests come to now; return what differs, one line each."""
+    def recheck(self, section: Section, spec: Spec, site: Site) -> list[str]:
+        """Ask the site's own tools what the section's requests come to now; return what differs, one line each.
+
+        Raises BuildError where they are not here.
+        """
 
     def watched(self, section: Section, site: Site) -> list[str]:
         """Return the paths outside the store whose size and time of change every start compares, the fewest that tell."""

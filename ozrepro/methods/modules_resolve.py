@@ -10,10 +10,11 @@ from packaging.requirements import Requirement
 
 from ozrepro.environment import BASE_PATH
 from ozrepro.errors import BuildError, SpecError
-from ozrepro.methods.modules import Locked, compile_package, variables_of
-from ozrepro.modulesystem import cache, fingerprint, index, record
+from ozrepro.methods.modules_lock import Locked, compile_package, platform_of, variables_of
+from ozrepro.modulesystem import fingerprint, index, record
 from ozrepro.modulesystem.capture import capture, differences, recapture, with_parents
-from ozrepro.modulesystem.lmod import Lmod, ModuleError, base_modulepath, find_lmod
+from ozrepro.modulesystem.here import find_system, index_of
+from ozrepro.modulesystem.lmod import ModuleError, base_modulepath
 from ozrepro.modulesystem.record import Record
 from ozrepro.pypi import base as outside
 from ozrepro.pypi import layer as packages
@@ -22,7 +23,6 @@ from ozrepro.pypi.layer import Layer, LockedLayer, open_uv
 from ozrepro.pypi.resolve import Wanted
 from ozrepro.pypi.resolve import resolve as resolve_packages
 from ozrepro.site import operating_system
-from ozrepro.store import cache_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,14 +30,10 @@ if TYPE_CHECKING:
     from ozrepro.methods import Say
     from ozrepro.modulesystem.capture import Captured
     from ozrepro.modulesystem.index import Index
+    from ozrepro.modulesystem.lmod import Lmod
     from ozrepro.pypi.toolchain import Toolchain
     from ozrepro.site import Site
     from ozrepro.spec import ModulesSpec, Spec
-
-
-def find_system(site: Site) -> Lmod | None:
-    """Return the site's module tool, or None where there is none."""
-    return find_lmod(site.environ)
 
 
 def modulepath_of(spec: Spec, site: Site) -> tuple[str, ...]:
@@ -45,11 +41,6 @@ def modulepath_of(spec: Spec, site: Site) -> tuple[str, ...]:
     assert spec.modules is not None
     own = (os.path.join(spec.root, os.path.expanduser(folder)) for folder in spec.modules.use)
     return tuple(dict.fromkeys((*own, *base_modulepath(site.environ, site.settings.modulepath))))
-
-
-def index_of(system: Lmod, modulepath: Sequence[str], site: Site) -> Index:
-    """Return what the directories offer, from the store's cache where nothing was added or removed since."""
-    return cache.cached_index(system, modulepath, cache_of(site.settings, "modules"))[0]
 
 
 def refusal(spec: Spec, site: Site) -> str | None:
@@ -66,8 +57,11 @@ def refusal(spec: Spec, site: Site) -> str | None:
         return "the module system has no directories here (MODULEPATH is empty)"
     found = index_of(system, modulepath, site)
     clean = {"PATH": ":".join(BASE_PATH), "MODULEPATH": ":".join(modulepath)}
-    judged = index.judge(spec.modules.load, found, lambda name: system.is_available(name, clean))
     where = str(spec.path)
+    twice = _versions_of_one(spec.modules.load)
+    if twice:
+        raise SpecError(where, [f"modules.load: {line}" for line in twice], hint="keep one of them")
+    judged = index.judge(spec.modules.load, found, lambda name: system.is_available(name, clean))
     if judged.loose:
         hint = f"write exact names, then: ozrepro lock {spec.name}"
         raise SpecError(where, [f"modules.load: {line}" for line in judged.loose], hint=hint)
@@ -78,6 +72,14 @@ def refusal(spec: Spec, site: Site) -> str | None:
     except ModuleError as error:
         raise SpecError(where, [f"modules.load: {error.what}"], hint=error.hint) from error
     return None
+
+
+def _versions_of_one(names: Sequence[str]) -> list[str]:
+    """Return a line for each module of which several versions are named: Lmod loads one, and its advice does not help here."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.rpartition("/")[0], []).append(name)
+    return [f"{' and '.join(versions)} cannot be loaded together" for versions in found.values() if len(versions) > 1]
 
 
 def resolve(
@@ -94,17 +96,17 @@ def resolve(
         raise BuildError("no module system here (Lmod)", hint=f"ozrepro status {spec.name}")
     offered = index_of(system, modulepath, site)
     captured = capture(system, wanted.load, modulepath, offered)
-    _tell(captured, wanted, site, say)
+    _tell(captured, wanted, offered, site, say)
     path = toolchain.find_python(_path_of(captured))
     if path is None:
         raise BuildError(
             f"the modules {' '.join(captured.load)} bring no Python",
             where=str(spec.path),
-            hint="name a module with Python in load, such as python/… (module spider python); the system's own is never taken",
+            hint="name a module with Python in load, such as python/… (ozrepro spider python); the system's own is never taken",
         )
     made = _record(system, modulepath, captured, offered, path)
     empty = LockedLayer(spec.imports, layer.passed, *_project(layer), (), ())
-    locked = Locked(made, path, "", wanted.system_site_packages, (), {}, empty)
+    locked = Locked(platform_of(site), made, path, "", wanted.system_site_packages, (), {}, empty)
     variables, uv = variables_of(locked, site), open_uv(site)
     found = toolchain.look(path, uv, variables, system_site_packages=wanted.system_site_packages)
     provides = {name: item.version for name, item in sorted(found.outside.items())}
@@ -113,13 +115,13 @@ def resolve(
     return _content(locked, layer, site)
 
 
-def _tell(captured: Captured, wanted: ModulesSpec, site: Site, say: Say) -> None:
+def _tell(captured: Captured, wanted: ModulesSpec, offered: Index, site: Site, say: Say) -> None:
     """Say what a user should know of this load."""
     for line in captured.messages.splitlines():
         say(f"the modules say: {line}")
     if captured.parents:
-        below = " ".join(name for name in captured.load if name not in captured.parents)
-        say(f"loads {' '.join(captured.parents)} first: {below} lies below")
+        below = [name for name in wanted.load if any(offered.chains(name))]
+        say(f"loads {' '.join(captured.parents)} first: {' '.join(below)} {'lies' if len(below) == 1 else 'lie'} below")
     if captured.change.dynamic:
         say(f"left out, since they follow the host, the clock, the home or the job: {', '.join(captured.change.dynamic)}")
     bare = [module.name for module in captured.modules if module.name.endswith("-bare")]
@@ -238,23 +240,31 @@ def _content(locked: Locked, layer: Layer, site: Site) -> dict[str, Any]:
         **table,
     }
     places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
+    if record.hides_a_place(content["change"].get("table", ()), places):
+        del content["change"]["table"]  # Lmod then lists no modules in a shell; no path of one person is in the lock
     marked = record.replaced(content, lambda text: record.portable(text, places))
     if record.replaced(marked, lambda text: record.local(text, places)) != content:
         raise BuildError(f"the modules use the words {' or '.join(places)} in their values, which a lock uses itself")
     return {**marked, **packages.packages_table(locked.layer.packages, locked.layer.build)}
 
 
-def recheck(locked: Record, site: Site) -> list[str]:
-    """Load the locked names once more and return what that does otherwise, one line each."""
-    system = find_system(site)
+def recheck(locked: Record, spec: Spec, site: Site) -> list[str]:
+    """Load the locked names once more and return what that does otherwise, one line each. Raises BuildError without a tool.
+
+    Names are looked up in the directories of the spec and the site, never in those of the lock, which may be a stranger's.
+    """
+    system, modulepath = find_system(site), modulepath_of(spec, site)
     if system is None:
-        return ["no module system here (Lmod): the load cannot be compared"]
+        hint = f"ozrepro verify {spec.name} --level 1 where modules can be loaded"
+        raise BuildError("no module system here (Lmod): a real load cannot be compared", hint=hint)
     try:
-        modules, reading, base = recapture(system, locked.load, locked.modulepath)
+        modules, reading, base = recapture(system, locked.load, modulepath)
     except ModuleError as error:
         return error.what.splitlines()
     lines = differences(locked.change, locked.modules, reading, base)
-    rc = fingerprint.rc_files(locked.modulepath, modules, system.site)
+    if modulepath != locked.modulepath:
+        lines.append(f"the module directories are {':'.join(modulepath)}, locked are {':'.join(locked.modulepath)}")
+    rc = fingerprint.rc_files(modulepath, modules, system.site)
     known = set(locked.watched())
     lines += [f"{path} is new: it may change what names mean" for path in rc if path not in known]
     here = operating_system()

@@ -150,7 +150,7 @@ class Venv:
         """Return nothing: a plain venv names nothing of the machine but a Python, whose absence `unavailable` tells."""
         return []
 
-    def recheck(self, section: Section, site: Site) -> list[str]:
+    def recheck(self, section: Section, spec: Spec, site: Site) -> list[str]:
         """Return nothing: there is no tool of the site to ask."""
         return []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import subprocess
 from collections.abc import Callable
@@ -91,6 +93,18 @@ class TestLocking:
         assert found["OWN_PATH"] == f"{own}/x"
         assert found["OWN_CACHE"] == f"{mine.project.environ['HOME']}/cache"
         assert mine.variables(HOME="/elsewhere")["OWN_CACHE"] == "/elsewhere/cache"
+
+    def test_a_script_of_the_home_that_a_module_sources_is_not_named_even_in_base64(self, mine: Modular) -> None:
+        own = mine.project.root / "modules" / "own"
+        own.mkdir(parents=True)
+        script = Path(mine.project.environ["HOME"]) / "env.sh"
+        script.write_text("export FROM_SCRIPT=1\n")
+        (own / "1.0.lua").write_text(f'source_sh("bash", "{script}")\n')
+        mine.spec(mine.scientific, "own/1.0", more='use = ["modules"]')
+        mine.project.done("lock")
+        text = mine.project.lock().read_text()
+        assert base64.b64encode(str(script).encode()).decode()[:40] not in text
+        assert mine.variables()["FROM_SCRIPT"] == "1"
 
     def test_a_resolution_asks_lmod_five_times_at_the_most_and_the_index_is_kept(self, work: Modular) -> None:
         logged, log = work.logged()
@@ -193,12 +207,13 @@ class TestRefusals:
         assert said.returncode == 2
         assert "hdf5/1.12.2 can be reached in 2 ways: gcc/11.3.0 openmpi/4.1.4 hdf5/1.12.2; or gcc/12.2.0" in said.stderr
 
-    @pytest.mark.parametrize("words", [("gcc/11.3.0", "gcc/12.2.0"), ("gcc/11.3.0", "intel-compilers/2022.1.0")])
-    def test_modules_that_replace_each_other_are_refused(self, empty: Modular, words: tuple[str, ...]) -> None:
-        empty.spec(empty.scientific, *words)
+    @pytest.mark.parametrize("other", ["gcc/12.2.0", "intel-compilers/2022.1.0"])
+    def test_modules_that_replace_each_other_are_refused(self, empty: Modular, other: str) -> None:
+        """A same-name swap with a parent that was found, and one within a family."""
+        empty.spec(empty.scientific, other)
         said = empty.project.ozrepro("lock")
-        assert said.returncode == 1
-        assert words[1] in said.stderr
+        assert said.returncode in (1, 2)
+        assert other in said.stderr
         assert not empty.project.lock().exists()
 
     def test_the_bare_namesake_never_answers_for_the_full_python(self, empty: Modular) -> None:
@@ -206,6 +221,30 @@ class TestRefusals:
         said = empty.project.ozrepro("lock")
         assert said.returncode == 1
         assert empty.site.names["python-bare"] in said.stderr
+
+    def test_two_versions_of_one_module_are_a_mistake_of_the_spec(self, empty: Modular) -> None:
+        empty.spec("gcc/11.3.0", "gcc/12.2.0", empty.site.names["python"])
+        said = empty.project.ozrepro("lock")
+        assert said.returncode == 2
+        assert "gcc/11.3.0 and gcc/12.2.0 cannot be loaded together" in said.stderr
+        assert "swap" not in said.stderr
+
+    def test_a_locked_parent_is_never_looked_up_in_directories_of_the_lock(self, toolchain: Modular) -> None:
+        """A lock from somebody else that names a module of its own as a parent, and where to find it."""
+        evil = toolchain.project.root / "more" / "evil"
+        evil.mkdir(parents=True)
+        (evil / "1.0.lua").write_text(f"io.open('{toolchain.project.root}/executed', 'w')\n")
+        text = toolchain.project.lock().read_text()
+        text = text.replace('load = ["gcc', 'load = ["evil/1.0", "gcc').replace('parents = ["gcc', 'parents = ["evil/1.0", "gcc')
+        text = text.replace('modulepath = ["', 'modulepath = ["<project>/more", "')
+        text = text.replace(
+            "module = [\n",
+            f'module = [\n    {{ name = "evil/1.0", file = "{evil}/1.0.lua", sha256 = "{_digest(evil / "1.0.lua")}" }},\n',
+        )
+        toolchain.project.lock().write_text(text)
+        for words in (("verify", "work", "--level", "1"), ("status", "work"), ("lock", "work", "--method", "modules")):
+            toolchain.project.ozrepro(*words)
+        assert not (toolchain.project.root / "executed").exists()
 
 
 class TestFallback:
@@ -245,6 +284,10 @@ class TestFallback:
         assert "try: ozrepro diff work" in said.stderr
 
 
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _file_of(found: Modular, name: str) -> str:
     """Return the modulefile of a name."""
     files = (pair for files in found.site.index().values() for pair in files.items())
@@ -262,6 +305,10 @@ class TestDrift:
         assert "gcc/11.3.0.lua was changed" in refused.stderr
         assert "ozrepro diff work, then ozrepro lock work" in refused.stderr
         assert mine.project.ozrepro("lock", "--check", "--method", "modules").returncode == 3
+        assert "gcc/11.3.0.lua was changed" in mine.project.done("diff", "work")
+        status = mine.project.done("status", "work", "--plain").splitlines()[1]
+        assert status.startswith("work     modules  drifted")
+        assert "gcc/11.3.0.lua was changed" in status
         mine.project.done("lock", "--method", "modules")
         assert mine.project.done("run", "work", "--", "sh", "-c", "echo $EDITED") == "yes\n"
 
@@ -283,6 +330,18 @@ class TestDrift:
         project.done("lock")
         project.done("build")
         assert "whole" in project.done("verify", "work", "--level", "1")
+
+    def test_without_lmod_a_real_load_cannot_be_compared_and_nothing_is_said_to_differ(self, toolchain: Modular) -> None:
+        said = toolchain.without_lmod().ozrepro("verify", "work", "--level", "1")
+        assert said.returncode == 1
+        assert "a real load cannot be compared" in said.stderr
+        assert "where modules can be loaded" in said.stderr
+
+    def test_other_module_directories_are_found_by_a_real_load(self, toolchain: Modular) -> None:
+        more = f"{toolchain.project.environ['MODULEPATH']}:{toolchain.site.roots['odd']}"
+        said = toolchain.project.ozrepro("verify", "work", "--level", "1", MODULEPATH=more)
+        assert said.returncode == 3
+        assert "the module directories are " in said.stderr
 
     def test_a_user_s_modulerc_changes_nothing_and_is_named_when_locking(self, work: Modular) -> None:
         work.project.done("lock", "--method", "modules")

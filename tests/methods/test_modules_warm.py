@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import BIN, Project
 from tests.methods.modular import Modular, modular
 from tests.site import Site
 from tests.test_warm_path import HEAVY, LIMIT, WRITES
@@ -45,9 +46,8 @@ def large(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Modular:
 
 
 def _calls(project: Project, *words: str, select: str = "%file") -> strace.Traced:
-    from tests.conftest import BIN
-
-    traced = strace.trace([str(BIN / "ozrepro"), *words], select, cwd=project.root, env=project.environ)
+    # By the interpreter: in a path with a space pip lets a shell start it, whose calls are not ours.
+    traced = strace.trace([sys.executable, str(BIN / "ozrepro"), *words], select, cwd=project.root, env=project.environ)
     assert traced.status == 0, traced.output
     return traced
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ozrepro.errors import OzreproError
 from ozrepro.lock import load_lock, read_text, write_text
-from ozrepro.methods import modules, venv
+from ozrepro.methods import modules, modules_lock, venv
 from ozrepro.modulesystem.record import places_of
 from ozrepro.pypi.interpreter import running
 from ozrepro.ready import find_ready, question
@@ -332,7 +332,7 @@ def read_whole_lock(text: str) -> object:
                 found = venv.read_section(section, "work.lock", "work").layer
                 venv.METHOD.environment(section, site, own)
             else:
-                locked = modules.read_section(section, "work.lock", "work", places_of("/project", "/home/me"))
+                locked = modules_lock.read_section(section, "work.lock", "work", places_of("/project", "/home/me"))
                 found = locked.layer
                 assert locked.modules.as_table()
                 modules.METHOD.environment(section, site, own).variables_for({"HOME": "/h"})
