@@ -2,6 +2,8 @@
 
 from importlib.metadata import version as _version_of
 
+from pygments.lexers.shell import BashSessionLexer
+
 project = "ozrepro"
 author = "the ozrepro developers"
 copyright = author
@@ -18,3 +20,8 @@ html_theme = "furo"
 html_title = f"ozrepro {release}"
 # Nothing is fetched from elsewhere when a page is read: the pages can be copied to a cluster without a network.
 html_copy_source = False
+
+
+def setup(app):
+    """Colour a session at a terminal like other commands and what they print."""
+    app.add_lexer("console-session", BashSessionLexer)

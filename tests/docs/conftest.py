@@ -1,4 +1,4 @@
-"""A package index for the documentation's examples, looked for once."""
+"""A package index for the documentation's examples, looked for once, and the test site for those that load modules."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.docs.running import BIN, reader
+from tests.site.fixtures import site
+
+__all__ = ["index", "site"]
 
 
 @pytest.fixture(scope="session")

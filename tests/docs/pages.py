@@ -2,10 +2,16 @@
 
 A page's rules:
 
-- a fenced block whose first line is `# some/file.ext` is a file of the example's project; the rest of the block is its text;
+- a fenced block whose first line is `# some/file.ext` (in Lua `-- some/file.ext`) is a file of the example's project; the rest of
+  the block is its text;
 - a fenced block marked `console` holds commands (`$ …`, continued by `> …`) and what they print; `...` stands for any text;
+- a fenced block marked `console-session` is a session at a terminal, in a shell of its own: the lines behind the prompts `$ `,
+  `(NAME) $ ` and `In [1]: ` are typed, `^D` is the end of file, and the rest is what the terminal shows (`terminal.py`);
 - a command that fails must be followed by `$ echo $?`, so that the reader sees the status;
 - the comment `<!-- uses: other.md -->` at the top takes over the files of another page;
+- what stands below the comment `<!-- on the test site -->` is run where the test site can be made, after what stands above it; the
+  names and versions of OzSTAR that it shows stand for the site's true ones (`running.on_the_site`);
+- the comment `<!-- needs: flavoured -->` asks for the source archive of that package in the project's folder `sources`;
 - blocks in other languages (`sh`, `text`, `toml` without a file name) are only shown.
 """
 
@@ -18,9 +24,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 
-_FILE = re.compile(r"# ((?:[\w.-]+/)*[\w-]*\.[\w.]+)$")
+_FILE = re.compile(r"(?:#|--) ((?:[\w.-]+/)*[\w-]*\.[\w.]+)$")
 _FENCE = re.compile(r"(`{3,})(\S*)\s*$")
 _USES = re.compile(r"^<!-- uses: (\S+) -->$", re.MULTILINE)
+_NEEDS = re.compile(r"^<!-- needs: (\S+) -->$", re.MULTILINE)
+_SITE = re.compile(r"^<!-- on the test site -->$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,8 @@ class Command:
     text: str
     expected: str
     line: int
+    terminal: bool = False
+    """A session at a terminal: `expected` is all that is typed and shown there."""
 
 
 Step = ShownFile | Command
@@ -88,22 +98,43 @@ def shown_file(fence: Fence) -> ShownFile | None:
     """Return the file that a block shows, or None."""
     first, _, rest = fence.text.partition("\n")
     match = _FILE.match(first)
-    return ShownFile(match[1], rest.lstrip("\n"), fence.line) if match and fence.language != "console" else None
+    if match and first.startswith("--") and fence.language != "lua":
+        return None
+    return ShownFile(match[1], rest.lstrip("\n"), fence.line) if match and not fence.language.startswith("console") else None
 
 
-def steps(page: Path) -> list[Step]:
-    """Return what a page writes and runs, in order, after the files of the page that it uses."""
+def needs_site(page: Path) -> bool:
+    """Say whether a page has a part that is run on the test site alone."""
+    return _SITE.search(page.read_text(encoding="utf-8")) is not None
+
+
+def needed(page: Path) -> list[str]:
+    """Return the packages whose source archives a page asks for."""
+    return _NEEDS.findall(page.read_text(encoding="utf-8"))
+
+
+def steps(page: Path, *, site: bool = False) -> list[Step]:
+    """Return what a page writes and runs, in order, after the files of the page that it uses.
+
+    site: also the part that is run on the test site alone.
+    """
     text = page.read_text(encoding="utf-8")
+    mark = _SITE.search(text)
+    end = text.count("\n", 0, mark.start()) + 1 if mark and not site else text.count("\n") + 2
     uses = _USES.search(text)
     found: list[Step] = []
     if uses:
         found += [step for step in steps(page.parent / uses[1]) if isinstance(step, ShownFile)]
     for fence in fences(text):
         file = shown_file(fence)
+        if fence.line > end:
+            break
         if file is not None:
             found.append(file)
         elif fence.language == "console":
             found += commands(fence)
+        elif fence.language == "console-session":
+            found.append(Command("(at a terminal)", fence.text, fence.line, terminal=True))
     return found
 
 
@@ -113,5 +144,10 @@ def all_pages() -> list[Path]:
 
 
 def pages_with_examples() -> list[Path]:
-    """Return the pages that run a command."""
+    """Return the pages that run a command, whatever machine they are read on."""
     return [page for page in all_pages() if any(isinstance(step, Command) for step in steps(page))]
+
+
+def pages_on_the_site() -> list[Path]:
+    """Return the pages that are run on the test site."""
+    return [page for page in all_pages() if needs_site(page)]

@@ -9,11 +9,22 @@ import re
 import secrets
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ozrepro.methods.modules import METHOD
+from ozrepro.settings import load_settings
+from ozrepro.site import look_around
 from tests.docs.pages import Command, ShownFile, Step
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.site import Site
+
 BIN = Path(sys.executable).parent
+TERMINAL = Path(__file__).with_name("terminal.py")
 LIMIT = 300.0
 """Seconds that a page may take."""
 
@@ -45,6 +56,43 @@ def reader(home: Path, cache: Path) -> dict[str, str]:
     }
 
 
+def visitor(environ: Mapping[str, str], site: Site, home: Path) -> dict[str, str]:
+    """Return a reader's variables on the test site: Lmod and its directories as a login shell gives them, a home of their own."""
+    return {**environ, "HOME": str(home), "LMOD_CMD": site.lmod_cmd, "MODULEPATH": site.modulepath()}
+
+
+def settle(home: Path, site: Site) -> None:
+    """Give a home what a terminal of the pages has: the prompt `$ `, the site's `module`, and an IPython that draws nothing."""
+    init = Path(site.lmod_cmd).parents[1] / "init" / "bash"
+    profile = home / ".ipython" / "profile_default"
+    profile.mkdir(parents=True)
+    (home / ".bashrc").write_text(f"PS1='$ '\n. '{init}'\n", encoding="utf-8")
+    (profile / "ipython_config.py").write_text("c.TerminalInteractiveShell.simple_prompt = True\n", encoding="utf-8")
+
+
+def names_on_the_site(site: Site) -> dict[str, str]:
+    """Return what the pages show of OzSTAR, and what stands for it on the test site: versions, the tree, the platform's key."""
+    has = site.packages["python-scientific"]
+    versions = {"3.10.4": site.python_version, "1.22.3": has["numpy"], "1.8.1": has["scipy"], "1.4.2": has["pandas"]}
+    here = METHOD.platform(look_around(load_settings(site.prefix, {}), {}))
+    return {**versions, "/apps/modulefiles": f"{site.prefix}/apps/modulefiles", "linux-64/v3": here}
+
+
+def on_the_site(steps: list[Step], names: Mapping[str, str]) -> list[Step]:
+    """Return a page's steps with each name that they show replaced, as a whole word, by that of the test site."""
+    pattern = re.compile(rf"(?<![A-Za-z0-9_])(?<!\d\.)({'|'.join(map(re.escape, names))})(?![\w.])")
+
+    def true(text: str) -> str:
+        return pattern.sub(lambda found: names[found[1]], text)
+
+    return [
+        replace(step, text=true(step.text), expected=true(step.expected))
+        if isinstance(step, Command)
+        else replace(step, text=true(step.text))
+        for step in steps
+    ]
+
+
 def play(steps: list[Step], project: Path, stage: Path, environ: dict[str, str]) -> list[tuple[Command, int, str]]:
     """Write the files and run the commands in order, in one bash; return each command with its status and output."""
     mark = f"=={secrets.token_hex(8)}=="
@@ -53,12 +101,13 @@ def play(steps: list[Step], project: Path, stage: Path, environ: dict[str, str])
     project.mkdir(parents=True, exist_ok=True)
     for number, step in enumerate(steps):
         staged = stage / str(number)
-        staged.write_text(step.text, encoding="utf-8")
+        staged.write_text(step.expected if isinstance(step, Command) and step.terminal else step.text, encoding="utf-8")
         if isinstance(step, ShownFile):
             target = _quoted(project / step.path)
             script.append(f'mkdir -p "$(dirname {target})" && cp {_quoted(staged)} {target}')
         else:
-            script.append(f"(exit $status); . {_quoted(staged)}; status=$?; printf '\\n{mark} %d\\n' $status")
+            run = f"{_quoted(Path(sys.executable))} {_quoted(TERMINAL)}" if step.terminal else "."
+            script.append(f"(exit $status); {run} {_quoted(staged)}; status=$?; printf '\\n{mark} %d\\n' $status")
     done = subprocess.run(
         ["bash"],
         input="\n".join(script) + "\n",

@@ -7,17 +7,69 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import DOCS, Command, Fence, ShownFile, Step, commands, fences, pages_with_examples, shown_file, steps
-from tests.docs.running import matches, mistakes, play
+from tests.docs.pages import (
+    DOCS,
+    Command,
+    Fence,
+    ShownFile,
+    Step,
+    commands,
+    fences,
+    needed,
+    needs_site,
+    pages_on_the_site,
+    pages_with_examples,
+    shown_file,
+    steps,
+)
+from tests.docs.running import matches, mistakes, names_on_the_site, on_the_site, play, settle, visitor
+from tests.docs.terminal import typed
+from tests.site import Site
+from tests.site.flavour import make_sdist
+
+
+def _named(pages: list[Path]) -> list[object]:
+    return [pytest.param(page, id=str(page.relative_to(DOCS))) for page in pages]
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(DOCS))) for page in pages_with_examples()])
+@pytest.mark.parametrize("page", _named(pages_with_examples()))
 def test_page(page: Path, index: dict[str, str], tmp_path: Path) -> None:
     """A reader who types a page's commands in its order sees what the page shows."""
     played = play(steps(page), tmp_path / "a project", tmp_path / "stage", index)
     wrong = mistakes(str(page.relative_to(DOCS.parent)), played)
     assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("page", _named(pages_on_the_site()))
+def test_page_on_the_site(page: Path, index: dict[str, str], site: Site, tmp_path: Path) -> None:
+    """A reader on a machine with modules who types all of a page's commands sees what the page shows."""
+    project, home = tmp_path / "a project", tmp_path / "home"
+    settle(home, site)
+    for package in needed(page):
+        make_sdist(project / "sources", package)
+    typed = on_the_site(steps(page, site=True), names_on_the_site(site))
+    wrong = mistakes(str(page.relative_to(DOCS.parent)), play(typed, project, tmp_path / "stage", visitor(index, site, home)))
+    assert not wrong, "\n\n".join(wrong)
+
+
+def test_the_part_for_the_site(tmp_path: Path) -> None:
+    """What stands below the mark is run on the site alone, after what stands above it."""
+    page = tmp_path / "page.md"
+    page.write_text("```console\n$ one\n```\n\n<!-- on the test site -->\n\n```console\n$ two\n```\n", encoding="utf-8")
+    assert needs_site(page)
+    assert steps(page) == [Command("one", "", 2)]
+    assert steps(page, site=True) == [Command("one", "", 2), Command("two", "", 8)]
+
+
+def test_names_stand_for_those_of_the_site() -> None:
+    """Whole words are replaced, in files, commands and what they print."""
+    shown: list[Step] = [ShownFile("a.toml", "python/3.10.4-bare 13.10.4\n", 1), Command("load 3.10.4", "3.10.4\n3.10.41\n", 2)]
+    assert on_the_site(shown, {"3.10.4": "3.11.9"}) == [
+        ShownFile("a.toml", "python/3.11.9-bare 13.10.4\n", 1),
+        Command("load 3.11.9", "3.11.9\n3.10.41\n", 2),
+    ]
 
 
 def test_commands_of_a_block() -> None:
@@ -31,6 +83,40 @@ def test_a_file_is_named_by_its_first_line() -> None:
     assert shown_file(Fence("toml", "# sessions/a.toml\n\n[venv]\n", 1)) == ShownFile("sessions/a.toml", "[venv]\n", 1)
     assert shown_file(Fence("toml", "# a remark\n[venv]\n", 1)) is None
     assert shown_file(Fence("console", "# a.txt\n", 1)) is None
+    assert shown_file(Fence("lua", "-- modules/a/1.0.lua\nx()\n", 1)) == ShownFile("modules/a/1.0.lua", "x()\n", 1)
+    assert shown_file(Fence("sql", "-- a.txt\n", 1)) is None
+
+
+def test_a_session_at_a_terminal_is_one_command(tmp_path: Path) -> None:
+    """It is played as a whole, and the names of OzSTAR in it stand for the site's."""
+    page = tmp_path / "page.md"
+    page.write_text("```console-session\n$ one\n(work) $ python 3.10.4\n```\n", encoding="utf-8")
+    (step,) = on_the_site(steps(page), {"3.10.4": "3.11.9"})
+    assert step == Command("(at a terminal)", "$ one\n(work) $ python 3.11.9\n", 2, terminal=True)
+    assert typed(step.expected) == [("$ ", "one"), ("(work) $ ", "python 3.11.9")]
+
+
+@pytest.mark.parametrize(
+    ("session", "wrong"),
+    [
+        ("$ read -p 'In [1]: ' line\nIn [1]: typed\n$ echo $line\ntyped\n", False),
+        ('$ cd ..; basename "$PWD"\nother\n', True),
+        (
+            "$ cd sub; basename \"$PWD\"\nsub\n$ PS1='(work) $ '\n(work) $ PS1='$ '\n$ printf 'a\\nb\\nc\\n'\na\n...\n$ ^D\nexit\n",
+            False,
+        ),
+    ],
+)
+def test_what_is_typed_at_a_terminal(session: str, wrong: bool, tmp_path: Path) -> None:
+    """A prompt is waited for, also that of a program; what the terminal shows is compared."""
+    home = tmp_path / "home"
+    (tmp_path / "a b" / "sub").mkdir(parents=True)
+    home.mkdir()
+    (home / ".bashrc").write_text("PS1='$ '\n", encoding="utf-8")
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "dumb"}
+    command = Command("(at a terminal)", session, 1, terminal=True)
+    played = play([command], tmp_path / "a b", tmp_path / "stage", environ)
+    assert bool(mistakes("page", played)) is wrong, played
 
 
 def test_fences_in_fences() -> None:

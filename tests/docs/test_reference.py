@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 import ozrepro
-from ozrepro import environment, errors, noxbackend
+from ozrepro import activation, environment, errors, noxbackend
 from ozrepro.cli.program import parser
 from ozrepro.errors import LockError, SpecError
 from ozrepro.lock import Section, read_text
+from ozrepro.methods import modules, modules_lock
 from ozrepro.methods.venv import read_section
+from ozrepro.modulesystem import record
 from ozrepro.pypi import indexes
 from ozrepro.settings import METHODS, load_settings
 from ozrepro.spec import parse_spec
@@ -147,6 +149,40 @@ def test_every_key_of_a_lock_is_in_the_reference() -> None:
         assert f"`{key}`" in page("lock-format"), key
 
 
+def test_every_key_of_a_modules_section_is_in_the_reference() -> None:
+    """Each key of a modules section, of what stands in it, and each mark for a folder is named."""
+    digest = "0" * 64
+    package = {
+        "name": "a",
+        "version": "1",
+        "qqqq": 1,
+        "files": [{"name": "a-1.tar.gz", "sha256": digest, "qqqq": 1}],
+        "built": {"name": "a-1-py3-none-any.whl", "sha256": digest, "qqqq": 1},
+    }
+    content = {
+        "qqqq": 1,
+        "module": [{"name": "a/1", "file": "/a", "sha256": digest, "qqqq": 1}],
+        "file": [{"path": "/a", "sha256": digest, "qqqq": 1}],
+        "change": {"qqqq": 1, "path": {"X": {"qqqq": 1}}},
+        "shell": {"qqqq": 1},
+        "project": {"qqqq": 1},
+        "package": [package],
+    }
+    places = record.places_of("/project", "/home/reader")
+    with pytest.raises(LockError) as caught:
+        modules_lock.read_section(Section("modules", "linux-64/v3", f"sha256:{digest}", content), "x.lock", "x", places)
+    keys = known_keys(tuple(str(caught.value).splitlines()))
+    assert {"parents", "requested", "dynamic", "dropped", "limits", "built", "extras"} <= keys
+    assert {*modules_lock.KEYS} <= keys
+    text = page("lock-format")
+    part = text.partition("\n## A section of the `modules` method\n")[2].partition("\n## What is refused\n")[0]
+    rows = "\n".join(line.split("|")[1] for line in part.splitlines() if line.startswith("| "))
+    for key in {*keys, *places} - {"extras", "requested", "sha256", "size"}:
+        assert f"`{key}`" in rows, key
+    for key in keys:
+        assert f"`{key}`" in text, key
+
+
 def test_every_error_and_its_exit_code_is_in_the_reference() -> None:
     """Each error class stands in the row of its exit code, and on the page of the public names."""
     rows = [line for line in page("exit-codes").splitlines() if line.startswith("| ")]
@@ -182,7 +218,16 @@ def test_what_the_decorator_takes_is_in_the_reference() -> None:
 def test_what_a_program_inherits_is_in_the_reference() -> None:
     """Each variable that is kept is named, and the base PATH."""
     text = page("inheritance")
-    for name in (*environment.INHERITED, *environment.INHERITED_PREFIXES, *environment.BASE_PATH):
+    for name in (*environment.INHERITED, *environment.INHERITED_PREFIXES, *environment.BASE_PATH, *modules.SITE_VARIABLES):
+        assert f"`{name}`" in text, name
+
+
+def test_what_a_shell_keeps_is_in_the_reference() -> None:
+    """Each variable of the caller that a shell in a session keeps besides is named, and each word whose alias it takes away."""
+    text = page("shell")
+    prefixes = ("BASH_FUNC_", "XDG_", "KITTY_", "ITERM_")
+    assert all(activation.is_kept(f"{prefix}X") for prefix in prefixes)
+    for name in (*activation._OF_A_TERMINAL, *prefixes, *activation._OWN_WORDS):
         assert f"`{name}`" in text, name
 
 
