@@ -31,14 +31,14 @@ _OF_A_TERMINAL = (
         "TERM_PROGRAM_VERSION",
         "VTE_VERSION",
         "WINDOWID",
-        "TMUX",
-        "TMUX_PANE",
-        "STY",
+        "LS_COLORS",
+        "NO_COLOR",
     ),
-    *("SSH_AUTH_SOCK", "SSH_AGENT_PID", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "KRB5CCNAME", "GPG_TTY"),
-    *("XAUTHORITY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "EDITOR", "VISUAL", "PAGER", "LESS", "LESSOPEN", "MAIL"),
-    *("LS_COLORS", "HISTCONTROL", "HISTFILE", "HISTSIZE", "HOSTNAME", "INPUTRC", "ZDOTDIR", "LMOD_CMD", "LMOD_DIR", "LMOD_PKG"),
-    *("LMOD_ROOT", "MODULESHOME", "LMOD_VERSION", "BASH_ENV", "NO_COLOR", "PROMPT_COMMAND", "PS1", "PS2", "PS4", "PROMPT"),
+    *("TMUX", "TMUX_PANE", "STY", "XAUTHORITY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "KRB5CCNAME", "GPG_TTY"),
+    *("SSH_AUTH_SOCK", "SSH_AGENT_PID", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "HOSTNAME", "MAIL", "INPUTRC", "ZDOTDIR"),
+    *("EDITOR", "VISUAL", "PAGER", "LESS", "LESSOPEN", "HISTCONTROL", "HISTFILE", "HISTSIZE", "BASH_ENV", "PROMPT_COMMAND"),
+    *("PS1", "PS2", "PS4", "PROMPT", "LMOD_CMD", "LMOD_DIR", "LMOD_PKG", "LMOD_ROOT", "LMOD_VERSION", "MODULESHOME"),
+    *("LMOD_PAGER", "LMOD_PAGER_OPTS", "LMOD_COLORIZE"),
 )
 """What else of the caller a shell at a prompt keeps: terminal, login, editor and prompt, which change no result."""
 
@@ -127,13 +127,13 @@ def _sets(name: str) -> bool:
     return _NAME.match(name) is not None and name not in _OF_THE_SHELL and name not in ("PS1", "PROMPT", "PROMPT_COMMAND", "TERM")
 
 
-def job_script(session: Active, files: Iterable[tuple[str, str]], lock: str) -> str:
+def job_script(session: Active, files: Iterable[tuple[str, str]]) -> str:
     """Return a bash script for a job: it needs no Python, and refuses when one of `files` (path and sha256) has changed.
 
-    `lock` is the path of the lock for messages. Sourced, it changes the shell; executed, it runs the words behind it.
+    Sourced, it changes the shell; executed, it runs the words behind it.
     """
     environment = session.environment
-    checks = (f"_ozrepro_check {digest} {shlex.quote(path)} || return 3 2>/dev/null || exit 3" for path, digest in files)
+    checks = (f"_ozrepro_check {digest} {shlex.quote(path)} || {_REFUSE}" for path, digest in files)
     write = _Bourne("bash")
     fixed = {**environment.variables_for({}), MARK: session.name}
     sets = [
@@ -143,7 +143,6 @@ def job_script(session: Active, files: Iterable[tuple[str, str]], lock: str) -> 
     kept = (*sorted(INHERITED), *(f"{prefix}*" for prefix in INHERITED_PREFIXES), *environment.passed, *_OF_THE_SHELL)
     return _JOB.format(
         name=session.name,
-        lock=shlex.quote(lock),
         checks="\n".join(checks),
         kept="|".join((*kept, "HOSTNAME", "BASH_FUNC_*")),
         removed="\n".join(write.unset(name) for name in environment.removed if _NAME.match(name)),
@@ -157,13 +156,20 @@ def _joined(parts: Iterable[str]) -> str:
     return '"${HOME-}"'.join(shlex.quote(part) if part else "" for part in parts) or "''"
 
 
+_REFUSE = "{ case $- in *i*) return 3 ;; *) exit 3 ;; esac; }"
+"""A job's script that goes on would run in another environment; a prompt must stay."""
+
 _JOB = """#!/bin/bash
 # The environment of session {name}, by `ozrepro activate {name} --output`. Needs no Python:
 #   source this file, or put it in front of a command: srun bash this-file python script.py
+if [ -z "${{BASH_VERSION-}}" ]; then
+    echo 'ozrepro: this script is written for bash' >&2
+    return 3 2>/dev/null || exit 3
+fi
 _ozrepro_check() {{
     if [ "$(sha256sum < "$2" 2>/dev/null)" != "$1  -" ]; then
-        printf 'ozrepro: %s has changed since this script was made from %s\\n  try: ozrepro activate {name} --output %s\\n' \\
-            "$2" {lock} "${{BASH_SOURCE[1]-$0}}" >&2
+        printf 'ozrepro: %s has changed since this script was made\\n  try: ozrepro activate {name} --output %s\\n' \\
+            "$2" "${{BASH_SOURCE[1]-$0}}" >&2
         return 1
     fi
 }}

@@ -17,7 +17,7 @@ _OF_THE_TOOL = ("change.table",)
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that differs: what, and how it stands on each side ("" where it is not there)."""
+    """One thing that differs: what, and how it stands on each side ("" where it is not there; both, if `what` says it all)."""
 
     what: str
     left: str
@@ -25,6 +25,8 @@ class Difference:
 
     def line(self) -> str:
         """Return the difference as a line of text."""
+        if not (self.left or self.right):
+            return f"! {self.what}"
         if not self.left:
             return f"+ {self.what} {self.right}"
         if not self.right:

@@ -139,7 +139,7 @@ class TestJobScript:
             path=("/env/bin",), variables=HOSTILE, homely={"CACHE": ("", "/it's/.cache")}, removed=("TZ",), passed=("MY_DATA",)
         )
         path = tmp_path / "job env.sh"
-        path.write_text(job_script(Active("work", environment, limits=("ulimit -c 0",)), files, str(lock)))
+        path.write_text(job_script(Active("work", environment, limits=("ulimit -c 0",)), files))
         return path
 
     def test_it_gives_the_environment_of_a_run_and_needs_no_python(self, script: Path) -> None:
@@ -170,10 +170,23 @@ class TestJobScript:
         assert done.stdout == ""
         assert f"{path} has changed" in done.stderr
         assert "ozrepro activate work --output" in done.stderr
-        sourced = subprocess.run(
-            ["bash", "-c", f". '{script}' || echo refused $?"], env=JOB, capture_output=True, text=True, check=False
-        )
-        assert sourced.stdout == "refused 3\n"
+        for flags, ends in (("-c", ("", 3)), ("-ic", ("refused 3\n", 0))):
+            words = ["bash", "--norc", "--noprofile", flags, f". '{script}' || echo refused $?"]
+            sourced = subprocess.run(words, env=JOB, capture_output=True, text=True, check=False)
+            assert (sourced.stdout, sourced.returncode) == ends, "a job's script ends, a prompt stays"
+
+
+@pytest.mark.parametrize("shell", ["zsh", "sh"])
+def test_a_job_s_script_says_that_it_is_for_bash(shell: str, tmp_path: Path) -> None:
+    path = tmp_path / "job.sh"
+    path.write_text(job_script(Active("work", Environment()), []))
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    done = subprocess.run(
+        [shell, "-c", f". '{path}'; echo went on"], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True
+    )
+    assert "is written for bash" in done.stderr
+    assert "not found" not in done.stderr
 
 
 def test_the_caller_s_own_shell_is_taken_where_sessions_can_run_in_it() -> None:

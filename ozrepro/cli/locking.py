@@ -193,11 +193,11 @@ def _versions(section: Section) -> dict[str, str]:
 def _with_machine(session: Session) -> list[Difference]:
     section = _section(session, drifted=True)
     method = method_of(section.method)
-    drift = [Difference(line, "locked", "here") for line in method.drift(section, session.site)]
+    drift = [Difference(line, "", "") for line in method.drift(section, session.site)]
     generation = built_generation(session, section)
     if generation is None:
         return [*drift, Difference(f"{section.title}", "locked", "not built here")]
-    changed = [Difference(line, "built", "now") for line in verify_files(generation)]
+    changed = [Difference(line, "", "") for line in verify_files(generation)]
     if drift:
         return [*drift, *changed]  # what it would be built from now is another thing
     inside = method.contents(generation.prefix)

@@ -9,6 +9,7 @@ import signal
 import stat
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,12 +97,12 @@ def _write_script(call: Call, output: str) -> int:
     lock = lock_file(call.root, call.arguments.name)
     files = [lock, lock.with_suffix(".toml"), *map(Path, found.watched)]
     digests = [(str(path), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files if path.is_file()]
-    text = activation.job_script(found.active, digests, str(lock))
+    text = activation.job_script(found.active, digests)
     try:
         write_whole(Path(output), text.encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise OzreproError(f"cannot be written: {error.strerror}", where=output) from error
-    call.out.line(f"{output}: the environment of {call.arguments.name} for jobs; made anew when the lock changes")
+    call.out.line(f"{output}: the environment of {call.arguments.name} for jobs; write it again after ozrepro lock")
     return 0
 
 
@@ -109,6 +110,8 @@ def shell(call: Call) -> int:
     """Start a shell, or a program, in the session's environment and return its status."""
     _refuse_nested(call, "start a shell in")
     active = _find(call).active
+    if call.arguments.ipython and call.arguments.words:
+        raise UsageError("--ipython stands beside a command", hint="ozrepro shell NAME -- ipython …")
     command = ["ipython"] if call.arguments.ipython else call.arguments.words
     if command:
         _start_program(active, command)
@@ -161,9 +164,17 @@ def _interact(active: Active, chosen: str, program: str) -> int:
             signal.signal(number, hang_up)
         try:
             child.interact(escape_character=None)
+            _drain(child.child_fd)
         finally:
             child.close(force=True)
     return child.exitstatus if child.exitstatus is not None else 128 + (child.signalstatus or 0)
+
+
+def _drain(descriptor: int) -> None:
+    """Pass on what a shell printed right before it ended: pexpect looks whether it lives before it reads."""
+    with suppress(OSError):  # a terminal whose other side is closed ends with EIO
+        while block := os.read(descriptor, 1 << 16):
+            os.write(sys.stdout.fileno(), block)
 
 
 def _restore_signals() -> None:
