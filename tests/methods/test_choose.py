@@ -28,8 +28,8 @@ def test_the_first_method_that_can_serve_is_taken_and_the_others_have_their_reas
 
 
 def test_a_method_that_is_not_written_yet_is_passed_over(tmp_path: Path) -> None:
-    text = 'methods = ["conda", "venv"]\n[conda]\ndependencies = ["python"]\n[venv]\n'
-    assert choose(*at(tmp_path, text), None).refused == ("conda: this version of ozrepro has no such method yet",)
+    text = 'methods = ["container", "venv"]\n[container]\nimage = "base.sif"\n[venv]\n'
+    assert choose(*at(tmp_path, text), None).refused == ("container: this version of ozrepro has no such method yet",)
 
 
 def test_a_method_asked_for_is_the_only_candidate(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """The site's own tests use the same fixtures as everybody's."""
 
-from tests.site.fixtures import private_site, site
+from tests.site.fixtures import channel, private_channel, private_site, serve, site
 
-__all__ = ["private_site", "site"]
+__all__ = ["channel", "private_channel", "private_site", "serve", "site"]

@@ -1,4 +1,4 @@
-"""The test site as fixtures: import `site` and `private_site` into a conftest."""
+"""The test site as fixtures: import `site` and `private_site`, `channel`, `private_channel` and `serve` into a conftest."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.site import Site, SiteUnavailable
+from tests.site.channel import Channel, make_cached
 from tests.site.make import make
+from tests.site.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SHARED_SOFTWARE = ("python", "python-scientific", "pyyaml")
@@ -39,6 +41,37 @@ def private_site(site: Site, tmp_path: Path) -> Callable[[], Site]:
         return copy_site(site, tmp_path / f"site{number}")
 
     return copied
+
+
+@pytest.fixture(scope="session")
+def channel() -> Channel:
+    """Give the conda channels, made if need be; skip where they cannot be made, fail where somebody promised some."""
+    try:
+        return make_cached()
+    except SiteUnavailable as reason:
+        if os.environ.get("OZREPRO_TEST_CHANNEL"):
+            pytest.fail(f"OZREPRO_TEST_CHANNEL is set, but: {reason}")
+        pytest.skip(f"no conda channel: {reason}")
+
+
+@pytest.fixture
+def private_channel(channel: Channel, tmp_path: Path) -> Channel:
+    """Give a copy of the channels, for a test that removes, adds or changes archives."""
+    return channel.copy(tmp_path / "channels")
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Path], Server]]:
+    """Give a function that serves a folder over http on the loopback until the test's end."""
+    servers: list[Server] = []
+
+    def serving(folder: Path) -> Server:
+        servers.append(Server(folder))
+        return servers[-1]
+
+    yield serving
+    for server in servers:
+        server.stop()
 
 
 def copy_site(site: Site, prefix: Path) -> Site:

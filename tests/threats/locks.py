@@ -105,9 +105,16 @@ HEADER = (
     in_table("unknown-top-table", lambda lock: lock.update(scripts={"post": "sh"}), "scripts", "unknown key"),
     in_table("method-no-table", lambda lock: lock.update(conda="x"), "conda"),
     in_table("platform-newline", lambda lock: lock["venv"].update({"a\n#SBATCH --x": {}}), "venv.", "platform"),
-    in_table("platform-dotdot", lambda lock: lock["modules"].update({"linux-64/../../x": {}}), "modules.", "platform"),
-    in_table("platform-absolute", lambda lock: lock["modules"].update({"/etc": {}}), "modules./etc", "platform"),
-    in_table("platform-empty", lambda lock: lock["modules"].update({"": {}}), "modules", "platform"),
+    in_table(
+        "platform-dotdot",
+        lambda lock: lock.setdefault("container", {}).update({"linux-64/../../x": {}}),
+        "container.",
+        "platform",
+    ),
+    in_table(
+        "platform-absolute", lambda lock: lock.setdefault("container", {}).update({"/etc": {}}), "container./etc", "platform"
+    ),
+    in_table("platform-empty", lambda lock: lock.setdefault("container", {}).update({"": {}}), "container", "platform"),
     in_table("platform-bidi", lambda lock: lock["venv"].update({f"any{HIDDEN}": {}}), "venv", "platform", "\\u202e"),
     without("no-spec", ("venv", "any", "spec"), "venv.any.spec"),
     in_section("spec-short", {"spec": "sha256:abc"}, "venv.any.spec"),

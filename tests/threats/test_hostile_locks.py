@@ -33,7 +33,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     project.spec('imports = ["alpha"]\n\n[venv]\npython = ">=3.10"\nrequirements = ["alpha>=1"]\n')
     project.done("lock", "work")
     # Sections of methods that are not used here are read with the rest of the file.
-    text = project.lock().read_text(encoding="utf-8") + f'\n[conda.linux-64]\nspec = "sha256:{"0" * 64}"\n'
+    text = project.lock().read_text(encoding="utf-8") + f'\n[container.linux-64]\nspec = "sha256:{"0" * 64}"\n'
     return project, text
 
 

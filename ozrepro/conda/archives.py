@@ -1,0 +1,297 @@
+"""The package cache: each archive checked by its sha256 before it is unpacked, each entry put in place whole or not at all.
+
+rattler fills its cache itself as it installs, but does not look at the hash of a local archive (`file://`). So the cache is
+filled here first, in the form in which rattler reads it: a folder NAME-VERSION-BUILD with the archive's content.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ozrepro.conda.channels import local_path
+from ozrepro.errors import without_login
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from rattler import Client
+
+MARK = "info/ozrepro"
+"""A file of an entry: the sha256 of the archive that was checked and unpacked. An entry without it is not ours."""
+
+_BLOCK = 1 << 20
+_AT_ONCE = 8
+_FULL = re.compile(r"os error (28|122)\b|No space left on device|Disk quota exceeded")
+
+
+class Refused(Exception):
+    """An error with its explanation for the user: what, where, and what to do."""
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = without_login(what)
+        self.where = where
+        self.hint = hint
+
+
+class Unlike(Refused):
+    """An archive that came is not the one that is locked."""
+
+
+def no_space(error: BaseException) -> str | None:
+    """Return what to say where an error comes of a full disk or quota, else None."""
+    found = _FULL.search(str(error))
+    if found is None:
+        return None
+    return "the disk quota is used up" if "122" in found[0] or "quota" in found[0] else "there is no space left"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One package in the cache: its folder, where its archive is, and what is known of that."""
+
+    title: str
+    folder: str
+    url: str
+    channel: str
+    sha256: str
+    size: int | None
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any], cache: Path) -> Entry:
+        """Return the entry of a locked record with the address of its channel."""
+        title = f"{table['name']}-{table['version']}-{table['build']}"
+        url = f"{table['address']}/{table['subdir']}/{table['file']}"
+        return cls(title, str(cache / "pkgs" / title), url, table["channel"], table["sha256"], table.get("size"))
+
+
+def is_whole(entry: Entry) -> bool:
+    """Say whether the cache has the package as it was unpacked: every file there, of its size. The contents are not read."""
+    try:
+        if not is_marked(entry):
+            return False
+        for path, size in _listed(entry.folder):
+            found = os.lstat(f"{entry.folder}/{path}")
+            if size not in (None, found.st_size) and stat.S_ISREG(found.st_mode):
+                return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
+def is_marked(entry: Entry) -> bool:
+    """Say whether what stands in the cache was unpacked here, from the archive that is locked."""
+    try:
+        with open(f"{entry.folder}/{MARK}", encoding="ascii") as stream:
+            return stream.read(65) == entry.sha256
+    except (OSError, ValueError):
+        return False
+
+
+def _listed(folder: str) -> Iterator[tuple[str, int | None]]:
+    """Yield path and size of each file that a package lists; packages of before 2017 have no sizes."""
+    try:
+        for item in json.loads(Path(folder, "info", "paths.json").read_bytes())["paths"]:
+            yield item["_path"], item.get("size_in_bytes")
+    except FileNotFoundError:
+        for line in Path(folder, "info", "files").read_text(encoding="utf-8").splitlines():
+            yield line, None
+
+
+async def fetch(
+    tables: Sequence[Mapping[str, Any]],
+    cache: Path,
+    forget: Sequence[str],
+    client: Callable[[], Client],
+    progress: Callable[[str, int, int], None],
+    look: Callable[[Entry], bool] = is_whole,
+) -> list[str]:
+    """Put what the cache lacks into it, and return the titles of what came. Entries named in `forget` are taken anew.
+
+    `look` says which entries are there. Raises Refused, and leaves the cache with whole entries only.
+    """
+    entries = [Entry.of(table, cache) for table in tables]
+    lacking = [entry for entry in entries if entry.title in forget or not look(entry)]
+    if not lacking:
+        return []
+    (cache / "pkgs").mkdir(parents=True, exist_ok=True)
+    with _workplace(cache / "pkgs") as folder:
+        await _fetch_all(lacking, folder, client(), forget, progress)
+    return sorted(entry.title for entry in lacking)
+
+
+async def _fetch_all(
+    lacking: Sequence[Entry],
+    folder: Path,
+    client: Client,
+    forget: Sequence[str],
+    progress: Callable[[str, int, int], None],
+) -> None:
+    gate = asyncio.Semaphore(_AT_ONCE)
+    done = 0
+
+    async def one(number: int, entry: Entry) -> None:
+        nonlocal done
+        async with gate:
+            progress(f"downloading {entry.title}", done, len(lacking))
+            await _fetch_twice(entry, folder / str(number), client, fresh=entry.title in forget)
+            done += 1
+            progress(f"downloading {entry.title}", done, len(lacking))
+
+    jobs = [asyncio.ensure_future(one(number, entry)) for number, entry in enumerate(lacking)]
+    try:
+        await asyncio.gather(*jobs)
+    finally:
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)  # nothing may write into the workplace once it is removed
+
+
+async def _fetch_twice(entry: Entry, place: Path, client: Client, *, fresh: bool) -> None:
+    """Fetch one package; what came damaged is fetched once more, as a cut connection need not be met again."""
+    for last in (False, True):
+        place.mkdir()
+        try:
+            archive = await _archive(entry, place, client)
+            await asyncio.to_thread(_unpack, entry, archive, place, fresh=fresh)
+            return
+        except Unlike:
+            if last or local_path(entry.url) is not None:
+                raise
+        finally:
+            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+
+
+async def _archive(entry: Entry, place: Path, client: Client) -> Path:
+    from rattler.package_streaming import download_to_path
+
+    local = local_path(entry.url)
+    if local is not None:
+        if not os.path.isfile(local):
+            raise Refused(
+                f"{os.path.basename(local)} is not in the channel {entry.channel}", where=local, hint=_mirror(entry.channel)
+            )
+        return Path(local)
+    path = place / os.path.basename(entry.url)
+    try:
+        await download_to_path(client, entry.url, path)
+    except Exception as error:
+        full = no_space(error)
+        if full is not None:
+            raise Refused(f"{full}: {entry.title} cannot be fetched", where=str(place.parent.parent), hint=_ROOM) from error
+        gone = "404" in str(error) or "Not Found" in str(error)
+        what = "the channel has no such file" if gone else f"cannot be fetched: {_reason(error)}"
+        kind = Refused if gone or "onnect" in str(error) else Unlike  # a cut download is tried once more
+        raise kind(
+            f"{os.path.basename(entry.url)} of the channel {entry.channel}: {what}", where=entry.url, hint=_mirror(entry.channel)
+        ) from error
+    return path
+
+
+_ROOM = "free some space, or set OZREPRO_CACHE to a folder elsewhere"
+
+
+def _mirror(channel: str) -> str:
+    name = channel.partition("/")[0]
+    return f"another address of it: [tool.ozrepro.channels] {name} = …; for packages that are there, ozrepro lock --upgrade"
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).replace("\n", "; ")[:300]
+
+
+def _unpack(entry: Entry, archive: Path, place: Path, *, fresh: bool) -> None:
+    """Check an archive, unpack it and put the entry in place. Raises Unlike, Refused."""
+    from rattler.package_streaming import extract
+
+    _compare(entry, _sha256(archive), archive.stat().st_size)
+    content = place / "content"
+    try:
+        again = extract(archive, content)[0].hex()
+        _compare(entry, again, None)  # a local archive may have been replaced since
+        (content / MARK).write_text(entry.sha256, encoding="ascii")
+    except Refused:
+        raise
+    except Exception as error:
+        full = no_space(error)
+        what = f"{full}: {entry.title} cannot be unpacked" if full else f"{entry.title} cannot be unpacked: {_reason(error)}"
+        raise Refused(what, where=str(Path(entry.folder).parent), hint=_ROOM if full else "") from error
+    if not is_whole(Entry(entry.title, str(content), entry.url, entry.channel, entry.sha256, entry.size)):
+        raise Refused(f"{entry.title} does not hold the files that it lists", where=entry.url, hint="lock another build of it")
+    _place(entry, content, fresh=fresh)
+
+
+def _compare(entry: Entry, sha256: str, size: int | None) -> None:
+    if sha256 == entry.sha256:
+        return
+    cut = size is not None and entry.size is not None and size < entry.size
+    what = (
+        f"has {size} of {entry.size} bytes: the download was cut short"
+        if cut
+        else f"has sha256 {sha256}, locked is {entry.sha256}"
+    )
+    raise Unlike(
+        f"{os.path.basename(entry.url)} of the channel {entry.channel} is not the file that was locked: it {what}",
+        where=entry.url,
+        hint="ask the channel's keeper; to accept what is there now, ozrepro lock --upgrade",
+    )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _place(entry: Entry, content: Path, *, fresh: bool) -> None:
+    """Move an unpacked package to its place, unless another process was quicker; `fresh` replaces what is there in any case.
+
+    Environments that were linked from what stood there keep their files.
+    """
+    target = Path(entry.folder)
+    with _exclusive(target.parent / ".cache.lock"):  # rattler's own: nobody is installing from the cache
+        if not fresh and is_whole(entry):
+            return
+        if os.path.lexists(target):
+            os.rename(target, content.parent / "old")
+            with suppress(OSError):
+                os.truncate(f"{target}.lock", 0)  # rattler's own note of a hash, which may be another archive's
+        os.rename(content, target)
+
+
+@contextmanager
+def _exclusive(lock: Path) -> Iterator[None]:
+    """Hold a lock. On a file system without flock nothing is waited for, by rattler neither."""
+    with open(lock, "ab") as stream:
+        with suppress(OSError):
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside the entries, and remove those that killed processes have left: whose lock nobody holds."""
+    with ExitStack() as held:
+        with _exclusive(folder / ".places.lock"):  # or one would remove what another has made and not locked yet
+            for left in folder.glob(".fetch-*"):
+                with suppress(OSError), open(left / "lock", "ab") as stream:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(left, ignore_errors=True)
+            place = Path(tempfile.mkdtemp(prefix=".fetch-", dir=folder))
+            held.callback(shutil.rmtree, place, ignore_errors=True)
+            held.enter_context(_exclusive(place / "lock"))
+        yield place
