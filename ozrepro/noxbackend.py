@@ -93,8 +93,13 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
 
         from ozrepro.workflow import open_session, prepare
 
+        last = ""
+
         def progress(step: str, done: int, total: int) -> None:
-            logger.info(step)
+            nonlocal last
+            if step != last:  # a step of a thousand packages is one line of a log
+                logger.info(step)
+            last = step
 
         try:
             session = open_session(Path(self._root), self._spec, os.environ)

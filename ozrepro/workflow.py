@@ -97,12 +97,17 @@ def needs_lock(session: Session) -> LockError:
 
 
 def lock_session(
-    session: Session, say: Say, *, methods: tuple[str, ...] | None = None, upgrade: tuple[str, ...] | None = None
+    session: Session,
+    say: Say,
+    *,
+    methods: tuple[str, ...] | None = None,
+    upgrade: tuple[str, ...] | None = None,
+    source: str = "",
 ) -> Locking:
     """Resolve and write the lock; sections of other methods and platforms stay untouched.
 
     Without `methods`, each candidate that this machine can resolve is locked, and at least one must be.
-    A lock that cannot be read is an error, never overwritten.
+    A lock that cannot be read is an error, never overwritten. `source` is another tool's file or environment, for conda.
     """
     spec, site = session.spec, session.site
     old = load_lock(session.root, session.name)
@@ -117,15 +122,15 @@ def lock_session(
         method = method_of(name)
         previous = old.section(name, method.platform(site)) if old else None
         method.digest(spec, site)  # a missing requirement file is a mistake of the spec, told before anything is resolved
-        if previous is not None and upgrade is None and _answers(method, previous, session):
+        if previous is not None and upgrade is None and not source and _answers(method, previous, session):
             new.append(previous)  # nothing to change: do not solve again
             continue
-        new.append(method.resolve(spec, site, Change(previous, upgrade), say))
+        new += method.resolve(spec, site, Change(previous, upgrade, source), say)
     if not new:
         raise NoMethodError(spec.name, refused, hint=f"ozrepro status {spec.name}")
     lock = (old or Lock(spec.name)).with_sections(new)
     changed = save_lock(session.root, lock)
-    return Locking(lock, tuple(section.method for section in new), tuple(refused), changed)
+    return Locking(lock, tuple(dict.fromkeys(section.method for section in new)), tuple(refused), changed)
 
 
 def _check_upgrade(session: Session, lock: Lock | None, names: tuple[str, ...]) -> None:

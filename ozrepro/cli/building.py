@@ -34,7 +34,8 @@ def register(add: Add) -> None:
     made.usage = "ozrepro run [-h] [--plain] [--method {modules,conda,container,venv}] NAME -- CMD …"
     made = add("export", "write the lock in another tool's format", export)
     take_name(made)
-    made.add_argument("--format", required=True, choices=("pylock", "requirements"))
+    forms = ("pylock", "requirements", "conda-explicit", "conda-lock", "environment.yml")
+    made.add_argument("--format", required=True, choices=forms)
     output = "instead of standard output; for pylock a name such as pylock.analysis.toml"
     made.add_argument("--output", metavar="FILE", help=output)
 
@@ -161,8 +162,24 @@ def export(call: Call) -> int:
     return 0
 
 
+def _exported_conda(session: Session, lock: Lock, form: str) -> str:
+    from ozrepro.methods.conda_formats import export_sections
+
+    where, here = str(lock_file(session.root, session.name)), method_of("conda").platform(session.site)
+    sections = [section for section in lock.sections if section.method == "conda"]
+    own = lock.section("conda", here)
+    if own is None:
+        reason = f"{where} has no conda section for {here} to export"
+        raise NoMethodError(session.name, [reason], hint=f"ozrepro lock {session.name} --method conda")
+    check_section(session, own)
+    return export_sections(sections, here, session.name, where, session.site, form)
+
+
 def _exported(session: Session, lock: Lock, form: str) -> str:
     from ozrepro.methods.venv import PLATFORM, export_section
+
+    if form not in ("pylock", "requirements"):
+        return _exported_conda(session, lock, form)
 
     section = lock.section("venv", PLATFORM)
     if section is None:

@@ -32,6 +32,7 @@ class Arguments(argparse.Namespace):
     method: str | None
     check: bool
     upgrade: list[str] | None
+    source: str | None
     as_json: bool
     plain: bool
     verbose: bool

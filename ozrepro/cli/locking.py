@@ -38,6 +38,8 @@ def register(add: Add) -> None:
     take_method(made)
     made.add_argument("--check", action="store_true", help="only compare; exit 3 when the lock does not answer spec and machine")
     made.add_argument("--upgrade", nargs="*", metavar="PKG", help="take newer versions, of all packages or of these")
+    source = "an @EXPLICIT file, a conda-lock file or a conda environment's folder, whose packages are locked"
+    made.add_argument("--from", dest="source", metavar="SOURCE", help=source)
     made = add("verify", "check a built environment against its lock", verify)
     take_name(made)
     take_method(made)
@@ -57,6 +59,10 @@ def lock(call: Call) -> int:
     sessions = all_sessions(call.root, call.arguments.names, os.environ, method=call.arguments.method)
     if not sessions:
         raise UsageError("there are no sessions", where=str(call.root / "sessions"), hint="make sessions/NAME.toml")
+    if call.arguments.source and (len(sessions) > 1 or sessions[0].spec.conda is None):
+        raise UsageError(
+            "--from is for one session with a table [conda]", hint=f"ozrepro lock NAME --from {call.arguments.source}"
+        )
     for session in sessions:
         try:
             status = max(status, _check(call, session) if call.arguments.check else _lock(call, session))
@@ -81,9 +87,13 @@ def _check(call: Call, session: Session) -> int:
 
 
 def _lock(call: Call, session: Session) -> int:
-    upgrade = call.arguments.upgrade
+    upgrade, source = call.arguments.upgrade, call.arguments.source
     done = lock_session(
-        session, lambda text: call.out.say(f"{session.name}: {text}"), upgrade=None if upgrade is None else tuple(upgrade)
+        session,
+        lambda text: call.out.say(f"{session.name}: {text}"),
+        methods=("conda",) if source else None,
+        upgrade=None if upgrade is None else tuple(upgrade),
+        source=source or "",
     )
     for line in done.refused:
         call.out.say(f"{session.name}: not locked: {line}")

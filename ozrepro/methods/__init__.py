@@ -13,7 +13,7 @@ from ozrepro.errors import NoMethodError, UsageError
 from ozrepro.settings import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ozrepro.environment import Environment
@@ -25,16 +25,20 @@ if TYPE_CHECKING:
     Say = Callable[[str], None]
     Progress = Callable[[str, int, int], None]
 
-_HOMES = {"modules": "ozrepro.methods.modules", "venv": "ozrepro.methods.venv"}
+_HOMES = {name: f"ozrepro.methods.{name}" for name in ("modules", "conda", "venv")}
 """Where each method lives; loaded on first use, so that one method's libraries never burden another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How to lock again: the section that was, and which packages may move (None: only those that must; empty: all)."""
+    """How to lock again: the section that was, and which packages may move (None: only those that must; empty: all).
+
+    `source` names another tool's file or environment whose packages are taken, "" where none is given.
+    """
 
     previous: Section | None = None
     upgrade: tuple[str, ...] | None = None
+    source: str = ""
 
 
 class Method(Protocol):
@@ -55,8 +59,11 @@ class Method(Protocol):
     def unavailable(self, spec: Spec, site: Site, section: Section | None) -> str | None:
         """Return why the method cannot serve here, or None. With a section only what running needs is asked for."""
 
-    def resolve(self, spec: Spec, site: Site, change: Change, say: Say) -> Section:
-        """Return exact versions and digests. The only verb that solves or asks the network for versions."""
+    def resolve(self, spec: Spec, site: Site, change: Change, say: Say) -> Sequence[Section]:
+        """Return exact versions and digests, this machine's section first, others where a method can resolve for them too.
+
+        The only verb that solves or asks the network for versions.
+        """
 
     def drift(self, section: Section, site: Site) -> list[str]:
         """Return what the lock names and this machine no longer has as it was, one line each."""

@@ -6,10 +6,9 @@ Resolving asks Lmod; all else works from the lock. Knows nothing of nox, and of 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.environment import BASE_PATH, Environment
+from ozrepro.environment import Environment
 from ozrepro.errors import BuildError, LockError
 from ozrepro.lock import Section, lock_file
 from ozrepro.methods.modules_lock import (
@@ -22,14 +21,13 @@ from ozrepro.methods.modules_lock import (
     given_by,
     interpreter_of,
     layer_of,
-    loaded_variables,
     platform_of,
     provided_otherwise,
     read_here,
     read_section,
     variables_of,
 )
-from ozrepro.modulesystem import change, record
+from ozrepro.modulesystem import loading, record
 from ozrepro.pypi import base as outside
 from ozrepro.pypi import compiled, install, layer, toolchain
 from ozrepro.pypi.layer import open_uv
@@ -77,7 +75,7 @@ class Modules:
 
     def check(self, section: Section, where: str, session: str) -> None:
         """Raise LockError where the section cannot be read."""
-        read_section(section, where, session, record.places_of("/project", "/home/user"))
+        read_section(section, where, session, record.EXAMPLE)
 
     def unavailable(self, spec: Spec, site: Site, section: Section | None) -> str | None:
         """Return why no module system here has the modules, or None. With a section the module tool is not asked.
@@ -85,15 +83,14 @@ class Modules:
         Raises SpecError for a name that is no exact one, or that can be reached in several ways: that is a mistake of the spec.
         """
         if section is None:
-            from ozrepro.methods import modules_resolve
-
-            return modules_resolve.refusal(spec, site)
+            names = described(spec).load
+            return loading.refusal(loading.Request(names, loading.modulepath_of(spec, site), "modules.load"), spec, site)
         locked = read_here(section, site, spec)
         if section.spec == self.digest(spec, site):
             check_agreement(locked, spec, str(lock_file(spec.root, spec.name)))
         return None
 
-    def resolve(self, spec: Spec, site: Site, change: Change, say: Say) -> Section:
+    def resolve(self, spec: Spec, site: Site, change: Change, say: Say) -> tuple[Section, ...]:
         """Return what the modules resolve to here, what loading them does, and exact packages of the venv on top."""
         from ozrepro.methods import modules_resolve
 
@@ -105,7 +102,7 @@ class Modules:
                 previous = None  # a damaged section is resolved anew
         digest = self.digest(spec, site)
         content = modules_resolve.resolve(spec, layer_of(spec), site, previous, change.upgrade, say)
-        return Section("modules", self.platform(site), digest, content)
+        return (Section("modules", self.platform(site), digest, content),)
 
     def drift(self, section: Section, site: Site) -> list[str]:
         """Return each modulefile, rc file, hook or interpreter that changed, and each package that the modules have otherwise."""
@@ -122,9 +119,7 @@ class Modules:
 
         Raises BuildError where there is no such tool.
         """
-        from ozrepro.methods import modules_resolve
-
-        return modules_resolve.recheck(read_here(section, site).modules, spec, site)
+        return loading.recheck(read_here(section, site).modules, spec, site)
 
     def watched(self, section: Section, site: Site) -> list[str]:
         """Return modulefiles, rc files, hooks, the interpreter, and the folders of the modules' packages."""
@@ -177,18 +172,16 @@ class Modules:
         """Return the modules' change of the base, with the venv's directory first."""
         locked = read_here(section, site)
         modules = locked.modules
-        values = loaded_variables(modules)
+        values = modules.variables()
         own = {"VIRTUAL_ENV": str(prefix), "PYTHONNOUSERSITE": "1"}
         if locked.overrides and values.get("PYTHONPATH"):
             # Python looks into PYTHONPATH before a venv's own packages: without this the modules' versions would win.
             minor = ".".join(locked.version.split(".")[:2])
             own["PYTHONPATH"] = f"{prefix}/lib/python{minor}/site-packages:{values['PYTHONPATH']}"
-        path = modules.change.paths.get("PATH", change.PathChange())
-        behind = replace(path, prepend=()).apply(":".join(entry for entry in BASE_PATH if entry not in path.prepend))
         kept = {name: value for name, value in values.items() if name not in ("PATH", *modules.change.homely)}
         return Environment(
-            path=(str(prefix / "bin"), *path.prepend),
-            base=[entry for entry in behind.split(":") if entry],
+            path=(str(prefix / "bin"), *modules.front()),
+            base=modules.behind(),
             variables={**kept, **own},
             homely=modules.change.homely,
             removed=modules.change.removed,

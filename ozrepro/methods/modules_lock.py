@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.checking import Checker, shown
-from ozrepro.environment import BASE_PATH
 from ozrepro.errors import BuildError, LockError
 from ozrepro.lock import lock_file
-from ozrepro.modulesystem import change, record
+from ozrepro.modulesystem import record
 from ozrepro.pypi import compiled, interpreter, layer
 from ozrepro.pypi.layer import Layer, LockedLayer
 from ozrepro.spec import digest_of
@@ -179,16 +178,9 @@ def given_by(locked: Locked) -> dict[str, Any]:
     }
 
 
-def loaded_variables(modules: Record) -> dict[str, str]:
-    """Return the base environment of a locked run as the modules change it."""
-    values = change.replay(modules.change, {"PATH": ":".join(BASE_PATH), "HOME": ""}, modules.modules)
-    values.pop("HOME", None)
-    return values
-
-
 def variables_of(locked: Locked, site: Site) -> dict[str, str]:
     """Return the variables in which the modules' Python and compilers run, without a venv."""
-    values = loaded_variables(locked.modules)
+    values = locked.modules.variables()
     passed = {name: site.environ[name] for name in locked.layer.passed if name in site.environ}
     return {**passed, **values, "PYTHONNOUSERSITE": "1"}
 

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
 
-from ozrepro.environment import BASE_PATH
-from ozrepro.errors import BuildError, SpecError
+from ozrepro.errors import BuildError
 from ozrepro.methods.modules_lock import Locked, compile_package, platform_of, variables_of
-from ozrepro.modulesystem import fingerprint, index, record
-from ozrepro.modulesystem.capture import capture, differences, recapture, with_parents
-from ozrepro.modulesystem.here import find_system, index_of
-from ozrepro.modulesystem.lmod import ModuleError, base_modulepath
-from ozrepro.modulesystem.record import Record
+from ozrepro.modulesystem import fingerprint, loading, record
 from ozrepro.pypi import base as outside
 from ozrepro.pypi import layer as packages
 from ozrepro.pypi import toolchain
 from ozrepro.pypi.layer import Layer, LockedLayer, open_uv
 from ozrepro.pypi.resolve import Wanted
 from ozrepro.pypi.resolve import resolve as resolve_packages
-from ozrepro.site import operating_system
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,56 +23,9 @@ if TYPE_CHECKING:
     from ozrepro.methods import Say
     from ozrepro.modulesystem.capture import Captured
     from ozrepro.modulesystem.index import Index
-    from ozrepro.modulesystem.lmod import Lmod
     from ozrepro.pypi.toolchain import Toolchain
     from ozrepro.site import Site
     from ozrepro.spec import ModulesSpec, Spec
-
-
-def modulepath_of(spec: Spec, site: Site) -> tuple[str, ...]:
-    """Return the directories that names are looked up in: the spec's own first, as `module use` puts them, then the site's."""
-    assert spec.modules is not None
-    own = (os.path.join(spec.root, os.path.expanduser(folder)) for folder in spec.modules.use)
-    return tuple(dict.fromkeys((*own, *base_modulepath(site.environ, site.settings.modulepath))))
-
-
-def refusal(spec: Spec, site: Site) -> str | None:
-    """Return why the modules that the spec names cannot be loaded here, or None.
-
-    Raises SpecError for a loose name, or one that several chains of modules lead to.
-    """
-    assert spec.modules is not None
-    system = find_system(site)
-    if system is None:
-        return "no module system here (Lmod)"
-    modulepath = modulepath_of(spec, site)
-    if not modulepath:
-        return "the module system has no directories here (MODULEPATH is empty)"
-    found = index_of(system, modulepath, site)
-    clean = {"PATH": ":".join(BASE_PATH), "MODULEPATH": ":".join(modulepath)}
-    where = str(spec.path)
-    twice = _versions_of_one(spec.modules.load)
-    if twice:
-        raise SpecError(where, [f"modules.load: {line}" for line in twice], hint="keep one of them")
-    judged = index.judge(spec.modules.load, found, lambda name: system.is_available(name, clean))
-    if judged.loose:
-        hint = f"write exact names, then: ozrepro lock {spec.name}"
-        raise SpecError(where, [f"modules.load: {line}" for line in judged.loose], hint=hint)
-    if judged.absent:
-        return "; ".join(judged.absent)
-    try:
-        with_parents(spec.modules.load, found)
-    except ModuleError as error:
-        raise SpecError(where, [f"modules.load: {error.what}"], hint=error.hint) from error
-    return None
-
-
-def _versions_of_one(names: Sequence[str]) -> list[str]:
-    """Return a line for each module of which several versions are named: Lmod loads one, and its advice does not help here."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(name.rpartition("/")[0], []).append(name)
-    return [f"{' and '.join(versions)} cannot be loaded together" for versions in found.values() if len(versions) > 1]
 
 
 def resolve(
@@ -91,12 +37,9 @@ def resolve(
     """
     wanted = spec.modules
     assert wanted is not None
-    system, modulepath = find_system(site), modulepath_of(spec, site)
-    if system is None:
-        raise BuildError("no module system here (Lmod)", hint=f"ozrepro status {spec.name}")
-    offered = index_of(system, modulepath, site)
-    captured = capture(system, wanted.load, modulepath, offered)
-    _tell(captured, wanted, offered, site, say)
+    load = loading.load(loading.Request(wanted.load, loading.modulepath_of(spec, site), "modules.load"), site)
+    captured = load.captured
+    _tell(captured, wanted, load.offered, site, say)
     path = toolchain.find_python(_path_of(captured))
     if path is None:
         raise BuildError(
@@ -104,7 +47,7 @@ def resolve(
             where=str(spec.path),
             hint="name a module with Python in load, such as python/… (ozrepro spider python); the system's own is never taken",
         )
-    made = _record(system, modulepath, captured, offered, path)
+    made = load.record(fingerprint.interpreter_files(path))
     empty = LockedLayer(spec.imports, layer.passed, *_project(layer), (), ())
     locked = Locked(platform_of(site), made, path, "", wanted.system_site_packages, (), {}, empty)
     variables, uv = variables_of(locked, site), open_uv(site)
@@ -137,27 +80,6 @@ def _tell(captured: Captured, wanted: ModulesSpec, offered: Index, site: Site, s
 def _path_of(captured: Captured) -> tuple[str, ...]:
     path = captured.change.paths.get("PATH")
     return path.prepend if path is not None else ()
-
-
-def _record(system: Lmod, modulepath: Sequence[str], captured: Captured, offered: Index, python: str) -> Record:
-    files = [
-        *fingerprint.inherited_files(captured.modules, offered),
-        *fingerprint.rc_files(modulepath, captured.modules, system.site),
-        *fingerprint.hook_files(system.command, system.site),
-        *fingerprint.interpreter_files(python),
-    ]
-    return Record(
-        tool=f"{system.kind} {system.version()}",
-        system=operating_system(),
-        modulepath=tuple(modulepath),
-        load=captured.load,
-        parents=captured.parents,
-        modules=captured.modules,
-        prints=fingerprint.take(fingerprint.modulefiles(captured.modules)),
-        files=fingerprint.take(files),
-        change=captured.change,
-        shell=captured.shell,
-    )
 
 
 def _project(layer: Layer) -> tuple[str, tuple[str, ...]]:
@@ -246,28 +168,3 @@ def _content(locked: Locked, layer: Layer, site: Site) -> dict[str, Any]:
     if record.replaced(marked, lambda text: record.local(text, places)) != content:
         raise BuildError(f"the modules use the words {' or '.join(places)} in their values, which a lock uses itself")
     return {**marked, **packages.packages_table(locked.layer.packages, locked.layer.build)}
-
-
-def recheck(locked: Record, spec: Spec, site: Site) -> list[str]:
-    """Load the locked names once more and return what that does otherwise, one line each. Raises BuildError without a tool.
-
-    Names are looked up in the directories of the spec and the site, never in those of the lock, which may be a stranger's.
-    """
-    system, modulepath = find_system(site), modulepath_of(spec, site)
-    if system is None:
-        hint = f"ozrepro verify {spec.name} --level 1 where modules can be loaded"
-        raise BuildError("no module system here (Lmod): a real load cannot be compared", hint=hint)
-    try:
-        modules, reading, base = recapture(system, locked.load, modulepath)
-    except ModuleError as error:
-        return error.what.splitlines()
-    lines = differences(locked.change, locked.modules, reading, base)
-    if modulepath != locked.modulepath:
-        lines.append(f"the module directories are {':'.join(modulepath)}, locked are {':'.join(locked.modulepath)}")
-    rc = fingerprint.rc_files(modulepath, modules, system.site)
-    known = set(locked.watched())
-    lines += [f"{path} is new: it may change what names mean" for path in rc if path not in known]
-    here = operating_system()
-    if here != locked.system:
-        lines.append(f"the operating system is {here}, locked is {locked.system}")
-    return lines

@@ -120,7 +120,7 @@ class Venv:
             return f"no Python {python or interpreter.DEFAULT_RANGE}{among} on this machine"
         return None
 
-    def resolve(self, spec: Spec, site: Site, change: Change, say: Say) -> Section:
+    def resolve(self, spec: Spec, site: Site, change: Change, say: Say) -> tuple[Section, ...]:
         """Return the section of exact packages, universal over the Python range and the platforms."""
         from ozrepro.pypi.resolve import Wanted, resolve
 
@@ -144,7 +144,7 @@ class Venv:
             content["pass"] = head.pop("pass")
         content |= {"platforms": list(resolved.platforms), **head}
         content["covers"] = {platform: list(minors) for platform, minors in resolved.covers.items() if minors}
-        return Section("venv", PLATFORM, digest, content | layer.packages_table(resolved.packages, build))
+        return (Section("venv", PLATFORM, digest, content | layer.packages_table(resolved.packages, build)),)
 
     def drift(self, section: Section, site: Site) -> list[str]:
         """Return nothing: a plain venv names nothing of the machine but a Python, whose absence `unavailable` tells."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ozrepro.environment import BASE_PATH
 from ozrepro.modulesystem import LoadedModule, fingerprint
-from ozrepro.modulesystem.change import Change, read_change
+from ozrepro.modulesystem.change import Change, PathChange, read_change, replay
 from ozrepro.modulesystem.fingerprint import Print
 from ozrepro.modulesystem.shell import ShellParts
 
@@ -80,6 +81,22 @@ class Record:
     def watched(self) -> list[str]:
         """Return the files whose change may change what a name of a module means."""
         return [item.path for item in (*self.prints, *self.files)]
+
+    def variables(self) -> dict[str, str]:
+        """Return the base environment of a locked run as loading changes it, HOME aside."""
+        values = replay(self.change, {"PATH": ":".join(BASE_PATH), "HOME": ""}, self.modules)
+        values.pop("HOME", None)
+        return values
+
+    def front(self) -> tuple[str, ...]:
+        """Return the directories that loading puts in front of PATH."""
+        return self.change.paths.get("PATH", PathChange()).prepend
+
+    def behind(self) -> tuple[str, ...]:
+        """Return what the base PATH is behind those: entries may be taken from it, moved to the front, or put at its end."""
+        path = self.change.paths.get("PATH", PathChange())
+        text = replace(path, prepend=()).apply(":".join(entry for entry in BASE_PATH if entry not in path.prepend))
+        return tuple(entry for entry in text.split(":") if entry)
 
     def drift(self) -> list[str]:
         """Return a line for each of these files that is gone or has another content."""
@@ -214,6 +231,10 @@ def hides_a_place(lines: Iterable[str], places: Mapping[str, str]) -> bool:
         if any(folder in text for folder in places.values()):
             return True
     return False
+
+
+EXAMPLE = {"<project>": "/project", "<home>": "/home/user"}
+"""Folders for a look at a lock that is nobody's here."""
 
 
 def places_of(root: str, home: str) -> dict[str, str]:

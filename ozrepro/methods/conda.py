@@ -1,0 +1,244 @@
+"""The conda method: packages of conda channels, locked by build and sha256, installed without any conda on the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from ozrepro.conda import activating, installed, linked
+from ozrepro.conda.helper import open_helper
+from ozrepro.conda.virtual import needed, satisfied, subdir_here
+from ozrepro.environment import BASE_PATH, Environment
+from ozrepro.errors import BuildError
+from ozrepro.lock import Section, lock_file
+from ozrepro.methods.conda_lock import (
+    Locked,
+    check_agreement,
+    described,
+    interpreter_of,
+    layer_of,
+    mpi_request,
+    read_here,
+    read_section,
+    wanted_of,
+)
+from ozrepro.modulesystem import loading, record
+from ozrepro.pypi import base as outside
+from ozrepro.pypi import install
+from ozrepro.pypi.layer import open_uv
+from ozrepro.spec import digest_of
+from ozrepro.store.manifest import Digests
+from ozrepro.words import size_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ozrepro.methods import Change, Progress, Say
+    from ozrepro.site import Site
+    from ozrepro.spec import Spec
+
+
+_LONGEST_PREFIX = 255 - len("/bin/python3.12")
+"""Characters of a prefix that packages can be made to fit: conda-build pads the places for it to 255."""
+
+
+class Conda:
+    """The conda method."""
+
+    def platform(self, site: Site) -> str:
+        """Return conda's name of this machine's platform."""
+        return subdir_here()
+
+    def inputs(self, spec: Spec) -> list[Path]:
+        """Return the environment file and requirement files."""
+        table = described(spec)
+        return [*([spec.root / table.file] if table.file else []), *layer_of(spec).inputs()]
+
+    def digest(self, spec: Spec, site: Site) -> str:
+        """Return the digest of the table with its environment file read, the imports, and the files that pip is given."""
+        asked, wanted = described(spec), wanted_of(spec)
+        table = {
+            "channels": list(wanted.channels),
+            "dependencies": list(wanted.dependencies),
+            "pip": list(wanted.pip),
+            "variables": dict(wanted.variables),
+            "platforms": list(wanted.platforms),
+            "virtual": dict(asked.virtual_packages),
+            "mpi": asked.mpi,
+            "priority": asked.channel_priority,
+            "exclude-newer": asked.exclude_newer,
+            "pass": sorted(asked.passed),
+        }
+        return digest_of({"conda": table, "imports": list(spec.imports), "files": layer_of(spec).contents()})
+
+    def check(self, section: Section, where: str, session: str) -> None:
+        """Raise LockError where the section cannot be read."""
+        read_section(section, where, session)
+
+    def unavailable(self, spec: Spec, site: Site, section: Section | None) -> str | None:
+        """Return that the spec does not name this machine's platform, or that the MPI it names is not here, or None.
+
+        All else that is needed comes with ozrepro.
+        """
+        if section is None:
+            wanted, here, request = wanted_of(spec), self.platform(site), mpi_request(spec, site)
+            if here not in wanted.platforms:
+                return f"platforms in [conda] has no {here}"
+            return loading.refusal(request, spec, site) if request is not None else None
+        locked = read_here(section, site, spec)
+        if section.spec == self.digest(spec, site):
+            check_agreement(locked, spec, site, section.platform, str(lock_file(spec.root, spec.name)))
+        return None
+
+    def resolve(self, spec: Spec, site: Site, change: Change, say: Say) -> tuple[Section, ...]:
+        """Return exact builds of all packages and of what pip adds, for each platform that the spec names."""
+        from ozrepro.methods import conda_resolve
+
+        return conda_resolve.resolve(spec, site, self.digest(spec, site), change, say)
+
+    def drift(self, section: Section, site: Site) -> list[str]:
+        """Return what the locked packages need of a machine and this one does not offer, with both versions.
+
+        A node without a GPU is none: packages for one are built on login nodes, and most of them also run there.
+        """
+        locked = read_here(section, site)
+        lines = [line for item in locked.records for line in item.depends]
+        moved = locked.mpi.drift() if locked.mpi is not None else []
+        asked = needed(lines)
+        if not asked:
+            return moved
+        here = open_helper(site).detect(asked)
+        if not any(item.name == "__cuda" for item in here):
+            lines = [line for line in lines if not line.startswith("__cuda")]
+        return moved + satisfied(lines, here)
+
+    def recheck(self, section: Section, spec: Spec, site: Site) -> list[str]:
+        """Return what loading the system's MPI gives otherwise now; the channels have no part in a locked environment."""
+        mpi = read_here(section, site).mpi
+        return loading.recheck(mpi, spec, site) if mpi is not None else []
+
+    def watched(self, section: Section, site: Site) -> list[str]:
+        """Return the files that decide what loading the system's MPI gives."""
+        mpi = read_here(section, site).mpi
+        return mpi.watched() if mpi is not None else []
+
+    def identity(self, section: Section, site: Site) -> dict[str, Any]:
+        """Return the archives, what pip adds, the variables, and the checks."""
+        locked = read_here(section, site)
+        files = sorted(file.sha256 for package in locked.layer.packages for file in package.files)
+        return {
+            "records": sorted([item.title, item.subdir, item.sha256] for item in locked.records),
+            "pip": files,
+            "variables": dict(locked.variables),
+            "imports": list(locked.layer.imports),
+            **({"mpi": digest_of(locked.mpi.change.as_table())} if locked.mpi is not None else {}),
+        }
+
+    def build(self, section: Section, site: Site, prefix: Path, say: Say, progress: Progress) -> Digests:
+        """Fetch, check and link the packages, add pip's, capture the activation, and check all of it."""
+        locked, helper = read_here(section, site), open_helper(site)
+        if len(str(prefix)) > _LONGEST_PREFIX:
+            raise BuildError(
+                f"a conda environment's path can have {_LONGEST_PREFIX} characters, and this one would have {len(str(prefix))}",
+                where=str(prefix),
+                hint="set OZREPRO_STORE to a directory with a shorter path",
+            )
+        size = sum(item.size or 0 for item in locked.records)
+        say(f"{len(locked.records)} conda packages, {size_words(size)} packed")
+        digests = Digests()
+        helper.install(locked.records, locked.addresses, prefix, progress)
+        damaged = installed.damaged(prefix, installed.installed(prefix), digests)
+        if damaged:
+            # rattler links files from its cache: who edited one in an environment has edited the cache.
+            shutil.rmtree(prefix)
+            helper.install(locked.records, locked.addresses, prefix, progress, forget=tuple(damaged))
+        activating.keep(activating.capture(prefix, {**locked.below(), **locked.variables}), prefix)
+        chosen = self._install_pip(locked, site, prefix, progress)
+        progress("checking files, requirements and imports", len(locked.records), len(locked.records))
+        variables = self.environment(section, site, prefix).variables_for(site.environ)
+        self._compile(prefix, variables)
+        problems = self._problems(locked, chosen, prefix, variables, Digests())
+        if problems:
+            raise BuildError(
+                "\n  ".join(("the new environment did not pass its checks:", *problems[:30])),
+                hint="change dependencies or imports in the spec, then: ozrepro lock",
+            )
+        return digests
+
+    def _install_pip(self, locked: Locked, site: Site, prefix: Path, progress: Progress) -> tuple[install.Chosen, ...]:
+        if not locked.layer.packages:
+            return ()
+        chosen = install.choose_files(locked.layer.packages, interpreter_of(prefix))
+        install.install(open_uv(site), prefix, chosen, (), progress)
+        return chosen
+
+    def _compile(self, prefix: Path, variables: Mapping[str, str]) -> None:
+        if not (prefix / "bin" / "python").exists():
+            return
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        with ThreadPoolExecutor(max_workers=cores) as pool:
+            for part in install.compile_bytecode(pool, prefix, install.site_packages(prefix), variables, cores):
+                part.result()
+
+    def _problems(
+        self, locked: Locked, chosen: Sequence[install.Chosen], prefix: Path, variables: Mapping[str, str], digests: Digests
+    ) -> list[str]:
+        packages = installed.installed(prefix)
+        wrong = list(installed.unlike_lock(packages, locked.records))
+        if locked.mpi is not None:
+            name = locked.mpi.load[-1].partition("/")[0]
+            users = [item.title for item in locked.records if any(line.split()[0] == name for line in item.depends)]
+            wrong += linked.problems([item for item in packages if item.title in users], prefix, variables)
+        wrong += [f"{title}: {line}" for title, lines in installed.damaged(prefix, packages, digests).items() for line in lines]
+        if not (prefix / "bin" / "python").exists():
+            return wrong if not locked.layer.imports else [*wrong, "imports are named and there is no Python"]
+        there = outside.distributions([str(install.site_packages(prefix))])
+        for item in chosen:
+            name, version = item.package.name, item.package.version
+            if name not in there or there[name].version != version:
+                wrong.append(f"{name} {version} is locked, and {there[name].version if name in there else 'none'} is there")
+        wrong += outside.unmet(there, [item.package.name for item in chosen], interpreter_of(prefix).markers)
+        return wrong or install.check_imports(prefix, locked.layer.imports, variables)
+
+    def environment(self, section: Section, site: Site, prefix: Path) -> Environment:
+        """Return the environment's directory, conda's own variables, and what its activation changes."""
+        locked, activation = read_here(section, site), activating.kept(prefix)
+        own = {
+            **locked.below(),
+            **locked.variables,
+            **activation.variables,
+            **activating.own_variables(prefix),
+            "PYTHONNOUSERSITE": "1",
+        }
+        return Environment(
+            path=(*activation.path, str(prefix / "bin"), *(locked.mpi.front() if locked.mpi else ())),
+            base=locked.mpi.behind() if locked.mpi else BASE_PATH,
+            variables=own,
+            homely={**(locked.mpi.change.homely if locked.mpi else {}), **activation.homely},
+            removed=activation.removed,
+            passed=locked.layer.passed,
+        )
+
+    def shell(self, section: Section, site: Site) -> dict[str, Any]:
+        """Return what the module of the system's MPI gives a shell; what activation sets are variables."""
+        mpi = read_here(section, site).mpi
+        return record.shell_table(mpi.shell) if mpi is not None else {}
+
+    def contents(self, prefix: Path) -> dict[str, str]:
+        """Return name and version of each conda package, and of each Python distribution that is none."""
+        own = {package.name: package.version for package in installed.installed(prefix)}
+        python = install.distributions(install.site_packages(prefix)) if (prefix / "bin" / "python").exists() else {}
+        return {**python, **own}
+
+    def problems(self, section: Section, site: Site, prefix: Path) -> list[str]:
+        """Ask again what the build's checks asked: packages, files, requirements, imports."""
+        locked = read_here(section, site)
+        chosen = install.choose_files(locked.layer.packages, interpreter_of(prefix)) if locked.layer.packages else ()
+        variables = self.environment(section, site, prefix).variables_for(site.environ)
+        return self._problems(locked, chosen, prefix, variables, Digests())
+
+
+METHOD = Conda()

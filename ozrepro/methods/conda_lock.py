@@ -1,0 +1,203 @@
+"""What a conda section of the lock holds, read and checked, and what a spec asks for, its environment file read."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ozrepro.checking import Checker, shown
+from ozrepro.conda.channels import Channel, find_channels, read_channels
+from ozrepro.conda.environment_yml import EnvironmentFile, read_environment
+from ozrepro.conda.matchspec import check_spec, take_apart
+from ozrepro.conda.records import LockedRecord, read_records
+from ozrepro.conda.virtual import Virtual, check_overrides, read_virtual
+from ozrepro.errors import BuildError, LockError, SpecError
+from ozrepro.lock import Section, lock_file
+from ozrepro.modulesystem import loading, record
+from ozrepro.pypi import interpreter, layer
+from ozrepro.pypi.layer import Layer, LockedLayer
+from ozrepro.toml import TOMLDecodeError, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ozrepro.modulesystem.record import Record
+    from ozrepro.pypi.interpreter import Interpreter
+    from ozrepro.site import Site
+    from ozrepro.spec import CondaSpec, Spec
+
+KEYS = ("channels", "virtual", "variables", "record", "mpi", *layer.KEYS)
+"""The keys of a section."""
+
+
+_MPI = re.compile(r"(openmpi|mpich)/[A-Za-z0-9._-]+\Z", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a spec asks for, its environment file read."""
+
+    channels: tuple[str, ...]
+    dependencies: tuple[str, ...]
+    pip: tuple[str, ...]
+    variables: Mapping[str, str]
+    platforms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A conda section, read and checked.
+
+    Attributes:
+        channels: where the records come from, with their addresses here.
+        virtual: the properties of a machine that it was resolved for.
+        variables: variables of an environment file.
+        records: the packages, each exactly one build.
+        layer: what pip adds.
+        mpi: the load of the system's MPI beneath it, None where the spec names none.
+
+    """
+
+    channels: tuple[Channel, ...]
+    virtual: tuple[Virtual, ...]
+    variables: Mapping[str, str]
+    records: tuple[LockedRecord, ...]
+    layer: LockedLayer
+    mpi: Record | None = None
+
+    def below(self) -> dict[str, str]:
+        """Return the variables that the system's MPI gives, without PATH."""
+        return {name: value for name, value in (self.mpi.variables() if self.mpi else {}).items() if name != "PATH"}
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where each channel is, by its name."""
+        return {channel.name: channel.address for channel in self.channels}
+
+
+def read_section(section: Section, where: str, session: str, site: Site | None = None) -> Locked:
+    """Return the section's content. Raises LockError with all mistakes: the lock may come from someone else's repository."""
+    checker, base = Checker(where), (section.method, section.platform)
+    places = record.places_of(str(site.settings.root), site.environ.get("HOME", "")) if site else record.EXAMPLE
+    table = checker.table(section.content, base, KEYS)
+    mpi = record.replaced(table.get("mpi", {}), lambda text: record.local(text, places))
+    aliases, environ = (site.settings.channels, site.environ) if site is not None else ({}, {})
+    written = table.get("variables", {})
+    variables = checker.table(written, (*base, "variables"), written if isinstance(written, dict) else ())
+    locked = Locked(
+        channels=read_channels(checker, table.get("channels", []), (*base, "channels"), aliases, environ),
+        virtual=read_virtual(checker, table, (*base, "virtual")),
+        variables={name: checker.text_at(variables, (*base, "variables", name), multiline=True) for name in variables},
+        records=read_records(checker, table.get("record", []), (*base, "record")),
+        layer=layer.read_layer(checker, table, base),
+        mpi=record.read_record(checker, checker.table(mpi, (*base, "mpi"), record.KEYS), (*base, "mpi")) if mpi else None,
+    )
+    named = {channel.name for channel in locked.channels}
+    for number, item in enumerate(locked.records):
+        if item.channel not in named:
+            checker.wrong((*base, f"record[{number}]", "channel"), f"{shown(item.channel)} is none of the section's channels")
+    for name in locked.variables:
+        if not name.isidentifier() or name in ("PATH", "HOME"):
+            checker.wrong((*base, "variables", name), "is no variable's name that an environment may set")
+    if locked.layer.build or any(not file.is_wheel for package in locked.layer.packages for file in package.files):
+        checker.wrong((*base, "package"), "holds a source archive: in a conda environment pip takes wheels alone")
+    if checker.mistakes:
+        raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {session}")
+    return locked
+
+
+def check_agreement(locked: Locked, spec: Spec, site: Site, platform: str, where: str) -> None:
+    """Raise LockError, with all of it, where a section that claims to answer this spec holds what the spec does not ask for."""
+    wanted, checker, base = wanted_of(spec), Checker(where), ("conda", platform)
+    channels = find_channels(wanted.channels, site.settings.channels, site.environ, where=str(spec.path))
+    asked: dict[str, tuple[object, object]] = {
+        "channels": ([item.as_table() for item in locked.channels], [item.as_table() for item in channels]),
+        "variables": (dict(locked.variables), dict(wanted.variables)),
+        "mpi": (_asked_for(locked.mpi), [described(spec).mpi] if described(spec).mpi else []),
+    }
+    layer.check_agreement(checker, base, locked.layer, layer_of(spec), asked)
+    there = {item.name for item in locked.records}
+    for text in wanted.dependencies:
+        name = take_apart(text).name
+        if not name.startswith("__") and name not in there:
+            checker.wrong((*base, "record"), f"lacks {name}, which the spec asks for")
+    if checker.mistakes:
+        raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {spec.name}")
+
+
+def _asked_for(mpi: Record | None) -> list[str]:
+    return [name for name in mpi.load if name not in mpi.parents] if mpi is not None else []
+
+
+def mpi_spec(module: str) -> str:
+    """Return how conda is asked for the system's MPI: the empty build that promises it (conda-forge's documentation, "MPI")."""
+    name, _, version = module.partition("/")
+    return f"{name.lower()}={version}=external_*"
+
+
+def mpi_request(spec: Spec, site: Site) -> loading.Request | None:
+    """Return the module that `mpi` names as it is to be loaded, or None where it names none."""
+    module = described(spec).mpi
+    return loading.Request((module,), loading.modulepath_of(spec, site), "conda.mpi") if module else None
+
+
+def wanted_of(spec: Spec) -> Wanted:
+    """Return what the spec asks for, its environment file read. Raises SpecError with all mistakes."""
+    table = described(spec)
+    mistakes = [f"conda.virtual-packages.{key}: {line}" for key, line in check_overrides(table.virtual_packages).items()]
+    mistakes += [f"conda.dependencies: {line}" for text in table.dependencies if (line := check_spec(text))]
+    if table.mpi and not _MPI.match(table.mpi):
+        mistakes.append(
+            f'conda.mpi: {shown(table.mpi)} is no MPI that conda knows as external; write for example "openmpi/4.1.4"'
+        )
+    if mistakes:
+        raise SpecError(str(spec.path), mistakes, hint=f"edit sessions/{spec.path.name}")
+    if not table.file:
+        return Wanted(table.channels, table.dependencies, table.pip, {}, table.platforms)
+    file = _file(spec, table)
+    pip = (*file.pip, *table.pip)
+    return Wanted(file.channels or table.channels, file.dependencies, pip, file.variables, file.platforms or table.platforms)
+
+
+def _file(spec: Spec, described: CondaSpec) -> EnvironmentFile:
+    path = spec.root / described.file
+    if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
+        raise SpecError(str(spec.path), [f"conda.file: {described.file}: leads out of the project; copy the file into it"])
+    try:
+        return read_environment(read_file(path), str(path))
+    except OSError as error:
+        raise SpecError(
+            str(spec.path), [f"conda.file: {described.file}: {error.strerror}; name a file of the project"]
+        ) from error
+    except TOMLDecodeError as error:
+        raise SpecError(str(spec.path), [f"conda.file: {described.file}: {error}"]) from error
+
+
+def described(spec: Spec) -> CondaSpec:
+    """Return the spec's table, which the caller knows to be there."""
+    assert spec.conda is not None, "the caller asks only for methods that the spec describes"
+    return spec.conda
+
+
+def layer_of(spec: Spec) -> Layer:
+    """Return what the spec has pip add."""
+    return Layer(spec, "conda", wanted_of(spec).pip, (), described(spec).passed)
+
+
+def read_here(section: Section, site: Site, spec: Spec | None = None) -> Locked:
+    """Return a section's content with the addresses of this caller. Raises LockError as `read_section`."""
+    where = str(lock_file(spec.root, spec.name)) if spec is not None else section.title
+    return read_section(section, where, spec.name if spec is not None else "", site)
+
+
+def interpreter_of(prefix: Path) -> Interpreter:
+    """Return the Python of a conda environment. Raises BuildError where there is none."""
+    found = interpreter.ask(str(prefix / "bin" / "python"))
+    if found is None:
+        raise BuildError(
+            "the environment has no Python that runs", where=str(prefix), hint="add python to dependencies in [conda]"
+        )
+    return found

@@ -1,0 +1,164 @@
+"""The resolving half of the conda method: asks the channels, and the package index for what pip adds."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ozrepro.conda.channels import Channel, find_channels
+from ozrepro.conda.helper import Helper, Question, open_helper
+from ozrepro.conda.virtual import needed, offered, overrides, subdir_here
+from ozrepro.errors import BuildError, LockError
+from ozrepro.lock import Section
+from ozrepro.methods.conda_formats import read_source
+from ozrepro.methods.conda_lock import Locked, described, interpreter_of, layer_of, mpi_request, mpi_spec, read_here, wanted_of
+from ozrepro.modulesystem import loading, record
+from ozrepro.pypi import base as outside
+from ozrepro.pypi import install, layer
+from ozrepro.pypi.layer import LockedLayer, open_uv
+from ozrepro.pypi.resolve import Wanted as PipWanted
+from ozrepro.pypi.resolve import resolve as resolve_pip
+
+if TYPE_CHECKING:
+    from ozrepro.conda.explicit import Named
+    from ozrepro.conda.records import LockedRecord
+    from ozrepro.conda.virtual import Virtual
+    from ozrepro.methods import Change, Say
+    from ozrepro.pypi.packages import LockedPackage
+    from ozrepro.site import Site
+    from ozrepro.spec import Spec
+
+
+def resolve(spec: Spec, site: Site, digest: str, change: Change, say: Say) -> tuple[Section, ...]:
+    """Return a section for each platform that the spec names, this machine's first. Raises BuildError, CommandFailed."""
+    wanted, here = wanted_of(spec), subdir_here()
+    helper = open_helper(site)
+    channels = find_channels(wanted.channels, site.settings.channels, site.environ, where=str(spec.path))
+    previous = None
+    if change.previous is not None:
+        try:
+            previous = read_here(change.previous, site, spec)
+        except LockError:
+            previous = None  # a damaged section is resolved anew
+    others = [platform for platform in wanted.platforms if platform != here]
+    if others and wanted.pip:
+        say(f"{', '.join(others)} must be locked there: what pip adds can be found for this machine alone")
+        others = []
+    request = mpi_request(spec, site)
+    mpi = loading.load(request, site).record() if request is not None else None
+    detected = helper.detect()
+    sections: list[Section] = []
+    for platform in (here, *others):
+        kept = _kept(previous, change.upgrade) if platform == here else ()
+        named = read_source(change.source, platform) if change.source else ()
+        locked = _solve(helper, spec, site, channels, detected, platform, kept, named, say)
+        if wanted.pip:
+            packages = _pip(locked, helper, spec, site, previous, change.upgrade)
+            locked = replace(locked, layer=replace(locked.layer, packages=packages))
+        if platform == here:
+            locked = replace(locked, mpi=mpi)
+        sections.append(Section("conda", platform, digest, _content(locked, spec, site)))
+    return tuple(sections)
+
+
+def _solve(
+    helper: Helper,
+    spec: Spec,
+    site: Site,
+    channels: tuple[Channel, ...],
+    detected: tuple[Virtual, ...],
+    platform: str,
+    kept: tuple[LockedRecord, ...],
+    named: tuple[Named, ...],
+    say: Say,
+) -> Locked:
+    asked, wanted = described(spec), wanted_of(spec)
+    question = Question(
+        channels=channels,
+        specs=(*wanted.dependencies, *([mpi_spec(asked.mpi)] if asked.mpi else []), *(item.spec() for item in named)),
+        subdir=platform,
+        virtual=offered(detected, overrides(asked.virtual_packages, site.environ), platform, subdir_here()),
+        priority=asked.channel_priority,
+        exclude_newer=asked.exclude_newer,
+        locked=kept,
+    )
+    answer = helper.solve(question, _quiet)
+    if named:
+        _check_named(named, answer.records, channels)
+    if answer.cpu_builds:
+        say(f"{platform}: builds for the CPU were taken of {', '.join(answer.cpu_builds)}: no CUDA was seen or said here")
+    names = set(needed(line for record in answer.records for line in record.depends))
+    virtual = tuple(item for item in question.virtual if item.name in names)
+    empty = LockedLayer(spec.imports, asked.passed, "", (), (), ())
+    return Locked(channels, virtual, wanted.variables, answer.records, empty)
+
+
+def _check_named(named: tuple[Named, ...], records: tuple[LockedRecord, ...], channels: tuple[Channel, ...]) -> None:
+    """Raise BuildError where what was solved is not exactly what another tool's file names."""
+    there = {record.name: record for record in records}
+    lines = [line for item in named if item.name in there and (line := item.differs(there[item.name], channels))]
+    wanted = {item.name for item in named}
+    lines += [f"{name} is needed too, and is not named there" for name in sorted(there.keys() - wanted)]
+    if lines:
+        raise BuildError("\n  ".join(("the channels do not give what is named:", *lines)), hint="ozrepro lock, without --from")
+
+
+def _content(locked: Locked, spec: Spec, site: Site) -> dict[str, Any]:
+    """Return the section's content."""
+    places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
+    mpi = record.replaced(locked.mpi.as_table(), lambda text: record.portable(text, places)) if locked.mpi else None
+    content: dict[str, Any] = {
+        "channels": [channel.as_table() for channel in locked.channels],
+        **({"virtual": [item.as_text() for item in locked.virtual]} if locked.virtual else {}),
+        **layer_of(spec).head(),
+        **({"variables": dict(locked.variables)} if locked.variables else {}),
+        "record": [item.as_table() for item in locked.records],
+        **({"mpi": mpi} if mpi else {}),
+    }
+    return content | (layer.packages_table(locked.layer.packages, ()) if locked.layer.packages else {})
+
+
+def _pip(
+    locked: Locked,
+    helper: Helper,
+    spec: Spec,
+    site: Site,
+    previous: Locked | None,
+    upgrade: tuple[str, ...] | None,
+) -> tuple[LockedPackage, ...]:
+    """Resolve what pip adds in an environment of the records, so that what they provide is neither shadowed nor repeated."""
+    wanted = layer_of(spec)
+    lines = [line for text in wanted.texts() for line in text.splitlines() if line and not line.startswith(("-", "#"))]
+    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
+        prefix = Path(os.path.realpath(name)) / "env"
+        helper.install(locked.records, locked.addresses, prefix, _quiet)
+        found = interpreter_of(prefix)
+        there = outside.distributions([str(install.site_packages(prefix))])
+        overridden = outside.demanded(lines, there, found.markers)
+        if overridden:
+            names, reasons = ", ".join(overridden), "; ".join(overridden.values())
+            raise BuildError(
+                reasons.replace("of the modules", "of the conda packages"),
+                where=str(spec.path),
+                hint=f"ask conda for {names} in this version, under dependencies",
+            )
+        minor = int(found.minor.split(".")[1])
+        pythons = f">=3.{minor},<3.{minor + 1}"
+        task = PipWanted(spec.root, wanted.requirements, pythons, (site.platform,), site.platform, (), there)
+        resolved = resolve_pip(open_uv(site), task, found, previous.layer.packages if previous else (), upgrade)
+        layer.check_resolved(resolved, wanted, site.platform, found.minor)
+    return resolved.packages
+
+
+def _kept(previous: Locked | None, upgrade: tuple[str, ...] | None) -> tuple[LockedRecord, ...]:
+    """Return the records that a new resolution keeps where they still fit: all, none, or all but those named."""
+    if previous is None or upgrade == ():
+        return ()
+    return tuple(record for record in previous.records if record.name not in (upgrade or ()))
+
+
+def _quiet(step: str, done: int, total: int) -> None:
+    """Take no notice."""

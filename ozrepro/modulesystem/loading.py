@@ -1,0 +1,142 @@
+"""Names of a spec to a locked load, and a locked load to what it comes to now: all that asks the module tool for a method."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ozrepro.environment import BASE_PATH
+from ozrepro.errors import BuildError, SpecError
+from ozrepro.modulesystem import fingerprint, index
+from ozrepro.modulesystem.capture import Captured, capture, differences, recapture, with_parents
+from ozrepro.modulesystem.here import find_system, index_of
+from ozrepro.modulesystem.lmod import Lmod, ModuleError, base_modulepath
+from ozrepro.modulesystem.record import Record
+from ozrepro.site import operating_system
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ozrepro.modulesystem.index import Index
+    from ozrepro.site import Site
+    from ozrepro.spec import Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a spec asks to be loaded: names, the directories that they are looked up in, and its key for messages."""
+
+    names: tuple[str, ...]
+    modulepath: tuple[str, ...]
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A request that was loaded: the tool, what the directories offer, and what came of it."""
+
+    request: Request
+    system: Lmod
+    offered: Index
+    captured: Captured
+
+    def record(self, more: Iterable[str] = ()) -> Record:
+        """Return it as it is locked. `more` are further files that decide, such as an interpreter's. Raises OSError."""
+        found, system = self.captured, self.system
+        files = [
+            *fingerprint.inherited_files(found.modules, self.offered),
+            *fingerprint.rc_files(self.request.modulepath, found.modules, system.site),
+            *fingerprint.hook_files(system.command, system.site),
+            *more,
+        ]
+        return Record(
+            tool=f"{system.kind} {system.version()}",
+            system=operating_system(),
+            modulepath=self.request.modulepath,
+            load=found.load,
+            parents=found.parents,
+            modules=found.modules,
+            prints=fingerprint.take(fingerprint.modulefiles(found.modules)),
+            files=fingerprint.take(files),
+            change=found.change,
+            shell=found.shell,
+        )
+
+
+def modulepath_of(spec: Spec, site: Site) -> tuple[str, ...]:
+    """Return the directories that names are looked up in: the spec's own first, as `module use` puts them, then the site's."""
+    use = spec.modules.use if spec.modules is not None else ()
+    own = (os.path.join(spec.root, os.path.expanduser(folder)) for folder in use)
+    return tuple(dict.fromkeys((*own, *base_modulepath(site.environ, site.settings.modulepath))))
+
+
+def refusal(request: Request, spec: Spec, site: Site) -> str | None:
+    """Return why the names cannot be loaded here, or None.
+
+    Raises SpecError for a loose name, or one that several chains of modules lead to.
+    """
+    system = find_system(site)
+    if system is None:
+        return "no module system here (Lmod)"
+    if not request.modulepath:
+        return "the module system has no directories here (MODULEPATH is empty)"
+    found = index_of(system, request.modulepath, site)
+    clean = {"PATH": ":".join(BASE_PATH), "MODULEPATH": ":".join(request.modulepath)}
+    where = str(spec.path)
+    twice = _versions_of_one(request.names)
+    if twice:
+        raise SpecError(where, [f"{request.key}: {line}" for line in twice], hint="keep one of them")
+    judged = index.judge(request.names, found, lambda name: system.is_available(name, clean))
+    if judged.loose:
+        hint = f"write exact names, then: ozrepro lock {spec.name}"
+        raise SpecError(where, [f"{request.key}: {line}" for line in judged.loose], hint=hint)
+    if judged.absent:
+        return "; ".join(judged.absent)
+    try:
+        with_parents(request.names, found)
+    except ModuleError as error:
+        raise SpecError(where, [f"{request.key}: {error.what}"], hint=error.hint) from error
+    return None
+
+
+def _versions_of_one(names: Sequence[str]) -> list[str]:
+    """Return a line for each module of which several versions are named: Lmod loads one, and its advice does not help here."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.rpartition("/")[0], []).append(name)
+    return [f"{' and '.join(versions)} cannot be loaded together" for versions in found.values() if len(versions) > 1]
+
+
+def load(request: Request, site: Site) -> Load:
+    """Load the names and return what that does. Raises ModuleError, BuildError where there is no tool."""
+    system = find_system(site)
+    if system is None:
+        raise BuildError("no module system here (Lmod)", hint="ozrepro status")
+    offered = index_of(system, request.modulepath, site)
+    return Load(request, system, offered, capture(system, request.names, request.modulepath, offered))
+
+
+def recheck(locked: Record, spec: Spec, site: Site) -> list[str]:
+    """Load the locked names once more and return what that does otherwise, one line each. Raises BuildError without a tool.
+
+    Names are looked up in the directories of the spec and the site, never in those of the lock, which may be a stranger's.
+    """
+    system, modulepath = find_system(site), modulepath_of(spec, site)
+    if system is None:
+        hint = f"ozrepro verify {spec.name} --level 1 where modules can be loaded"
+        raise BuildError("no module system here (Lmod): a real load cannot be compared", hint=hint)
+    try:
+        modules, reading, base = recapture(system, locked.load, modulepath)
+    except ModuleError as error:
+        return error.what.splitlines()
+    lines = differences(locked.change, locked.modules, reading, base)
+    if modulepath != locked.modulepath:
+        lines.append(f"the module directories are {':'.join(modulepath)}, locked are {':'.join(locked.modulepath)}")
+    rc = fingerprint.rc_files(modulepath, modules, system.site)
+    known = set(locked.watched())
+    lines += [f"{path} is new: it may change what names mean" for path in rc if path not in known]
+    here = operating_system()
+    if here != locked.system:
+        lines.append(f"the operating system is {here}, locked is {locked.system}")
+    return lines

@@ -1,0 +1,424 @@
+"""The conda method on a channel of real packages: locked by build and hash, installed without any conda."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ozrepro.lock import load_lock
+from tests.conftest import BIN, Project
+from tests.methods.modular import Modular, edit, modular
+from tests.site import Site
+from tests.site.channel import Channel
+from tests.site.fixtures import channel, private_channel, serve
+from tests.site.server import Server
+from tests.site.smallpackages import LINES, ODD, compile_mpi
+from tests.wheels import make_wheel
+
+__all__ = ["channel", "private_channel", "serve"]
+
+SHOW = "import numpy, sys; print(numpy.__version__, sys.prefix)"
+
+
+def conda(project: Project, found: Channel, **more: str) -> Project:
+    """Return the project of a user whose channels are the test's."""
+    return dataclasses.replace(project, environ={**project.environ, "CONDA_CHANNEL_ALIAS": found.alias, **more})
+
+
+def describe(project: Project, *dependencies: str, more: str = "", imports: str = "", name: str = "work") -> None:
+    """Describe a session of the conda method."""
+    wanted = ", ".join(f'"{text}"' for text in dependencies)
+    project.spec(f"imports = [{imports}]\n\n[conda]\ndependencies = [{wanted}]\n{more}\n", name)
+
+
+def records(project: Project, name: str = "work") -> dict[str, dict[str, object]]:
+    """Return the locked records by name."""
+    lock = load_lock(project.root, name)
+    assert lock is not None
+    (section,) = lock.sections
+    return {record["name"]: record for record in section.content["record"]}
+
+
+@pytest.fixture
+def work(project: Project, channel: Channel) -> Project:
+    """Give a project with Python, numpy, a tool with an entry point and an activation, described."""
+    found = conda(project, channel)
+    describe(found, "python=3.10", "numpy=1.22", "noarch-tool", "activates", imports='"numpy", "noarch_tool"')
+    return found
+
+
+@pytest.fixture
+def built(work: Project) -> Project:
+    """Give it locked and built."""
+    work.done("lock")
+    work.done("build")
+    return work
+
+
+class TestLocking:
+    def test_records_have_all_that_installing_needs_and_no_address(self, work: Project, channel: Channel) -> None:
+        work.done("lock")
+        numpy = records(work)["numpy"]
+        (archive,) = channel.find("numpy", version="1.22.3")
+        assert (numpy["sha256"], numpy["size"], numpy["file"]) == (archive.sha256, archive.size, archive.file)
+        assert numpy["channel"] == "conda-forge"
+        assert numpy["build-number"] == archive.build_number
+        text = work.lock().read_text()
+        assert "file://" not in text
+        assert str(channel.prefix) not in text
+
+    def test_the_same_input_gives_the_same_bytes_and_nothing_to_change_is_not_solved_again(
+        self, work: Project, private_channel: Channel
+    ) -> None:
+        here = conda(work, private_channel)
+        here.done("lock")
+        first = here.lock().read_bytes()
+        here.lock().unlink()
+        here.done("lock")
+        assert here.lock().read_bytes() == first
+        shutil.rmtree(private_channel.prefix)
+        assert "unchanged" in here.done("lock"), "the channels are gone, and were not asked"
+
+    def test_an_upgrade_takes_newer_builds_and_else_the_locked_ones_stay(self, work: Project) -> None:
+        describe(work, "python=3.10", "numpy=1.22")
+        work.done("lock")
+        describe(work, "python=3.10", "numpy")
+        work.done("lock")
+        assert records(work)["numpy"]["version"] == "1.22.3"
+        work.done("lock", "--upgrade")
+        assert records(work)["numpy"]["version"] != "1.22.3"
+
+    def test_one_lock_serves_behind_a_mirror(
+        self, built: Project, channel: Channel, serve: Callable[[Path], Server], tmp_path: Path
+    ) -> None:
+        server = serve(channel.prefix)
+        mirrored = conda(built, channel, CONDA_CHANNEL_ALIAS=server.url, OZREPRO_STORE=str(tmp_path / "other"))
+        mirrored.done("build")
+        assert any("numpy" in request for request in server.requests)
+        assert "unchanged" in mirrored.done("lock")
+
+    def test_an_environment_file_with_pip_and_variables_is_understood(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        make_wheel(project.wheelhouse, "alpha", requires=("numpy",))
+        (project.root / "environment.yml").write_text(
+            "name: whatever\nchannels:\n  - conda-forge\n  - nodefaults\ndependencies:\n  - python=3.10\n  - numpy=1.22\n"
+            "  - pip:\n    - alpha\nvariables:\n  MY_MODE: 'fast \"and\" $loose'\n"
+        )
+        found.spec('imports = ["alpha"]\n\n[conda]\nfile = "environment.yml"\n')
+        found.done("lock")
+        assert '[[conda.linux-64.package]]\nname = "alpha"' in found.lock().read_text()
+        code = "import alpha, os; print(alpha.VERSION, os.environ['MY_MODE'])"
+        assert found.done("run", "work", "--", "python", "-c", code) == '1.0 fast "and" $loose\n'
+        (project.root / "environment.yml").write_text("dependencies: [python=3.10]\n")
+        refused = found.ozrepro("run", "work", "--", "true")
+        assert refused.returncode == 3
+        assert "environment.yml" in refused.stderr
+
+    def test_a_mistake_in_an_environment_file_is_told_with_its_line(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        (project.root / "environment.yml").write_text(
+            "dependencies:\n  - python=3.10\n  - pip:\n    - -r ../x.txt\nchanels: []\n"
+        )
+        found.spec('[conda]\nfile = "environment.yml"\n')
+        said = found.ozrepro("lock")
+        assert said.returncode == 2
+        assert "environment.yml" in said.stderr
+        assert "line 4" in said.stderr
+        assert "did you mean 'channels'" in said.stderr
+
+    def test_a_package_that_pip_would_take_over_conda_s_is_refused_with_the_mend(
+        self, project: Project, channel: Channel
+    ) -> None:
+        found = conda(project, channel)
+        make_wheel(project.wheelhouse, "numpy", "99.0")
+        describe(found, "python=3.10", "numpy=1.22", more='pip = ["numpy>=99"]')
+        said = found.ozrepro("lock")
+        assert said.returncode == 1
+        assert "numpy 1.22.3 of the conda packages does not satisfy 'numpy>=99'" in said.stderr
+        assert "ask conda for numpy" in said.stderr
+
+    def test_what_cannot_be_solved_is_explained(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "python=3.10", "numpy=99")
+        said = found.ozrepro("lock")
+        assert said.returncode == 1
+        assert "numpy" in said.stderr
+        assert not found.lock().exists()
+
+
+class TestVirtualPackages:
+    def test_a_gpu_package_locks_with_the_override_and_not_without(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "needs-cuda")
+        said = found.ozrepro("lock")
+        assert said.returncode == 1
+        assert "__cuda" in said.stderr
+        assert "CONDA_OVERRIDE_CUDA=" in said.stderr
+        found.done("lock", CONDA_OVERRIDE_CUDA="12.4")
+        assert 'virtual = ["__cuda=12.4=0"]' in found.lock().read_text()
+
+    def test_the_spec_s_own_word_does_the_same(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "gpu-thing", more='[conda.virtual-packages]\ncuda = "12.4"')
+        found.done("lock")
+        assert "cuda" in str(records(found)["gpu-thing"]["build"])
+
+    def test_a_build_for_the_cpu_that_was_taken_silently_is_said(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "gpu-thing")
+        said = found.ozrepro("lock")
+        assert said.returncode == 0, said.stderr
+        assert "builds for the CPU were taken of gpu-thing" in said.stderr
+
+    def test_a_gpu_lock_is_built_on_a_node_without_gpu(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "needs-cuda")
+        found.done("lock", CONDA_OVERRIDE_CUDA="12.4")
+        found.done("build")
+
+    def test_a_machine_that_lacks_what_was_locked_is_refused_with_both_versions(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "needs-new-glibc")
+        found.done("lock", CONDA_OVERRIDE_GLIBC="9.1")
+        said = found.ozrepro("run", "work", "--", "true")
+        assert said.returncode == 3
+        assert "the C library here is glibc 2." in said.stderr
+        assert ">=9" in said.stderr
+
+
+class TestRunning:
+    def test_python_packages_entry_points_and_activation_work(self, built: Project) -> None:
+        version, prefix = built.done("run", "work", "--", "python", "-c", SHOW).split(" ", 1)
+        assert version == "1.22.3"
+        assert prefix.strip() == str(built.prefix())
+        said = built.done("run", "work", "--", "noarch-tool", "a b", "$c")
+        assert '"words": ["a b", "$c"]' in said
+        raw = built.done("run", "work", "--", "env", "-0")
+        found = dict(entry.partition("=")[::2] for entry in raw.split("\0") if entry)
+        assert found["ACTIVATES_ODD"] == ODD
+        assert found["ACTIVATES_LINES"] == LINES
+        assert found["ACTIVATES_HOME"] == f"{built.prefix()}/share/activates"
+        assert found["CONDA_PREFIX"] == str(built.prefix())
+        assert found["PATH"].startswith(f"{built.prefix()}/share/activates/bin:{built.prefix()}/bin:")
+
+    def test_it_runs_and_rebuilds_without_network_and_channel(self, work: Project, private_channel: Channel) -> None:
+        here = conda(work, private_channel)
+        here.done("lock")
+        here.done("build")
+        shutil.rmtree(private_channel.prefix)
+        probe = subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False)
+        cut = ["unshare", "-rn"] if probe.returncode == 0 else []
+        done = here.run(*cut, str(BIN / "ozrepro"), "run", "work", "--", "python", "-c", SHOW)
+        assert done.returncode == 0, done.stderr
+        again = here.run(*cut, str(BIN / "ozrepro"), "build", "--rebuild")
+        assert again.returncode == 0, again.stderr
+
+    def test_prefixes_in_text_and_in_binaries_are_the_environment_s(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "text-prefix", "binary-prefix")
+        found.done("lock")
+        for program in ("text-prefix", "binary-prefix"):
+            assert str(found.prefix() if found.store().joinpath("names").is_dir() else "") in found.done(
+                "run", "work", "--", program
+            )
+
+    def test_nothing_goes_into_the_home(self, built: Project) -> None:
+        home = Path(built.environ["HOME"])
+        assert sorted(path.name for path in home.rglob("*") if "conda" in str(path) or "rattler" in str(path)) == []
+
+    def test_nox_takes_it(self, built: Project) -> None:
+        (built.root / "noxfile.py").write_text(
+            "import ozrepro\n\n@ozrepro.session\ndef work(session):\n    session.run('noxarch'[:3] and 'python', '-c', 'import numpy')\n"
+        )
+        done = built.run("nox", "-s", "work")
+        assert done.returncode == 0, done.stderr
+
+    def test_level_2_and_diff_find_nothing(self, built: Project) -> None:
+        assert "level 2" in built.done("verify", "work", "--level", "2")
+        assert "no difference" in built.done("diff", "work")
+
+    def test_an_edited_file_is_found_and_mended_though_the_cache_was_edited_with_it(self, built: Project) -> None:
+        module = next(built.prefix().glob("lib/python3*/site-packages/numpy/version.py"))
+        module.chmod(0o644)
+        with open(module, "a", encoding="utf-8") as stream:
+            stream.write("# edited\n")
+        assert built.ozrepro("verify", "work").returncode == 1
+        built.done("build", "--rebuild")
+        built.done("verify", "work", "--level", "2")
+
+
+class TestFailures:
+    def test_a_tampered_archive_is_refused_and_the_cache_stays_sound(self, work: Project, private_channel: Channel) -> None:
+        here = conda(work, private_channel)
+        here.done("lock")
+        path = private_channel.path(private_channel.find("noarch-tool")[-1])
+        good = path.read_bytes()
+        path.write_bytes(good[:-10] + b"0123456789")
+        said = here.ozrepro("build")
+        assert said.returncode == 1
+        assert "noarch-tool" in said.stderr
+        assert "sha256" in said.stderr
+        assert list((here.store() / "gens").iterdir()) == []
+        path.write_bytes(good)
+        here.done("build")
+
+    def test_a_truncated_download_is_told_and_the_next_run_succeeds(
+        self, work: Project, channel: Channel, serve: Callable[[Path], Server]
+    ) -> None:
+        server = serve(channel.prefix)
+        here = conda(work, channel, CONDA_CHANNEL_ALIAS=server.url)
+        here.done("lock")
+        server.cut("*/numpy-*", after=1000)
+        said = here.ozrepro("build")
+        assert said.returncode == 1
+        assert "numpy" in said.stderr
+        assert list((here.store() / "gens").iterdir()) == []
+        server.restore()
+        here.done("build")
+
+    def test_a_vanished_channel_says_so(self, work: Project, channel: Channel, serve: Callable[[Path], Server]) -> None:
+        server = serve(channel.prefix)
+        here = conda(work, channel, CONDA_CHANNEL_ALIAS=server.url)
+        here.done("lock")
+        server.stop()
+        said = here.ozrepro("build")
+        assert said.returncode == 1
+        assert "try: " in said.stderr
+        assert list((here.store() / "gens").iterdir()) == []
+
+    def test_twelve_first_runs_at_once_build_once(self, work: Project) -> None:
+        (work.root / "noxfile.py").write_text(
+            "import ozrepro\n\n@ozrepro.session\ndef work(session):\n    session.run('python', '-c', 'import numpy')\n"
+        )
+        words = [str(BIN / "nox"), "-s", "work"]
+        running = [subprocess.Popen(words, cwd=work.root, env=work.environ, stdout=-1, stderr=-1, text=True) for _ in range(12)]
+        ended = [(*process.communicate(), process.returncode) for process in running]
+        assert [status for _, _, status in ended] == [0] * 12, ended
+        assert sum("building conda" in errors for _, errors, _ in ended) == 1
+
+    def test_a_hostile_record_is_refused_by_name(self, work: Project) -> None:
+        work.done("lock")
+        text = work.lock().read_text()
+        for old, new, word in (
+            ('file = "numpy', 'file = "../numpy', "file"),
+            ('subdir = "linux-64"', 'subdir = "../.."', "subdir"),
+            ('channel = "conda-forge"', 'channel = "evil"', "channel"),
+            ("build-number = 0", "build-number = -1", "build-number"),
+        ):
+            work.lock().write_text(text.replace(old, new, 1))
+            said = work.ozrepro("build")
+            assert said.returncode == 3
+            assert word in said.stderr
+        assert not (work.store() / "gens").exists() or os.listdir(work.store() / "gens") == []
+
+
+class TestOtherTools:
+    @pytest.mark.parametrize(("form", "file"), [("conda-explicit", "env.txt"), ("conda-lock", "conda-lock.yml")])
+    def test_an_exported_file_is_read_back_and_gives_the_same_packages(self, work: Project, form: str, file: str) -> None:
+        work.done("lock")
+        before = records(work)
+        work.done("export", "work", "--format", form, "--output", file)
+        describe(work, "python", name="again")
+        work.done("lock", "again", "--from", file)
+        assert records(work, "again") == before
+        assert work.ozrepro("run", "again", "--", "noarch-tool").returncode == 0
+
+    def test_an_exported_environment_file_gives_the_same_packages(self, work: Project) -> None:
+        work.done("lock")
+        work.done("export", "work", "--format", "environment.yml", "--output", "environment.yml")
+        assert "nodefaults" in (work.root / "environment.yml").read_text()
+        work.spec('[conda]\nfile = "environment.yml"\n', "again")
+        work.done("lock", "again")
+        assert records(work, "again") == records(work)
+
+    def test_an_existing_environment_is_locked_as_it_is(self, built: Project) -> None:
+        prefix = built.prefix()
+        describe(built, "python", name="again")
+        built.done("lock", "again", "--from", str(prefix))
+        assert records(built, "again") == records(built)
+
+    def test_the_explicit_file_has_what_conda_and_mamba_read(self, work: Project, channel: Channel) -> None:
+        """Comment lines, `@EXPLICIT`, then one address a line with its hash, packages behind what they need (conda's manual)."""
+        work.done("lock")
+        lines = work.done("export", "work", "--format", "conda-explicit").splitlines()
+        start = lines.index("@EXPLICIT")
+        assert all(line.startswith("#") for line in lines[:start])
+        assert "# platform: linux-64" in lines[:start]
+        found = [line.partition("#") for line in lines[start + 1 :]]
+        assert len(found) == len(records(work))
+        for address, _, digest in found:
+            assert address.startswith(f"{channel.alias}/conda-forge/")
+            assert digest.startswith("sha256:")
+            assert len(digest) == 71
+        names = [address.rpartition("/")[2] for address, _, _ in found]
+        assert names.index(str(records(work)["python"]["file"])) < names.index(str(records(work)["numpy"]["file"]))
+
+    def test_a_source_that_the_channels_do_not_have_is_refused(self, work: Project, channel: Channel) -> None:
+        work.done("lock")
+        text = work.done("export", "work", "--format", "conda-explicit")
+        (numpy,) = channel.find("numpy", version="1.22.3")
+        (work.root / "env.txt").write_text(text.replace(numpy.sha256, "0" * 64))
+        describe(work, "python", name="again")
+        said = work.ozrepro("lock", "again", "--from", "env.txt")
+        assert said.returncode == 1
+        assert "numpy" in said.stderr
+        (work.root / "odd.txt").write_text("numpy\n")
+        said = work.ozrepro("lock", "again", "--from", "odd.txt")
+        assert said.returncode == 2
+
+
+class TestSystemMpi:
+    @pytest.fixture
+    def modular_mpi(self, project: Project, channel: Channel, private_site: Callable[[], Site]) -> Modular:
+        """Give a project on a site whose openmpi module has a library that says whose it is."""
+        found = modular(project, private_site())
+        root = next(Path(found.site.prefix / "apps" / "software" / "openmpi").glob("4.1.4-*11.3.0"))
+        (root / "lib").mkdir(exist_ok=True)
+        compile_mpi(root / "lib", "openmpi", "openmpi of the module")
+        environ = {**found.project.environ, "CONDA_CHANNEL_ALIAS": channel.alias}
+        return dataclasses.replace(found, project=dataclasses.replace(found.project, environ=environ))
+
+    def test_a_module_with_one_way_to_it_is_loaded_beneath(self, modular_mpi: Modular) -> None:
+        project = modular_mpi.project
+        other = modular_mpi.site.prefix / "apps" / "modulefiles" / "compiler" / "gcc" / "12.2.0" / "openmpi"
+        shutil.rmtree(other)
+        describe(project, "mpi-user", more='mpi = "openmpi/4.1.4"')
+        project.done("lock")
+        assert str(records(project)["openmpi"]["build"]).startswith("external_")
+        assert project.done("run", "work", "--", "mpi-user") == "openmpi of the module\n"
+        raw = project.done("run", "work", "--", "env", "-0")
+        found = dict(entry.partition("=")[::2] for entry in raw.split("\0") if entry)
+        assert found["LOADEDMODULES"] == "gcc/11.3.0:openmpi/4.1.4"
+        assert found["PATH"].startswith(f"{project.prefix()}/bin:")
+        without = dataclasses.replace(project, environ={**project.environ, "LMOD_CMD": ":"})
+        assert without.done("run", "work", "--", "mpi-user") == "openmpi of the module\n"
+        project.done("verify", "work", "--level", "2")
+        module = modular_mpi.site.prefix / "apps" / "modulefiles" / "compiler" / "gcc" / "11.3.0" / "openmpi" / "4.1.4.lua"
+        edit(module, 'setenv("EDITED", "1")')
+        said = project.ozrepro("run", "work", "--", "mpi-user")
+        assert said.returncode == 3
+        assert "module openmpi/4.1.4: " in said.stderr
+
+    def test_without_the_module_the_method_cannot_serve_and_says_why(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel, LMOD_CMD=":")
+        describe(found, "mpi-user", more='mpi = "openmpi/4.1.4"')
+        said = found.ozrepro("lock")
+        assert said.returncode == 4
+        assert "conda: no module system here (Lmod)" in said.stderr
+
+    def test_a_library_that_the_module_does_not_have_fails_the_build(self, modular_mpi: Modular) -> None:
+        project = modular_mpi.project
+        shutil.rmtree(modular_mpi.site.prefix / "apps" / "modulefiles" / "compiler" / "gcc" / "12.2.0" / "openmpi")
+        for path in (modular_mpi.site.prefix / "apps" / "software" / "openmpi").glob("4.1.4-*/lib/libmpi*"):
+            path.unlink()
+        describe(project, "mpi-user", more='mpi = "openmpi/4.1.4"')
+        project.done("lock")
+        said = project.ozrepro("build")
+        assert said.returncode == 1
+        assert "finds no libmpi.so" in said.stderr
