@@ -1,17 +1,31 @@
-"""A package index for the documentation's examples, looked for once, and the test site for those that load modules."""
+"""A package index for the documentation's examples, looked for once, the test site for those that load modules, and its channel."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.docs.running import BIN, reader
-from tests.site.fixtures import site
+from tests.site import Site
+from tests.site.fixtures import channel, copy_site, site
+from tests.site.smallpackages import compile_mpi
 
-__all__ = ["index", "site"]
+__all__ = ["channel", "index", "site", "site_with_mpi"]
+
+
+@pytest.fixture
+def site_with_mpi(site: Site, tmp_path: Path) -> Site:
+    """Give a copy of the test site with one openmpi module, whose library says whose it is."""
+    own = copy_site(site, tmp_path / "site")
+    shutil.rmtree(own.prefix / "apps" / "modulefiles" / "compiler" / "gcc" / "12.2.0" / "openmpi")
+    (root,) = (own.prefix / "apps" / "software" / "openmpi").glob("4.1.4-*11.3.0")
+    (root / "lib").mkdir(exist_ok=True)
+    compile_mpi(root / "lib", "openmpi", "openmpi of the module")
+    return own
 
 
 @pytest.fixture(scope="session")

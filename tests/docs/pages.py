@@ -11,6 +11,9 @@ A page's rules:
 - the comment `<!-- uses: other.md -->` at the top takes over the files of another page;
 - what stands below the comment `<!-- on the test site -->` is run where the test site can be made, after what stands above it; the
   names and versions of OzSTAR that it shows stand for the site's true ones (`running.on_the_site`);
+- what stands below the comment `<!-- with the conda channel -->` is run where the test channel can be made, which the name
+  conda-forge then means, and what stands below `<!-- on the test site, with the conda channel -->` where both can be made and the
+  site has an MPI library; a part ends where another begins, and each is run after what stands above them all;
 - the comment `<!-- needs: flavoured -->` asks for the source archive of that package in the project's folder `sources`;
 - blocks in other languages (`sh`, `text`, `toml` without a file name) are only shown.
 """
@@ -28,7 +31,10 @@ _FILE = re.compile(r"(?:#|--) ((?:[\w.-]+/)*[\w-]*\.[\w.]+)$")
 _FENCE = re.compile(r"(`{3,})(\S*)\s*$")
 _USES = re.compile(r"^<!-- uses: (\S+) -->$", re.MULTILINE)
 _NEEDS = re.compile(r"^<!-- needs: (\S+) -->$", re.MULTILINE)
-_SITE = re.compile(r"^<!-- on the test site -->$", re.MULTILINE)
+_PART = re.compile(r"^<!-- (on the test site|with the conda channel|on the test site, with the conda channel) -->$", re.MULTILINE)
+
+SITE, CHANNEL, BOTH = "on the test site", "with the conda channel", "on the test site, with the conda channel"
+"""The parts of a page that are run only where something can be made."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +109,14 @@ def shown_file(fence: Fence) -> ShownFile | None:
     return ShownFile(match[1], rest.lstrip("\n"), fence.line) if match and not fence.language.startswith("console") else None
 
 
-def needs_site(page: Path) -> bool:
-    """Say whether a page has a part that is run on the test site alone."""
-    return _SITE.search(page.read_text(encoding="utf-8")) is not None
+def parts(text: str) -> list[tuple[int, str]]:
+    """Return the line behind which each part begins, and which part it is; what stands above them all is the part "", from line 0."""
+    return [(0, ""), *((text.count("\n", 0, mark.start()) + 1, mark[1]) for mark in _PART.finditer(text))]
+
+
+def has_part(page: Path, part: str) -> bool:
+    """Say whether a page has such a part."""
+    return part in [name for _, name in parts(page.read_text(encoding="utf-8"))]
 
 
 def needed(page: Path) -> list[str]:
@@ -113,22 +124,22 @@ def needed(page: Path) -> list[str]:
     return _NEEDS.findall(page.read_text(encoding="utf-8"))
 
 
-def steps(page: Path, *, site: bool = False) -> list[Step]:
+def steps(page: Path, part: str = "") -> list[Step]:
     """Return what a page writes and runs, in order, after the files of the page that it uses.
 
-    site: also the part that is run on the test site alone.
+    part: also this part, SITE, CHANNEL or BOTH, that is run only where something can be made.
     """
     text = page.read_text(encoding="utf-8")
-    mark = _SITE.search(text)
-    end = text.count("\n", 0, mark.start()) + 1 if mark and not site else text.count("\n") + 2
+    begun = parts(text)
     uses = _USES.search(text)
     found: list[Step] = []
     if uses:
         found += [step for step in steps(page.parent / uses[1]) if isinstance(step, ShownFile)]
     for fence in fences(text):
         file = shown_file(fence)
-        if fence.line > end:
-            break
+        within = [name for line, name in begun if line < fence.line][-1]
+        if within not in ("", part):
+            continue
         if file is not None:
             found.append(file)
         elif fence.language == "console":
@@ -148,6 +159,6 @@ def pages_with_examples() -> list[Path]:
     return [page for page in all_pages() if any(isinstance(step, Command) for step in steps(page))]
 
 
-def pages_on_the_site() -> list[Path]:
-    """Return the pages that are run on the test site."""
-    return [page for page in all_pages() if needs_site(page)]
+def pages_with(part: str) -> list[Path]:
+    """Return the pages that have such a part."""
+    return [page for page in all_pages() if has_part(page, part)]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.site import Site
+    from tests.site.channel import Channel
 
 BIN = Path(sys.executable).parent
 TERMINAL = Path(__file__).with_name("terminal.py")
@@ -76,6 +77,12 @@ def names_on_the_site(site: Site) -> dict[str, str]:
     versions = {"3.10.4": site.python_version, "1.22.3": has["numpy"], "1.8.1": has["scipy"], "1.4.2": has["pandas"]}
     here = METHOD.platform(look_around(load_settings(site.prefix, {}), {}))
     return {**versions, "/apps/modulefiles": f"{site.prefix}/apps/modulefiles", "linux-64/v3": here}
+
+
+def names_in_the_channel(channel: Channel) -> dict[str, str]:
+    """Return what the pages show of conda-forge, and what stands for it in the test's channel, which has no package so large."""
+    stand_ins = {"pytorch-gpu": "needs-cuda", "pytorch": "gpu-thing", "gdal": "activates", "GDAL_DATA": "ACTIVATES_HOME"}
+    return {"3.10.4": channel.find("python")[-1].version, "mpi4py": "mpi-user", **stand_ins}
 
 
 def on_the_site(steps: list[Step], names: Mapping[str, str]) -> list[Step]:

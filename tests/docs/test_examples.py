@@ -8,23 +8,27 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import (
+    BOTH,
+    CHANNEL,
     DOCS,
+    SITE,
     Command,
     Fence,
     ShownFile,
     Step,
     commands,
     fences,
+    has_part,
     needed,
-    needs_site,
-    pages_on_the_site,
+    pages_with,
     pages_with_examples,
     shown_file,
     steps,
 )
-from tests.docs.running import matches, mistakes, names_on_the_site, on_the_site, play, settle, visitor
+from tests.docs.running import matches, mistakes, names_in_the_channel, names_on_the_site, on_the_site, play, settle, visitor
 from tests.docs.terminal import typed
 from tests.site import Site
+from tests.site.channel import Channel
 from tests.site.flavour import make_sdist
 
 
@@ -42,15 +46,38 @@ def test_page(page: Path, index: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("page", _named(pages_on_the_site()))
+@pytest.mark.parametrize("page", _named(pages_with(SITE)))
 def test_page_on_the_site(page: Path, index: dict[str, str], site: Site, tmp_path: Path) -> None:
     """A reader on a machine with modules who types all of a page's commands sees what the page shows."""
     project, home = tmp_path / "a project", tmp_path / "home"
     settle(home, site)
     for package in needed(page):
         make_sdist(project / "sources", package)
-    typed = on_the_site(steps(page, site=True), names_on_the_site(site))
+    typed = on_the_site(steps(page, SITE), names_on_the_site(site))
     wrong = mistakes(str(page.relative_to(DOCS.parent)), play(typed, project, tmp_path / "stage", visitor(index, site, home)))
+    assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("page", _named(pages_with(CHANNEL)))
+def test_page_with_the_channel(page: Path, index: dict[str, str], channel: Channel, tmp_path: Path) -> None:
+    """A reader for whom the name conda-forge means the test's channel sees what the page shows."""
+    environ = {**index, "HOME": str(tmp_path / "home"), "CONDA_CHANNEL_ALIAS": channel.alias}
+    (tmp_path / "home").mkdir()
+    typed = on_the_site(steps(page, CHANNEL), names_in_the_channel(channel))
+    wrong = mistakes(str(page.relative_to(DOCS.parent)), play(typed, tmp_path / "a project", tmp_path / "stage", environ))
+    assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("page", _named(pages_with(BOTH)))
+def test_page_with_both(page: Path, index: dict[str, str], site_with_mpi: Site, channel: Channel, tmp_path: Path) -> None:
+    """So does a reader who has modules, one of an MPI among them, and the channel."""
+    environ = {**visitor(index, site_with_mpi, tmp_path / "home"), "CONDA_CHANNEL_ALIAS": channel.alias}
+    settle(tmp_path / "home", site_with_mpi)
+    names = {**names_in_the_channel(channel), **names_on_the_site(site_with_mpi)}
+    typed = on_the_site(steps(page, BOTH), names)
+    wrong = mistakes(str(page.relative_to(DOCS.parent)), play(typed, tmp_path / "a project", tmp_path / "stage", environ))
     assert not wrong, "\n\n".join(wrong)
 
 
@@ -58,9 +85,24 @@ def test_the_part_for_the_site(tmp_path: Path) -> None:
     """What stands below the mark is run on the site alone, after what stands above it."""
     page = tmp_path / "page.md"
     page.write_text("```console\n$ one\n```\n\n<!-- on the test site -->\n\n```console\n$ two\n```\n", encoding="utf-8")
-    assert needs_site(page)
+    assert has_part(page, SITE)
+    assert not has_part(page, CHANNEL)
     assert steps(page) == [Command("one", "", 2)]
-    assert steps(page, site=True) == [Command("one", "", 2), Command("two", "", 8)]
+    assert steps(page, SITE) == [Command("one", "", 2), Command("two", "", 8)]
+
+
+def test_a_part_ends_where_another_begins(tmp_path: Path) -> None:
+    """Each part follows what stands above them all, and not the part before it."""
+    page = tmp_path / "page.md"
+    blocks = [f"<!-- {part} -->\n\n```console\n$ {part.split()[0]} {part.split()[-1]}\n```\n" for part in (SITE, CHANNEL, BOTH)]
+    page.write_text("\n".join(("```console\n$ first\n```\n", *blocks)), encoding="utf-8")
+    found = {part: [step.text for step in steps(page, part) if isinstance(step, Command)] for part in ("", SITE, CHANNEL, BOTH)}
+    assert found == {
+        "": ["first"],
+        SITE: ["first", "on site"],
+        CHANNEL: ["first", "with channel"],
+        BOTH: ["first", "on channel"],
+    }
 
 
 def test_names_stand_for_those_of_the_site() -> None:
