@@ -9,10 +9,11 @@ import pytest
 from tests.conftest import Project
 from tests.methods.modular import SPEC, Modular, modular, quoted
 from tests.site import Site
-from tests.site.fixtures import private_site, site
+from tests.site.fixtures import channel, private_channel, private_site, serve, site
+from tests.store.conftest import small_disk
 from tests.wheels import make_wheel
 
-__all__ = ["private_site", "site"]
+__all__ = ["channel", "private_channel", "private_site", "serve", "site", "small_disk"]
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,12 +18,9 @@ from tests.conftest import BIN, Project
 from tests.methods.modular import Modular, edit, modular
 from tests.site import Site
 from tests.site.channel import Channel
-from tests.site.fixtures import channel, private_channel, serve
 from tests.site.server import Server
 from tests.site.smallpackages import LINES, ODD, compile_mpi
 from tests.wheels import make_wheel
-
-__all__ = ["channel", "private_channel", "serve"]
 
 SHOW = "import numpy, sys; print(numpy.__version__, sys.prefix)"
 
@@ -291,6 +290,31 @@ class TestFailures:
         assert said.returncode == 1
         assert "try: " in said.stderr
         assert list((here.store() / "gens").iterdir()) == []
+
+    def test_a_full_disk_is_told_and_the_next_run_succeeds(self, work: Project, small_disk: Path) -> None:
+        here = dataclasses.replace(work, environ={**work.environ, "OZREPRO_STORE": str(small_disk / "store")})
+        here.done("lock")
+        subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+        said = here.ozrepro("build")
+        assert said.returncode == 1
+        assert "no space left" in said.stderr.lower()
+        assert list((small_disk / "store" / "gens").iterdir()) == []
+        subprocess.run(["mount", "-o", "remount,size=2g", str(small_disk)], check=True)
+        here.done("build")
+        here.done("verify", "work", "--level", "2")
+
+    def test_a_build_killed_while_it_links_leaves_nothing_that_is_used(self, work: Project) -> None:
+        work.done("lock")
+        words = [str(BIN / "ozrepro"), "build"]
+        with subprocess.Popen(words, cwd=work.root, env=work.environ, stdout=-1, stderr=-1, start_new_session=True) as process:
+            deadline = time.monotonic() + 60
+            while not list(work.store().glob("gens/*/**/conda-meta/*.json")):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+            os.killpg(process.pid, signal.SIGKILL)
+        assert list((work.store() / "names").glob("[!.]*")) == []
+        work.done("build")
+        work.done("verify", "work", "--level", "2")
 
     def test_twelve_first_runs_at_once_build_once(self, work: Project) -> None:
         (work.root / "noxfile.py").write_text(
