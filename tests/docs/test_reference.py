@@ -12,9 +12,10 @@ import pytest
 import ozrepro
 from ozrepro import activation, environment, errors, noxbackend
 from ozrepro.cli.program import parser
+from ozrepro.conda import activating, virtual
 from ozrepro.errors import LockError, SpecError
 from ozrepro.lock import Section, read_text
-from ozrepro.methods import modules, modules_lock
+from ozrepro.methods import conda_lock, modules, modules_lock
 from ozrepro.methods.venv import read_section
 from ozrepro.modulesystem import record
 from ozrepro.pypi import indexes
@@ -181,6 +182,42 @@ def test_every_key_of_a_modules_section_is_in_the_reference() -> None:
         assert f"`{key}`" in rows, key
     for key in keys:
         assert f"`{key}`" in text, key
+
+
+def test_every_key_of_a_conda_section_is_in_the_reference() -> None:
+    """Each key of a conda section, of a channel, of a record, of its MPI and of what pip adds is named."""
+    digest = "0" * 64
+    record_of = {"name": "a", "version": "1", "build": "0", "file": "a-1-0.conda", "sha256": digest, "qqqq": 1}
+    content = {
+        "qqqq": 1,
+        "channels": [{"name": "conda-forge", "qqqq": 1}],
+        "record": [record_of],
+        "mpi": {"qqqq": 1},
+        "project": {"qqqq": 1},
+        "package": [{"name": "a", "version": "1", "qqqq": 1, "files": [{"name": "a-1-py3-none-any.whl", "qqqq": 1}]}],
+    }
+    with pytest.raises(LockError) as caught:
+        conda_lock.read_section(Section("conda", "linux-64", f"sha256:{digest}", content), "x.lock", "x")
+    keys = known_keys(tuple(str(caught.value).splitlines()))
+    assert {*conda_lock.KEYS, *record.KEYS, "address", "build-number", "constrains", "noarch", "extras"} <= keys
+    text = page("lock-format")
+    part = text.partition("\n## A section of the `conda` method\n")[2].partition("\n## What is refused\n")[0]
+    rows = "\n".join("|".join(line.split("|")[1:3]) for line in part.splitlines() if line.startswith("| "))
+    for key in keys - {"extras", "requested"}:
+        assert f"`{key}`" in rows, key
+    for key in keys:
+        assert f"`{key}`" in text, key
+
+
+def test_every_conda_variable_and_virtual_package_is_in_the_reference() -> None:
+    """Each variable by which the machine is told otherwise, and each key of the table that does the same."""
+    for key in virtual.KEYS:
+        assert f"`CONDA_OVERRIDE_{key.upper()}`" in page("settings"), key
+        assert f"`{key}`" in page("spec"), key
+    for name in ("CONDA_CHANNEL_ALIAS", "RATTLER_AUTH_FILE", "NETRC", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        assert f"`{name}`" in page("settings"), name
+    for name in activating.own_variables(Path("/env")):
+        assert f"`{name}`" in page("inheritance"), name
 
 
 def test_every_error_and_its_exit_code_is_in_the_reference() -> None:
