@@ -160,7 +160,7 @@ class Conda:
         progress("checking files, requirements and imports", len(locked.records), len(locked.records))
         variables = self.environment(section, site, prefix).variables_for(site.environ)
         self._compile(prefix, variables)
-        problems = self._problems(locked, chosen, prefix, variables, Digests())
+        problems = self._problems(locked, chosen, prefix, variables, digests)
         if problems:
             raise BuildError(
                 "\n  ".join(("the new environment did not pass its checks:", *problems[:30])),

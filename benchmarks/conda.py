@@ -1,0 +1,135 @@
+"""What ozrepro adds to linking conda packages: a build from the lock against a minimal py-rattler script. See README.md.
+
+python benchmarks/conda.py [--rounds N] [--files N] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import json
+import os
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from overhead import BIN, SESSION, Project, Report, facts, remove
+from paired import Command, Rounds, added, ratio, run_rounds, settle
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+PACKAGES = 40
+
+MINIMAL = """\
+import asyncio, json, os, sys
+from rattler import PackageRecord, RepoDataRecord, install
+from rattler.package import BuildString
+
+tables, base, prefix, cache = json.load(open(sys.argv[1])), sys.argv[2], sys.argv[3], sys.argv[4]
+records = []
+for table in tables:
+    record = PackageRecord(
+        table["name"], table["version"], BuildString(table["build"]), table["build-number"], table["subdir"],
+        noarch=table.get("noarch"), sha256=bytes.fromhex(table["sha256"]), size=table.get("size"),
+    )
+    records.append(RepoDataRecord(record, table["file"], f"{base}/{table['subdir']}/{table['file']}", f"{base}/"))
+asyncio.run(install(records, target_prefix=prefix, cache_dir=cache, show_progress=False))
+os._exit(0)
+"""
+
+
+def make_project(folder: Path, files: int) -> tuple[Project, str]:
+    """Make a channel of forty packages with so many files in all, and a project that has locked and built them."""
+    from tests.site.condapackage import write_channel
+    from tests.site.smallpackages import many_files
+
+    whole = many_files(files)
+    names = sorted(whole.files)
+    parts = [
+        dataclasses.replace(whole, name=f"many-{number:02}", files={name: whole.files[name] for name in names[number::PACKAGES]})
+        for number in range(PACKAGES)
+    ]
+    channel = write_channel(folder / "channels" / "conda-forge", parts)
+    root = folder / "a project"
+    (root / "sessions").mkdir(parents=True)
+    (root / "noxfile.py").write_text("", encoding="utf-8")
+    spec = f"[conda]\ndependencies = {json.dumps([part.name for part in parts])}\n"
+    (root / "sessions" / f"{SESSION}.toml").write_text(spec, encoding="utf-8")
+    environ = {"HOME": str(folder), "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+    project = Project(root, {**environ, "CONDA_CHANNEL_ALIAS": channel.parent.as_uri()})
+    for verb in ("lock", "build"):
+        project.do("ozrepro", verb, SESSION)
+    return project, channel.as_uri()
+
+
+def measure(project: Project, channel: str, rounds: int, seed: int) -> Rounds:
+    """Measure rebuilds against the script, both from a warm cache and into a folder that is not there."""
+    from ozrepro.lock import load_lock
+
+    lock = load_lock(project.root, SESSION)
+    if lock is None:
+        sys.exit("the project has no lock")
+    work = project.root.parent
+    (work / "records.json").write_text(json.dumps(lock.sections[0].content["record"]), encoding="utf-8")
+    (work / "minimal.py").write_text(MINIMAL, encoding="utf-8")
+    (work / "fresh").mkdir()
+    numbers = itertools.count()
+
+    def script() -> list[str]:
+        prefix = work / "fresh" / str(next(numbers))
+        return [sys.executable, str(work / "minimal.py"), str(work / "records.json"), channel, str(prefix), str(work / "cache")]
+
+    def clean() -> None:
+        kept = project.prefix().parent
+        for path in (*(work / "fresh").iterdir(), *(project.root / ".ozrepro" / "gens").iterdir()):
+            if path != kept:
+                remove(path)
+
+    def ours() -> list[str]:
+        return project.command("ozrepro", "build", SESSION, "--rebuild")
+
+    return run_rounds(
+        [
+            Command("build", ours, project.environ, project.root, settle, clean),
+            Command("script", script, project.environ, work, settle, clean),
+        ],
+        rounds,
+        seed,
+    )
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20, help="of each command (default 20)")
+    parser.add_argument("--files", type=int, default=20_000, help="in all packages together (default 20,000)")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the order and the bootstrap")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and raw rows there")
+    given = parser.parse_args()
+    report = Report(given.json, {**facts(given.rounds, given.seed), "files": given.files})
+    print(json.dumps(report.facts), flush=True)
+    print(f"\n| {'figure':<62} | {'median [95 % interval]':>24} | {'unit':<5} | {'bound':<7} |")
+    print(f"| {'-' * 62} | {'-' * 23}: | {'-' * 5} | {'-' * 7} |", flush=True)
+    with tempfile.TemporaryDirectory(prefix="ozrepro-bench-") as name:
+        try:
+            project, channel = make_project(Path(name), given.files)
+            found = measure(project, channel, given.rounds, given.seed)
+            report.rounds("link", found)
+            report.row(
+                "build from the lock to a minimal py-rattler script",
+                ratio(found, "build", "script", given.seed),
+                "ratio",
+                "<= 1.15",
+            )
+            report.row("the same in CPU time", ratio(found, "build", "script", given.seed, cpu=True), "ratio")
+            report.row("the same, added", added(found, "build", "script", given.seed), "ms")
+        finally:
+            for base, _, _ in os.walk(name):
+                os.chmod(base, 0o700)
+
+
+if __name__ == "__main__":
+    main()
