@@ -114,12 +114,17 @@ def store_folder(root: str, table: Mapping[str, Any], environ: Mapping[str, str]
     return os.path.join(root, os.path.expandvars(os.path.expanduser(chosen.replace("\0", ""))))
 
 
+DRIVER = "/sys/module/nvidia/version"
+"""Says the version of NVIDIA's kernel driver, where it is loaded."""
+
+
 def question(root: str, name: str, method: str | None, environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Return the digest of all that decides a session's environment, and the store's folder; None without a spec or lock.
 
     The digest covers the bytes of spec, lock and settings, every `OZREPRO_…` variable, the machine, and the interpreter that
     ozrepro runs on (an environment prefers it). A description with modules also counts the CPU's level: clusters of one site
-    share stores and module names, not binaries.
+    share stores and module names, not binaries. One with conda packages counts the C library and the GPU driver: another
+    node of the same store may have older ones than the lock needs.
     """
     try:
         with open(spec_path(root, name), "rb") as stream:
@@ -140,13 +145,26 @@ def question(root: str, name: str, method: str | None, environ: Mapping[str, str
         lock,
         settings,
         "\0".join(ours).encode(errors="surrogateescape"),
-        f"{os.uname().machine} {_cpu_level(spec)} {sys.version} {base}".encode(),
+        f"{os.uname().machine} {_cpu_level(spec)} {sys.version} {base} {_offered(spec)}".encode(),
     )
     digest = sha256()
     for part in parts:
         digest.update(b"%d:" % len(part))
         digest.update(part)
     return digest.hexdigest()[:32], store_folder(root, table, environ)
+
+
+def _offered(spec: bytes) -> str:
+    """Return what decides which conda packages this node can run. Asking costs one call that takes a path."""
+    if b"conda" not in spec:
+        return ""
+    library = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else ""
+    try:
+        with open(DRIVER, "rb") as stream:
+            driver = stream.read(100).decode(errors="replace").strip()
+    except OSError:
+        driver = ""
+    return f"{library} {driver}"
 
 
 def _cpu_level(spec: bytes) -> str:

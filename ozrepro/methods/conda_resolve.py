@@ -85,6 +85,7 @@ def _solve(
         exclude_newer=asked.exclude_newer,
         locked=kept,
     )
+    question = replace(question, locked=_open_to_gpu(helper, question))
     answer = helper.solve(question, _quiet)
     if named:
         _check_named(named, answer.records, channels)
@@ -94,6 +95,22 @@ def _solve(
     virtual = tuple(item for item in question.virtual if item.name in names)
     empty = LockedLayer(spec.imports, asked.passed, "", (), (), ())
     return Locked(channels, virtual, wanted.variables, answer.records, empty)
+
+
+def _open_to_gpu(helper: Helper, question: Question) -> tuple[LockedRecord, ...]:
+    """Return the locked records that are kept: where a GPU is said or seen now, none that was taken for want of one.
+
+    A build for the CPU fits a machine with a GPU too, so the solver would keep it.
+    """
+    blind = replace(question, virtual=tuple(item for item in question.virtual if item.name != "__cuda"))
+    needy = any("__cuda" in line for record in question.locked for line in record.depends)
+    if not question.locked or needy or blind.virtual == question.virtual:
+        return question.locked
+    try:
+        found = helper.solve(blind, _quiet).cpu_builds
+    except BuildError:
+        return ()  # the spec cannot be had without a GPU, and nothing tells which packages differ
+    return tuple(record for record in question.locked if record.name not in found)
 
 
 def _check_named(named: tuple[Named, ...], records: tuple[LockedRecord, ...], channels: tuple[Channel, ...]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ozrepro import ready
 from ozrepro.lock import load_lock
 from tests.conftest import BIN, Project
 from tests.methods.modular import Modular, edit, modular
@@ -174,6 +175,32 @@ class TestVirtualPackages:
         said = found.ozrepro("lock")
         assert said.returncode == 0, said.stderr
         assert "builds for the CPU were taken of gpu-thing" in said.stderr
+
+    def test_a_build_for_the_cpu_gives_way_when_a_gpu_is_said_and_the_others_stay(
+        self, project: Project, channel: Channel
+    ) -> None:
+        found = conda(project, channel)
+        describe(found, "gpu-thing", "noarch-tool=1.1")
+        found.done("lock")
+        describe(found, "gpu-thing", "noarch-tool", more='[conda.virtual-packages]\ncuda = "12.4"')
+        found.done("lock")
+        assert "cuda" in str(records(found)["gpu-thing"]["build"])
+        assert records(found)["noarch-tool"]["version"] == "1.1"
+
+    def test_another_driver_is_another_question_of_a_warm_start(
+        self, project: Project, channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = conda(project, channel)
+        describe(found, "needs-cuda")
+        found.done("lock", CONDA_OVERRIDE_CUDA="12.4")
+        # A file stands in for the driver's own: there is no GPU here.
+        asked = set()
+        for version in (None, "535.1", "550.54"):
+            monkeypatch.setattr(ready, "DRIVER", str(tmp_path / "version"))
+            if version:
+                (tmp_path / "version").write_text(version)
+            asked.add(ready.question(str(found.root), "work", None, found.environ))
+        assert len(asked) == 3
 
     def test_a_gpu_lock_is_built_on_a_node_without_gpu(self, project: Project, channel: Channel) -> None:
         found = conda(project, channel)
