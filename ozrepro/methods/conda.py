@@ -147,7 +147,7 @@ class Conda:
                 hint="set OZREPRO_STORE to a directory with a shorter path",
             )
         size = sum(item.size or 0 for item in locked.records)
-        say(f"{len(locked.records)} conda packages, {size_words(size)} packed")
+        say(f"{len(locked.records)} conda package{'s' if len(locked.records) != 1 else ''}, {size_words(size)} packed")
         digests = Digests()
         helper.install(locked.records, locked.addresses, prefix, progress)
         damaged = installed.damaged(prefix, installed.installed(prefix), digests)

@@ -143,6 +143,17 @@ class TestLocking:
         assert "numpy 1.22.3 of the conda packages does not satisfy 'numpy>=99'" in said.stderr
         assert "ask conda for numpy" in said.stderr
 
+    def test_each_platform_of_the_spec_has_a_section(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "activates", more='platforms = ["linux-64", "osx-arm64"]')
+        found.done("lock")
+        lock = load_lock(found.root, "work")
+        assert lock is not None
+        assert {section.platform: [record["name"] for record in section.content["record"]] for section in lock.sections} == {
+            "linux-64": ["activates"],
+            "osx-arm64": ["activates"],
+        }
+
     def test_what_cannot_be_solved_is_explained(self, project: Project, channel: Channel) -> None:
         found = conda(project, channel)
         describe(found, "python=3.10", "numpy=99")
@@ -307,6 +318,13 @@ class TestFailures:
         assert list((here.store() / "gens").iterdir()) == []
         server.restore()
         here.done("build")
+
+    def test_a_path_that_is_too_long_for_packaged_scripts_is_refused(self, work: Project, tmp_path: Path) -> None:
+        work.done("lock")
+        said = work.ozrepro("build", OZREPRO_STORE=str(tmp_path / ("long" * 40)))
+        assert said.returncode == 1
+        assert "a conda environment's path can have" in said.stderr
+        assert "set OZREPRO_STORE to a directory with a shorter path" in said.stderr
 
     def test_a_vanished_channel_says_so(self, work: Project, channel: Channel, serve: Callable[[Path], Server]) -> None:
         server = serve(channel.prefix)
