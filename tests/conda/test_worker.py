@@ -290,7 +290,8 @@ def test_a_missing_or_partial_result_is_a_failure_with_what_was_said(
     python = sys.executable
     for body in ("print('boom', file=sys.stderr); os._exit(0)", "open(sys.argv[2], 'w').write('{\"done\": '); os._exit(0)"):
         fake = tmp_path / "python"
-        fake.write_text(f"#!{python}\nimport os, sys\nsys.argv = sys.argv[2:]\n{body}\n")
+        # A first line cannot name an interpreter whose path has a space; the second is a string in Python.
+        fake.write_text(f'#!/bin/sh\n"exec" "{python}" "$0" "$@"\nimport os, sys\nsys.argv = sys.argv[2:]\n{body}\n')
         fake.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(fake))
         with pytest.raises(CommandFailed, match="no result"):

@@ -210,7 +210,7 @@ def test_activation_sets_what_it_says(channel: Channel, rattler: Rattler, tmp_pa
     rattler.done("activates", channels=[channel.url], prefix=prefix)
     scripts = sorted((prefix / "etc/conda/activate.d").iterdir())
     show = "import json, os; print(json.dumps(dict(os.environ)))"
-    lines = [f'. "{path}"' for path in scripts] + ["activates-hello", f"{sys.executable} -c '{show}'"]
+    lines = [f'. "{path}"' for path in scripts] + ["activates-hello", f"'{sys.executable}' -c '{show}'"]
     hello, shown = output("bash", "--noprofile", "--norc", "-ec", "\n".join(lines), CONDA_PREFIX=str(prefix)).split("\n", 1)
     found = json.loads(shown)
     assert hello == found["ACTIVATES_HOME"] == f"{prefix}/share/activates"
