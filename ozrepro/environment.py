@@ -43,10 +43,11 @@ class Environment:
         removed: variables to unset even if the caller's would be kept.
         prefix: words in front of every command, such as `apptainer exec IMAGE`.
         passed: names of further variables of the caller that are kept.
+        inner: of an image, what stands in front of a variable's name so that it is set inside; "" for all else.
 
     """
 
-    __slots__ = ("base", "homely", "passed", "path", "prefix", "removed", "variables")
+    __slots__ = ("base", "homely", "inner", "passed", "path", "prefix", "removed", "variables")
 
     path: tuple[str, ...]
     base: tuple[str, ...]
@@ -55,6 +56,7 @@ class Environment:
     removed: tuple[str, ...]
     prefix: tuple[str, ...]
     passed: tuple[str, ...]
+    inner: str
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class Environment:
         removed: Iterable[str] = (),
         prefix: Iterable[str] = (),
         passed: Iterable[str] = (),
+        inner: str = "",
     ) -> None:
         for name, value in (
             ("path", tuple(path)),
@@ -75,6 +78,7 @@ class Environment:
             ("removed", tuple(removed)),
             ("prefix", tuple(prefix)),
             ("passed", tuple(passed)),
+            ("inner", inner),
         ):
             object.__setattr__(self, name, value)
 
@@ -89,7 +93,7 @@ class Environment:
 
     def __hash__(self) -> int:
         values = (tuple(sorted(table.items())) for table in (self.variables, self.homely))
-        return hash((self.path, self.base, *values, self.removed, self.prefix, self.passed))
+        return hash((self.path, self.base, *values, self.removed, self.prefix, self.passed, self.inner))
 
     def __repr__(self) -> str:
         return f"Environment({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
@@ -105,6 +109,15 @@ class Environment:
             kept[name] = caller.get("HOME", "").join(parts)
         return kept
 
+    def inside(self, variables: Mapping[str, str | None]) -> dict[str, str | None]:
+        """Return variables that a program is started with so that it sees them: an image sets its own over plain ones.
+
+        HOME cannot be set so: Apptainer refuses it.
+        """
+        if not self.inner:
+            return dict(variables)
+        return {name if value is None or name == "HOME" else f"{self.inner}{name}": value for name, value in variables.items()}
+
     def command(self, argv: Sequence[str]) -> list[str]:
         """Return the words that run `argv` in this environment."""
         return [*self.prefix, *argv]
@@ -119,9 +132,38 @@ class Environment:
             "removed": list(self.removed),
             "prefix": list(self.prefix),
             "passed": list(self.passed),
+            "inner": self.inner,
         }
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Environment:
         """Return the value that `as_dict` wrote. Raises KeyError where a field is missing."""
         return cls(**{name: table[name] for name in cls.__slots__})
+
+
+_INSTALLERS = ("pip", "uv", "conda", "mamba", "micromamba")
+_ADDING = ("install", "add", "sync", "update", "upgrade")
+
+
+def installer_in(argv: Sequence[str]) -> str:
+    """Return the words of a command that would install packages, such as `pip install`, or "" for any other command.
+
+    Known are pip and its versioned names, `python -m pip`, `uv pip`, conda, mamba and micromamba.
+    """
+    words = list(argv)
+    if not words:
+        return ""
+    program = words[0].rpartition("/")[2]
+    if program.startswith("python") and words[1:2] == ["-m"]:
+        words, program = words[2:], (words[2] if len(words) > 2 else "")
+    name = program.rstrip("0123456789.")
+    said = [word for word in words[1:] if not word.startswith("-")]
+    if name == "uv" and said[:1] == ["pip"]:
+        said = said[1:]
+    return f"{program} {said[0]}" if name in _INSTALLERS and said and said[0] in _ADDING else ""
+
+
+def refuse_install(what: str, name: str) -> tuple[str, str]:
+    """Return what is wrong with installing into an image, and what to do; `name` is the session's, or NAME."""
+    reason = f"{what} cannot add to an image: it is read-only, and the packages would land in ~/.local of this machine"
+    return reason, f"add the package to %post of the definition, then: ozrepro lock {name}"

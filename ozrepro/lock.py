@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ozrepro.checking import Checker, shown
 from ozrepro.errors import LockError
 from ozrepro.settings import METHODS
+from ozrepro.spec import digest_of
 from ozrepro.toml import TOMLDecodeError, dumps, loads, read_file
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class Section:
     def title(self) -> str:
         """The section's name as it stands in the file."""
         return f"{self.method}.{self.platform}"
+
+    @property
+    def digest(self) -> str:
+        """The digest of its content, by which the store and what is made from it know it."""
+        return digest_of([self.method, self.platform, self.content])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import shlex
 import shutil
 from typing import TYPE_CHECKING, Any, overload
 
@@ -18,7 +19,7 @@ import nox.virtualenv
 from nox.logger import logger
 
 from ozrepro import ready
-from ozrepro.environment import Environment
+from ozrepro.environment import Environment, installer_in, refuse_install
 from ozrepro.errors import OzreproError, UsageError
 
 if TYPE_CHECKING:
@@ -126,14 +127,31 @@ class LockedSession(nox.Session):
         Programs are looked up in the environment and then in the base PATH, never in the caller's.
         """
         words, variables = self._locked(args, env, include_outer_env)
-        return super().run(*words, env=variables, include_outer_env=False, **more)
+        return super().run(*words, env=variables, include_outer_env=False, **self._around(args, words, more))
 
     def run_install(
         self, *args: Any, env: Mapping[str, str | None] | None = None, include_outer_env: bool = True, **more: Any
     ) -> Any:
         """Run a preparing step as `nox.Session.run_install` does, in the locked environment."""
         words, variables = self._locked(args, env, include_outer_env)
-        return super().run_install(*words, env=variables, include_outer_env=False, **more)
+        return super().run_install(*words, env=variables, include_outer_env=False, **self._around(args, words, more))
+
+    def inside(self, *args: str | os.PathLike[str]) -> tuple[str, ...]:
+        """Return the words that run a program in the environment, to stand behind a launcher's: `srun`, `mpirun`.
+
+        In an image they begin with the container's own program; in any other environment they are `args`.
+        """
+        backend = self.virtualenv
+        assert isinstance(backend, OzreproEnv)
+        return tuple(backend.environment.command([os.fspath(word) for word in args]))
+
+    def _around(self, args: Sequence[Any], words: Sequence[Any], more: dict[str, Any]) -> dict[str, Any]:
+        """Return nox's options for a command: one in an image is logged as it was written, and is never outside."""
+        if len(words) == len(args):
+            return more
+        if more.get("log", True):
+            logger.info(shlex.join([os.fspath(word) for word in args]))
+        return {**more, "log": False, "external": True}
 
     def _locked(
         self, args: Sequence[Any], env: Mapping[str, str | None] | None, outer: bool
@@ -146,10 +164,12 @@ class LockedSession(nox.Session):
         # nox puts bin_paths in front of it.
         variables["PATH"] = ":".join(backend.environment.base)
         variables.update(backend.env)
-        variables.update(env or {})
+        variables.update(backend.environment.inside(env or {}))
         if not args or callable(args[0]):
             return args, variables
         program = os.fspath(args[0])
+        if backend.environment.inner:
+            return self._in_image(backend, [os.fspath(word) for word in args]), variables
         if os.path.dirname(program) == "":
             searched = [*backend.bin_paths, *(variables["PATH"] or "").split(":")]
             if shutil.which(program, path=":".join(searched)) is None:
@@ -164,6 +184,26 @@ class LockedSession(nox.Session):
                     return (program, *args[1:]), variables
         return (program, *args[1:]), variables
 
+    def _in_image(self, backend: OzreproEnv, words: list[str]) -> Sequence[str]:
+        """Return the words that run a command in the image; a launcher stays outside and is told what runs inside."""
+        name = backend._spec  # noqa: SLF001
+        adding = installer_in(words)
+        if adding:
+            reason, hint = refuse_install(adding, name)
+            raise failure(OzreproError(reason, where=f"session {self.name!r}", hint=hint))
+        prefix = backend.environment.prefix
+        if os.path.basename(words[0]) in backend.allowed_globals:
+            if not any(words[place : place + len(prefix)] == list(prefix) for place in range(len(words))):
+                raise failure(
+                    OzreproError(
+                        f"{words[0]} would start its program outside the image",
+                        where=f"session {self.name!r}",
+                        hint=f'session.run("{words[0]}", …, *session.inside("python", …))',
+                    )
+                )
+            return words
+        return backend.environment.command(words)
+
     def install(self, *args: str, **more: Any) -> None:
         """Refuse: a locked environment never changes."""
         self._refuse("session.install", args)
@@ -177,11 +217,12 @@ class LockedSession(nox.Session):
         assert isinstance(backend, OzreproEnv)
         wanted = ", ".join(f'"{word}"' for word in args if not word.startswith("-")) or '"…"'
         name = backend._spec  # noqa: SLF001
+        place = "%post of the definition" if backend.environment.inner else f"requirements in sessions/{name}.toml"
         raise failure(
             OzreproError(
                 f"{what} cannot add to a locked environment",
                 where=f"session {self.name!r}",
-                hint=f"add {wanted} to requirements in sessions/{name}.toml, then: ozrepro lock {name}",
+                hint=f"add {wanted} to {place}, then: ozrepro lock {name}",
             )
         )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-SCHEMA = 3
+SCHEMA = 4
 STORE_NAME = ".ozrepro"
 LARGEST = 8 << 20
 """Bytes of a file of the project that are read; one that is larger, or a link to /dev/zero, is refused the long way."""
@@ -47,7 +47,7 @@ class Ready:
         self.generation: str = record["generation"]
         self.said: tuple[str, ...] = tuple(record["said"])
         self.shell: Mapping[str, Any] = record["shell"]
-        self.watched: tuple[str, ...] = tuple(path for path, _, _ in record["stats"])
+        self.watched: tuple[str, ...] = tuple(row[0] for row in record["stats"])
 
 
 def spec_path(root: str, name: str) -> str:
@@ -117,14 +117,17 @@ def store_folder(root: str, table: Mapping[str, Any], environ: Mapping[str, str]
 DRIVER = "/sys/module/nvidia/version"
 """Says the version of NVIDIA's kernel driver, where it is loaded."""
 
+AMD = "/dev/kfd"
+"""The device of AMD's compute driver."""
+
 
 def question(root: str, name: str, method: str | None, environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Return the digest of all that decides a session's environment, and the store's folder; None without a spec or lock.
 
     The digest covers the bytes of spec, lock and settings, every `OZREPRO_…` variable, the machine, and the interpreter that
     ozrepro runs on (an environment prefers it). A description with modules also counts the CPU's level: clusters of one site
-    share stores and module names, not binaries. One with conda packages counts the C library and the GPU driver: another
-    node of the same store may have older ones than the lock needs.
+    share stores and module names, not binaries. One with conda packages or an image counts the C library and the GPU
+    driver: another node of the same store may have older ones than the lock needs, or none.
     """
     try:
         with open(spec_path(root, name), "rb") as stream:
@@ -155,15 +158,15 @@ def question(root: str, name: str, method: str | None, environ: Mapping[str, str
 
 
 def _offered(spec: bytes) -> str:
-    """Return what decides which conda packages this node can run. Asking costs one call that takes a path."""
-    if b"conda" not in spec:
+    """Return what decides which conda packages this node can run, and what an image needs of it: two calls that take a path."""
+    if b"conda" not in spec and b"container" not in spec:
         return ""
     library = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else ""
     try:
         with open(DRIVER, "rb") as stream:
             driver = stream.read(100).decode(errors="replace").strip()
     except OSError:
-        driver = ""
+        driver = "amd" if os.path.exists(AMD) else ""
     return f"{library} {driver}"
 
 
@@ -210,10 +213,10 @@ def _is_private(found: os.stat_result) -> bool:
     return found.st_uid in (os.geteuid(), 0) and not found.st_mode & 0o002 and not stat.S_ISLNK(found.st_mode)
 
 
-def _same_stat(stats: Iterable[tuple[str, int, int]]) -> bool:
-    for path, size, mtime in stats:
+def _same_stat(rows: Iterable[tuple[Any, ...]]) -> bool:
+    for path, size, mtime, *own in rows:
         found = os.stat(path)
-        if found.st_size != size or found.st_mtime_ns != mtime:
+        if found.st_size != size or found.st_mtime_ns != mtime or (own and own != [found.st_ino, found.st_mode]):
             return False
     return True
 

@@ -74,11 +74,13 @@ class CondaSpec:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """`[container]`: an Apptainer image."""
+    """`[container]`: an Apptainer image. `source` is the method whose lock a definition is made from, on the image `base`."""
 
     definition: str = ""
     image: str = ""
     source: str = ""
+    base: str = ""
+    module: str = ""
     gpu: str = ""
     bind: tuple[str, ...] = ()
     build_args: Mapping[str, str] = field(default_factory=dict)
@@ -269,7 +271,8 @@ def _conda(checker: Checker, value: object) -> CondaSpec:
 
 def _container(checker: Checker, value: object) -> ContainerSpec:
     path = ("container",)
-    table = checker.table(value, path, ("definition", "image", "from", "gpu", "bind", "build-args", "pass"))
+    keys = ("definition", "image", "from", "base", "module", "gpu", "bind", "build-args", "pass")
+    table = checker.table(value, path, keys)
     given = [key for key in ("definition", "image", "from") if key in table]
     if len(given) != 1:
         problem = f"has {' and '.join(given)}" if given else "names no image"
@@ -278,10 +281,19 @@ def _container(checker: Checker, value: object) -> ContainerSpec:
         word = checker.text_at(table, (*path, key))
         if word and word not in choices:
             checker.wrong((*path, key), f"{word!r} is not known", f"write one of: {', '.join(choices)}")
+    module = checker.text_at(table, (*path, "module"))
+    loose = _module(module) if module else None
+    if loose:
+        checker.wrong((*path, "module"), loose)
+    for key, needed in (("base", "from"), ("build-args", "definition")):
+        if key in table and needed not in table:
+            checker.wrong((*path, key), f"stands without {needed}", f"remove it, or write {needed}")
     return ContainerSpec(
         definition=_relative(checker, table, (*path, "definition")),
         image=checker.text_at(table, (*path, "image")),
         source=checker.text_at(table, (*path, "from")),
+        base=checker.text_at(table, (*path, "base")),
+        module=module,
         gpu=checker.text_at(table, (*path, "gpu")),
         bind=checker.texts_at(table, (*path, "bind")),
         build_args=_texts(checker, table, (*path, "build-args")),

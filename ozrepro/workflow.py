@@ -103,29 +103,34 @@ def lock_session(
     methods: tuple[str, ...] | None = None,
     upgrade: tuple[str, ...] | None = None,
     source: str = "",
+    accept: bool = False,
 ) -> Locking:
     """Resolve and write the lock; sections of other methods and platforms stay untouched.
 
     Without `methods`, each candidate that this machine can resolve is locked, and at least one must be.
-    A lock that cannot be read is an error, never overwritten. `source` is another tool's file or environment, for conda.
+    A lock that cannot be read is an error, never overwritten. `source` is another tool's file or environment, for conda; `accept`
+    takes an image that was built here and refused.
     """
     spec, site = session.spec, session.site
     old = load_lock(session.root, session.name)
     _check_upgrade(session, old, upgrade or ())
     refused: list[str] = []
     new: list[Section] = []
-    for name in methods or candidates(spec, site):
+    # An image may be made from another method's section, so it comes last.
+    for name in sorted(methods or candidates(spec, site), key=lambda name: name == "container"):
         reason = refusal(name, spec, site, None)
         if reason is not None:
             refused.append(f"{name}: {reason}")
             continue
-        method = method_of(name)
+        method = load_method(name)
         previous = old.section(name, method.platform(site)) if old else None
         method.digest(spec, site)  # a missing requirement file is a mistake of the spec, told before anything is resolved
-        if previous is not None and upgrade is None and not source and _answers(method, previous, session):
+        others = (old or Lock(spec.name)).with_sections(new)
+        as_it_is = upgrade is None and not source and not (accept and name == "container")
+        if previous is not None and as_it_is and not _moved(previous, others) and _answers(method, previous, session):
             new.append(previous)  # nothing to change: do not solve again
             continue
-        new += method.resolve(spec, site, Change(previous, upgrade, source), say)
+        new += method.resolve(spec, site, Change(previous, upgrade, source, others.sections, accept), say)
     if not new:
         raise NoMethodError(spec.name, refused, hint=f"ozrepro status {spec.name}")
     lock = (old or Lock(spec.name)).with_sections(new)
@@ -143,26 +148,19 @@ def _check_upgrade(session: Session, lock: Lock | None, names: tuple[str, ...]) 
         raise UsageError(f"no package {', '.join(unknown)} is locked in {session.name}", hint=hint)
 
 
-def method_of(name: str) -> Method:
-    """Return a method that was chosen before, and so exists."""
-    method = load_method(name)
-    assert method is not None
-    return method
-
-
 def stale(session: Session, lock: Lock) -> list[str]:
     """Return a line for each section of this machine that no longer answers the spec, and each candidate without one."""
     lines: list[str] = []
     for name in candidates(session.spec, session.site):
         method = load_method(name)
-        if method is None:
-            continue
         section = lock.section(name, method.platform(session.site))
         if section is None:
             if refusal(name, session.spec, session.site, None) is None:
                 lines.append(f"{name}: not locked here ({method.platform(session.site)})")
         elif section.spec != method.digest(session.spec, session.site):
             lines.append(f"{section.title}: was locked for another version of {session.spec.path.name}")
+        elif moved := _moved(section, lock):
+            lines.append(f"{section.title}: was made from {moved}, which is another now")
         else:
             method.unavailable(session.spec, session.site, section)  # raises LockError for a section that no build would take
             lines += [f"{section.title}: {line}" for line in method.drift(section, session.site)]
@@ -183,9 +181,26 @@ def _answers(method: Method, section: Section, session: Session) -> bool:
     return not (method.drift(section, session.site) or method.recheck(section, session.spec, session.site))
 
 
+def _moved(section: Section, lock: Lock) -> str:
+    """Return the title of the section that this one was made from and that is another now, or ""."""
+    made = section.content.get("of")
+    if not isinstance(made, dict):
+        return ""
+    title, digest = str(made.get("section", "")), made.get("digest")
+    source = next((item for item in lock.sections if item.title == title), None)
+    return "" if source is not None and source.digest == digest else title
+
+
 def check_section(session: Session, section: Section) -> None:
     """Raise LockError when the section does not answer the spec, DriftError when the machine no longer answers the section."""
-    method = method_of(section.method)
+    moved = _moved(section, load_lock(session.root, session.name) or Lock(session.name)) if "of" in section.content else ""
+    if moved:
+        raise LockError(
+            f"is out of date: {section.title} was made from {moved}, which is another now",
+            where=str(lock_file(session.root, session.name)),
+            hint=f"ozrepro lock {session.name}",
+        )
+    method = load_method(section.method)
     where = str(lock_file(session.root, session.name))
     if section.spec != method.digest(session.spec, session.site):
         inputs = [path.relative_to(session.root).as_posix() for path in method.inputs(session.spec)]
@@ -227,8 +242,8 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
     generation, built = _build(session, choice.section, say, progress, rebuild=rebuild)
     environment = environment_of(session, choice.section, generation)
     said = choice.refused if refused is None else refused
-    method = method_of(choice.name)
-    watched = (str(generation.prefix / "bin" / "python"), *method.watched(choice.section, session.site))
+    method = load_method(choice.name)
+    watched = tuple(method.watched(choice.section, session.site, generation.prefix))
     shell = method.shell(choice.section, session.site)
     prepared = Prepared(environment, choice.name, generation, said, built, shell, watched)
     if asked == ready.question(str(session.root), session.name, session.site.settings.method, session.site.environ):
@@ -238,7 +253,7 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
 
 def environment_of(session: Session, section: Section, generation: Generation) -> Environment:
     """Return how to run programs in a built generation: the method's word, then the settings' directories for PATH."""
-    found = method_of(section.method).environment(section, session.site, generation.prefix)
+    found = load_method(section.method).environment(section, session.site, generation.prefix)
     return Environment(**{**found.as_dict(), "path": (*found.path, *session.site.settings.path)})
 
 
@@ -248,18 +263,13 @@ def key_of(session: Session, section: Section) -> str:
     The store's place is part of it: an environment holds its own path, and one in a store that was moved, or that came with
     a stranger's project, was not built here.
     """
-    identity = {**method_of(section.method).identity(section, session.site), "store": os.path.realpath(session.store.folder)}
+    identity = {**load_method(section.method).identity(section, session.site), "store": os.path.realpath(session.store.folder)}
     return key_from(section.method, identity)
 
 
 def key_from(method: str, identity: Mapping[str, object]) -> str:
     """Return the key of a method's identity: 32 hexadecimal digits."""
     return digest_of({"method": method, "identity": identity}).removeprefix("sha256:")[:32]
-
-
-def section_digest(section: Section) -> str:
-    """Return the digest of a section's content, by which the store knows which lock uses what."""
-    return digest_of([section.method, section.platform, section.content])
 
 
 def built_generation(session: Session, section: Section) -> Generation | None:
@@ -281,13 +291,13 @@ def _build(session: Session, section: Section, say: Say, progress: Progress, *, 
         say(f"warning: {warning}")
     store.open()
     _register(store, session.root)
-    method = method_of(section.method)
+    method = load_method(section.method)
 
     def build(prefix: Path) -> Digests:
         say(f"building {section.title} for {session.name}")
         return method.build(section, session.site, prefix, say, progress)
 
-    card = {"session": session.name, "method": section.method, "platform": section.platform, "section": section_digest(section)}
+    card = {"session": session.name, "method": section.method, "platform": section.platform, "section": section.digest}
     return provide(store, Recipe(key, card, build), say, rebuild=rebuild)
 
 
@@ -303,17 +313,17 @@ def _write_ready(session: Session, choice: Choice, prepared: Prepared, digest: s
     """Write the record that the next start reads instead of all this. A store that cannot be written only costs time."""
     assert choice.section is not None
     store, key = session.store, str(prepared.generation.card["key"])
-    inputs = method_of(prepared.method).inputs(session.spec)
+    inputs = load_method(prepared.method).inputs(session.spec)
     record = {
         "schema": ready.SCHEMA,
         "session": session.name,
-        "section": section_digest(choice.section),
+        "section": choice.section.digest,
         "method": prepared.method,
         "key": key,
         "link": f"../gens/{prepared.generation.folder.name}",
         "generation": str(prepared.generation.folder),
         "said": list(choice.refused),
-        "stats": [_stat(path) for path in map(Path, prepared.watched) if path.exists()],
+        "stats": [_stat(path, prepared.generation.prefix) for path in map(Path, prepared.watched) if path.exists()],
         "digests": [[str(path), hashlib.sha256(path.read_bytes()).hexdigest()] for path in inputs],
         "environment": prepared.environment.as_dict(),
         "shell": prepared.shell,
@@ -323,9 +333,11 @@ def _write_ready(session: Session, choice: Choice, prepared: Prepared, digest: s
         write_whole(store.folder / "ready" / digest, json.dumps(record, separators=(",", ":")).encode())
 
 
-def _stat(path: Path) -> list[object]:
+def _stat(path: Path, prefix: Path) -> list[object]:
+    """Return a row of a ready-record. A file of the environment also keeps its inode and mode, as nobody should change it."""
     found = path.stat()
-    return [str(path), found.st_size, found.st_mtime_ns]
+    own = [found.st_ino, found.st_mode] if prefix in path.parents else []
+    return [str(path), found.st_size, found.st_mtime_ns, *own]
 
 
 def locked_sections(roots: Iterator[Path] | list[Path]) -> tuple[dict[str, str], list[str]]:
@@ -340,7 +352,7 @@ def locked_sections(roots: Iterator[Path] | list[Path]) -> tuple[dict[str, str],
                 unreadable.append(str(error))
                 continue
             for section in lock.sections if lock else ():
-                found[section_digest(section)] = f"{path.stem} in {root}"
+                found[section.digest] = f"{path.stem} in {root}"
     return found, unreadable
 
 

@@ -13,7 +13,7 @@ from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, U
 from ozrepro.lock import Lock, load_lock, lock_file
 from ozrepro.methods import candidates, load_method, refusal
 from ozrepro.words import size_words
-from ozrepro.workflow import Session, all_sessions, built_generation, check_section, method_of, needs_lock, open_session, prepare
+from ozrepro.workflow import Session, all_sessions, built_generation, check_section, needs_lock, open_session, prepare
 
 if TYPE_CHECKING:
     from ozrepro.cli.call import Add, Call
@@ -74,7 +74,7 @@ def run(call: Call) -> int:
         prepared = prepare(session, call.out.say, progress)
     for line in prepared.said:
         call.out.say(f"not taken: {line}")
-    execute(prepared.environment, command)
+    execute(prepared.environment, command, session.name)
 
 
 def status(call: Call) -> int:
@@ -113,8 +113,7 @@ def _status(session: Session) -> dict[str, Any]:
 
 
 def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, Any]:
-    method = load_method(name)
-    section = lock.section(name, method.platform(session.site)) if lock and method else None
+    section = lock.section(name, load_method(name).platform(session.site)) if lock else None
     reason = refusal(name, session.spec, session.site, lock)
     found: dict[str, Any] = {"method": name, "lock": "none", "environment": "-", "reason": reason, "covers": {}}
     if section is None:
@@ -165,7 +164,7 @@ def export(call: Call) -> int:
 def _exported_conda(session: Session, lock: Lock, form: str) -> str:
     from ozrepro.methods.conda_formats import export_sections
 
-    where, here = str(lock_file(session.root, session.name)), method_of("conda").platform(session.site)
+    where, here = str(lock_file(session.root, session.name)), load_method("conda").platform(session.site)
     sections = [section for section in lock.sections if section.method == "conda"]
     own = lock.section("conda", here)
     if own is None:
@@ -188,5 +187,4 @@ def _exported(session: Session, lock: Lock, form: str) -> str:
             session.name, [f"{where} has no venv section to export"], hint=f"ozrepro lock {session.name} --method venv"
         )
     check_section(session, section)
-    assert method_of("venv") is not None
     return export_section(section, session.spec, session.site, form)

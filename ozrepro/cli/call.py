@@ -33,6 +33,7 @@ class Arguments(argparse.Namespace):
     check: bool
     upgrade: list[str] | None
     source: str | None
+    accept: bool
     as_json: bool
     plain: bool
     verbose: bool

@@ -21,7 +21,6 @@ from ozrepro.workflow import (
     built_generation,
     check_section,
     lock_session,
-    method_of,
     needs_lock,
     open_session,
     stale,
@@ -40,6 +39,8 @@ def register(add: Add) -> None:
     made.add_argument("--upgrade", nargs="*", metavar="PKG", help="take newer versions, of all packages or of these")
     source = "an @EXPLICIT file, a conda-lock file or a conda environment's folder, whose packages are locked"
     made.add_argument("--from", dest="source", metavar="SOURCE", help=source)
+    accept = "take the image that was built here and refused because other versions are inside"
+    made.add_argument("--accept", action="store_true", help=accept)
     made = add("verify", "check a built environment against its lock", verify)
     take_name(made)
     take_method(made)
@@ -94,6 +95,7 @@ def _lock(call: Call, session: Session) -> int:
         methods=("conda",) if source else None,
         upgrade=None if upgrade is None else tuple(upgrade),
         source=source or "",
+        accept=call.arguments.accept,
     )
     for line in done.refused:
         call.out.say(f"{session.name}: not locked: {line}")
@@ -106,7 +108,7 @@ def verify(call: Call) -> int:
     """Check a built environment: files, a real module load, packages inside."""
     session = open_session(call.root, call.arguments.name, os.environ, method=call.arguments.method)
     section = _section(session)
-    method = method_of(section.method)
+    method = load_method(section.method)
     generation = built_generation(session, section)
     if generation is None:
         raise OzreproError(f"{section.title} is not built here", hint=f"ozrepro build {session.name}")
@@ -202,7 +204,7 @@ def _versions(section: Section) -> dict[str, str]:
 
 def _with_machine(session: Session) -> list[Difference]:
     section = _section(session, drifted=True)
-    method = method_of(section.method)
+    method = load_method(section.method)
     drift = [Difference(line, "", "") for line in method.drift(section, session.site)]
     generation = built_generation(session, section)
     if generation is None:
@@ -245,9 +247,7 @@ def _read_side(session: Session, side: str) -> Lock:
 def _sound(lock: Lock, where: str) -> Lock:
     """Return the lock if each section's content can be read: what is compared is also printed. Raises LockError."""
     for section in lock.sections:
-        method = load_method(section.method)
-        if method is not None:
-            method.check(section, where, lock.session)
+        load_method(section.method).check(section, where, lock.session)
     return lock
 
 

@@ -129,7 +129,7 @@ def _start_program(active: Active, command: list[str]) -> NoReturn:
     if command == ["ipython"] and shutil.which("ipython", path=path) is None:
         hint = f'add "ipython" to requirements in sessions/{active.name}.toml, then: ozrepro lock {active.name}'
         raise OzreproError("IPython is not in the environment", where=f"session {active.name!r}", hint=hint)
-    execute(active.environment, command)
+    execute(active.environment, command, active.name)
 
 
 def _interact(active: Active, chosen: str, program: str) -> int:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 
+from ozrepro.environment import installer_in, refuse_install
 from ozrepro.ready import find_ready, find_root
 
 TYPE_CHECKING = False
@@ -27,7 +28,7 @@ def start(words: list[str]) -> None:
         return
     for line in found.said:
         sys.stderr.write(f"ozrepro: not taken: {line}\n")
-    execute(found.environment, command)
+    execute(found.environment, command, name)
 
 
 def split(words: list[str]) -> tuple[str, str | None, list[str]] | None:
@@ -45,8 +46,15 @@ def split(words: list[str]) -> tuple[str, str | None, list[str]] | None:
     return before[0], method, command
 
 
-def execute(environment: Environment, command: list[str]) -> NoReturn:
-    """Replace this process by the command in its environment; ends with 127 or 126, as a shell does, when it cannot start."""
+def execute(environment: Environment, command: list[str], name: str) -> NoReturn:
+    """Replace this process by the command in the environment of session `name`.
+
+    Ends with 127 or 126, as a shell does, when it cannot start.
+    """
+    if environment.inner and (adding := installer_in(command)):
+        wrong, hint = refuse_install(adding, name)
+        sys.stderr.write(f"ozrepro: {wrong}\n  try: {hint}\n")
+        sys.exit(1)
     variables = environment.variables_for(os.environ)
     words = environment.command(command)
     # Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays ignored across exec.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Say = Callable[[str], None]
     Progress = Callable[[str, int, int], None]
 
-_HOMES = {name: f"ozrepro.methods.{name}" for name in ("modules", "conda", "venv")}
+_HOMES = {name: f"ozrepro.methods.{name}" for name in METHODS}
 """Where each method lives; loaded on first use, so that one method's libraries never burden another."""
 
 
@@ -33,12 +33,15 @@ _HOMES = {name: f"ozrepro.methods.{name}" for name in ("modules", "conda", "venv
 class Change:
     """How to lock again: the section that was, and which packages may move (None: only those that must; empty: all).
 
-    `source` names another tool's file or environment whose packages are taken, "" where none is given.
+    `source` names another tool's file or environment whose packages are taken, "" where none is given. `others` are the sections
+    that this lock has, or gets now, for other methods. `accept` takes what was built on this machine.
     """
 
     previous: Section | None = None
     upgrade: tuple[str, ...] | None = None
     source: str = ""
+    others: tuple[Section, ...] = ()
+    accept: bool = False
 
 
 class Method(Protocol):
@@ -74,8 +77,8 @@ class Method(Protocol):
         Raises BuildError where they are not here.
         """
 
-    def watched(self, section: Section, site: Site) -> list[str]:
-        """Return the paths outside the store whose size and time of change every start compares, the fewest that tell."""
+    def watched(self, section: Section, site: Site, prefix: Path) -> list[str]:
+        """Return the paths whose size and time of change every start compares, the fewest that tell."""
 
     def identity(self, section: Section, site: Site) -> Mapping[str, Any]:
         """Return all that decides what a build of the section gives on this machine; its digest is the store's key."""
@@ -105,20 +108,15 @@ class Choice:
     refused: tuple[str, ...]
 
 
-def load_method(name: str) -> Method | None:
-    """Return a method, or None where this version of ozrepro has none of that name yet."""
-    home = _HOMES.get(name)
-    if home is None:
-        return None
-    method: Method = import_module(home).METHOD
+def load_method(name: str) -> Method:
+    """Return the method of a name, one of METHODS."""
+    method: Method = import_module(_HOMES[name]).METHOD
     return method
 
 
 def refusal(name: str, spec: Spec, site: Site, lock: Lock | None) -> str | None:
     """Return why a method cannot serve the session here, or None."""
     method = load_method(name)
-    if method is None:
-        return "this version of ozrepro has no such method yet"
     section = None
     if lock is not None:
         section = lock.section(name, method.platform(site))
@@ -146,8 +144,7 @@ def choose(spec: Spec, site: Site, lock: Lock | None) -> Choice:
     for name in candidates(spec, site):
         reason = refusal(name, spec, site, lock)
         if reason is None:
-            method = load_method(name)
-            section = lock.section(name, method.platform(site)) if lock is not None and method is not None else None
+            section = lock.section(name, load_method(name).platform(site)) if lock is not None else None
             return Choice(name, section, tuple(refused))
         refused.append(f"{name}: {reason}")
     hint = f"ozrepro lock {spec.name}" if any("not locked" in line for line in refused) else f"ozrepro status {spec.name}"

@@ -120,10 +120,10 @@ class Conda:
         mpi = read_here(section, site).mpi
         return loading.recheck(mpi, spec, site) if mpi is not None else []
 
-    def watched(self, section: Section, site: Site) -> list[str]:
-        """Return the files that decide what loading the system's MPI gives."""
+    def watched(self, section: Section, site: Site, prefix: Path) -> list[str]:
+        """Return the interpreter, and the files that decide what loading the system's MPI gives."""
         mpi = read_here(section, site).mpi
-        return mpi.watched() if mpi is not None else []
+        return [str(prefix / "bin" / "python"), *(mpi.watched() if mpi is not None else [])]
 
     def identity(self, section: Section, site: Site) -> dict[str, Any]:
         """Return the archives, what pip adds, the variables, and the checks."""

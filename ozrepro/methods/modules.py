@@ -121,10 +121,10 @@ class Modules:
         """
         return loading.recheck(read_here(section, site).modules, spec, site)
 
-    def watched(self, section: Section, site: Site) -> list[str]:
-        """Return modulefiles, rc files, hooks, the interpreter, and the folders of the modules' packages."""
+    def watched(self, section: Section, site: Site, prefix: Path) -> list[str]:
+        """Return the interpreters, modulefiles, rc files, hooks, and the folders of the modules' packages."""
         locked = read_here(section, site)
-        return list(dict.fromkeys((*locked.modules.watched(), *locked.folders)))
+        return list(dict.fromkeys((str(prefix / "bin" / "python"), *locked.modules.watched(), *locked.folders)))
 
     def identity(self, section: Section, site: Site) -> dict[str, Any]:
         """Return what loading does, the interpreter and its packages, and the files of the venv on top."""

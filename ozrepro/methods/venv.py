@@ -154,9 +154,9 @@ class Venv:
         """Return nothing: there is no tool of the site to ask."""
         return []
 
-    def watched(self, section: Section, site: Site) -> list[str]:
-        """Return nothing but what is in the environment."""
-        return []
+    def watched(self, section: Section, site: Site, prefix: Path) -> list[str]:
+        """Return the interpreter."""
+        return [str(prefix / "bin" / "python")]
 
     def identity(self, section: Section, site: Site) -> dict[str, Any]:
         """Return the files that this machine's Python takes, that Python, and the checks."""

@@ -101,11 +101,10 @@ def _resolve(
         outside = _outside_flags(wanted, folder, interpreter.markers)
         compile_lines(uv, folder, wanted, interpreter, "\n".join(_lines(wanted)), [*names, *outside, "-o", str(output)])
         entries = loads(output.read_text(encoding="utf-8")).get("packages", [])
-    packages, sources = _packages(entries, wanted)
+    packages, sources = packages_of(entries, wanted)
     packages = _with_indexes(uv, wanted, interpreter, packages)
     minors = minors_of(wanted.python)
-    narrowed = [_narrow(package, wanted, minors) for package in packages]
-    kept = sorted_packages([package for package in narrowed if package is not None])
+    kept = sorted_packages([item for package in packages if (item := narrowed(package, wanted)) is not None])
     gaps = {
         f"{platform} {minor}": gap for platform in wanted.platforms for minor in minors if (gap := _gap(kept, platform, minor))
     }
@@ -193,7 +192,11 @@ def _preferences(previous: Sequence[LockedPackage]) -> str:
     return dumps({"lock-version": "1.0", "created-by": "ozrepro", "packages": entries})
 
 
-def _packages(entries: Iterable[Mapping[str, Any]], wanted: Wanted) -> tuple[list[LockedPackage], dict[str, str]]:
+def packages_of(entries: Iterable[Mapping[str, Any]], wanted: Wanted) -> tuple[list[LockedPackage], dict[str, str]]:
+    """Return the packages of uv's PEP 751 entries, and where each file came from, by its sha256.
+
+    Raises BuildError for a source that a lock may not hold.
+    """
     packages: list[LockedPackage] = []
     sources: dict[str, str] = {}
     for entry in entries:
@@ -273,8 +276,9 @@ def _with_indexes(uv: Uv, wanted: Wanted, interpreter: Interpreter, packages: li
     ]
 
 
-def _narrow(package: LockedPackage, wanted: Wanted, minors: tuple[str, ...]) -> LockedPackage | None:
+def narrowed(package: LockedPackage, wanted: Wanted) -> LockedPackage | None:
     """Keep the files that some platform and Python of the lock can take, and the marker only where it decides something."""
+    minors = minors_of(wanted.python)
     needed = [
         (platform, minor, package.applies(environment))
         for platform in wanted.platforms

@@ -27,9 +27,9 @@ def test_the_first_method_that_can_serve_is_taken_and_the_others_have_their_reas
     assert choice.refused == ("modules: no module system here (Lmod)",)
 
 
-def test_a_method_that_is_not_written_yet_is_passed_over(tmp_path: Path) -> None:
+def test_a_container_without_apptainer_is_passed_over(tmp_path: Path) -> None:
     text = 'methods = ["container", "venv"]\n[container]\nimage = "base.sif"\n[venv]\n'
-    assert choose(*at(tmp_path, text), None).refused == ("container: this version of ozrepro has no such method yet",)
+    assert choose(*at(tmp_path, text), None).refused == ("container: no Apptainer here (apptainer or singularity on PATH)",)
 
 
 def test_a_method_asked_for_is_the_only_candidate(tmp_path: Path) -> None:

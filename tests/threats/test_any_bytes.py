@@ -21,7 +21,6 @@ from ozrepro.settings import load_settings
 from ozrepro.site import look_around
 from ozrepro.spec import check_requirement_file, load_spec, parse_spec
 from ozrepro.toml import dumps
-from ozrepro.workflow import section_digest
 from tests.threats.locks import ALL
 
 if TYPE_CHECKING:
@@ -325,7 +324,7 @@ def read_whole_lock(text: str) -> object:
     """Read a lock as the commands do, as far as its content is looked at."""
     lock = read_text(text, "work", "work.lock")
     for section in lock.sections:
-        section_digest(section)
+        section.digest  # noqa: B018
         if section.method in ("venv", "modules"):
             own, site = Path("/nonexistent"), look_around(load_settings(Path("/nonexistent"), {}), {})
             if section.method == "venv":

@@ -1,0 +1,161 @@
+"""From a definition or a source to an image file in a folder: built aside, looked into, and told from what it was built."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shlex
+import shutil
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro.containers import apptainer
+from ozrepro.containers.contents import Contents, look_inside, read_contents
+from ozrepro.containers.definition import with_first_lines
+from ozrepro.errors import BuildError
+from ozrepro.store import failed, write_whole
+from ozrepro.store.manifest import digest_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ozrepro.containers.apptainer import Mount, Program
+    from ozrepro.containers.definition import Definition
+
+IMAGE = "image.sif"
+_CARD = "image.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an image is built from.
+
+    Attributes:
+        text: a definition with its bases as they are reached here, "" where `source` is fetched as it is.
+        source: what Apptainer fetches, such as `docker://…`.
+        written: the definition as its author wrote it, for messages; None without one.
+        name: how messages call it: the definition's path, or the source's public name.
+        arguments: values for the definition's arguments.
+        plain: whether the registry is asked without encryption.
+        root: the folder that relative paths are from.
+        mounts: what is seen inside while it is built.
+        pip: pip's configuration for `%post`; "" for none.
+
+    """
+
+    text: str
+    source: str
+    written: Definition | None
+    name: str
+    arguments: Mapping[str, str]
+    plain: bool
+    root: Path
+    mounts: tuple[Mount, ...] = ()
+    pip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image that was built: its file, its digest in hexadecimal, its bytes, and what is inside."""
+
+    file: Path
+    sha256: str
+    size: int
+    contents: Contents
+
+
+def build_image(
+    program: Program, plan: Plan, folder: Path, cache: Path, environ: Mapping[str, str], on_step: Callable[[str], None]
+) -> Built:
+    """Build an image as `folder/image.sif`, whole or not at all, and look inside. Raises BuildError, StoreError."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    aside = folder / f".{secrets.token_hex(6)}.sif"
+    try:
+        # Apptainer shows the machine's /tmp to %post, and of other folders only those that the image has.
+        with tempfile.TemporaryDirectory(prefix="ozrepro-", dir="/tmp") as name:
+            source = plan.source
+            if plan.text:
+                source = os.path.join(name, "definition.def")
+                Path(source).write_text(_for_here(plan, Path(name), environ), encoding="utf-8")
+            task = apptainer.Task(source, plan.arguments, plan.plain, plan.mounts, str(cache), plan.root)
+            try:
+                apptainer.build(program, task, str(aside), environ, on_step)
+            except apptainer.Failed as error:
+                raise _told(error, plan) from error
+        on_step("looking into the image")
+        built = Built(folder / IMAGE, digest_file(aside), aside.stat().st_size, look_inside(program, str(aside), environ))
+        with open(aside, "rb") as stream:
+            os.fsync(stream.fileno())
+        card = {"sha256": built.sha256, "size": built.size, "contents": asdict(built.contents)}
+        (folder / _CARD).unlink(missing_ok=True)
+        os.replace(aside, built.file)
+        write_whole(folder / _CARD, json.dumps(card).encode())
+    except OSError as error:
+        raise failed("build an image", folder, error) from error
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+    return built
+
+
+def _for_here(plan: Plan, private: Path, environ: Mapping[str, str]) -> str:
+    """Return the definition with what only this machine's `%post` needs: its certificates, pip's configuration, and folders.
+
+    Files are given in `private`, never as text: an address may hold a password, and an image keeps its definition.
+    """
+    exports: list[str] = []
+    bundle = apptainer.find_bundle(environ)
+    if bundle:
+        shutil.copyfile(bundle, private / "certificates.crt")
+        exports += [f"export {name}={private}/certificates.crt" for name in apptainer.BUNDLES]
+    if plan.pip:
+        (private / "pip.conf").write_text(plan.pip, encoding="utf-8")
+        exports.append(f"export PIP_CONFIG_FILE={private}/pip.conf")
+    text = with_first_lines(plan.text, exports) if exports else plan.text
+    if plan.mounts:
+        made = (f'mkdir -p "$APPTAINER_ROOTFS"{shlex.quote(mount.target)}' for mount in plan.mounts)
+        text += "\n".join(("%setup", *made)) + "\n"
+    return text
+
+
+def kept_image(folder: Path) -> Built | None:
+    """Return the image that `build_image` left in a folder, or None where there is none whole."""
+    try:
+        card = json.loads((folder / _CARD).read_bytes())
+        file = folder / IMAGE
+        table = card["contents"]
+        table["distributions"] = {item["name"]: (item["version"], item["imports"]) for item in table["distributions"]}
+        built = Built(file, str(card["sha256"]), int(card["size"]), read_contents(table))
+        if file.stat().st_size != built.size or digest_file(file) != built.sha256:
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return built
+
+
+def forget_image(folder: Path) -> None:
+    """Remove what `build_image` left in a folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _told(error: apptainer.Failed, plan: Plan) -> BuildError:
+    """Return the error for a failed build: the failing line of the definition, and the end of its log."""
+    command, said = error.command(), "\n    ".join(error.log())
+    if command:
+        line = plan.written.line_of(command) if plan.written is not None else None
+        place = f"{plan.name}, line {line}" if line else plan.name
+        return BuildError(
+            f"%post failed at: {command}\n    {said}", where=place, hint=f"mend {plan.name}, then the same command again"
+        )
+    if "no space left" in said.lower() or "disk quota" in said.lower():
+        hint = "set APPTAINER_TMPDIR to a directory with room, check your quota (quota -s), then the same command again"
+        return BuildError(f"there was no room to build the image:\n    {said}", where=plan.name, hint=hint)
+    return BuildError(
+        f"Apptainer ended with status {error.status}:\n    {said}",
+        where=plan.name,
+        hint="the same command again, once that is mended",
+    )

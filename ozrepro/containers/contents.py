@@ -1,0 +1,103 @@
+"""What is inside an image: asked of its own Python, and compared between two images of one definition."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ozrepro import process
+from ozrepro.checking import shown
+from ozrepro.containers.apptainer import Program, closed_words
+from ozrepro.errors import BuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_ANSWER = re.compile(r"<ozrepro>([A-Za-z0-9+/=]*)</ozrepro>")
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A Python distribution inside: name, version, and the names that it is imported by."""
+
+    name: str
+    version: str
+    imports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is inside an image.
+
+    Attributes:
+        python: the version of the Python that `python3` is.
+        tree: a sha256 over path, mode and content of its files, in hexadecimal.
+        distributions: Python distributions by name.
+        system: packages of the image's own package tools, each as `name version`.
+
+    """
+
+    python: str
+    tree: str
+    distributions: tuple[Distribution, ...]
+    system: tuple[str, ...]
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of each Python distribution, and Python's own."""
+        return {"python": self.python, **{item.name: item.version for item in self.distributions}}
+
+
+def look_inside(program: Program, image: str, environ: Mapping[str, str]) -> Contents:
+    """Return what is inside an image. Raises BuildError where it cannot be started, or has no Python to ask."""
+    script = Path(__file__).with_name("look.py").read_text(encoding="utf-8")
+    words = [*closed_words(program, image), "python3", "-I", "-c", script]
+    done = process.run(words, env={**environ, **program.variables})
+    found = _ANSWER.search(done.output)
+    if found is None:
+        said = (done.errors.strip() or done.output.strip()).splitlines()[-8:]
+        missing = any("python3" in line and "not found" in line for line in said)
+        what = "the image has no python3, which is asked what is inside" if missing else "the image cannot be started:"
+        raise BuildError("\n    ".join((what, *said)), where=image, hint="install python3 in %post" if missing else "")
+    try:
+        return read_contents(json.loads(base64.b64decode(found[1])))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BuildError(f"what the image's Python says of it cannot be read: {error}", where=image) from error
+
+
+def read_contents(table: Mapping[str, Any]) -> Contents:
+    """Return what `look.py` said. Raises ValueError, KeyError, TypeError: an image may be a stranger's."""
+    entries = {str(name): (str(version), tuple(map(str, names))) for name, (version, names) in table["distributions"].items()}
+    texts = [*entries, *(version for version, _ in entries.values()), *map(str, table["system"])]
+    for text in texts:
+        if not text.isprintable() or len(text) > 300:
+            raise ValueError(f"{shown(text)} is neither a name nor a version")
+    return Contents(
+        python=str(table["python"]),
+        tree=str(table["tree"]),
+        distributions=tuple(Distribution(name, *entries[name]) for name in sorted(entries)),
+        system=tuple(sorted(map(str, table["system"]))),
+    )
+
+
+def differences(locked: Contents, here: Contents) -> Iterator[str]:
+    """Yield a line for each package that is not the same inside, `~ name a -> b`, `+ name b`, `- name a`."""
+    yield from _changes(locked.versions(), here.versions())
+    yield from _changes(_of_system(locked), _of_system(here))
+
+
+def _of_system(contents: Contents) -> dict[str, str]:
+    return {name: version for name, _, version in (line.partition(" ") for line in contents.system)}
+
+
+def _changes(left: Mapping[str, str], right: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(left.keys() | right.keys()):
+        if name not in right:
+            yield f"- {name} {left[name]}"
+        elif name not in left:
+            yield f"+ {name} {right[name]}"
+        elif left[name] != right[name]:
+            yield f"~ {name} {left[name]} -> {right[name]}"

@@ -1,0 +1,117 @@
+"""Writes definitions: an image with exactly the wheels, or exactly the conda packages, that a lock names.
+
+Pure functions. What they write is plain Apptainer with public addresses, so that it builds without ozrepro too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+PREFIX = "/opt/session"
+"""Where the environment stands in an image."""
+
+PYTHON_BASE = "docker.io/library/python:{minor}-slim"
+"""Docker's official image of a Python minor: its `python3` has pip and venv."""
+
+CONDA_BASE = "docker.io/mambaorg/micromamba:2"
+"""The image of micromamba's own project."""
+
+_RATTLER = (
+    "import asyncio, hashlib, os, shutil, sys, tempfile, urllib.request",
+    "import rattler",
+    "from rattler.package_streaming import extract",
+    "work, records = tempfile.mkdtemp(), []",
+    "for line in open(sys.argv[1]):",
+    "    url, mark, digest = line.strip().partition('#sha256:')",
+    "    if mark:",
+    "        file = os.path.join(work, url.rpartition('/')[2])",
+    "        urllib.request.urlretrieve(url, file)",
+    "        if hashlib.sha256(open(file, 'rb').read()).hexdigest() != digest:",
+    "            sys.exit(url + ': has another sha256')",
+    "        extract(file, file + '.d')",
+    "        index = os.path.join(file + '.d', 'info', 'index.json')",
+    "        size = os.path.getsize(file)",
+    "        record = rattler.PackageRecord.from_index_json(index, size=size, sha256=bytes.fromhex(digest))",
+    "        records.append(rattler.RepoDataRecord(record, os.path.basename(file), 'file://' + file, url.rsplit('/', 2)[0]))",
+    "asyncio.run(rattler.install(records, sys.argv[2], cache_dir=os.path.join(work, 'cache'), show_progress=False))",
+    "shutil.rmtree(work)",
+    "sys.stdout.flush()",
+    "os._exit(0)",
+)
+"""Installs an explicit file by py-rattler, for a base that has it and no conda tool; the file's hashes are checked first."""
+
+_CHANNEL = re.compile(r"(https://[^\s#]+?)/((?:noarch|linux|osx)[^/\s#]*/[^/\s#]+(?:#\S+)?)\s*\Z")
+
+
+def header(base: str) -> list[str]:
+    """Return the header of a definition on an image, `docker.io/…` or a file `….sif`."""
+    local = base.endswith(".sif")
+    return [f"Bootstrap: {'localimage' if local else 'docker'}", f"From: {base}"]
+
+
+def of_wheels(base: str, requirements: str, title: str) -> list[str]:
+    """Return the lines of a definition that installs a requirement file with hashes into a venv of the base's Python."""
+    return [
+        f"# Made by ozrepro from {title}: change the lock, not this text.",
+        *header(base),
+        "%post",
+        *_file(f"{PREFIX}.txt", requirements.splitlines()),
+        f"python3 -m venv {PREFIX}",
+        f"{PREFIX}/bin/python -m pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: -r {PREFIX}.txt",
+        "%environment",
+        f"export PATH={PREFIX}/bin:$PATH",
+    ]
+
+
+def of_conda(base: str, explicit: str, requirements: str, variables: Mapping[str, str], title: str) -> list[str]:
+    """Return the lines of a definition that installs an explicit file with whichever tool the base has, then pip's part."""
+    pip = f"{PREFIX}/bin/python -m pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: -r {PREFIX}.pip"
+    return [
+        f"# Made by ozrepro from {title}: change the lock, not this text.",
+        *header(base),
+        "%post",
+        *_file(f"{PREFIX}.txt", explicit.splitlines()),
+        *_file(f"{PREFIX}.py", _RATTLER),
+        f"if command -v micromamba >/dev/null; then micromamba create -y -p {PREFIX} -f {PREFIX}.txt",
+        f"elif command -v mamba >/dev/null; then mamba create -y -p {PREFIX} --file {PREFIX}.txt",
+        f"elif command -v conda >/dev/null; then conda create -y -p {PREFIX} --file {PREFIX}.txt",
+        f"else python3 {PREFIX}.py {PREFIX}.txt {PREFIX}",
+        "fi",
+        *([*_file(f"{PREFIX}.pip", requirements.splitlines()), pip] if requirements else []),
+        "%environment",
+        f"export PATH={PREFIX}/bin:$PATH",
+        f"export CONDA_PREFIX={PREFIX}",
+        *(f"export {name}={_quoted(value)}" for name, value in variables.items()),
+        f"for _script in {PREFIX}/etc/conda/activate.d/*.sh; do",
+        '[ ! -r "$_script" ] || . "$_script"',
+        "done",
+        "unset _script",
+    ]
+
+
+def at_site(text: str, addresses: Mapping[str, str]) -> str:
+    """Return a generated definition with the addresses that channels have at this site; `addresses` are by public address."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        found = _CHANNEL.match(line)
+        known = found is not None and found[1] in addresses
+        lines.append(f"{addresses[found[1]]}/{found[2]}" if found and known else line)
+    return "\n".join(lines) + "\n"
+
+
+def channels_in(lines: Iterable[str]) -> list[str]:
+    """Return the channels' addresses that an explicit file in these lines names, each once."""
+    return list(dict.fromkeys(found[1] for line in lines if (found := _CHANNEL.match(line))))
+
+
+def _file(path: str, lines: Sequence[str]) -> list[str]:
+    """Return the lines of a shell that write a file."""
+    return [f"cat > {path} <<'OZREPRO_END'", *(line for line in lines if line.strip()), "OZREPRO_END"]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"

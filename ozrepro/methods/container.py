@@ -1,0 +1,299 @@
+"""The container method: a locked image of the site's Apptainer, one read-only file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from ozrepro import process
+from ozrepro.conda.virtual import subdir_here
+from ozrepro.containers import apptainer, image
+from ozrepro.containers.apptainer import Mount, exec_words
+from ozrepro.containers.building import build_image, forget_image, kept_image
+from ozrepro.containers.contents import differences, look_inside
+from ozrepro.environment import BASE_PATH, Environment
+from ozrepro.errors import BuildError, DriftError, LockError
+from ozrepro.lock import Section, lock_file
+from ozrepro.methods.container_lock import (
+    Locked,
+    check_spec,
+    copied,
+    definition_of,
+    described,
+    inputs_of,
+    module_request,
+    read_here,
+    read_section,
+)
+from ozrepro.methods.container_plan import check_reachable, folder_of, plan_of, program_of, refuse_in_job
+from ozrepro.modulesystem import loading
+from ozrepro.modulesystem.here import find_system, index_of
+from ozrepro.spec import digest_of
+from ozrepro.store import cache_of
+from ozrepro.store.manifest import Digests, digest_file
+from ozrepro.words import size_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ozrepro.containers.building import Built
+    from ozrepro.methods import Change, Progress, Say
+    from ozrepro.site import Site
+    from ozrepro.spec import Spec
+
+_USER_BASE = "/an-image-is-read-only--change-its-definition-and-lock-again"
+"""Where `pip install --user` would write inside: a path that cannot be made, and that says why in pip's own error."""
+
+_ROOTFS = "/mnt/session/rootfs"
+"""Where Apptainer and Singularity mount an image (their `mnt/session`, below a folder of the installation)."""
+
+_CHECK = (
+    "import importlib, os, sys\n"
+    "print('<mounts>', open('/proc/self/mountinfo').read(), '</mounts>', sep='', flush=True)\n"
+    "for name in sys.argv[1:]:\n"
+    "    try:\n        importlib.import_module(name)\n"
+    "    except BaseException as error:\n"
+    "        print(f'import {name}: {type(error).__name__}: {error}', file=sys.__stdout__)\n"
+    "sys.__stdout__.flush()\n"
+    "os._exit(0)\n"
+)
+
+
+class Container:
+    """The container method."""
+
+    def platform(self, site: Site) -> str:
+        """Return the platform's name as conda has it."""
+        return subdir_here()
+
+    def inputs(self, spec: Spec) -> list[Path]:
+        """Return the definition and the small files that it copies."""
+        return inputs_of(spec)
+
+    def digest(self, spec: Spec, site: Site) -> str:
+        """Return the digest of the table, the imports, the definition and the files that it copies into the image."""
+        table = described(spec)
+        check_spec(spec)
+        found: dict[str, Any] = {
+            "image": table.image,
+            "from": table.source,
+            "base": table.base,
+            "gpu": table.gpu,
+            "bind": list(table.bind),
+            "arguments": dict(table.build_args),
+            "pass": sorted(table.passed),
+            "module": table.module,
+        }
+        if table.definition:
+            definition = definition_of(spec)
+            found |= {"definition": definition.text, "files": copied(definition, spec.root)}
+        if table.source:
+            from ozrepro.methods import load_method
+
+            source = load_method(table.source)
+            found["source"] = source.digest(spec, site) if getattr(spec, table.source) else ""
+        return digest_of({"container": found, "imports": list(spec.imports)})
+
+    def check(self, section: Section, where: str, session: str) -> None:
+        """Raise LockError where the section cannot be read."""
+        read_section(section, where, session)
+
+    def unavailable(self, spec: Spec, site: Site, section: Section | None) -> str | None:
+        """Return why no image can be run here: no Apptainer, or a path of `bind` that is not there."""
+        if section is not None:
+            locked = read_here(section, site, spec)
+            if section.spec == self.digest(spec, site):
+                _check_agreement(locked, spec, str(lock_file(spec.root, spec.name)))
+            if locked.module is None and site.apptainer is None:
+                return _absent(spec, site)
+            missing = [mount.source for mount in locked.mounts(str(spec.root)) if not os.path.exists(mount.source)]
+            return f"{missing[0]}, which bind names, is not here" if missing else None
+        request = module_request(spec, site)
+        if request is not None:
+            return loading.refusal(request, spec, site)
+        return _absent(spec, site) if site.apptainer is None else None
+
+    def resolve(self, spec: Spec, site: Site, change: Change, say: Say) -> tuple[Section, ...]:
+        """Return what is in the image, which is built or fetched now, and what it was built from."""
+        from ozrepro.methods import container_resolve
+
+        return container_resolve.resolve(spec, site, self.platform(site), self.digest(spec, site), change, say)
+
+    def drift(self, section: Section, site: Site) -> list[str]:
+        """Return what has changed of Apptainer's module, and an image file of the user's own that is another now."""
+        locked = read_here(section, site)
+        moved = locked.module.drift() if locked.module is not None else []
+        if locked.is_file:
+            path = os.path.join(site.settings.root, os.path.expanduser(locked.image))
+            try:
+                if os.stat(path).st_size != locked.size or digest_file(path) != locked.sha256:
+                    moved.append(f"{locked.image}: is another image than the one that was locked")
+            except OSError as error:
+                moved.append(f"{locked.image}: {error.strerror}")
+        return moved
+
+    def recheck(self, section: Section, spec: Spec, site: Site) -> list[str]:
+        """Return what loading Apptainer's module gives otherwise now."""
+        module = read_here(section, site).module
+        return loading.recheck(module, spec, site) if module is not None else []
+
+    def watched(self, section: Section, site: Site, prefix: Path) -> list[str]:
+        """Return the image, and the program's file or those that decide what its module is."""
+        module = read_here(section, site).module
+        program = [site.apptainer] if site.apptainer is not None else []
+        return [str(prefix / image.NAME), *(module.watched() if module is not None else program)]
+
+    def identity(self, section: Section, site: Site) -> dict[str, Any]:
+        """Return what the image is built from, what came of it, and the checks."""
+        locked = read_here(section, site)
+        place = os.path.join(site.settings.root, os.path.expanduser(locked.image)) if locked.is_file else ""
+        return {"inputs": locked.inputs, "sha256": locked.sha256, "imports": list(locked.imports), "file": place}
+
+    def build(self, section: Section, site: Site, prefix: Path, say: Say, progress: Progress) -> Digests:
+        """Put the locked image into the store: the one that locking built, or one that is built again and has the same inside."""
+        locked = read_here(section, site)
+        program = program_of(site, locked.module)
+        prefix.mkdir()
+        place = prefix / image.NAME
+        if locked.is_file:
+            os.symlink(os.path.realpath(os.path.join(site.settings.root, os.path.expanduser(locked.image))), place)
+            sha256 = digest_file(place)
+            if sha256 != locked.sha256:
+                raise DriftError(f"{locked.image} is another image than the one that was locked", hint="ozrepro lock")
+        else:
+            folder = folder_of(site, locked.inputs)
+            built = kept_image(folder)
+            if built is None or built.sha256 != locked.sha256:
+                built = self._rebuild(locked, site, folder, built, say, progress)
+            sha256 = built.sha256
+            try:
+                os.rename(built.file, place)
+            except OSError:  # the cache is on another file system than the store
+                shutil.copyfile(built.file, place)
+            forget_image(folder)
+        progress("checking imports", 0, 0)
+        image.keep(image.see(place, sha256, "", program.title), prefix)
+        mount = self._check(locked, self._environment(locked, site, prefix), site)
+        image.keep(image.see(place, sha256, mount, program.title), prefix)
+        say(f"the image has {size_words(place.stat().st_size)} and is read through {mount}")
+        return Digests()
+
+    def _rebuild(self, locked: Locked, site: Site, folder: Path, before: Built | None, say: Say, progress: Progress) -> Built:
+        """Return an image built again from what is locked, refused where other versions are inside."""
+        built, program = before, program_of(site, locked.module)
+        if built is None:
+            refuse_in_job(site, "")
+            plan = plan_of(locked, site)
+            check_reachable(locked, site)
+            say(f"building the image of {plan.name} again: minutes, not seconds")
+
+            def step(text: str) -> None:
+                progress(text, 0, 0)
+
+            built = build_image(program, plan, folder, cache_of(site.settings, "apptainer"), site.environ, step)
+        changes = list(differences(locked.contents, built.contents))
+        if changes:
+            more = [f"… and {len(changes) - 30} more"] if len(changes) > 30 else []
+            raise BuildError(
+                "\n  ".join(("the image built here has other versions inside than the lock:", *changes[:30], *more)),
+                hint="ozrepro lock NAME --method container --accept, if these are wanted",
+            )
+        if built.sha256 != locked.sha256:
+            same = "the same files" if built.contents.tree == locked.contents.tree else "files that differ"
+            count = len(locked.contents.distributions) + len(locked.contents.system)
+            say(f"it has the same {count} packages as the locked one and {same}; only its bytes differ, as any two builds' do")
+        return built
+
+    def _check(self, locked: Locked, environment: Environment, site: Site) -> str:
+        """Import what the spec names, as programs will; return how the image is read. Raises BuildError."""
+        words = environment.command(["python3", "-c", _CHECK, *locked.imports])
+        done = process.run(words, env=environment.variables_for(site.environ), cwd=site.settings.root, timeout=1200)
+        before, mark, rest = done.output.partition("</mounts>")
+        failed = [line for line in rest.splitlines() if line.startswith("import ")]
+        if not mark or done.status or failed:
+            said = failed or (done.errors or done.output).strip().splitlines()[-8:]
+            raise BuildError(
+                "\n  ".join(("the new image did not pass its checks:", *said)),
+                hint="change the definition or imports in the spec, then: ozrepro lock",
+            )
+        return image.mount_kind(before.partition("<mounts>")[2], _ROOTFS)
+
+    def environment(self, section: Section, site: Site, prefix: Path) -> Environment:
+        """Return how programs run in the image. Raises StoreError where it is not the one that was built."""
+        image.check(prefix)
+        return self._environment(read_here(section, site), site, prefix)
+
+    def _environment(self, locked: Locked, site: Site, prefix: Path) -> Environment:
+        program = program_of(site, locked.module)
+        root, store = os.path.realpath(site.settings.root), os.path.realpath(site.settings.store)
+        own = [Mount(root, root), *([] if store.startswith(f"{root}/") else [Mount(store, store)])]
+        words = exec_words(program, str(prefix / image.NAME), (*own, *locked.mounts(root)), locked.gpu or apptainer.gpu_here())
+        inside = {"PYTHONNOUSERSITE": "1", "PYTHONUSERBASE": _USER_BASE}
+        return Environment(
+            path=locked.module.front() if locked.module is not None else (),
+            base=locked.module.behind() if locked.module is not None else (os.path.dirname(program.path), *BASE_PATH),
+            variables={**program.variables, **{f"{program.inner}{name}": value for name, value in inside.items()}},
+            # Apptainer takes the home of the user database otherwise, whatever HOME is.
+            homely={**(locked.module.change.homely if locked.module is not None else {}), program.home: ("", "")},
+            prefix=words,
+            passed=locked.passed,
+            inner=program.inner,
+        )
+
+    def shell(self, section: Section, site: Site) -> Mapping[str, Any]:
+        """Return nothing: what a module gives a shell is not inside the image."""
+        return {}
+
+    def contents(self, prefix: Path) -> dict[str, str]:
+        """Return nothing: what is inside stands in the lock, and the manifest has the image's digest."""
+        return {}
+
+    def problems(self, section: Section, site: Site, prefix: Path) -> list[str]:
+        """Look into the image again and compare it with the lock; import what the spec names."""
+        locked = read_here(section, site)
+        program = program_of(site, locked.module)
+        found = list(differences(locked.contents, look_inside(program, str(prefix / image.NAME), site.environ)))
+        if found:
+            return found
+        try:
+            self._check(locked, self._environment(locked, site, prefix), site)
+        except BuildError as error:
+            return error.what.splitlines()[1:]
+        return []
+
+
+def _absent(spec: Spec, site: Site) -> str:
+    """Return that there is no Apptainer, and where it is a module here how to say so."""
+    system = find_system(site)
+    if system is None:
+        return "no Apptainer here (apptainer or singularity on PATH)"
+    modulepath = loading.modulepath_of(spec, site)
+    names = sorted(index_of(system, modulepath, site).modules) if modulepath else []
+    found = [name for name in names if name.partition("/")[0].lower() in apptainer.NAMES]
+    if not found:
+        return "no Apptainer here (apptainer or singularity on PATH, or a module)"
+    return f'Apptainer is a module here: write module = "{found[-1]}" into [container]'
+
+
+def _check_agreement(locked: Locked, spec: Spec, where: str) -> None:
+    """Raise LockError, with all of it, where a section that claims to answer this spec holds what the spec does not ask for."""
+    table = described(spec)
+    pairs = (
+        ("definition", locked.definition, table.definition),
+        ("image", locked.image, table.image),
+        ("from", locked.source, table.source),
+        ("gpu", locked.gpu, table.gpu),
+        ("bind", locked.bind, table.bind),
+        ("pass", locked.passed, table.passed),
+        ("imports", locked.imports, spec.imports),
+        ("arguments", dict(locked.arguments), dict(table.build_args)),
+        ("module", locked.module.load[-1] if locked.module is not None else "", table.module),
+    )
+    wrong = [f"container.{key}: the lock has {there!r}, and the spec {asked!r}" for key, there, asked in pairs if there != asked]
+    if wrong:
+        raise LockError("\n  ".join(("is refused:", *wrong)), where=where, hint=f"ozrepro lock {spec.name}")
+
+
+METHOD = Container()

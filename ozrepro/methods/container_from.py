@@ -1,0 +1,130 @@
+"""A definition from another method's section of the same lock, so that one spec gives all methods with the same versions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from ozrepro.conda.channels import ALIAS, DEFAULTS, address_of, channel_alias
+from ozrepro.conda.explicit import write_explicit
+from ozrepro.containers import generate as write
+from ozrepro.containers.apptainer import Mount
+from ozrepro.errors import BuildError, LockError
+from ozrepro.methods import conda_lock, container_lock, load_method, modules_lock
+from ozrepro.modulesystem import record
+from ozrepro.pypi.indexes import find_indexes
+from ozrepro.pypi.install import hashed_lines
+from ozrepro.pypi.interpreter import minors_of, running
+from ozrepro.pypi.layer import LockedLayer, open_uv
+from ozrepro.pypi.pins import find_exactly
+from ozrepro.pypi.resolve import Wanted, narrowed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ozrepro.lock import Section
+    from ozrepro.methods import Change, Say
+    from ozrepro.pypi.packages import LockedPackage
+    from ozrepro.site import Site
+    from ozrepro.spec import Spec
+
+
+def source_section(spec: Spec, site: Site, change: Change) -> Section:
+    """Return the section that `from` names. Raises LockError where there is none."""
+    table = container_lock.described(spec)
+    platform = load_method(table.source).platform(site)
+    section = next((item for item in change.others if (item.method, item.platform) == (table.source, platform)), None)
+    if section is None:
+        raise LockError(
+            f"has no section {table.source}.{platform}, which the image is made from",
+            where=str(spec.root / "sessions" / f"{spec.name}.lock"),
+            hint=f"ozrepro lock {spec.name}, where {table.source} can be locked",
+        )
+    return section
+
+
+def generate(section: Section, spec: Spec, site: Site, say: Say) -> list[str]:
+    """Return the lines of a definition made from a section, on the spec's `base` or the usual image."""
+    base = spec.container.base.removeprefix("docker://") if spec.container is not None else ""
+    title = f"{section.title} of {spec.name}.lock"
+    if section.method == "conda":
+        return _of_conda(section, spec, site, base or write.CONDA_BASE, title)
+    layer, provides, python, minor = _layer(section, spec, site)
+    _say_left_out(layer, say)
+    wanted = Wanted(spec.root, ("-",), python, (site.platform,), site.platform)
+    toolchain, absent = find_exactly(open_uv(site), provides, wanted)
+    for name in absent:
+        say(f"{name} {provides[name]} of the modules is in no index as a wheel: the image is made without it")
+    packages = {item.name: item for item in (*toolchain, *_wheels(layer, wanted))}
+    lines = hashed_lines([packages[name] for name in sorted(packages)])
+    return write.of_wheels(base or write.PYTHON_BASE.format(minor=minor), lines, title)
+
+
+def _layer(section: Section, spec: Spec, site: Site) -> tuple[LockedLayer, Mapping[str, str], str, str]:
+    """Return the venv's packages of a section, what its toolchain has, the Pythons they are for, and the minor of the usual one."""
+    where = f"sessions/{spec.name}.lock"
+    if section.method == "modules":
+        places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
+        locked = modules_lock.read_section(section, where, spec.name, places)
+        minor = int(locked.version.split(".")[1])
+        return locked.layer, locked.provides, f">=3.{minor},<3.{minor + 1}", f"3.{minor}"
+    from ozrepro.methods import venv
+
+    found = venv.read_section(section, where, spec.name)
+    covered = found.covers.get(site.platform) or minors_of(found.python)
+    own = running().minor
+    return found.layer, {}, found.python, own if own in covered else covered[-1]
+
+
+def _wheels(layer: LockedLayer, wanted: Wanted) -> list[LockedPackage]:
+    found = [narrowed(item, wanted) for item in layer.packages]
+    return [item for item in found if item is not None and any(file.is_wheel for file in item.files)]
+
+
+def _say_left_out(layer: LockedLayer, say: Say) -> None:
+    for item in layer.packages:
+        if not any(file.is_wheel for file in item.files):
+            say(f"{item.name} {item.version} is locked as a source archive: the image is made without it")
+    if layer.project:
+        say(f"{layer.project[0]}, the project itself, is not in the image: it is seen there at its own path")
+
+
+def _of_conda(section: Section, spec: Spec, site: Site, base: str, title: str) -> list[str]:
+    locked = conda_lock.read_section(section, f"sessions/{spec.name}.lock", spec.name, site)
+    if locked.mpi is not None:
+        raise BuildError(
+            "a conda section with the system's MPI cannot be put into an image", hint="write a definition of your own"
+        )
+    addresses = {item.name: item.written or address_of(item.name, {}, ALIAS) for item in locked.channels}
+    explicit = write_explicit(locked.records, addresses, section.platform)
+    return write.of_conda(base, explicit, hashed_lines(locked.layer.packages), locked.variables, title)
+
+
+def at_this_site(text: str, site: Site) -> tuple[str, tuple[Mount, ...], str]:
+    """Return a generated definition with this site's channels, the folders that packages come from, and pip's configuration."""
+    aliases, alias = site.settings.channels, channel_alias(site.settings.channels, site.environ)
+    addresses: dict[str, str] = {}
+    for address in write.channels_in(text.splitlines()):
+        name = next((name for name, there in DEFAULTS.items() if there == address), address.removeprefix(f"{ALIAS}/"))
+        if "://" not in name:
+            addresses[address] = address_of(name, aliases, alias)
+    indexes = find_indexes(site.settings.root, site.settings.indexes, site.environ)
+    others = [url for _, url in indexes.pairs[1:]]
+    settings = {
+        "index-url": indexes.pairs[0][1] if indexes.pairs else "",
+        "extra-index-url": "\n    ".join(others),
+        "find-links": "\n    ".join(indexes.find_links),
+        "no-index": "true" if indexes.no_index else "",
+        "trusted-host": "\n    ".join(indexes.trusted),
+    }
+    pip = "[global]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items() if value)
+    folders = [_folder(word) for word in (*addresses.values(), *indexes.find_links, *(url for _, url in indexes.pairs))]
+    mounts = tuple(Mount(folder, folder, read_only=True) for folder in dict.fromkeys(folders) if folder)
+    return write.at_site(text, addresses), mounts, pip
+
+
+def _folder(address: str) -> str:
+    """Return the folder that an address of this machine means, or "" for any other."""
+    if address.startswith("file://"):
+        return unquote(urlsplit(address).path)
+    return address if address.startswith("/") else ""

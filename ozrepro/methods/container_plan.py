@@ -1,0 +1,97 @@
+"""From a locked container section to what Apptainer is asked to build here: which program, which sources, which folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ozrepro.containers import registry
+from ozrepro.containers.apptainer import NAMES, Program, find_version
+from ozrepro.containers.building import Plan
+from ozrepro.containers.definition import Definition, read_definition, with_sources
+from ozrepro.containers.reference import place_of, read_reference, source_of
+from ozrepro.errors import BuildError, LockError
+from ozrepro.process import find_program
+from ozrepro.store import cache_of
+from ozrepro.toml import TOMLDecodeError, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ozrepro.methods.container_lock import Locked
+    from ozrepro.modulesystem.record import Record
+    from ozrepro.site import Site
+
+
+def program_of(site: Site, module: Record | None) -> Program:
+    """Return the site's Apptainer, from its module where one is locked. Raises BuildError where it is not here."""
+    path = site.apptainer
+    variables: Mapping[str, str] = {}
+    if module is not None:
+        values = module.variables()
+        path = next((found for name in NAMES if (found := find_program(name, values.get("PATH", "")))), None)
+        variables = {name: value for name, value in values.items() if name != "PATH"}
+    if path is None:
+        raise BuildError("there is no Apptainer here", hint="ozrepro status, for the other methods")
+    # Its version is asked in the caller's environment: a site's wrapper may need what the site has set.
+    return replace(find_version(path, {**site.environ, **variables}), variables=variables)
+
+
+def folder_of(site: Site, inputs: str) -> Path:
+    """Return the folder in which an image of these inputs is kept between lock and build."""
+    return cache_of(site.settings, "images") / inputs.removeprefix("sha256:")[:32]
+
+
+def refuse_in_job(site: Site, session: str) -> None:
+    """Raise BuildError inside a job: an image is built on a login node, once, not by each of a hundred jobs."""
+    if site.slurm_job:
+        name = session or "NAME"
+        raise BuildError("an image is not built in a Slurm job", hint=f"on a login node: ozrepro build {name}")
+
+
+def plan_of(locked: Locked, site: Site) -> Plan:
+    """Return what Apptainer is asked to build for a section here: public names become this site's addresses.
+
+    Raises LockError where the definition is not the one that was locked.
+    """
+    root, aliases = site.settings.root, site.settings.registries
+    plain = any(
+        base.bootstrap == "docker" and place_of(read_reference(base.source).host, aliases).is_plain for base in locked.bases
+    )
+    if locked.image:
+        base = locked.bases[0]
+        source = f"docker://{_source(base.source, base.digest, aliases)}" if base.bootstrap == "docker" else locked.image
+        return Plan("", source, None, locked.image, {}, plain, root)
+    definition, name = _definition(locked, site)
+    if len(definition.stages) != len(locked.bases):
+        raise LockError("names other bases than the definition", where=name, hint="ozrepro lock")
+    sources = [_source(base.source, base.digest, aliases) if base.bootstrap == "docker" else None for base in locked.bases]
+    text = with_sources(definition, sources)
+    if not locked.source:
+        return Plan(text, "", definition, name, locked.arguments, plain, root)
+    from ozrepro.methods.container_from import at_this_site
+
+    text, mounts, pip = at_this_site(text, site)
+    return Plan(text, "", definition, name, {}, plain, root, mounts, pip)
+
+
+def check_reachable(locked: Locked, site: Site) -> None:
+    """Raise BuildError where a registry that a base comes from does not answer: better now than after a minute of tries."""
+    for base in locked.bases:
+        if base.bootstrap == "docker":
+            registry.digest_of(read_reference(base.source).pinned(base.digest), site.settings.registries, site.environ)
+
+
+def _definition(locked: Locked, site: Site) -> tuple[Definition, str]:
+    if locked.source:
+        return read_definition("\n".join(locked.generated) + "\n", {}), f"the definition made from {locked.source}"
+    path = site.settings.root / locked.definition
+    try:
+        return read_definition(read_file(path), locked.arguments), locked.definition
+    except (OSError, TOMLDecodeError, ValueError) as error:
+        raise LockError(f"cannot be read: {error}", where=str(path), hint="restore the file, or: ozrepro lock") from error
+
+
+def _source(name: str, digest: str, aliases: Mapping[str, str]) -> str:
+    return source_of(read_reference(name).pinned(digest), aliases)

@@ -1,0 +1,47 @@
+"""Exact versions to files with hashes: for a set of packages whose versions another tool has chosen, such as a toolchain's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ozrepro.errors import CommandFailed
+from ozrepro.pypi.interpreter import running
+from ozrepro.pypi.resolve import Wanted, compile_lines, narrowed, packages_of, workspace
+from ozrepro.toml import loads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ozrepro.pypi.packages import LockedPackage
+    from ozrepro.pypi.uv import Uv
+
+
+def find_exactly(uv: Uv, versions: Mapping[str, str], wanted: Wanted) -> tuple[tuple[LockedPackage, ...], tuple[str, ...]]:
+    """Return the wheels of exactly these versions for the platform and Python of `wanted`, and the names that have none.
+
+    Nothing is replaced: a name whose version the index lacks, or has no wheel of, is left out. Dependencies are not followed.
+    """
+    try:
+        return _find(uv, versions, wanted)
+    except CommandFailed:
+        if len(versions) <= 1:
+            return (), tuple(versions)
+    # uv names the first that it cannot find and stops: halves find them all.
+    names = sorted(versions)
+    middle = len(names) // 2
+    parts = ({name: versions[name] for name in some} for some in (names[:middle], names[middle:]))
+    found = [find_exactly(uv, part, wanted) for part in parts]
+    return tuple(item for packages, _ in found for item in packages), tuple(name for _, lacking in found for name in lacking)
+
+
+def _find(uv: Uv, versions: Mapping[str, str], wanted: Wanted) -> tuple[tuple[LockedPackage, ...], tuple[str, ...]]:
+    if not versions:
+        return (), ()
+    lines = "\n".join(f"{name}=={version}" for name, version in sorted(versions.items()))
+    with workspace(wanted) as folder:
+        output = folder / "pylock.found.toml"
+        compile_lines(uv, folder, wanted, running(), lines, ["--no-deps", "-o", str(output)])
+        entries = loads(output.read_text(encoding="utf-8")).get("packages", [])
+    packages = [item for package in packages_of(entries, wanted)[0] if (item := narrowed(package, wanted)) is not None]
+    there = tuple(item for item in packages if item.files)
+    return there, tuple(sorted(versions.keys() - {item.name for item in there}))
