@@ -61,7 +61,7 @@ def generate(section: Section, spec: Spec, site: Site, say: Say) -> list[str]:
 
 
 def _layer(section: Section, spec: Spec, site: Site) -> tuple[LockedLayer, Mapping[str, str], str, str]:
-    """Return the venv's packages of a section, what its toolchain has, the Pythons they are for, and the minor of the usual one."""
+    """Return the packages of a venv, those of its toolchain, the Pythons that they are for, and the minor of one of these."""
     where = f"sessions/{spec.name}.lock"
     if section.method == "modules":
         places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
