@@ -26,6 +26,9 @@ _VERSION = re.compile(r"(apptainer|singularity(?:-ce|-pro)?)(?: version)? (\d+)\
 BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO")
 """The variables that name a file of certificates, to Python and OpenSSL, requests, curl, pip, and git."""
 
+_COMPRESSION = "-comp zstd -Xcompression-level 3"
+"""mksquashfs' own gzip takes 75 s for a venv of 519 MB, this 4 s, for 4 % more bytes (2 cores, mksquashfs 4.5.1)."""
+
 _STEPS = ("Fetching", "Extracting", "Running post", "Creating SIF", "Converting", "Copying")
 """How the lines begin that tell how far a build is; all others are for who looks into Apptainer itself."""
 
@@ -151,6 +154,7 @@ def build(program: Program, task: Task, image: str, environ: Mapping[str, str], 
     """Build an image; return the lines that were printed. On failure raises Failed with them. `on_step` gets each step."""
     variables = {**environ, **program.variables}
     variables.setdefault(f"{program.kind.upper()}_CACHEDIR", task.cache)
+    variables.setdefault(f"{program.kind.upper()}_MKSQUASHFS_ARGS", _COMPRESSION)
     words = [program.path, "build", *(["--no-https"] if task.plain else [])]
     for mount in task.mounts:
         words += ["--bind", f"{mount.source}:{mount.target}{':ro' if mount.read_only else ''}"]

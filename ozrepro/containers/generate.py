@@ -35,7 +35,7 @@ _RATTLER = (
     "        extract(file, file + '.d')",
     "        index = os.path.join(file + '.d', 'info', 'index.json')",
     "        size = os.path.getsize(file)",
-    "        record = rattler.PackageRecord.from_index_json(index, size=size, sha256=bytes.fromhex(digest))",
+    "        record = rattler.PackageRecord.from_index_json(index, size=size, sha256=digest)",
     "        records.append(rattler.RepoDataRecord(record, os.path.basename(file), 'file://' + file, url.rsplit('/', 2)[0]))",
     "asyncio.run(rattler.install(records, sys.argv[2], cache_dir=os.path.join(work, 'cache'), show_progress=False))",
     "shutil.rmtree(work)",
