@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ozrepro import comparing
 from ozrepro.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.cli.start import execute
 from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, UsageError
@@ -16,7 +17,10 @@ from ozrepro.words import size_words
 from ozrepro.workflow import Session, all_sessions, built_generation, check_section, needs_lock, open_session, prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ozrepro.cli.call import Add, Call
+    from ozrepro.methods import Say
 
 
 def register(add: Add) -> None:
@@ -34,7 +38,7 @@ def register(add: Add) -> None:
     made.usage = "ozrepro run [-h] [--plain] [--method {modules,conda,container,venv}] NAME -- CMD …"
     made = add("export", "write the lock in another tool's format", export)
     take_name(made)
-    forms = ("pylock", "requirements", "conda-explicit", "conda-lock", "environment.yml")
+    forms = ("pylock", "requirements", "conda-explicit", "conda-lock", "environment.yml", "def")
     made.add_argument("--format", required=True, choices=forms)
     output = "instead of standard output; for pylock a name such as pylock.analysis.toml"
     made.add_argument("--output", metavar="FILE", help=output)
@@ -88,6 +92,9 @@ def status(call: Call) -> int:
         for method in item["methods"]
     ]
     call.out.table(("SESSION", "METHOD", "LOCK", "ENVIRONMENT", "HERE"), rows)
+    for item in found:
+        if len(item["same"]["methods"]) > 1:
+            call.out.line(_same_words(item["session"], item["same"]))
     problems = [item for item in found if item["error"]]
     for item in problems:
         call.out.say(f"{item['session']}: {item['error']}")
@@ -109,7 +116,29 @@ def _status(session: Session) -> dict[str, Any]:
                 {"method": name, "lock": "refused", "environment": "-", "reason": "its lock is refused, see below", "covers": {}}
             )
             error = error or str(problem)
-    return {"session": session.name, "description": session.spec.description, "methods": methods, "error": error}
+    same = _same(session, lock) if error is None and lock is not None else {"methods": [], "unlike": []}
+    description = session.spec.description
+    return {"session": session.name, "description": description, "methods": methods, "same": same, "error": error}
+
+
+def _same(session: Session, lock: Lock) -> dict[str, list[str]]:
+    """Return which methods are locked here, and the packages of which they have different versions."""
+    sides: dict[str, dict[str, str]] = {}
+    for name in candidates(session.spec, session.site):
+        method = load_method(name)
+        section = lock.section(name, method.platform(session.site))
+        if section is not None:
+            sides[name] = method.versions(section)
+    return {"methods": list(sides), "unlike": comparing.unlike(sides)}
+
+
+def _same_words(session: str, same: Mapping[str, list[str]]) -> str:
+    methods, unlike = same["methods"], same["unlike"]
+    if not unlike:
+        return f"{session}: {len(methods)} methods, same versions"
+    names = ", ".join(unlike[:5]) + (" …" if len(unlike) > 5 else "")
+    what = f"{len(unlike)} package{'s' if len(unlike) != 1 else ''} in different versions"
+    return f"{session}: {len(methods)} methods, {what} ({names}): ozrepro diff {session} {methods[0]} {methods[1]}"
 
 
 def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, Any]:
@@ -153,7 +182,7 @@ def export(call: Call) -> int:
                 f"{call.arguments.output!r} is no name that installers take",
                 hint=f"--output pylock.{session.name}.toml (PEP 751)",
             )
-    text = _exported(session, lock, call.arguments.format)
+    text = _exported(session, lock, call.arguments.format, call.out.say)
     if call.arguments.output is None:
         sys.stdout.write(text)
     else:
@@ -174,9 +203,26 @@ def _exported_conda(session: Session, lock: Lock, form: str) -> str:
     return export_sections(sections, here, session.name, where, session.site, form)
 
 
-def _exported(session: Session, lock: Lock, form: str) -> str:
+def _definition(session: Session, lock: Lock, say: Say) -> str:
+    """Return a definition made from the lock: from the section that the image is made from, else from conda, modules, venv."""
+    from ozrepro.methods.container_from import generate
+
+    spec, site = session.spec, session.site
+    asked = (spec.container.source,) if spec.container is not None and spec.container.source else ("conda", "modules", "venv")
+    found = (lock.section(name, load_method(name).platform(site)) for name in asked if getattr(spec, name) is not None)
+    section = next((item for item in found if item is not None), None)
+    if section is None:
+        reason = f"{lock_file(session.root, session.name)} has no section here of {', '.join(asked)} to make an image from"
+        raise NoMethodError(session.name, [reason], hint=f"ozrepro lock {session.name}")
+    check_section(session, section)
+    return "\n".join(generate(section, spec, site, say)) + "\n"
+
+
+def _exported(session: Session, lock: Lock, form: str, say: Say) -> str:
     from ozrepro.methods.venv import PLATFORM, export_section
 
+    if form == "def":
+        return _definition(session, lock, say)
     if form not in ("pylock", "requirements"):
         return _exported_conda(session, lock, form)
 

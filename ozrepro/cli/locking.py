@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro import process
+from ozrepro import comparing, process
 from ozrepro.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.lock import Lock, Section, load_lock, lock_file, read_text
@@ -20,6 +20,7 @@ from ozrepro.workflow import (
     all_sessions,
     built_generation,
     check_section,
+    environment_of,
     lock_session,
     needs_lock,
     open_session,
@@ -181,25 +182,34 @@ def _methods(session: Session, left: str, right: str) -> list[Difference]:
     lock = _own_lock(session)
     if lock is None:
         raise needs_lock(session)
-    sides: list[dict[str, str]] = []
-    for name in (left, right):
-        sections = [section for section in lock.sections if section.method == name]
-        if not sections:
-            raise LockError(
-                f"has no section for {name}",
-                where=str(lock_file(session.root, session.name)),
-                hint=f"ozrepro lock {session.name}",
-            )
-        sides.append(_versions(sections[0]))
-    return between_contents(sides[0], sides[1])
+    sides = [_inside(session, lock, name) for name in (left, right)]
+    if any(side.imports is None for side in sides):
+        # One side as its lock has it and the other as it is would differ by what installers add, such as pip.
+        sides = [comparing.Inside(load_method(name).versions(_of(session, lock, name))) for name in (left, right)]
+    return comparing.differences(*sides)
 
 
-def _versions(section: Section) -> dict[str, str]:
-    found: dict[str, list[str]] = {}
-    for item in section.content.get("package", ()):
-        found.setdefault(item["name"], []).append(item["version"])
-    own = {name: " | ".join(versions) for name, versions in found.items()}
-    return {**section.content.get("provides", {}), **own}
+def _of(session: Session, lock: Lock, name: str) -> Section:
+    method = load_method(name)
+    section = lock.section(name, method.platform(session.site))
+    section = section or next((item for item in lock.sections if item.method == name), None)
+    if section is None:
+        where = str(lock_file(session.root, session.name))
+        raise LockError(f"has no section for {name}", where=where, hint=f"ozrepro lock {session.name}")
+    return section
+
+
+def _inside(session: Session, lock: Lock, name: str) -> comparing.Inside:
+    """Return what a method's environment says that it has where it is built here, else what the lock says."""
+    section = _of(session, lock, name)
+    method = load_method(name)
+    here = section.platform == method.platform(session.site)
+    if here and method.unavailable(session.spec, session.site, section) is None:
+        generation = built_generation(session, section)
+        if generation is not None:
+            environment = environment_of(session, section, generation)
+            return comparing.ask(environment, session.site.environ, session.root)
+    return comparing.Inside(method.versions(section))
 
 
 def _with_machine(session: Session) -> list[Difference]:

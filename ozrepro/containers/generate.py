@@ -20,6 +20,8 @@ PYTHON_BASE = "docker.io/library/python:{minor}-slim"
 CONDA_BASE = "docker.io/mambaorg/micromamba:2"
 """The image of micromamba's own project."""
 
+_EXACTLY = "--no-cache-dir --no-deps --require-hashes --only-binary :all:"
+
 _RATTLER = (
     "import asyncio, hashlib, os, shutil, sys, tempfile, urllib.request",
     "import rattler",
@@ -60,8 +62,8 @@ def of_wheels(base: str, requirements: str, title: str) -> list[str]:
         *header(base),
         "%post",
         *_file(f"{PREFIX}.txt", requirements.splitlines()),
-        f"python3 -m venv {PREFIX}",
-        f"{PREFIX}/bin/python -m pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: -r {PREFIX}.txt",
+        f"python3 -m venv --without-pip {PREFIX}",
+        f"python3 -m pip --python {PREFIX}/bin/python install {_EXACTLY} -r {PREFIX}.txt",
         "%environment",
         f"export PATH={PREFIX}/bin:$PATH",
     ]
@@ -69,7 +71,7 @@ def of_wheels(base: str, requirements: str, title: str) -> list[str]:
 
 def of_conda(base: str, explicit: str, requirements: str, variables: Mapping[str, str], title: str) -> list[str]:
     """Return the lines of a definition that installs an explicit file with whichever tool the base has, then pip's part."""
-    pip = f"{PREFIX}/bin/python -m pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: -r {PREFIX}.pip"
+    pip = f"{PREFIX}/bin/python -m pip install {_EXACTLY} -r {PREFIX}.pip"
     return [
         f"# Made by ozrepro from {title}: change the lock, not this text.",
         *header(base),

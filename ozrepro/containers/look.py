@@ -135,7 +135,7 @@ def importable(folder):
             names.add(first)
         elif not mark and first.endswith((".py", ".so")):
             names.add(first.partition(".")[0])
-    return sorted(name for name in names if name.isidentifier() and name != "__pycache__")
+    return sorted(name for name in names if name.isidentifier() and not name.endswith(("__pycache__", "__mypyc")))
 
 
 def system():
@@ -185,13 +185,14 @@ def stanzas(file, name, version):
 def main():
     # type: () -> None
     """Print it all, between two marks: what a site adds to a start may print too."""
-    sha256, files = tree(mounts() | frozenset(PASSED_OVER))
+    packages = "--packages" in sys.argv
+    sha256, files = ("", 0) if packages else tree(mounts() | frozenset(PASSED_OVER))
     found = {
         "python": "%d.%d.%d" % sys.version_info[:3],
         "tree": sha256,
         "files": files,
         "distributions": distributions(),
-        "system": system(),
+        "system": [] if packages else system(),
     }
     print("<ozrepro>" + base64.b64encode(json.dumps(found).encode()).decode() + "</ozrepro>")
 

@@ -92,6 +92,9 @@ class Method(Protocol):
     def shell(self, section: Section, site: Site) -> Mapping[str, Any]:
         """Return what only a shell can take besides the environment: `functions` and `aliases` by name, `limits`; or nothing."""
 
+    def versions(self, section: Section) -> dict[str, str]:
+        """Return the version of each package that the section names, and Python's own where it is one, from the lock alone."""
+
     def contents(self, prefix: Path) -> dict[str, str]:
         """Return name and version of each package inside."""
 

@@ -27,7 +27,7 @@ from ozrepro.methods.conda_lock import (
 from ozrepro.modulesystem import loading, record
 from ozrepro.pypi import base as outside
 from ozrepro.pypi import install
-from ozrepro.pypi.layer import open_uv
+from ozrepro.pypi.layer import open_uv, versions_of
 from ozrepro.spec import digest_of
 from ozrepro.store.manifest import Digests
 from ozrepro.words import size_words
@@ -226,6 +226,11 @@ class Conda:
         """Return what the module of the system's MPI gives a shell; what activation sets are variables."""
         mpi = read_here(section, site).mpi
         return record.shell_table(mpi.shell) if mpi is not None else {}
+
+    def versions(self, section: Section) -> dict[str, str]:
+        """Return the versions of the records and of what pip adds."""
+        locked = read_section(section, section.title, "")
+        return {**{item.name: item.version for item in locked.records}, **versions_of(locked.layer.packages)}
 
     def contents(self, prefix: Path) -> dict[str, str]:
         """Return name and version of each conda package, and of each Python distribution that is none."""

@@ -246,6 +246,10 @@ class Container:
         """Return nothing: what a module gives a shell is not inside the image."""
         return {}
 
+    def versions(self, section: Section) -> dict[str, str]:
+        """Return the versions of Python and of the distributions inside."""
+        return read_section(section, section.title, "").contents.versions()
+
     def contents(self, prefix: Path) -> dict[str, str]:
         """Return nothing: what is inside stands in the lock, and the manifest has the image's digest."""
         return {}

@@ -192,6 +192,11 @@ class Modules:
         """Return the functions, aliases and limits that the modules give a shell."""
         return record.shell_table(read_here(section, site).modules.shell)
 
+    def versions(self, section: Section) -> dict[str, str]:
+        """Return the versions of Python, of what the modules have, and of what the venv on top has instead."""
+        locked = read_section(section, section.title, "", record.EXAMPLE)
+        return {"python": locked.version, **locked.provides, **layer.versions_of(locked.layer.packages)}
+
     def contents(self, prefix: Path) -> dict[str, str]:
         """Return name and version of each distribution in the venv."""
         return install.distributions(install.site_packages(prefix))

@@ -210,6 +210,10 @@ class Venv:
         """Return nothing: a venv is its variables."""
         return {}
 
+    def versions(self, section: Section) -> dict[str, str]:
+        """Return the packages' versions; one that differs between Pythons has them all."""
+        return layer.versions_of(self._read(section).layer.packages)
+
     def contents(self, prefix: Path) -> dict[str, str]:
         """Return name and version of each distribution in the venv."""
         return install.distributions(install.site_packages(prefix))

@@ -145,6 +145,14 @@ def read_layer(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...]
     return layer
 
 
+def versions_of(packages: Sequence[LockedPackage]) -> dict[str, str]:
+    """Return the version of each package; one that differs between Pythons or platforms has them all, as `1.0 | 2.0`."""
+    found: dict[str, list[str]] = {}
+    for item in packages:
+        found.setdefault(item.name, []).append(item.version)
+    return {name: " | ".join(dict.fromkeys(every)) for name, every in found.items()}
+
+
 def packages_table(packages: Sequence[LockedPackage], build: Sequence[LockedPackage]) -> dict[str, Any]:
     """Return the packages as they stand in a section."""
     tables: dict[str, Any] = {"package": [package.as_table() for package in packages]}
