@@ -20,6 +20,12 @@ def analysis(session: nox.Session) -> None:
     session.run("python", "sessions/analysis.py", *session.posargs)
 
 
+@ozrepro.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Say which GPUs TensorFlow sees: in a job on a node with one."""
+    session.run("python", "sessions/gpu.py", *session.posargs)
+
+
 @nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"])
 def tests(session: nox.Session) -> None:
     """Run the tests; `-- -m 'not slow and not network'` for the quick ones."""

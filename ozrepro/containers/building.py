@@ -8,6 +8,7 @@ import secrets
 import shlex
 import shutil
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 IMAGE = "image.sif"
 _CARD = "image.json"
+_ABANDONED = 24 * 3600.0
+"""Seconds after which an unfinished image is that of a builder who was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,9 @@ def build_image(
 ) -> Built:
     """Build an image as `folder/image.sif`, whole or not at all, and look inside. Raises BuildError, StoreError."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for left in folder.glob(".*.sif"):
+        if time.time() - left.stat().st_mtime > _ABANDONED:
+            left.unlink(missing_ok=True)
     aside = folder / f".{secrets.token_hex(6)}.sif"
     try:
         # Apptainer shows the machine's /tmp to %post, and of other folders only those that the image has.
@@ -120,6 +126,11 @@ def _for_here(plan: Plan, private: Path, environ: Mapping[str, str]) -> str:
         made = (f'mkdir -p "$APPTAINER_ROOTFS"{shlex.quote(mount.target)}' for mount in plan.mounts)
         text += "\n".join(("%setup", *made)) + "\n"
     return text
+
+
+def is_kept(folder: Path) -> bool:
+    """Say whether `build_image` has finished in a folder, without reading the image."""
+    return (folder / _CARD).exists() and (folder / IMAGE).exists()
 
 
 def kept_image(folder: Path) -> Built | None:

@@ -10,7 +10,7 @@ from ozrepro import process
 from ozrepro.conda.virtual import subdir_here
 from ozrepro.containers import apptainer, image
 from ozrepro.containers.apptainer import Mount, exec_words
-from ozrepro.containers.building import build_image, forget_image, kept_image
+from ozrepro.containers.building import build_image, kept_image
 from ozrepro.containers.contents import differences, look_inside
 from ozrepro.environment import BASE_PATH, Environment
 from ozrepro.errors import BuildError, DriftError, LockError
@@ -168,11 +168,11 @@ class Container:
             if built is None or built.sha256 != locked.sha256:
                 built = self._rebuild(locked, site, folder, built, say, progress)
             sha256 = built.sha256
+            # A link costs no space, and those who lock the same at this moment still find the image.
             try:
-                os.rename(built.file, place)
+                os.link(built.file, place)
             except OSError:  # the cache is on another file system than the store
                 shutil.copyfile(built.file, place)
-            forget_image(folder)
         progress("checking imports", 0, 0)
         image.keep(image.see(place, sha256, "", program.title), prefix)
         mount = self._check(locked, self._environment(locked, site, prefix), site)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ozrepro.containers import registry
-from ozrepro.containers.building import Built, build_image, kept_image
+from ozrepro.containers.building import Built, build_image, forget_image, is_kept, kept_image
 from ozrepro.containers.contents import Contents, look_inside
 from ozrepro.containers.definition import LOCAL, Definition, Stage, read_definition
 from ozrepro.containers.reference import read_reference
-from ozrepro.errors import LockError, SpecError
+from ozrepro.errors import LockError, SpecError, StoreError
 from ozrepro.lock import Section
 from ozrepro.methods.container_lock import (
     Base,
@@ -26,8 +26,9 @@ from ozrepro.methods.container_lock import (
 from ozrepro.methods.container_plan import folder_of, plan_of, program_of, refuse_in_job
 from ozrepro.modulesystem import loading
 from ozrepro.spec import digest_of
-from ozrepro.store import cache_of
+from ozrepro.store import cache_of, store_of
 from ozrepro.store.manifest import digest_file
+from ozrepro.store.turn import wait_turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,13 +90,23 @@ def _of_recipe(spec: Spec, site: Site, program: Program, change: Change, say: Sa
         [text, table.image, dict(table.build_args), dict(recipe.files), [base.as_table() for base in recipe.bases]]
     )
     folder = folder_of(site, inputs)
-    built = kept_image(folder) if change.upgrade != () else None
+    if change.upgrade == ():
+        forget_image(folder)
+    built = kept_image(folder)
     if built is None:
         refuse_in_job(site, spec.name)
         empty = Built(folder, "0" * 64, 1, _NOTHING)
         plan = plan_of(_locked(spec, program, recipe, inputs, empty), site)
-        say(f"building the image of {plan.name}: minutes, not seconds")
-        built = build_image(program, plan, folder, cache_of(site.settings, "apptainer"), site.environ, say)
+        cache = cache_of(site.settings, "apptainer")
+        # Twelve first runs at once build one image.
+        turn = wait_turn(store_of(site.settings).open(), f"image-{folder.name}", lambda: is_kept(folder), say)
+        with turn as mine:
+            if mine:
+                say(f"building the image of {plan.name}: minutes, not seconds")
+                built = build_image(program, plan, folder, cache, site.environ, say)
+        built = built or kept_image(folder)
+    if built is None:
+        raise StoreError("the image is gone right after it was built", where=str(folder), hint="the same command again")
     return _locked(spec, program, recipe, inputs, built)
 
 

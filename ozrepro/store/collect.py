@@ -61,8 +61,20 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
             found.append(_unneeded(generation.folder, link.name, used, jobs))
     found += [orphan for orphan in orphans if orphan.path.name not in named]
     found += [Leftover(path, "is trash", remove=True) for path in sorted((store.folder / "trash").iterdir())]
+    found += _spare_images(store)
     found += _old_records(store, {item.path.name for item in found if item.remove}, named)
     return found
+
+
+def _spare_images(store: Store) -> list[Leftover]:
+    """Return the images that are kept between locking and building and that no environment shares by a link, after a day."""
+    folders = sorted((store.folder / "cache" / "images").glob("*/"))
+    images = [(folder, list(folder.glob("*.sif"))) for folder in folders]
+    return [
+        Leftover(folder, "is an image that no environment uses", remove=True)
+        for folder, files in images
+        if _is_old(folder) and all(file.stat().st_nlink == 1 for file in files)
+    ]
 
 
 def _unneeded(folder: Path, key: str, used: set[str], jobs: str | None) -> Leftover:
