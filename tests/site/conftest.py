@@ -1,5 +1,27 @@
 """The site's own tests use the same fixtures as everybody's."""
 
-from tests.site.fixtures import channel, private_channel, private_site, serve, site
+from tests.site.fixtures import (
+    account,
+    channel,
+    containers,
+    ordinary,
+    private_channel,
+    private_site,
+    registry,
+    serve,
+    site,
+    user_programs,
+)
 
-__all__ = ["channel", "private_channel", "private_site", "serve", "site"]
+__all__ = [
+    "account",
+    "channel",
+    "containers",
+    "ordinary",
+    "private_channel",
+    "private_site",
+    "registry",
+    "serve",
+    "site",
+    "user_programs",
+]

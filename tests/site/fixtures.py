@@ -1,22 +1,34 @@
-"""The test site as fixtures: import `site` and `private_site`, `channel`, `private_channel` and `serve` into a conftest."""
+"""The test site as fixtures: import those that are needed into a conftest, with the fixtures that they ask for.
+
+`site` and `private_site` are the modules; `channel`, `private_channel` and `serve` conda's channels; `account`, `containers`,
+`user_programs`, `registry` and `ordinary` the container part.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import Project
 from tests.site import Site, SiteUnavailable
+from tests.site import containers as container_part
 from tests.site.channel import Channel, make_cached
+from tests.site.containers import QUICK, Containers
 from tests.site.make import make
+from tests.site.ordinary import Account, borrow_account, make_python
+from tests.site.registry import Registry
 from tests.site.server import Server
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 SHARED_SOFTWARE = ("python", "python-scientific", "pyyaml")
 
@@ -72,6 +84,99 @@ def serve() -> Iterator[Callable[[Path], Server]]:
     yield serving
     for server in servers:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def account() -> Iterator[Account]:
+    """Give an ordinary user to run as: a user of the tests' own for root, else the one who runs them."""
+    with contextlib.ExitStack() as stack:
+        try:
+            found = stack.enter_context(borrow_account())
+        except SiteUnavailable as reason:
+            pytest.skip(f"no ordinary user: {reason}")
+        yield found
+
+
+@pytest.fixture(scope="session")
+def containers(account: Account) -> Containers:
+    """Give Apptainer and a base image, made if need be; skip where they cannot be made, fail where somebody promised them."""
+    try:
+        return container_part.make_cached(account)
+    except SiteUnavailable as reason:
+        if os.environ.get("OZREPRO_TEST_CONTAINERS"):
+            pytest.fail(f"OZREPRO_TEST_CONTAINERS is set, but: {reason}")
+        pytest.skip(f"no containers: {reason}")
+
+
+@pytest.fixture(scope="session")
+def user_programs(account: Account, containers: Containers) -> Path:
+    """Give the folder of `python`, `ozrepro` and `nox` that the ordinary user can run."""
+    try:
+        return make_python(account)
+    except SiteUnavailable as reason:
+        pytest.skip(f"no Python for the ordinary user: {reason}")
+
+
+@pytest.fixture
+def registry(containers: Containers, tmp_path: Path) -> Iterator[Registry]:
+    """Give a registry that has the base image, for one test."""
+    with Registry(containers, tmp_path / "registry") as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class OrdinaryProject(Project):
+    """A project of an ordinary user, whose commands run as that user, with Apptainer on PATH."""
+
+    account: Account
+    programs: Path
+    network: bool = True
+
+    @property
+    def offline(self) -> OrdinaryProject:
+        """The same project where no address can be reached, not even the loopback."""
+        return dataclasses.replace(self, network=False)
+
+    @property
+    def home(self) -> Path:
+        """The user's home."""
+        return self.account.home
+
+    def spec(self, text: str, name: str = "work") -> Path:
+        """Write a session's spec as a file of the user's."""
+        return self.account.give(super().spec(text, name))
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the project, such as a definition, as one of the user's."""
+        path = self.root / name
+        path.write_text(text, encoding="utf-8")
+        return self.account.give(path)
+
+    def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a program as the user; those of the tests' own environment come first."""
+        program = self.programs / words[0]
+        command = [str(program) if program.exists() else words[0], *words[1:]]
+        return self.account.run(*command, environ={**self.environ, **more}, cwd=self.root, network=self.network)
+
+
+@pytest.fixture
+def ordinary(account: Account, containers: Containers, user_programs: Path) -> Iterator[OrdinaryProject]:
+    """Give an empty project of an ordinary user, in a folder with a space, with an empty home."""
+    account.empty_home()
+    folder = account.make_folder("work of")
+    root = folder / "a project"
+    for path in (root / "sessions", folder / "wheel house"):
+        path.mkdir(parents=True)
+    account.give(folder)
+    environ = {
+        **account.environ(user_programs, containers.bin),
+        **QUICK,
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_FIND_LINKS": str(folder / "wheel house"),
+        "PIP_NO_INDEX": "1",
+    }
+    yield OrdinaryProject(root, environ, account, user_programs)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def copy_site(site: Site, prefix: Path) -> Site:
