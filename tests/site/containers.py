@@ -27,6 +27,7 @@ SUITE = "bookworm"
 NAME, TAG = "python", "3.11-bookworm"
 ENVIRON = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 PACKAGES = ("python3", "python3-venv", "python3-pip", "python-is-python3", "ca-certificates")
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 # Compressing at the usual level takes 30 s of processor time for an image of 150 MB, and proves nothing.
 QUICK = {"APPTAINER_MKSQUASHFS_ARGS": "-Xcompression-level 1"}
 _KEPT = "ozrepro-test-containers-"
@@ -101,7 +102,9 @@ def _root_file_system(work: Path) -> Path:
     unread = [
         f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale", "info", "i18n", "perl/5*/unicore/lib")
     ]
-    what = ["--variant=minbase", f"--include={','.join(PACKAGES)}", "--skip=output/dev", hook, *unread]
+    # So that pip in %post trusts what the machine trusts: a site's network may have a certificate authority of its own.
+    trusted = [f"--customize-hook=upload {BUNDLE} {BUNDLE}"] if os.path.exists(BUNDLE) else []
+    what = ["--variant=minbase", f"--include={','.join(PACKAGES)}", "--skip=output/dev", hook, *trusted, *unread]
     command = ["mmdebstrap", "--quiet", *what, SUITE, str(target), debian.archive().source(SUITE)]
     try:
         python.run(command, "making the base image", TMPDIR=str(work))
@@ -130,6 +133,7 @@ def wanted_digest() -> str:
     scripts = [Path(str(module.__file__)).read_bytes() for module in modules] + [Path(__file__).read_bytes()]
     own = apptainer.installed()
     here = [platform.freedesktop_os_release().get("VERSION_ID", "").encode(), str(own or "").encode()]
+    here.append(Path(BUNDLE).read_bytes() if os.path.exists(BUNDLE) else b"")
     return "-".join(hashlib.sha256(b"\0".join(parts)).hexdigest()[:12] for parts in (scripts, here))
 
 

@@ -36,15 +36,32 @@ def archive() -> Archive:
     """Return the machine's Debian archive; the one of security updates is another."""
     if not shutil.which("apt-get"):
         raise SiteUnavailable("no apt-get here: the container part of the site is made from Debian packages")
-    said = run(
-        ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"],
-        "asking apt for its sources",
-    )
-    for line in said.splitlines():
+    found = _known()
+    if found is None and os.geteuid() == 0:
+        _update()  # a fresh machine knows addresses, and not yet whose they are
+        found = _known()
+    if found is None:
+        raise SiteUnavailable("apt knows no Debian archive here")
+    return found
+
+
+def _known() -> Archive | None:
+    """Return the first archive whose index says that it is Debian's."""
+    form = "$(ORIGIN)|$(LABEL)|$(REPO_URI)"
+    for line in run(
+        ["apt-get", "indextargets", "--format", form, "Created-By: Packages"], "asking apt for its sources"
+    ).splitlines():
         origin, label, uri = line.split("|")
         if (origin, label) == ("Debian", "Debian") and uri.startswith(("http://", "https://", "file:")):
             return Archive(uri.rstrip("/"))
-    raise SiteUnavailable("apt knows no Debian archive here")
+    return None
+
+
+def _update() -> None:
+    try:
+        run(["apt-get", "-q", "update"], "apt-get update", DEBIAN_FRONTEND="noninteractive")
+    except RuntimeError as error:
+        raise SiteUnavailable(f"apt-get update failed (no network?): {error}") from error
 
 
 def install(programs: dict[str, str]) -> None:
@@ -54,10 +71,10 @@ def install(programs: dict[str, str]) -> None:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise SiteUnavailable(f"not installed: {', '.join(missing)}; only root on Debian can install them")
-    environ = {"DEBIAN_FRONTEND": "noninteractive"}
+    _update()
     try:
-        run(["apt-get", "-q", "update"], "apt-get update", **environ)
-        run(["apt-get", "-qy", "install", "--no-install-recommends", *missing], "apt-get install", **environ)
+        command = ["apt-get", "-qy", "install", "--no-install-recommends", *missing]
+        run(command, "apt-get install", DEBIAN_FRONTEND="noninteractive")
     except RuntimeError as error:
         raise SiteUnavailable(f"cannot install {', '.join(missing)} (no network?): {error}") from error
 
@@ -68,7 +85,6 @@ def _everywhere() -> str:
 
 def unpack(suite: str, packages: tuple[str, ...], folder: Path) -> None:
     """Download packages of a suite and unpack them together below a folder; nothing is installed."""
-    # Not at a path that others choose: apt drops its rights only where it is told to, and needs none here.
     private = folder / "apt"
     for needed in ("lists/partial", "cache/archives/partial", "parts", "debs"):
         (private / needed).mkdir(parents=True)

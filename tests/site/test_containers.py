@@ -244,7 +244,7 @@ def test_what_cannot_be_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SiteUnavailable, match="not installed: no-such-package; only root on Debian can install them"):
         debian.install({"no-such-program": "no-such-package", "env": "coreutils"})
-    monkeypatch.setattr(debian, "run", lambda *_, **__: "")
+    monkeypatch.setattr(debian, "run", lambda *_, **__: "Debian|Debian-Security|https://example.org/security\n")
     with pytest.raises(SiteUnavailable, match="apt knows no Debian archive here"):
         debian.archive()
 
