@@ -107,9 +107,10 @@ def _root_file_system(work: Path) -> Path:
     what = ["--variant=minbase", f"--include={','.join(PACKAGES)}", "--skip=output/dev", hook, *trusted, *unread]
     command = ["mmdebstrap", "--quiet", *what, SUITE, str(target), debian.archive().source(SUITE)]
     try:
-        python.run(command, "making the base image", TMPDIR=str(work))
+        # Made by an ordinary user, it is written by the users that the user maps: the folder must be everybody's.
+        python.run(command, "making the base image", TMPDIR="/var/tmp")
     except RuntimeError as error:
-        raise SiteUnavailable(f"no base image (no network?): {error}") from error
+        raise SiteUnavailable(f"no base image (no network?): {str(error).splitlines()[-1]}") from error
     return target
 
 

@@ -255,3 +255,31 @@ def test_a_program_that_does_not_run_is_no_apptainer(tmp_path: Path) -> None:
     program.chmod(0o755)
     with pytest.raises(SiteUnavailable, match="broken"):
         apptainer.version(program)
+
+
+def test_apptainer_evaluates_variables_unless_told_not_to(containers: Containers, ordinary: OrdinaryProject) -> None:
+    """What a caller has to know: a value is run by a shell inside."""
+    value = 'x,y="q" \'s $HOME `echo run` $(echo run) \\ \nline'
+    command = [
+        "apptainer",
+        "exec",
+        "--cleanenv",
+        str(containers.base),
+        "python",
+        "-c",
+        "import os; print(os.environ['A'], end='')",
+    ]
+    as_it_is = ordinary.run(*command[:2], "--no-eval", *command[2:], APPTAINERENV_A=value)
+    assert as_it_is.stdout == value, as_it_is.stderr
+    evaluated = ordinary.run(*command, APPTAINERENV_A="`echo run`")
+    assert evaluated.stdout == "run", evaluated.stderr
+
+
+def test_mounts_take_any_name(containers: Containers, ordinary: OrdinaryProject) -> None:
+    folder = ordinary.root.parent / 'odd, it\'s: "quoted" $HOME\nand more'
+    folder.mkdir()
+    (folder / "file").touch()
+    source = str(folder).replace('"', '""')
+    mount = f'type=bind,"source={source}","destination=/mnt/{folder.name.replace(chr(34), chr(34) * 2)}"'
+    done = ordinary.run("apptainer", "exec", "--mount", mount, str(containers.base), "find", "/mnt", "-type", "f")
+    assert done.stdout == f"/mnt/{folder.name}/file\n", done.stderr
