@@ -2,6 +2,7 @@
 
 from tests.site.fixtures import (
     account,
+    apptainer_site,
     channel,
     containers,
     ordinary,
@@ -15,6 +16,7 @@ from tests.site.fixtures import (
 
 __all__ = [
     "account",
+    "apptainer_site",
     "channel",
     "containers",
     "ordinary",

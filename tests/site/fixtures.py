@@ -1,7 +1,7 @@
 """The test site as fixtures: import those that are needed into a conftest, with the fixtures that they ask for.
 
 `site` and `private_site` are the modules; `channel`, `private_channel` and `serve` conda's channels; `account`, `containers`,
-`user_programs`, `registry` and `ordinary` the container part.
+`user_programs`, `registry`, `ordinary` and `apptainer_site` the container part.
 """
 
 from __future__ import annotations
@@ -177,6 +177,22 @@ def ordinary(account: Account, containers: Containers, user_programs: Path) -> I
     }
     yield OrdinaryProject(root, environ, account, user_programs)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def apptainer_site(site: Site, containers: Containers, ordinary: OrdinaryProject) -> Site:
+    """Give a site whose module `apptainer` has the real one, and binds a folder as a cluster's does."""
+    copied = copy_site(site, ordinary.root.parent / "site")
+    software = copied.prefix / "apps" / "software" / "apptainer" / "latest"
+    (software / "bin" / "apptainer").unlink()
+    (software / "bin" / "apptainer").symlink_to(containers.program)
+    shared = copied.prefix / "fred"
+    shared.mkdir()
+    modulefile = copied.prefix / "apps" / "modulefiles" / "core" / "apptainer" / "latest.lua"
+    text = modulefile.read_text(encoding="utf-8")
+    # Apptainer fails when a folder that it is to bind is not there.
+    modulefile.write_text(text.replace('"/fred,/apps"', f'"{shared}"'), encoding="utf-8")
+    return copied
 
 
 def copy_site(site: Site, prefix: Path) -> Site:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import SiteUnavailable, apptainer, debian, oci
+from tests.site import Site, SiteUnavailable, apptainer, debian, oci
 from tests.site.containers import NAME, TAG, Containers, load_containers, make_cached, wanted_digest
 from tests.site.fixtures import OrdinaryProject
 from tests.site.ordinary import Account
@@ -283,3 +283,12 @@ def test_mounts_take_any_name(containers: Containers, ordinary: OrdinaryProject)
     mount = f'type=bind,"source={source}","destination=/mnt/{folder.name.replace(chr(34), chr(34) * 2)}"'
     done = ordinary.run("apptainer", "exec", "--mount", mount, str(containers.base), "find", "/mnt", "-type", "f")
     assert done.stdout == f"/mnt/{folder.name}/file\n", done.stderr
+
+
+def test_a_site_has_apptainer_as_a_module(apptainer_site: Site, containers: Containers, ordinary: OrdinaryProject) -> None:
+    shared = apptainer_site.prefix / "fred"
+    (shared / "file").touch()
+    script = f"module load {apptainer_site.names['apptainer']} && cd / && apptainer exec '{containers.base}' ls '{shared}'"
+    user = ordinary.account.uid if ordinary.account.borrowed else None
+    done = apptainer_site.bash(script, user=user, HOME=str(ordinary.home))
+    assert done.stdout == "file\n", done.stderr
