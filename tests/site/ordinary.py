@@ -117,7 +117,8 @@ def borrow_account() -> Iterator[Account]:
     """Give the user to run as and a new folder, for as long as it is needed; no two processes have the same user."""
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(_user()) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-        top = Path("/srv") if os.geteuid() == 0 and os.path.isdir("/srv") else Path(tempfile.gettempdir())
+        elsewhere = [path for path in map(Path, ("/srv", "/opt", "/mnt")) if os.geteuid() == 0 and path.is_dir()]
+        top = elsewhere[0] if elsewhere else Path(tempfile.gettempdir())
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="ozrepro-test-", dir=top, ignore_cleanup_errors=True))
         )

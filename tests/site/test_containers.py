@@ -15,7 +15,7 @@ import pytest
 from tests.site import Site, SiteUnavailable, apptainer, debian, oci
 from tests.site.containers import NAME, TAG, Containers, load_containers, make_cached, wanted_digest
 from tests.site.fixtures import OrdinaryProject
-from tests.site.ordinary import Account
+from tests.site.ordinary import Account, borrow_account
 from tests.site.registry import Registry
 
 PRINT = "import sys, os; print(sys.executable, os.getuid(), *sys.argv[1:], sep='|')"
@@ -292,3 +292,22 @@ def test_a_site_has_apptainer_as_a_module(apptainer_site: Site, containers: Cont
     user = ordinary.account.uid if ordinary.account.borrowed else None
     done = apptainer_site.bash(script, user=user, HOME=str(ordinary.home))
     assert done.stdout == "file\n", done.stderr
+
+
+def test_two_processes_have_users_of_their_own_and_leave_nothing_running(account: Account) -> None:
+    if not account.borrowed:
+        pytest.skip("only root makes users")
+    with borrow_account() as other:
+        assert other.uid != account.uid
+        assert other.home != account.home
+        command = other.command("sh", "-c", "echo ready; exec sleep 600")
+        environ = other.environ()
+        with subprocess.Popen(command, env=environ, cwd=other.folder, text=True, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            other.end_processes()
+            assert process.wait(60) == -signal.SIGKILL
+        (other.home / "left").touch()
+        folder = other.folder
+    assert not folder.exists()
+    assert list(other.home.iterdir()) == []
