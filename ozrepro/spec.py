@@ -66,7 +66,7 @@ class CondaSpec:
     pip: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ("linux-64",)
     virtual_packages: Mapping[str, str] = field(default_factory=dict)
-    mpi: str = ""
+    mpi: tuple[str, ...] = ()
     channel_priority: str = "strict"
     exclude_newer: str = ""
     passed: tuple[str, ...] = ()
@@ -232,39 +232,48 @@ def _module(name: str) -> str | None:
     return None
 
 
+_CONDA = (
+    *("channels", "dependencies", "file", "pip", "platforms", "virtual-packages"),
+    *("mpi", "channel-priority", "exclude-newer", "pass"),
+)
+
+
 def _conda(checker: Checker, value: object) -> CondaSpec:
+    from ozrepro.conda import asked  # read where the table is there alone; it knows texts, and no other part of the conda method
+
     path = ("conda",)
-    keys = (
-        "channels",
-        "dependencies",
-        "file",
-        "pip",
-        "platforms",
-        "virtual-packages",
-        "mpi",
-        "channel-priority",
-        "exclude-newer",
-    )
-    table = checker.table(value, path, (*keys, "pass"))
+    table = checker.table(value, path, _CONDA)
     if "dependencies" not in table and "file" not in table:
-        checker.wrong(
-            (*path, "dependencies"), "is missing", 'write dependencies = ["python=3.12", …] or file = "environment.yml"'
-        )
+        right = 'write dependencies = ["python=3.12", …] or file = "environment.yml"'
+        checker.wrong((*path, "dependencies"), "is missing", right)
     if "dependencies" in table and "file" in table:
         checker.wrong((*path, "file"), "stands beside dependencies", "keep one of the two")
     priority = checker.text_at(table, (*path, "channel-priority"), default="strict")
     if priority not in ("strict", "flexible", "disabled"):
         checker.wrong((*path, "channel-priority"), f"{priority!r} is not known", "write strict, flexible or disabled")
+    channels = checker.texts_at(table, (*path, "channels"), default=("conda-forge",), check=asked.check_channel)
+    listed = table.get("channels", channels)
+    words = [word for word in listed if isinstance(word, str)] if isinstance(listed, (list, tuple)) else []
+    newest = checker.text_at(table, (*path, "exclude-newer"))
+    virtual = _texts(checker, table, (*path, "virtual-packages"))
+    if problem := asked.check_date(newest):
+        checker.wrong((*path, "exclude-newer"), problem)
+    for key, problem in asked.check_overrides(virtual).items():
+        checker.wrong((*path, "virtual-packages", key), problem)
+
+    def package(text: str) -> str | None:
+        return asked.check_spec(text) or (asked.foreign(text, words) if words else None)
+
     return CondaSpec(
-        channels=checker.texts_at(table, (*path, "channels"), default=("conda-forge",)),
-        dependencies=checker.texts_at(table, (*path, "dependencies")),
+        channels=channels,
+        dependencies=checker.texts_at(table, (*path, "dependencies"), check=package),
         file=_relative(checker, table, (*path, "file")),
         pip=checker.texts_at(table, (*path, "pip"), check=_requirement),
-        platforms=checker.texts_at(table, (*path, "platforms"), default=("linux-64",)),
-        virtual_packages=_texts(checker, table, (*path, "virtual-packages")),
-        mpi=checker.text_at(table, (*path, "mpi")),
+        platforms=checker.texts_at(table, (*path, "platforms"), default=("linux-64",), check=one_of(asked.PLATFORMS)),
+        virtual_packages=virtual,
+        mpi=asked.read_mpi(checker, table, (*path, "mpi"), _module),
         channel_priority=priority,
-        exclude_newer=checker.text_at(table, (*path, "exclude-newer")),
+        exclude_newer=newest,
         passed=checker.texts_at(table, (*path, "pass"), check=_VARIABLE_CHECK),
     )
 

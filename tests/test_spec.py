@@ -138,6 +138,52 @@ def test_a_missing_spec_names_the_sessions_that_are_there(tmp_path: Path) -> Non
         load_spec(tmp_path, "two")
 
 
+def test_all_mistakes_of_conda_are_told_with_the_others_each_with_line_and_key() -> None:
+    found = mistakes(
+        'descripton = "x"\n[conda]\nchannels = ["conda-forge", "no channel!"]\n'
+        'dependencies = ["python=3.10", "numpy=>1", "other::pkg"]\nplatforms = ["linux"]\nexclude-newer = "yesterday"\n'
+        'mpi = "lam/7"\npip = ["--pre"]\n[conda.virtual-packages]\ncuda = "new"\ngpu = "1"\n'
+    )
+    for start, what in (
+        ("line 1, descripton: ", "unknown key"),
+        ("line 3, conda.channels[1]: ", "'no channel!' is no channel"),
+        ("line 4, conda.dependencies[1]: ", "'=>1' is no version or range"),
+        ("line 4, conda.dependencies[2]: ", "names the channel 'other', which is not in channels"),
+        ("line 5, conda.platforms[0]: ", "'linux' is not known"),
+        ("line 6, conda.exclude-newer: ", "is no date"),
+        ("line 7, conda.mpi: ", "no MPI that conda knows"),
+        ("line 8, conda.pip[0]: ", "installer's option"),
+        ("line 10, conda.virtual-packages.cuda: ", "is no version"),
+        ("line 11, conda.virtual-packages.gpu: ", "is not known"),
+    ):
+        assert [line for line in found if line.startswith(start) and what in line], (start, found)
+    assert len(found) == 10
+
+
+def test_a_channel_that_only_the_settings_can_name_is_no_mistake_of_the_spec() -> None:
+    for channels, package in (
+        ('["https://mirror.example/x/tools"]', "mine::pkg"),
+        ('["conda-forge"]', "https://conda.anaconda.org/conda-forge::pkg"),
+        ('["defaults"]', "pkgs/main::pkg"),
+        ('["conda-forge/label/dev"]', "conda-forge/label/dev::pkg"),
+    ):
+        assert parse_spec(PATH, f'[conda]\nchannels = {channels}\ndependencies = ["{package}"]\n').conda
+
+
+def test_mpi_is_a_module_or_several_of_which_the_last_is_the_mpi() -> None:
+    for value, names in (('"openmpi/4.1.4"', ("openmpi/4.1.4",)), ('["gcc/11.3.0", "OpenMPI/4"]', ("gcc/11.3.0", "OpenMPI/4"))):
+        spec = parse_spec(PATH, f"[conda]\ndependencies = []\nmpi = {value}\n")
+        assert spec.conda is not None
+        assert spec.conda.mpi == names
+    for value, problem in (
+        ('["openmpi/4", "gcc/11.3.0"]', "to stand last"),
+        ('["gcc", "openmpi/4"]', "conda.mpi[0]: 'gcc' has no version"),
+        ("[]", "names no module"),
+        ("4", "is a whole number"),
+    ):
+        assert problem in "".join(mistakes(f"[conda]\ndependencies = []\nmpi = {value}\n"))
+
+
 @given(st.text(st.characters(codec="utf-8")))
 def test_any_text_is_a_spec_or_a_spec_error(text: str) -> None:
     try:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.checking import hidden_character, shown
-from ozrepro.conda.channels import check_channel
-from ozrepro.conda.matchspec import check_spec
+from ozrepro.conda.asked import PLATFORMS, check_channel, check_spec, foreign
 from ozrepro.conda.yamlfile import Reader, dump
+from ozrepro.settings import one_of
 from ozrepro.spec import check_requirement_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 _KEYS = ("name", "channels", "dependencies", "variables", "prefix", "platforms")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
@@ -36,8 +36,11 @@ class EnvironmentFile:
     platforms: tuple[str, ...] = ()
 
 
-def read_environment(text: str, where: str) -> EnvironmentFile:
-    """Return what the file says. `where` stands in messages. Raises SpecError with every mistake and its line."""
+def read_environment(text: str, where: str, channels: Sequence[str] = ()) -> EnvironmentFile:
+    """Return what the file says. `where` stands in messages; `channels` are those that count where the file names none.
+
+    Raises SpecError with every mistake and its line.
+    """
     reader = Reader(text, where)
     table = reader.tree
     if not isinstance(table, dict):
@@ -49,10 +52,11 @@ def read_environment(text: str, where: str) -> EnvironmentFile:
             reader.wrong((key,), "unknown key", f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(_KEYS)}")
     name = _word(reader, table, "name")
     _word(reader, table, "prefix")
-    channels = _checked(reader, ("channels",), table.get("channels", []), check_channel)
-    dependencies, pip = _dependencies(reader, table.get("dependencies", []))
-    platforms = _checked(reader, ("platforms",), table.get("platforms", []), lambda text: None)
-    found = EnvironmentFile(name, channels, dependencies, pip, _variables(reader, table.get("variables", {})), platforms)
+    own = _checked(reader, ("channels",), table.get("channels", []), check_channel)
+    listed = () if reader.mistakes else own or channels  # with a wrong one left out, none can be said to be missing
+    dependencies, pip = _dependencies(reader, table.get("dependencies", []), listed)
+    platforms = _checked(reader, ("platforms",), table.get("platforms", []), one_of(PLATFORMS))
+    found = EnvironmentFile(name, own, dependencies, pip, _variables(reader, table.get("variables", {})), platforms)
     if "dependencies" not in table:
         reader.wrong((), "has no dependencies", "add dependencies:")
     reader.finish(f"edit {where}")
@@ -101,9 +105,12 @@ def _checked(reader: Reader, path: tuple[str | int, ...], value: object, check: 
     return tuple(good)
 
 
-def _dependencies(reader: Reader, value: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _dependencies(reader: Reader, value: object, channels: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def check(text: str) -> str | None:
+        return check_spec(text) or (foreign(text, channels) if channels else None)
+
     if not isinstance(value, list):
-        return _checked(reader, ("dependencies",), value, check_spec), ()
+        return _checked(reader, ("dependencies",), value, check), ()
     conda: list[str] = []
     pip: list[str] = []
     for number, item in enumerate(value):
@@ -111,15 +118,15 @@ def _dependencies(reader: Reader, value: object) -> tuple[tuple[str, ...], tuple
         if isinstance(item, dict):
             pip += _pip(reader, path, item)
         else:
-            conda += _dependency(reader, path, item)
+            conda += _dependency(reader, path, item, check)
     return tuple(conda), tuple(pip)
 
 
-def _dependency(reader: Reader, path: tuple[str | int, ...], item: object) -> list[str]:
+def _dependency(reader: Reader, path: tuple[str | int, ...], item: object, check: Callable[[str], str | None]) -> list[str]:
     if not isinstance(item, str) or reader.is_null(path, item):
         reader.wrong(path, "is no package", "write a name with a version: - numpy>=1.26")
         return []
-    problem = check_spec(item)
+    problem = check(item)
     if problem:
         reader.wrong(path, problem)
     return [] if problem else [item.strip()]

@@ -67,7 +67,7 @@ class Conda:
             "variables": dict(wanted.variables),
             "platforms": list(wanted.platforms),
             "virtual": dict(asked.virtual_packages),
-            "mpi": asked.mpi,
+            "mpi": list(asked.mpi) if len(asked.mpi) > 1 else "".join(asked.mpi),
             "priority": asked.channel_priority,
             "exclude-newer": asked.exclude_newer,
             "pass": sorted(asked.passed),

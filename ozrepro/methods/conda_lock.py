@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.checking import Checker, shown
 from ozrepro.conda.channels import Channel, find_channels, read_channels
 from ozrepro.conda.environment_yml import EnvironmentFile, read_environment
-from ozrepro.conda.matchspec import check_spec, take_apart
+from ozrepro.conda.matchspec import take_apart
 from ozrepro.conda.records import LockedRecord, read_records
-from ozrepro.conda.virtual import Virtual, check_overrides, read_virtual
+from ozrepro.conda.virtual import Virtual, read_virtual
 from ozrepro.errors import BuildError, LockError, SpecError
 from ozrepro.lock import Section, lock_file
 from ozrepro.modulesystem import loading, record
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 
 KEYS = ("channels", "virtual", "variables", "record", "mpi", *layer.KEYS)
 """The keys of a section."""
-
-
-_MPI = re.compile(r"(openmpi|mpich)/[A-Za-z0-9._-]+\Z", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +112,7 @@ def check_agreement(locked: Locked, spec: Spec, site: Site, platform: str, where
     asked: dict[str, tuple[object, object]] = {
         "channels": ([item.as_table() for item in locked.channels], [item.as_table() for item in channels]),
         "variables": (dict(locked.variables), dict(wanted.variables)),
-        "mpi": (_asked_for(locked.mpi), [described(spec).mpi] if described(spec).mpi else []),
+        "mpi": (_asked_for(locked.mpi), sorted(described(spec).mpi)),
     }
     layer.check_agreement(checker, base, locked.layer, layer_of(spec), asked)
     there = {item.name for item in locked.records}
@@ -129,7 +125,7 @@ def check_agreement(locked: Locked, spec: Spec, site: Site, platform: str, where
 
 
 def _asked_for(mpi: Record | None) -> list[str]:
-    return [name for name in mpi.load if name not in mpi.parents] if mpi is not None else []
+    return sorted(name for name in mpi.load if name not in mpi.parents) if mpi is not None else []
 
 
 def mpi_spec(module: str) -> str:
@@ -139,22 +135,14 @@ def mpi_spec(module: str) -> str:
 
 
 def mpi_request(spec: Spec, site: Site) -> loading.Request | None:
-    """Return the module that `mpi` names as it is to be loaded, or None where it names none."""
-    module = described(spec).mpi
-    return loading.Request((module,), loading.modulepath_of(spec, site), "conda.mpi") if module else None
+    """Return the modules that `mpi` names as they are to be loaded, or None where it names none."""
+    names = described(spec).mpi
+    return loading.Request(names, loading.modulepath_of(spec, site), "conda.mpi") if names else None
 
 
 def wanted_of(spec: Spec) -> Wanted:
     """Return what the spec asks for, its environment file read. Raises SpecError with all mistakes."""
     table = described(spec)
-    mistakes = [f"conda.virtual-packages.{key}: {line}" for key, line in check_overrides(table.virtual_packages).items()]
-    mistakes += [f"conda.dependencies: {line}" for text in table.dependencies if (line := check_spec(text))]
-    if table.mpi and not _MPI.match(table.mpi):
-        mistakes.append(
-            f'conda.mpi: {shown(table.mpi)} is no MPI that conda knows as external; write for example "openmpi/4.1.4"'
-        )
-    if mistakes:
-        raise SpecError(str(spec.path), mistakes, hint=f"edit sessions/{spec.path.name}")
     if not table.file:
         return Wanted(table.channels, table.dependencies, table.pip, {}, table.platforms)
     file = _file(spec, table)
@@ -167,7 +155,7 @@ def _file(spec: Spec, described: CondaSpec) -> EnvironmentFile:
     if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
         raise SpecError(str(spec.path), [f"conda.file: {described.file}: leads out of the project; copy the file into it"])
     try:
-        return read_environment(read_file(path), str(path))
+        return read_environment(read_file(path), str(path), described.channels)
     except OSError as error:
         raise SpecError(
             str(spec.path), [f"conda.file: {described.file}: {error.strerror}; name a file of the project"]

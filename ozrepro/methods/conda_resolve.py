@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro.conda.channels import Channel, find_channels
 from ozrepro.conda.helper import Helper, Question, open_helper
+from ozrepro.conda.matchspec import with_address
 from ozrepro.conda.virtual import needed, offered, overrides, subdir_here
-from ozrepro.errors import BuildError, LockError
+from ozrepro.errors import BuildError, LockError, SpecError
 from ozrepro.lock import Section
 from ozrepro.methods.conda_formats import read_source
 from ozrepro.methods.conda_lock import Locked, described, interpreter_of, layer_of, mpi_request, mpi_spec, read_here, wanted_of
@@ -23,6 +24,8 @@ from ozrepro.pypi.resolve import Wanted as PipWanted
 from ozrepro.pypi.resolve import resolve as resolve_pip
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ozrepro.conda.explicit import Named
     from ozrepro.conda.records import LockedRecord
     from ozrepro.conda.virtual import Virtual
@@ -37,6 +40,7 @@ def resolve(spec: Spec, site: Site, digest: str, change: Change, say: Say) -> tu
     wanted, here = wanted_of(spec), subdir_here()
     helper = open_helper(site)
     channels = find_channels(wanted.channels, site.settings.channels, site.environ, where=str(spec.path))
+    _check_channels(spec, wanted.dependencies, channels)
     previous = None
     if change.previous is not None:
         try:
@@ -64,6 +68,21 @@ def resolve(spec: Spec, site: Site, digest: str, change: Change, say: Say) -> tu
     return tuple(sections)
 
 
+def _check_channels(spec: Spec, dependencies: Sequence[str], channels: tuple[Channel, ...]) -> None:
+    """Raise SpecError for dependencies of channels that are not listed: here the names of all are known, by the aliases too."""
+    mistakes: list[str] = []
+    for text in dependencies:
+        try:
+            with_address(text, channels)
+        except ValueError as error:
+            mistakes.append(f"dependencies: {error}")
+    file = described(spec).file
+    if mistakes and file:
+        raise SpecError(str(spec.root / file), mistakes, hint=f"edit {file}")
+    if mistakes:
+        raise SpecError(str(spec.path), [f"conda.{line}" for line in mistakes], hint=f"edit sessions/{spec.path.name}")
+
+
 def _solve(
     helper: Helper,
     spec: Spec,
@@ -78,7 +97,7 @@ def _solve(
     asked, wanted = described(spec), wanted_of(spec)
     question = Question(
         channels=channels,
-        specs=(*wanted.dependencies, *([mpi_spec(asked.mpi)] if asked.mpi else []), *(item.spec() for item in named)),
+        specs=(*wanted.dependencies, *([mpi_spec(asked.mpi[-1])] if asked.mpi else []), *(item.spec() for item in named)),
         subdir=platform,
         virtual=offered(detected, overrides(asked.virtual_packages, site.environ), platform, subdir_here()),
         priority=asked.channel_priority,

@@ -96,7 +96,8 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
     try:
         with_parents(request.names, found)
     except ModuleError as error:
-        raise SpecError(where, [f"{request.key}: {error.what}"], hint=error.hint) from error
+        hint = f"write one of them into {request.key.rpartition('.')[2]} = […]"
+        raise SpecError(where, [f"{request.key}: {error.what}"], hint=hint) from error
     return None
 
 

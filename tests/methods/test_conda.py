@@ -143,6 +143,29 @@ class TestLocking:
         assert "numpy 1.22.3 of the conda packages does not satisfy 'numpy>=99'" in said.stderr
         assert "ask conda for numpy" in said.stderr
 
+    def test_all_mistakes_of_a_spec_are_told_at_once_as_an_invalid_spec(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "python=3.10", "other::pkg", more='channels = ["no channel!"]\nexclude-newer = "soon"\nunknown = 1')
+        said = found.ozrepro("lock")
+        assert said.returncode == 2
+        assert "sessions/work.toml: 4 mistakes:" in said.stderr
+        for key in ("conda.channels[0]: ", "conda.exclude-newer: ", "conda.unknown: ", "conda.dependencies[1]: 'other::pkg'"):
+            assert key in said.stderr
+
+    def test_a_package_of_a_channel_that_is_not_listed_is_a_mistake_of_the_file_that_names_it(
+        self, project: Project, channel: Channel
+    ) -> None:
+        found = conda(project, channel)
+        describe(found, "python=3.10", "other::pkg", more='channels = ["https://mirror.example/tools"]')
+        said = found.ozrepro("lock")
+        assert said.returncode == 2, "with an address, the settings might have called it so"
+        assert "work.toml: 1 mistake:\n  conda.dependencies: 'other::pkg' names the channel 'other'" in said.stderr
+        (project.root / "environment.yml").write_text("dependencies:\n  - python=3.10\n  - other::pkg\n")
+        found.spec('[conda]\nfile = "environment.yml"\n')
+        said = found.ozrepro("lock")
+        assert said.returncode == 2
+        assert "environment.yml: 1 mistake:\n  line 3, dependencies[1]: 'other::pkg' names the channel 'other'" in said.stderr
+
     def test_each_platform_of_the_spec_has_a_section(self, project: Project, channel: Channel) -> None:
         found = conda(project, channel)
         describe(found, "activates", more='platforms = ["linux-64", "osx-arm64"]')
@@ -473,6 +496,25 @@ class TestSystemMpi:
         said = project.ozrepro("run", "work", "--", "mpi-user")
         assert said.returncode == 3
         assert "module openmpi/4.1.4: " in said.stderr
+
+    def test_a_module_with_several_ways_is_refused_until_mpi_names_one_of_them(self, modular_mpi: Modular) -> None:
+        project = modular_mpi.project
+        describe(project, "mpi-user", more='mpi = "openmpi/4.1.4"')
+        said = project.ozrepro("lock")
+        assert said.returncode == 2
+        assert "openmpi/4.1.4 can be reached in 2 ways: gcc/11.3.0 openmpi/4.1.4; or gcc/12.2.0 openmpi/4.1.4" in said.stderr
+        assert "try: write one of them into mpi = […]" in said.stderr
+        describe(project, "mpi-user", more='mpi = ["gcc/11.3.0", "openmpi/4.1.4"]')
+        project.done("lock")
+        assert project.done("run", "work", "--", "mpi-user") == "openmpi of the module\n"
+        assert project.done("run", "work", "--", "sh", "-c", "echo $LOADEDMODULES") == "gcc/11.3.0:openmpi/4.1.4\n"
+        assert "unchanged" in project.done("lock")
+        text = project.lock().read_text()
+        assert text.count('"gcc/11.3.0", "openmpi/4.1.4"') == 1
+        project.lock().write_text(text.replace('"gcc/11.3.0", "openmpi/4.1.4"', '"gcc/12.2.0", "openmpi/4.1.4"'))
+        refused = project.ozrepro("build")
+        assert refused.returncode == 3
+        assert "mpi" in refused.stderr
 
     def test_without_the_module_the_method_cannot_serve_and_says_why(self, project: Project, channel: Channel) -> None:
         found = conda(project, channel, LMOD_CMD=":")
