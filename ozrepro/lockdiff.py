@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ozrepro.lock import Section
 
@@ -47,8 +47,13 @@ def between_sections(left: Section | None, right: Section | None) -> list[Differ
         return [Difference(one.title, "locked" if left else "", "locked" if right else "")]
     found = list(_packages(left.content, right.content, "package"))
     found += _packages(left.content, right.content, "build")
-    for key in sorted((left.content.keys() | right.content.keys()) - {"package", "build"}):
-        found += _values(key, left.content.get(key), right.content.get(key))
+    found += _records(left.content.get("record", ()), right.content.get("record", ()))
+    found += _values("channels", *(_channels(side.content.get("channels", ())) for side in (left, right)))
+    for key in sorted((left.content.keys() | right.content.keys()) - {"package", "build", "record", "channels"}):
+        old, new = left.content.get(key), right.content.get(key)
+        if key == "mpi" and None in (old, new):
+            old, new = (table and table.get("load") for table in (old, new))  # a whole load would be a line as long as a page
+        found += _values(key, old, new)
     return found
 
 
@@ -84,6 +89,44 @@ def _packages(left: Mapping[str, Any], right: Mapping[str, Any], key: str) -> It
             yield Difference(name, old[entry]["version"], new[entry]["version"])
         elif old[entry].get("files") != new[entry].get("files"):
             yield Difference(f"{name} {new[entry]['version']}", _files(old[entry]), _files(new[entry]))
+
+
+def _records(left: Iterable[Mapping[str, Any]], right: Iterable[Mapping[str, Any]]) -> Iterator[Difference]:
+    """Yield a difference a conda package: its version, else its build, else what of the same build is not the same."""
+    old, new = ({str(item["name"]): item for item in side} for side in (left, right))
+    for name in sorted(old.keys() | new.keys()):
+        one, two = old.get(name), new.get(name)
+        if one is None or two is None:
+            yield Difference(name, str(one["version"]) if one else "", str(two["version"]) if two else "")
+        elif one != two:
+            yield _record(name, one, two)
+
+
+def _record(name: str, one: Mapping[str, Any], two: Mapping[str, Any]) -> Difference:
+    moved = one.get("channel") != two.get("channel")
+    sides = [f" ({side.get('channel')})" if moved else "" for side in (one, two)]
+    if one["version"] != two["version"]:
+        return Difference(name, f"{one['version']}{sides[0]}", f"{two['version']}{sides[1]}")
+    title = f"{name} {one['version']}"
+    if one["build"] != two["build"]:
+        return Difference(title, f"{one['build']}{sides[0]}", f"{two['build']}{sides[1]}")
+    keys = [key for key in (*one, *(key for key in two if key not in one)) if one.get(key) != two.get(key)]
+    left = ", ".join(_detail(key, one.get(key), two.get(key)) for key in keys)
+    right = ", ".join(_detail(key, two.get(key), one.get(key)) for key in keys)
+    return Difference(f"{title} {one['build']}", left, right)
+
+
+def _detail(key: str, value: object, other: object) -> str:
+    """Return how a key of a record stands on one side: a digest's beginning, of a list what the other has not, else its value."""
+    if key in ("sha256", "md5"):
+        value = str(value or "")[:8]
+    elif isinstance(value, list):
+        value = "; ".join(str(line) for line in value if not isinstance(other, list) or line not in other)
+    return f"{key} {_words(value) or 'none'}"
+
+
+def _channels(value: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [str(item["name"]) + (f" ({item['address']})" if "address" in item else "") for item in value]
 
 
 def _entry(item: Mapping[str, Any]) -> tuple[str, str]:

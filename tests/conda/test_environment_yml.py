@@ -64,7 +64,9 @@ _WORD = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Zl", "Zp"
         EnvironmentFile,
         name=st.sampled_from(["", "a", "3.10", "yes", "null", "~"]),
         channels=st.lists(st.sampled_from(["conda-forge", "defaults", "https://host/c"]), max_size=3).map(tuple),
-        dependencies=st.lists(st.sampled_from(["python=3.10", "numpy >=1,<2", "https://host/c::b", "x[build=1]"]), max_size=3).map(tuple),
+        dependencies=st.lists(
+            st.sampled_from(["python=3.10", "numpy >=1,<2", "https://host/c::b", "x[build=1]"]), max_size=3
+        ).map(tuple),
         pip=st.lists(st.sampled_from(["emcee==3.1.6", "a>=1; python_version<'4'"]), max_size=3).map(tuple),
         variables=st.dictionaries(st.from_regex(r"[A-Z_]{1,9}", fullmatch=True), _WORD | st.just(""), max_size=3),
         platforms=st.lists(st.sampled_from(["linux-64", "osx-arm64"]), max_size=2).map(tuple),

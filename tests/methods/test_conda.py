@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -93,6 +94,21 @@ class TestLocking:
         assert records(work)["numpy"]["version"] == "1.22.3"
         work.done("lock", "--upgrade")
         assert records(work)["numpy"]["version"] != "1.22.3"
+
+    def test_two_locks_differ_by_a_line_a_package(self, work: Project) -> None:
+        describe(work, "python=3.10", "numpy=1.22")
+        work.done("lock")
+        old = records(work)
+        shutil.copy(work.lock(), work.root / "before.lock")
+        describe(work, "python=3.10", "numpy", "noarch-tool")
+        work.done("lock", "--upgrade")
+        new = records(work)
+        lines = work.done("diff", "work", "before.lock").splitlines()
+        assert f"~ numpy 1.22.3 -> {new['numpy']['version']}" in lines
+        assert f"+ noarch-tool {new['noarch-tool']['version']}" in lines
+        assert len(lines) == sum(old.get(name) != new.get(name) for name in old.keys() | new.keys())
+        found = json.loads(work.done("diff", "work", "before.lock", "--json"))["differences"]
+        assert {"what": "numpy", "left": "1.22.3", "right": new["numpy"]["version"]} in found
 
     def test_one_lock_serves_behind_a_mirror(
         self, built: Project, channel: Channel, serve: Callable[[Path], Server], tmp_path: Path
