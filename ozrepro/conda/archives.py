@@ -41,9 +41,15 @@ class Refused(Exception):
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
         super().__init__(what)
-        self.what = without_login(what)
+        self.what = without_login(indented(what))
         self.where = where
         self.hint = hint
+
+
+def indented(text: str) -> str:
+    """Return a text of several lines, such as rattler's with its causes, as one message: each line behind the first set in."""
+    first, *more = [line.rstrip() for line in text.strip().splitlines() if line.strip()] or [""]
+    return "\n".join((first, *(line if line.startswith("  ") else f"  {line.lstrip()}" for line in more)))
 
 
 class Unlike(Refused):

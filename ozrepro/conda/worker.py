@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ozrepro.checking import hidden_character
-from ozrepro.conda.archives import Entry, Refused, fetch, is_marked, is_whole, no_space
+from ozrepro.conda.archives import Entry, Refused, fetch, indented, is_marked, is_whole, no_space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     Task = Callable[[Mapping[str, Any]], Coroutine[Any, Any, object]]
 
 _NEED = re.compile(r"(?<!\w)(__[a-z0-9_]+)(?: ([^\n]+?))?, for which no candidates were found")
+
+_LATER = re.compile(r"(\S+) (\S+)(?: \| \S+)* is excluded because due to strict channel priority")
+"""The solver's words for a package that an earlier channel has in another version (rattler_solve, on resolvo)."""
 
 
 def progress(step: str, done: int, total: int) -> None:
@@ -190,6 +193,13 @@ def _lacking(text: str, offered: Sequence[Sequence[str]]) -> str:
                 f'CONDA_OVERRIDE_{plain.upper()}={value}, or {plain} = "{value}" in [conda.virtual-packages]'
             )
         return f"{have}: take another version or build of what needs it"
+    later = sorted({name for name, _ in _LATER.findall(text)})
+    if later:
+        names = ", ".join(later)
+        return (
+            f"{names} in that version is in a later channel only, and strict priority takes the first that has the name: "
+            f'write CHANNEL::{later[0]} in dependencies, put its channel first, or set channel-priority = "flexible" in [conda]'
+        )
     if "No candidates were found for" in text or "no candidates were found" in text:
         return "check the name, its version, and the channels in [conda]"
     return "loosen a version in [conda] dependencies"
@@ -320,7 +330,7 @@ def perform(task: Mapping[str, Any]) -> dict[str, Any]:
                 }
             }
         traceback.print_exc()
-        return {"refused": {"what": f"{task['task']} failed: {error}", "where": task.get("prefix", ""), "hint": ""}}
+        return {"refused": {"what": indented(f"{task['task']} failed: {error}"), "where": task.get("prefix", ""), "hint": ""}}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -87,8 +87,13 @@ def test_strict_priority_takes_the_first_channel_and_flexible_goes_on(
     question = Question(channels, ("beta",), "linux-64", MACHINE)
     found = helper.solve(question, ignore).records
     assert [(item.title, item.channel) for item in found] == [("beta-0.5-0", "first")]
-    with pytest.raises(BuildError, match="beta >=2"):
-        helper.solve(replace(question, specs=("beta >=2",)), ignore)
+    for specs in (("beta >=2",), ("alpha",)):
+        with pytest.raises(BuildError, match=r"beta >=\d") as caught:
+            helper.solve(replace(question, specs=specs), ignore)
+        assert "beta in that version is in a later channel only" in caught.value.hint
+        assert 'channel-priority = "flexible" in [conda]' in caught.value.hint
+    named = helper.solve(replace(question, specs=("alpha", "site::beta")), ignore).records
+    assert [item.title for item in named] == ["alpha-1.0-0", "beta-2.0-h1_1"], "the first way that the hint names"
     flexible = helper.solve(replace(question, specs=("beta >=2",), priority="flexible"), ignore).records
     assert [(item.title, item.channel) for item in flexible] == [("beta-2.0-h1_1", "site")]
 
@@ -126,6 +131,9 @@ def test_a_channel_that_is_not_there_is_an_error_with_its_address(helper: Helper
         ask(helper, address, "alpha")
     assert address.rpartition("/")[0] in str(caught.value)
     assert "ozrepro.channels" in caught.value.hint
+    more = str(caught.value).splitlines()[1:]
+    assert more
+    assert all(line.startswith("  ") for line in more), "the causes are set in below what they explain"
 
 
 def test_a_tampered_local_archive_is_refused_and_the_mended_one_taken(
