@@ -130,7 +130,10 @@ def lock_session(
         if previous is not None and as_it_is and not _moved(previous, others) and _answers(method, previous, session):
             new.append(previous)  # nothing to change: do not solve again
             continue
-        new += method.resolve(spec, site, Change(previous, upgrade, source, others.sections, accept), say)
+        resolved = method.resolve(spec, site, Change(previous, upgrade, source, others.sections, accept), say)
+        for line in method.drift(resolved[0], site):
+            say(f"{resolved[0].title} is for another machine: {line}")
+        new += resolved
     if not new:
         raise NoMethodError(spec.name, refused, hint=f"ozrepro status {spec.name}")
     lock = (old or Lock(spec.name)).with_sections(new)
@@ -165,6 +168,16 @@ def stale(session: Session, lock: Lock) -> list[str]:
             method.unavailable(session.spec, session.site, section)  # raises LockError for a section that no build would take
             lines += [f"{section.title}: {line}" for line in method.drift(section, session.site)]
     return lines
+
+
+def mend_of(session: Session, lock: Lock) -> str:
+    """Return what to do about drift that locking again does not accept, "" where that is what to do."""
+    methods = [(method, name) for name in candidates(session.spec, session.site) if (method := load_method(name)) is not None]
+    found = [(method, lock.section(name, method.platform(session.site))) for method, name in methods]
+    if any(section is not None and section.spec != method.digest(session.spec, session.site) for method, section in found):
+        return ""
+    mends = (method.mend(section, session.spec, session.site) for method, section in found if section is not None)
+    return next(filter(None, mends), "")
 
 
 def _answers(method: Method, section: Section, session: Session) -> bool:
@@ -211,7 +224,9 @@ def check_section(session: Session, section: Section) -> None:
     drift = method.drift(section, session.site)
     if drift:
         text = "\n  ".join((f"this machine has drifted from {section.title}:", *drift))
-        raise DriftError(text, where=where, hint=f"ozrepro diff {session.name}, then ozrepro lock {session.name} to accept it")
+        mend = method.mend(section, session.spec, session.site)
+        accept = f"ozrepro diff {session.name}, then ozrepro lock {session.name} to accept it"
+        raise DriftError(text, where=where, hint=mend or accept)
 
 
 def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = False, rebuild: bool = False) -> Prepared:

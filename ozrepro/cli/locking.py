@@ -22,6 +22,7 @@ from ozrepro.workflow import (
     check_section,
     environment_of,
     lock_session,
+    mend_of,
     needs_lock,
     open_session,
     stale,
@@ -83,7 +84,8 @@ def _check(call: Call, session: Session) -> int:
     lines = stale(session, found)
     if lines:
         text = "\n  ".join(("is out of date:", *lines))
-        raise LockError(text, where=str(lock_file(session.root, session.name)), hint=f"ozrepro lock {session.name}")
+        hint = mend_of(session, found) or f"ozrepro lock {session.name}"
+        raise LockError(text, where=str(lock_file(session.root, session.name)), hint=hint)
     call.out.line(f"{session.name}: the lock answers the spec")
     return 0
 

@@ -71,6 +71,9 @@ class Method(Protocol):
     def drift(self, section: Section, site: Site) -> list[str]:
         """Return what the lock names and this machine no longer has as it was, one line each."""
 
+    def mend(self, section: Section, spec: Spec, site: Site) -> str:
+        """Return what to do about drift that locking again does not accept, "" where it does or there is none."""
+
     def recheck(self, section: Section, spec: Spec, site: Site) -> list[str]:
         """Ask the site's own tools what the section's requests come to now; return what differs, one line each.
 

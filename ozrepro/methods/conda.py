@@ -105,15 +105,23 @@ class Conda:
         A node without a GPU is none: packages for one are built on login nodes, and most of them also run there.
         """
         locked = read_here(section, site)
-        lines = [line for item in locked.records for line in item.depends]
         moved = locked.mpi.drift() if locked.mpi is not None else []
-        asked = needed(lines)
-        if not asked:
-            return moved
-        here = open_helper(site).detect(asked)
-        if not any(item.name == "__cuda" for item in here):
-            lines = [line for line in lines if not line.startswith("__cuda")]
-        return moved + satisfied(lines, here)
+        return moved + [line for lines in _unmet(locked, site).values() for line in lines]
+
+    def mend(self, section: Section, spec: Spec, site: Site) -> str:
+        """Return where a lock runs that asks for more than this machine has, and the edit by which it would ask for less."""
+        keys = [name.removeprefix("__") for name in _unmet(read_here(section, site), site)]
+        if not keys:
+            return ""
+        said = described(spec).virtual_packages
+        written = ", ".join(f'{key} = "{said[key]}"' for key in keys if key in said)
+        variables = " ".join(name for key in keys if (name := f"CONDA_OVERRIDE_{key.upper()}") in site.environ)
+        here = f"ozrepro lock {spec.name}"
+        if written:
+            here = f"change {written} in [conda.virtual-packages] of sessions/{spec.path.name}, then {here}"
+        elif variables:
+            here = f"unset {variables}, then {here}"
+        return f"run it on a machine that has this; or, to lock for this one: {here}"
 
     def recheck(self, section: Section, spec: Spec, site: Site) -> list[str]:
         """Return what loading the system's MPI gives otherwise now; the channels have no part in a locked environment."""
@@ -244,6 +252,19 @@ class Conda:
         chosen = install.choose_files(locked.layer.packages, interpreter_of(prefix)) if locked.layer.packages else ()
         variables = self.environment(section, site, prefix).variables_for(site.environ)
         return self._problems(locked, chosen, prefix, variables, Digests())
+
+
+def _unmet(locked: Locked, site: Site) -> dict[str, list[str]]:
+    """Return what the locked packages ask of a machine and this one does not offer, by virtual package."""
+    lines = [line for item in locked.records for line in item.depends if line.startswith("__")]
+    asked = needed(lines)
+    if not asked:
+        return {}
+    here = open_helper(site).detect(asked)
+    if not any(item.name == "__cuda" for item in here):
+        asked = tuple(name for name in asked if name != "__cuda")
+    found = {name: satisfied([line for line in lines if line.split()[0] == name], here) for name in asked}
+    return {name: wrong for name, wrong in found.items() if wrong}
 
 
 METHOD = Conda()

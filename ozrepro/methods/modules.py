@@ -114,6 +114,10 @@ class Modules:
         here = outside.distributions(locked.folders)
         return lines + provided_otherwise(locked.provides, here)
 
+    def mend(self, section: Section, spec: Spec, site: Site) -> str:
+        """Return nothing: locking again takes over what is there."""
+        return ""
+
     def recheck(self, section: Section, spec: Spec, site: Site) -> list[str]:
         """Load the modules once with the site's own tool, and return what that does otherwise than the lock says.
 

@@ -150,6 +150,10 @@ class Venv:
         """Return nothing: a plain venv names nothing of the machine but a Python, whose absence `unavailable` tells."""
         return []
 
+    def mend(self, section: Section, spec: Spec, site: Site) -> str:
+        """Return nothing: locking again takes over what is there."""
+        return ""
+
     def recheck(self, section: Section, spec: Spec, site: Site) -> list[str]:
         """Return nothing: there is no tool of the site to ask."""
         return []

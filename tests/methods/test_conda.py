@@ -266,6 +266,29 @@ class TestVirtualPackages:
         assert said.returncode == 3
         assert "the C library here is glibc 2." in said.stderr
         assert ">=9" in said.stderr
+        assert "run it on a machine that has this; or, to lock for this one: ozrepro lock work" in said.stderr
+
+    def test_where_locking_again_would_change_nothing_the_edit_that_would_is_said(
+        self, project: Project, channel: Channel
+    ) -> None:
+        found = conda(project, channel)
+        describe(found, "needs-new-glibc", more='[conda.virtual-packages]\nglibc = "9.1"')
+        said = found.ozrepro("lock")
+        assert said.returncode == 0
+        assert "conda.linux-64 is for another machine: the C library here is glibc 2." in said.stderr
+        edit = 'change glibc = "9.1" in [conda.virtual-packages] of sessions/work.toml, then ozrepro lock work'
+        for words in (("run", "work", "--", "true"), ("build",), ("lock", "--check")):
+            said = found.ozrepro(*words)
+            assert said.returncode == 3
+            assert "the C library here is glibc 2." in said.stderr
+            assert "the lock needs >=9" in said.stderr
+            assert f"or, to lock for this one: {edit}" in said.stderr
+        describe(found, "needs-new-glibc")
+        with_variable = conda(project, channel, CONDA_OVERRIDE_GLIBC="9.1")
+        with_variable.done("lock")
+        said = with_variable.ozrepro("build")
+        assert said.returncode == 3
+        assert "unset CONDA_OVERRIDE_GLIBC, then ozrepro lock work" in said.stderr
 
 
 class TestRunning:
