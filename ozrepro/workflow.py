@@ -104,8 +104,9 @@ def lock_session(
     upgrade: tuple[str, ...] | None = None,
     source: str = "",
     accept: bool = False,
+    write: bool = True,
 ) -> Locking:
-    """Resolve and write the lock; sections of other methods and platforms stay untouched.
+    """Resolve and write the lock, unless `write` is off; sections of other methods and platforms stay untouched.
 
     Without `methods`, each candidate that this machine can resolve is locked, and at least one must be.
     A lock that cannot be read is an error, never overwritten. `source` is another tool's file or environment, for conda; `accept`
@@ -137,7 +138,7 @@ def lock_session(
     if not new:
         raise NoMethodError(spec.name, refused, hint=f"ozrepro status {spec.name}")
     lock = (old or Lock(spec.name)).with_sections(new)
-    changed = save_lock(session.root, lock)
+    changed = save_lock(session.root, lock) if write else lock != old
     return Locking(lock, tuple(dict.fromkeys(section.method for section in new)), tuple(refused), changed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ from ozrepro.workflow import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ozrepro.cli.call import Add, Call
 
 
@@ -81,20 +84,35 @@ def _check(call: Call, session: Session) -> int:
     found = load_lock(session.root, session.name)
     if found is None:
         raise needs_lock(session)
-    lines = stale(session, found)
+    where, again = str(lock_file(session.root, session.name)), f"ozrepro lock {session.name}"
+    lines, source = stale(session, found), call.arguments.source or ""
     if lines:
         text = "\n  ".join(("is out of date:", *lines))
-        hint = mend_of(session, found) or f"ozrepro lock {session.name}"
-        raise LockError(text, where=str(lock_file(session.root, session.name)), hint=hint)
-    call.out.line(f"{session.name}: the lock answers the spec")
+        raise LockError(text, where=where, hint=mend_of(session, found) or again)
+    if source:
+        lines = _check_source(call, session, found, source)
+    if lines:
+        text = "\n  ".join((f"is not what {source} gives:", *lines))
+        raise LockError(text, where=where, hint=f"{again} --from {shlex.quote(source)}")
+    call.out.line(f"{session.name}: the lock answers the spec" + (f", and is what {source} gives" if source else ""))
     return 0
+
+
+def _check_source(call: Call, session: Session, old: Lock, source: str) -> list[str]:
+    """Return what the lock would have otherwise if it were made from the source, one line each."""
+    made = lock_session(session, _teller(call, session), methods=("conda",), source=source, write=False)
+    return [item.line() for item in _locks(old, made.lock)]
+
+
+def _teller(call: Call, session: Session) -> Callable[[str], None]:
+    return lambda text: call.out.say(f"{session.name}: {text}")
 
 
 def _lock(call: Call, session: Session) -> int:
     upgrade, source = call.arguments.upgrade, call.arguments.source
     done = lock_session(
         session,
-        lambda text: call.out.say(f"{session.name}: {text}"),
+        _teller(call, session),
         methods=("conda",) if source else None,
         upgrade=None if upgrade is None else tuple(upgrade),
         source=source or "",

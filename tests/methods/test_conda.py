@@ -460,6 +460,26 @@ class TestOtherTools:
         assert records(work, "again") == before
         assert work.ozrepro("run", "again", "--", "noarch-tool").returncode == 0
 
+    def test_a_check_against_another_tool_s_file_compares_and_writes_nothing(self, work: Project) -> None:
+        describe(work, "python=3.10", "noarch-tool=1.1")
+        work.done("lock")
+        work.done("export", "work", "--format", "conda-explicit", "--output", "env.txt")
+        describe(work, "python", "noarch-tool", name="again")
+        assert work.ozrepro("lock", "again", "--from", "env.txt", "--check").returncode == 3, "there is no lock"
+        work.done("lock", "again", "--from", "env.txt")
+        before = work.lock("again").read_bytes()
+        said = work.done("lock", "again", "--from", "env.txt", "--check")
+        assert said == "again: the lock answers the spec, and is what env.txt gives\n"
+        describe(work, "python=3.10", "noarch-tool=1.0")
+        work.done("lock")
+        work.done("export", "work", "--format", "conda-explicit", "--output", "env.txt")
+        refused = work.ozrepro("lock", "again", "--from", "env.txt", "--check")
+        assert refused.returncode == 3
+        assert "again.lock: is not what env.txt gives:\n  ~ noarch-tool 1.1 -> 1.0\n" in refused.stderr
+        assert "try: ozrepro lock again --from env.txt" in refused.stderr
+        assert work.lock("again").read_bytes() == before
+        assert "unchanged" not in work.done("lock", "again", "--from", "env.txt")
+
     def test_an_exported_environment_file_gives_the_same_packages(self, work: Project) -> None:
         work.done("lock")
         work.done("export", "work", "--format", "environment.yml", "--output", "environment.yml")
