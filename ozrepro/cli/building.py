@@ -190,7 +190,7 @@ def export(call: Call) -> int:
     return 0
 
 
-def _exported_conda(session: Session, lock: Lock, form: str) -> str:
+def _exported_conda(session: Session, lock: Lock, form: str, say: Say) -> str:
     from ozrepro.methods.conda_formats import export_sections
 
     where, here = str(lock_file(session.root, session.name)), load_method("conda").platform(session.site)
@@ -200,7 +200,7 @@ def _exported_conda(session: Session, lock: Lock, form: str) -> str:
         reason = f"{where} has no conda section for {here} to export"
         raise NoMethodError(session.name, [reason], hint=f"ozrepro lock {session.name} --method conda")
     check_section(session, own)
-    return export_sections(sections, here, session.name, where, session.site, form)
+    return export_sections(sections, here, session.name, where, session.site, form, say)
 
 
 def _definition(session: Session, lock: Lock, say: Say) -> str:
@@ -224,7 +224,7 @@ def _exported(session: Session, lock: Lock, form: str, say: Say) -> str:
     if form == "def":
         return _definition(session, lock, say)
     if form not in ("pylock", "requirements"):
-        return _exported_conda(session, lock, form)
+        return _exported_conda(session, lock, form, say)
 
     section = lock.section("venv", PLATFORM)
     if section is None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
 
 from ozrepro.conda.condalock import read_condalock, write_condalock
 from ozrepro.conda.environment_yml import EnvironmentFile, write_environment
@@ -15,18 +19,49 @@ from ozrepro.methods.conda_lock import read_section
 from ozrepro.toml import TOMLDecodeError, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ozrepro.lock import Section
+    from ozrepro.methods import Say
     from ozrepro.site import Site
+
+_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SHOWN = 10
+"""Names of what is left out that are told; the count tells of the others."""
 
 FORMS = ("conda-explicit", "conda-lock", "environment.yml")
 
 
-def export_sections(sections: Sequence[Section], here: str, session: str, where: str, site: Site, form: str) -> str:
-    """Return the text of one of FORMS; `here` is the platform of the two that are for one alone. Raises LockError, BuildError."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What another tool's file or environment has: conda packages, pip's as `name==version`, and variables by name."""
+
+    named: tuple[Named, ...]
+    pip: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+
+    def rest(self, pip: Sequence[str], variables: Iterable[str]) -> list[str]:
+        """Return in words what is there besides conda packages, without the requirements and variables that a spec has itself."""
+        known = {canonicalize_name(found[0]) for text in pip if (found := _PROJECT.match(text))}
+        packages = [text for text in self.pip if canonicalize_name(text.partition("==")[0]) not in known]
+        return _words(packages, [name for name in self.variables if name not in set(variables)])
+
+
+def export_sections(sections: Sequence[Section], here: str, session: str, where: str, site: Site, form: str, say: Say) -> str:
+    """Return the text of one of FORMS; `here` is the platform of the two that are for one alone.
+
+    What the form cannot hold is said. Raises LockError, BuildError.
+    """
     locked = {section.platform: read_section(section, where, session, site) for section in sections}
     own = locked[here]
+    held = locked.values() if form == "conda-lock" else (own,)
+    pip = sorted({item.name for one in held for item in one.layer.packages})
+    rest = [] if form == "environment.yml" else _words(pip, sorted({name for one in held for name in one.variables}))
+    elsewhere = "; environment.yml holds them" if rest else ""
+    if own.mpi is not None:
+        rest.append(f"the modules to be loaded beside it ({' '.join(own.mpi.load)})")
+    if rest:
+        say(f"{session}: {form} has no place for {' and '.join(rest)}{elsewhere}")
     if form == "conda-lock":
         return write_condalock({platform: item.records for platform, item in locked.items()}, own.channels)
     if form == "conda-explicit":
@@ -41,8 +76,18 @@ def export_sections(sections: Sequence[Section], here: str, session: str, where:
     return write_environment(file)
 
 
-def read_source(source: str, platform: str) -> tuple[Named, ...]:
-    """Return the packages of an @EXPLICIT file, a conda-lock file, or an environment's folder.
+def _words(packages: Sequence[str], variables: Sequence[str]) -> list[str]:
+    """Return how many there are of each, and their names."""
+    found: list[str] = []
+    for names, one, several in ((packages, "package of pip", "packages of pip"), (variables, "variable", "variables")):
+        if names:
+            shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+            found.append(f"{len(names)} {one if len(names) == 1 else several} ({shown})")
+    return found
+
+
+def read_source(source: str, platform: str) -> Source:
+    """Return what an @EXPLICIT file, a conda-lock file, or an environment's folder has.
 
     Raises SpecError with every mistake, UsageError for anything else.
     """
@@ -59,24 +104,36 @@ def read_source(source: str, platform: str) -> tuple[Named, ...]:
         found, named = read_explicit(text, source)
         if named not in ("", platform):
             raise SpecError(source, [f"is for {named}, and this machine is {platform}"])
-        return found
-    platforms, _ = read_condalock(text, source)
+        return Source(found)
+    platforms, pip = read_condalock(text, source)
     if platform not in platforms:
         raise SpecError(source, [f"has no packages for {platform}: only for {', '.join(platforms) or 'none'}"])
-    return platforms[platform]
+    return Source(platforms[platform], pip.get(platform, ()))
 
 
-def _of_prefix(prefix: Path) -> tuple[Named, ...]:
-    """Return the packages of a conda environment, as its own records tell them."""
+def _of_prefix(prefix: Path) -> Source:
+    """Return what a conda environment has, as its own records tell it; what no package's record lists, pip has put there."""
     found: list[Named] = []
     mistakes: list[str] = []
+    owned: set[str] = set()
     for file in sorted((prefix / "conda-meta").glob("*.json")):
         try:
             record = json.loads(file.read_bytes())
             address, sha256 = str(record["url"]), str(record.get("sha256") or "")
             found.append(read_url(f"{address}#sha256:{sha256}" if sha256 else address))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            owned.update(path.split("/")[-2] for path in record.get("files", ()) if path.endswith(".dist-info/METADATA"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             mistakes.append(f"{file.name}: {error}")
     if mistakes or not found:
         raise SpecError(os.fspath(prefix), mistakes or ["has no packages"])
-    return tuple(found)
+    folders = sorted(path.name for path in prefix.glob("lib/python3*/site-packages/*.dist-info") if path.name not in owned)
+    pip = (folder.removesuffix(".dist-info").partition("-") for folder in folders)
+    return Source(tuple(found), tuple(f"{name}=={version}" for name, _, version in pip), _variables_of(prefix))
+
+
+def _variables_of(prefix: Path) -> tuple[str, ...]:
+    """Return the names of the variables that `conda env config vars set` has noted in an environment."""
+    try:
+        return tuple(sorted(json.loads((prefix / "conda-meta" / "state").read_bytes())["env_vars"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()

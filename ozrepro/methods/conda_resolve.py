@@ -14,7 +14,7 @@ from ozrepro.conda.matchspec import with_address
 from ozrepro.conda.virtual import needed, offered, overrides, subdir_here
 from ozrepro.errors import BuildError, LockError, SpecError
 from ozrepro.lock import Section
-from ozrepro.methods.conda_formats import read_source
+from ozrepro.methods.conda_formats import Source, read_source
 from ozrepro.methods.conda_lock import Locked, described, interpreter_of, layer_of, mpi_request, mpi_spec, read_here, wanted_of
 from ozrepro.modulesystem import loading, record
 from ozrepro.pypi import base as outside
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from ozrepro.pypi.packages import LockedPackage
     from ozrepro.site import Site
     from ozrepro.spec import Spec
+
+
+_WHERE = "packages go into pip of [conda], variables into an environment.yml"
 
 
 def resolve(spec: Spec, site: Site, digest: str, change: Change, say: Say) -> tuple[Section, ...]:
@@ -57,8 +60,11 @@ def resolve(spec: Spec, site: Site, digest: str, change: Change, say: Say) -> tu
     sections: list[Section] = []
     for platform in (here, *others):
         kept = _kept(previous, change.upgrade) if platform == here else ()
-        named = read_source(change.source, platform) if change.source else ()
-        locked = _solve(helper, spec, site, channels, detected, platform, kept, named, say)
+        source = read_source(change.source, platform) if change.source else Source(())
+        rest = source.rest(wanted.pip, wanted.variables) if platform == here else []
+        if rest:
+            say(f"not taken over from {change.source}: {' and '.join(rest)}; {_WHERE}")
+        locked = _solve(helper, spec, site, channels, detected, platform, kept, source.named, say)
         if wanted.pip:
             packages = _pip(locked, helper, spec, site, previous, change.upgrade)
             locked = replace(locked, layer=replace(locked.layer, packages=packages))

@@ -460,6 +460,42 @@ class TestOtherTools:
         assert records(work, "again") == before
         assert work.ozrepro("run", "again", "--", "noarch-tool").returncode == 0
 
+    def test_what_another_tool_s_file_cannot_hold_or_bring_is_said(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        make_wheel(project.wheelhouse, "alpha")
+        make_wheel(project.wheelhouse, "beta", "2.0")
+        (project.root / "environment.yml").write_text(
+            "dependencies:\n  - python=3.10\n  - noarch-tool\n  - pip: [alpha, beta]\nvariables:\n  MY_MODE: fast\n"
+        )
+        found.spec('[conda]\nfile = "environment.yml"\n')
+        found.done("lock")
+        for form in ("conda-explicit", "conda-lock"):
+            said = found.ozrepro("export", "work", "--format", form, "--output", form)
+            assert said.stderr == (
+                f"ozrepro: work: {form} has no place for 2 packages of pip (alpha, beta) and 1 variable (MY_MODE); "
+                "environment.yml holds them\n"
+            )
+        assert found.ozrepro("export", "work", "--format", "environment.yml").stderr == ""
+        found.done("build")
+        state = found.prefix() / "conda-meta" / "state"
+        state.write_text('{"version": 1, "env_vars": {"MY_MODE": "fast"}}')
+        describe(found, "python", "noarch-tool", more='pip = ["beta"]', name="again")
+        said = found.ozrepro("lock", "again", "--from", str(found.prefix()))
+        assert said.returncode == 0, said.stderr
+        assert (
+            f"again: not taken over from {found.prefix()}: 1 package of pip (alpha==1.0) and 1 variable (MY_MODE); "
+            "packages go into pip of [conda], variables into an environment.yml\n"
+        ) in said.stderr, "what the spec names itself is not told"
+        assert "noarch" not in said.stderr, "a conda package of Python code is none of pip's"
+        entry = (
+            "- name: alpha\n  version: '1.0'\n  manager: pip\n  platform: linux-64\n  dependencies: {}\n  url: x\n  hash: {}\n"
+        )
+        with open(found.root / "conda-lock", "a", encoding="utf-8") as stream:
+            stream.write(entry)
+        said = found.ozrepro("lock", "again", "--from", "conda-lock")
+        assert said.returncode == 0, said.stderr
+        assert "not taken over from conda-lock: 1 package of pip (alpha==1.0); packages go" in said.stderr
+
     def test_a_check_against_another_tool_s_file_compares_and_writes_nothing(self, work: Project) -> None:
         describe(work, "python=3.10", "noarch-tool=1.1")
         work.done("lock")
@@ -568,6 +604,8 @@ class TestSystemMpi:
         assert project.done("run", "work", "--", "mpi-user") == "openmpi of the module\n"
         assert project.done("run", "work", "--", "sh", "-c", "echo $LOADEDMODULES") == "gcc/11.3.0:openmpi/4.1.4\n"
         assert "unchanged" in project.done("lock")
+        said = project.ozrepro("export", "work", "--format", "conda-explicit")
+        assert "conda-explicit has no place for the modules to be loaded beside it (gcc/11.3.0 openmpi/4.1.4)" in said.stderr
         text = project.lock().read_text()
         assert text.count('"gcc/11.3.0", "openmpi/4.1.4"') == 1
         project.lock().write_text(text.replace('"gcc/11.3.0", "openmpi/4.1.4"', '"gcc/12.2.0", "openmpi/4.1.4"'))
