@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ozrepro.checking import shown
 from ozrepro.conda.channels import local_path
 from ozrepro.errors import without_login
 
@@ -33,6 +34,9 @@ MARK = "info/ozrepro"
 
 _BLOCK = 1 << 20
 _AT_ONCE = 8
+_LEAVES = re.compile(r"invalid package-relative archive path: (.*)", re.DOTALL)
+"""What rattler says of a member whose name is absolute or holds `..`."""
+
 _FULL = re.compile(r"os error (28|122)\b|No space left on device|Disk quota exceeded")
 
 
@@ -106,6 +110,14 @@ def is_marked(entry: Entry) -> bool:
         return False
 
 
+def _paths(content: Path) -> list[str]:
+    """Return the paths that a package lists, none where it has no list that can be read."""
+    try:
+        return [str(path) for path, _ in _listed(str(content))]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def _listed(folder: str) -> Iterator[tuple[str, int | None]]:
     """Yield path and size of each file that a package lists; packages of before 2017 have no sizes."""
     try:
@@ -171,6 +183,8 @@ async def _fetch_twice(entry: Entry, place: Path, client: Client, *, fresh: bool
         place.mkdir()
         try:
             archive = await _archive(entry, place, client)
+            await asyncio.to_thread(_check, entry, archive)
+            await _refuse_leaving(entry, archive)
             await asyncio.to_thread(_unpack, entry, archive, place, fresh=fresh)
             return
         except Unlike:
@@ -218,11 +232,41 @@ def _reason(error: BaseException) -> str:
     return str(error).replace("\n", "; ")[:300]
 
 
+def _check(entry: Entry, archive: Path) -> None:
+    """Raise Unlike where an archive is not the one that is locked."""
+    _compare(entry, _sha256(archive), archive.stat().st_size)
+
+
+async def _refuse_leaving(entry: Entry, archive: Path) -> None:
+    """Raise Refused where a member's name leads out of the package: unpacking would pass over it, or put it elsewhere.
+
+    Listing takes a third of the time of unpacking (scipy 1.8.1, 40 MB: 0.2 s and 0.6 s). What else is wrong, unpacking tells.
+    """
+    from rattler.package_streaming import PackageArchive
+
+    try:
+        package = await PackageArchive.from_path(archive)
+        await package.list_files("pkg")  # of a .tar.bz2 this is the whole
+        if archive.name.endswith(".conda"):
+            await package.list_files("info")
+    except OSError as error:
+        found = _LEAVES.search(str(error))
+        if found is not None:
+            raise _leaving(entry, found[1]) from error
+
+
+def _leaving(entry: Entry, path: str) -> Refused:
+    name = os.path.basename(entry.url)
+    what = f"{name} of the channel {entry.channel} has a file {shown(path)}, which leaves the package"
+    return Refused(
+        what, where=entry.url, hint="ask the channel's keeper; ozrepro lock --upgrade takes another build if there is one"
+    )
+
+
 def _unpack(entry: Entry, archive: Path, place: Path, *, fresh: bool) -> None:
-    """Check an archive, unpack it and put the entry in place. Raises Unlike, Refused."""
+    """Unpack an archive and put the entry in place. Raises Unlike, Refused."""
     from rattler.package_streaming import extract
 
-    _compare(entry, _sha256(archive), archive.stat().st_size)
     content = place / "content"
     try:
         again = extract(archive, content)[0].hex()
@@ -234,6 +278,9 @@ def _unpack(entry: Entry, archive: Path, place: Path, *, fresh: bool) -> None:
         full = no_space(error)
         what = f"{full}: {entry.title} cannot be unpacked" if full else f"{entry.title} cannot be unpacked: {_reason(error)}"
         raise Refused(what, where=str(Path(entry.folder).parent), hint=_ROOM if full else "") from error
+    outside = next((path for path in _paths(content) if os.path.isabs(path) or ".." in path.split("/")), None)
+    if outside is not None:
+        raise _leaving(entry, outside)
     if not is_whole(Entry(entry.title, str(content), entry.url, entry.channel, entry.sha256, entry.size)):
         raise Refused(f"{entry.title} does not hold the files that it lists", where=entry.url, hint="lock another build of it")
     _place(entry, content, fresh=fresh)
