@@ -148,7 +148,7 @@ requirements = ["astropy"]
 [conda]
 channels = ["conda-forge"]
 dependencies = ["python=3.10"]
-virtual-packages = { __glibc = "2.28" }
+virtual-packages = { glibc = "2.28" }
 
 [container]
 definition = "sessions/work.def"
