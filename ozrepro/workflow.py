@@ -238,13 +238,13 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
     lock = load_lock(session.root, session.name)
     refused: tuple[str, ...] | None = None
     if lock is None:
+        chosen = choose(session.spec, session.site, None)  # with no method possible, the advice to lock would be a dead end
         if not may_lock:
             raise needs_lock(session)
         if session.site.in_ci or session.site.slurm_job:
             error = needs_lock(session)
             place = "CI is set" if session.site.in_ci else "this is a Slurm job"
             raise LockError(f"{error.what}, and none is made here: {place}", where=error.where, hint=error.hint)
-        chosen = choose(session.spec, session.site, None)
         say(f"{session.name} has no lock yet: resolving {chosen.name} and writing sessions/{session.name}.lock; commit it")
         refused = chosen.refused  # why no lock could be made for them, which says more than that there is none
         lock_session(session, say, methods=(chosen.name,))

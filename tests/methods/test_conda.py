@@ -202,6 +202,49 @@ class TestLocking:
         assert not found.lock().exists()
 
 
+class TestNoMethod:
+    NOXFILE = "import ozrepro\n\n@ozrepro.session\ndef work(session):\n    session.run('python', '-c', 'pass')\n"
+
+    def check(self, project: Project, *reasons: str) -> None:
+        """Insist on exit 4 of build and run with a line a method, and on the same text from nox."""
+        text = "\n".join(("no method can serve session 'work' here:", *(f"  {reason}" for reason in reasons)))
+        said, ran = (project.ozrepro(*words) for words in (("build",), ("run", "work", "--", "true")))
+        assert (said.returncode, ran.returncode) == (4, 4), said.stderr
+        assert said.stderr.startswith(f"ozrepro: {text}\n  try: ozrepro "), said.stderr
+        assert ran.stderr == said.stderr
+        (project.root / "noxfile.py").write_text(self.NOXFILE)
+        done = project.run("nox", "-s", "work")
+        assert done.returncode == 1
+        whole = said.stderr.removeprefix("ozrepro: ").strip()
+        assert whole in done.stderr, (whole, done.stderr)
+
+    def test_without_a_lock_build_exits_4_with_each_reason_and_nox_has_the_same_text(
+        self, project: Project, channel: Channel
+    ) -> None:
+        found = conda(project, channel, LMOD_CMD=":")
+        found.spec(
+            'methods = ["modules", "conda", "container"]\n[modules]\nload = ["gcc/11.3.0"]\n'
+            '[conda]\ndependencies = ["python"]\nplatforms = ["osx-arm64"]\n[container]\nimage = "a.sif"\n'
+        )
+        self.check(
+            found,
+            "modules: no module system here (Lmod)",
+            "conda: platforms in [conda] has no linux-64",
+            "container: this version of ozrepro has no such method yet",
+        )
+        assert not found.lock().exists()
+        assert found.ozrepro("lock").returncode == 4
+
+    def test_with_a_lock_of_another_machine_too(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel, OZREPRO_PLATFORM="site")
+        describe(found, "activates")
+        found.done("lock")
+        text = found.lock().read_text().replace("conda.linux-64", "conda.linux-aarch64")
+        found.spec('methods = ["modules", "conda"]\n[modules]\nload = ["gcc/11.3.0"]\n[conda]\ndependencies = ["activates"]\n')
+        found.lock().write_text(text)
+        self.check(found, "modules: not locked here (linux-64/site)", "conda: not locked here (linux-64)")
+
+
 class TestVirtualPackages:
     def test_a_gpu_package_locks_with_the_override_and_not_without(self, project: Project, channel: Channel) -> None:
         found = conda(project, channel)
