@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
+from ozrepro.conda.asked import check_channel, check_spec, foreign
 from ozrepro.errors import without_login
 from ozrepro.pypi.base import distributions
 from ozrepro.starting import Conda, Package
 from ozrepro.starting.packages import TOOLS, import_names, infos, top_level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 FILES = ("environment.yml", "environment.yaml")
 _SPECS = re.compile(r"# *(\w+) specs: *(.*)")
@@ -42,7 +43,20 @@ def look_at_conda(environ: Mapping[str, str], root: Path) -> tuple[Conda | None,
     asked = {name: text for name, text in asked_for(_history(folder), records).items() if name in records}
     if not asked:
         return None, ["the active conda environment does not say what was asked for: passed over"]
-    return _described(folder, records, asked), []
+    channels, notes = _sound(_channels(records.values()))
+    return _described(folder, records, {name: _plain(text, name, channels) for name, text in asked.items()}, channels), notes
+
+
+def _sound(channels: Iterable[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Return the channels that a spec may name, and what to say of the others."""
+    wrong = {text: problem for text in channels if (problem := check_channel(text))}
+    kept = tuple(text for text in channels if text not in wrong)
+    return kept, [f"a channel of the conda environment is left out: {problem}" for problem in wrong.values()]
+
+
+def _plain(text: str, name: str, channels: Collection[str]) -> str:
+    """Return what was asked for as it was written, or the name alone where a spec cannot hold that."""
+    return name if check_spec(text) or foreign(text, channels) else text
 
 
 def _history(folder: Path) -> str:
@@ -97,7 +111,7 @@ def _listed(text: str) -> list[str]:
     return [item for item in value if isinstance(item, str)]
 
 
-def _described(folder: Path, records: Mapping[str, dict[str, Any]], asked: Mapping[str, str]) -> Conda:
+def _described(folder: Path, records: Mapping[str, dict[str, Any]], asked: Mapping[str, str], channels: tuple[str, ...]) -> Conda:
     """Return the environment: of each package, conda's own record says which Python distributions it brought."""
     sites = [str(path) for path in sorted(folder.glob("lib/python*/site-packages"))]
     installed, info = distributions(sites), infos(sites)
@@ -111,7 +125,7 @@ def _described(folder: Path, records: Mapping[str, dict[str, Any]], asked: Mappi
         return tuple(Package(name, installed[name].version, import_names(name, info.get(name))) for name in kept)
 
     return Conda(
-        channels=_channels(records.values()),
+        channels=channels,
         dependencies=tuple(asked[name] for name in names),
         versions=tuple(f"{name}={records[name]['version']}" for name in names),
         pip=packages(set(top_level(installed, ".".join(python.split(".")[:2]))) - theirs),

@@ -203,9 +203,15 @@ def test_a_poisoned_entry_is_found_in_the_environment_and_forgotten(small_channe
     assert not damaged(tmp_path / "two", installed(tmp_path / "two"), Digests())
 
 
-def test_a_worker_killed_while_it_links_leaves_a_cache_that_serves(small_channel: Path, helper: Helper, tmp_path: Path) -> None:
-    records = ask(helper, small_channel.as_uri(), "big", "alpha").records
-    addresses = {"site": small_channel.as_uri()}
+def test_a_worker_killed_while_it_links_leaves_a_cache_that_serves(helper: Helper, tmp_path: Path) -> None:
+    channel = tmp_path / "vast"
+    # Linking it takes long enough for the worker to be found and killed after a small package is linked.
+    make_package(channel, "vast", files={f"share/vast/{number}": b"x" for number in range(6000)})
+    for number in range(4):
+        make_package(channel, f"small-{number}")
+    index(channel)
+    records = ask(helper, channel.as_uri(), "vast", *(f"small-{number}" for number in range(4))).records
+    addresses = {"site": channel.as_uri()}
     helper.fetch(records, addresses, ignore)
 
     def kill(step: str, done: int, total: int) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from rattler import Channel, MatchSpec, Subdir, install, solve
 
-from ozrepro.starting import Conda, Package
+from ozrepro.spec import parse_spec
+from ozrepro.starting import Conda, Found, Package
 from ozrepro.starting.conda import asked_for, look_at_conda
+from ozrepro.starting.text import spec_text
 
 SITE = "lib/python3.11/site-packages"
 
@@ -109,6 +111,21 @@ def test_the_history_comes_first_and_what_pip_installed_is_told_apart(environmen
     assert found.dependencies == ("beta-core",)
     assert found.packages == (Package("beta", "1.5", ("beta",)),)
     assert found.pip == (Package("gamma", "3.0", ("gamma",)),)
+
+
+def test_what_a_spec_cannot_hold_is_left_out_and_the_spec_can_be_read(environment: Path, tmp_path: Path) -> None:
+    asked = {"alpha": "elsewhere::alpha>=1", "libdata": "libdata[version='>=1,<", "python": "python=3.11"}
+    for path in (environment / "conda-meta").glob("*.json"):
+        record = json.loads(path.read_text())
+        channel = "http://mirror.host/tiny/linux-64" if record["name"] == "libdata" else record["channel"]
+        path.write_text(json.dumps({**record, "channel": channel, "requested_spec": asked.get(record["name"], "None")}))
+    found, notes = look_at_conda(active(environment), tmp_path)
+    assert found is not None
+    (note,) = notes
+    assert note.startswith("a channel of the conda environment is left out: 'http://mirror.host/tiny' is not https; ")
+    assert found.dependencies == ("python=3.11", "elsewhere::alpha>=1", "libdata"), "an address may have any name"
+    spec = spec_text(Found(conda=found), "work")
+    assert parse_spec(tmp_path / "work.toml", spec).conda
 
 
 @pytest.mark.parametrize(
