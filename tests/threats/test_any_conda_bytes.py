@@ -25,7 +25,6 @@ from ozrepro.settings import load_settings
 from ozrepro.site import look_around
 from ozrepro.spec import parse_spec
 from ozrepro.toml import dumps, loads
-from ozrepro.workflow import section_digest
 from tests.conda.packages import index, make_package
 from tests.threats.helpers import inside, make_project
 from tests.threats.test_any_bytes import MANY, SOME, TOKENS, any_text, gives_a_value_or_our_error, values
@@ -138,7 +137,7 @@ def read_whole_lock(text: str) -> object:
     lock = read_text(text, "work", "work.lock")
     site = look_around(load_settings(Path("/nonexistent"), {}), {})
     for section in lock.sections:
-        section_digest(section)
+        section.digest  # noqa: B018
         if section.method != "conda":
             continue
         locked = conda_lock.read_section(section, "work.lock", "work", site)
