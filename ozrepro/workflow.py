@@ -28,7 +28,7 @@ from ozrepro.store import Store, store_of, write_whole
 from ozrepro.store.publish import Generation, Recipe, provide, read_generation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from ozrepro.methods import Progress, Say
     from ozrepro.store.manifest import Digests
@@ -173,7 +173,7 @@ def stale(session: Session, lock: Lock) -> list[str]:
 
 def mend_of(session: Session, lock: Lock) -> str:
     """Return what to do about drift that locking again does not accept, "" where that is what to do."""
-    methods = [(method, name) for name in candidates(session.spec, session.site) if (method := load_method(name)) is not None]
+    methods = [(load_method(name), name) for name in candidates(session.spec, session.site)]
     found = [(method, lock.section(name, method.platform(session.site))) for method, name in methods]
     if any(section is not None and section.spec != method.digest(session.spec, session.site) for method, section in found):
         return ""
@@ -354,48 +354,6 @@ def _stat(path: Path, prefix: Path) -> list[object]:
     found = path.stat()
     own = [found.st_ino, found.st_mode] if prefix in path.parents else []
     return [str(path), found.st_size, found.st_mtime_ns, *own]
-
-
-def locked_sections(roots: Iterator[Path] | list[Path]) -> tuple[dict[str, str], list[str]]:
-    """Return the digest of every section of every lock in these projects, with who uses it, and the locks that cannot be read."""
-    found: dict[str, str] = {}
-    unreadable: list[str] = []
-    for root in roots:
-        for path in sorted((root / "sessions").glob("*.lock")):
-            try:
-                lock = load_lock(root, path.stem)
-            except LockError as error:
-                unreadable.append(str(error))
-                continue
-            for section in lock.sections if lock else ():
-                found[section.digest] = f"{path.stem} in {root}"
-    return found, unreadable
-
-
-def projects_of(store: Store, root: Path | None) -> list[Path]:
-    """Return the projects that use the store and still exist, the one at `root` first."""
-    roots = [root] if root is not None else []
-    folder = store.folder / "projects"
-    for link in sorted(folder.iterdir()) if folder.is_dir() else ():
-        target = Path(os.readlink(link))
-        if target.is_dir() and target not in roots:
-            roots.append(target)
-    return roots
-
-
-def wanted_by(store: Store, root: Path | None) -> tuple[Callable[[str, str], str | None], list[str]]:
-    """Return a function that says which lock uses a generation (by key and section digest), and the locks that cannot be read.
-
-    One key may serve several sections (a lock that gained another platform): ready-records tell which.
-    """
-    sections, unreadable = locked_sections(projects_of(store, root))
-    by_key: dict[str, str] = {}
-    for path in (store.folder / "ready").glob("*"):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            record = json.loads(path.read_bytes())
-            if record["section"] in sections:
-                by_key[record["key"]] = sections[record["section"]]
-    return (lambda key, section: sections.get(section) or by_key.get(key)), unreadable
 
 
 def all_sessions(root: Path, names: list[str], environ: Mapping[str, str], *, method: str | None = None) -> list[Session]:

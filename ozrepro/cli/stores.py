@@ -11,8 +11,8 @@ from ozrepro.settings import load_settings
 from ozrepro.store import collect, store_of
 from ozrepro.store.publish import Generation, read_generation
 from ozrepro.store.publish import verify as verify_files
+from ozrepro.usage import wanted_by
 from ozrepro.words import size_words
-from ozrepro.workflow import wanted_by
 
 if TYPE_CHECKING:
     from ozrepro.cli.call import Add, Call

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ozrepro.checking import hidden_character, shown
 from ozrepro.conda.asked import PLATFORMS, check_channel, check_spec, foreign
 from ozrepro.conda.yamlfile import Reader, dump
+from ozrepro.requirement import check_requirement_file
 from ozrepro.settings import one_of
-from ozrepro.spec import check_requirement_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -25,7 +25,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from ozrepro import process
 from ozrepro.checking import shown
 from ozrepro.errors import BuildError
-from ozrepro.spec import check_address
+from ozrepro.requirement import check_address
 from ozrepro.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:

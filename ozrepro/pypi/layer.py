@@ -17,7 +17,7 @@ from ozrepro.errors import BuildError, SpecError
 from ozrepro.pypi import agreement
 from ozrepro.pypi.packages import LockedPackage, read_packages
 from ozrepro.pypi.uv import Uv, cache_folder, find_uv
-from ozrepro.spec import check_requirement_file
+from ozrepro.requirement import check_requirement_file
 from ozrepro.store import Store
 from ozrepro.toml import TOMLDecodeError, loads, read_file
 

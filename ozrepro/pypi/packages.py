@@ -15,7 +15,7 @@ from packaging.utils import (
 )
 from packaging.version import Version
 
-from ozrepro.spec import check_address, is_decidable
+from ozrepro.requirement import check_address, is_decidable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from ozrepro.spec import check_requirement_file
+from ozrepro.requirement import check_requirement_file
 from ozrepro.starting import Files
 from ozrepro.toml import TOMLDecodeError, loads, read_file
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from ozrepro.errors import OzreproError
 from ozrepro.pypi.base import distributions, search_path
-from ozrepro.spec import check_address
+from ozrepro.requirement import check_address
 from ozrepro.starting import Package, Venv
 from ozrepro.starting.packages import TOOLS, import_names, infos, origin, top_level
 

@@ -17,9 +17,10 @@ from ozrepro.methods import modules, modules_lock, venv
 from ozrepro.modulesystem.record import places_of
 from ozrepro.pypi.interpreter import running
 from ozrepro.ready import find_ready, question
+from ozrepro.requirement import check_requirement_file
 from ozrepro.settings import load_settings
 from ozrepro.site import look_around
-from ozrepro.spec import check_requirement_file, load_spec, parse_spec
+from ozrepro.spec import load_spec, parse_spec
 from ozrepro.toml import dumps
 from tests.threats.locks import ALL
 
