@@ -235,10 +235,12 @@ def _link(source: str, target: str) -> str:
 
 
 def _copy_script(script: Path, target: Path, own: Path, venv: Path) -> None:
-    """Copy a program of a venv that is a script of its Python; others are made anew with the venv."""
+    """Copy a program of a venv that is a script of its Python, or one of its own; links are made anew with the venv."""
     if script.is_symlink() or not script.is_file() or target.exists():
         return
     content = script.read_bytes()
     if content.startswith((f"#!{own}/".encode(), b"#!/bin/sh\n'''exec'")):
         target.write_bytes(content.replace(f"{own}/".encode(), f"{venv}/".encode(), 1))
         target.chmod(0o755)
+    elif content.startswith(b"\x7fELF"):
+        _link(str(script), str(target))  # a program that a wheel brings, such as uv
