@@ -7,22 +7,27 @@ import json
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from json.encoder import encode_basestring_ascii
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 from ozrepro.errors import StoreError
 from ozrepro.store import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 _BLOCK = 1 << 20
+_FOLDER = 0o555
+"""The mode of a published folder, whatever the umask was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One file or symlink: path in the environment, sha256 (`-> target` for a symlink), bytes, executable or not."""
+class Entry(NamedTuple):
+    """One file or symlink: path in the environment, sha256 (`-> target` for a symlink), bytes, executable or not.
+
+    A named tuple, as an environment has tens of thousands: one takes a third of the time that a frozen dataclass takes.
+    """
 
     path: str
     digest: str
@@ -30,8 +35,9 @@ class Entry:
     executable: bool
 
     def line(self) -> str:
-        """Return the entry as its line of the manifest."""
-        return json.dumps([self.digest, self.size, int(self.executable), self.path])
+        """Return the entry as its line of the manifest: JSON, as json.dumps writes it and in a quarter of its time."""
+        digest, path = encode_basestring_ascii(self.digest), encode_basestring_ascii(self.path)
+        return f"[{digest}, {self.size}, {int(self.executable)}, {path}]"
 
 
 def walk(folder: Path) -> list[str]:
@@ -75,48 +81,94 @@ class Digests:
 
     def of(self, path: str, found: os.stat_result) -> str:
         """Return the sha256 of the regular file `path`, in hexadecimal; `found` is what lstat says of it."""
-        state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        state = _state(found)
         digest = self._known.get(state)
         if digest is None:
-            digest = self._known[state] = digest_file(path)
+            digest = self._known[state] = digest_file(path, found.st_size)
         return digest
 
+    def known(self, found: os.stat_result) -> str | None:
+        """Return the sha256 of the regular file of which lstat says `found`, where it was taken already."""
+        return self._known.get(_state(found))
 
-def digest_file(path: str | Path) -> str:
-    """Return the sha256 of a file's content, in hexadecimal."""
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def digest_file(path: str | Path, size: int | None = None) -> str:
+    """Return the sha256 of a file's content, in hexadecimal. `size`, its bytes where they are known, saves a call for its end."""
     digest = hashlib.sha256()
+    done = 0
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        while block := os.read(descriptor, _BLOCK):
+        # One byte more is asked for than is left: a file that has grown since is read on.
+        while block := os.read(descriptor, _BLOCK if size is None else min(_BLOCK, max(size - done, 0) + 1)):
             digest.update(block)
+            done += len(block)
+            if done == size:
+                break
     finally:
         os.close(descriptor)
     return digest.hexdigest()
 
 
-def _entry(folder: str, path: str, digests: Digests) -> Entry:
-    full = f"{folder}/{path}"
-    found = os.lstat(full)
-    if stat.S_ISLNK(found.st_mode):
-        return Entry(path, f"-> {os.readlink(full)}", 0, executable=False)
-    if not stat.S_ISREG(found.st_mode):
-        raise StoreError("is neither a file nor a link", where=shown(full))
-    return Entry(path, digests.of(full, found), found.st_size, bool(found.st_mode & 0o100))
+def take(folder: Path, digests: Digests | None = None, *, protect: bool = False) -> list[Entry]:
+    """Return the entries of all files below `folder`, by path. `digests` are those known already; every file is read without.
+
+    `protect` takes the write permission from all files and folders on the way, as a published environment never changes: to
+    find each by its path once more costs as much as the rest.
+    """
+    known = digests or Digests()
+    entries: list[Entry] = []
+    unread: list[tuple[str, os.stat_result]] = []
+    if protect:
+        os.chmod(folder, _FOLDER)
+    for path, item in _scan(folder):
+        found = item.stat(follow_symlinks=False)
+        mode = found.st_mode
+        if stat.S_ISLNK(mode):
+            entries.append(Entry(path, f"-> {os.readlink(item.path)}", 0, executable=False))
+            continue
+        if protect:
+            _protect(item.path, mode)
+        if stat.S_ISREG(mode):
+            digest = known.known(found)
+            if digest is None:
+                unread.append((path, found))
+            else:
+                entries.append(Entry(path, digest, found.st_size, bool(mode & 0o100)))
+        elif not stat.S_ISDIR(mode):
+            raise StoreError("is neither a file nor a link", where=shown(item.path))
+    return sorted((*entries, *_read(str(folder), unread, known)), key=attrgetter("path"))
 
 
-def take(folder: Path, digests: Digests | None = None) -> list[Entry]:
-    """Return the entries of all files below `folder`. `digests` are those known already; every file is read without.
+def _protect(path: str, mode: int) -> None:
+    wanted = _FOLDER if stat.S_ISDIR(mode) else stat.S_IMODE(mode) & 0o555
+    if stat.S_IMODE(mode) != wanted:  # a hard link to a cache's file was protected with the environment before
+        os.chmod(path, wanted)
+
+
+def _read(top: str, files: Sequence[tuple[str, os.stat_result]], digests: Digests) -> Iterator[Entry]:
+    """Yield the entries of regular files whose digests are not known.
 
     Hashing runs in threads: hashlib releases the interpreter's lock, and a parallel file system answers several at once.
     """
-    paths, top, known = walk(folder), str(folder), digests or Digests()
+
+    def several(part: Sequence[tuple[str, os.stat_result]]) -> list[Entry]:
+        return [
+            Entry(path, digests.of(f"{top}/{path}", found), found.st_size, bool(found.st_mode & 0o100)) for path, found in part
+        ]
+
     workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
-    if workers == 1:
-        return [_entry(top, path, known) for path in paths]
+    if workers == 1 or not files:
+        yield from several(files)
+        return
     # By parts, not by files: handing one file to a thread costs more than hashing most of them.
-    parts = [paths[start : start + 64] for start in range(0, len(paths), 64)]
+    parts = [files[start : start + 64] for start in range(0, len(files), 64)]
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        return [entry for part in pool.map(lambda part: [_entry(top, path, known) for path in part], parts) for entry in part]
+        for part in pool.map(several, parts):
+            yield from part
 
 
 def to_bytes(entries: Iterable[Entry]) -> bytes:

@@ -147,7 +147,7 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
 
 
 def _finish(folder: Path, recipe: Recipe, digests: manifest.Digests | None) -> None:
-    entries = manifest.take(folder / PREFIX, digests)
+    entries = manifest.take(folder / PREFIX, digests, protect=True)
     content = manifest.to_bytes(entries)
     card = {
         **recipe.card,
@@ -160,7 +160,6 @@ def _finish(folder: Path, recipe: Recipe, digests: manifest.Digests | None) -> N
     write_whole(folder / "manifest.jsonl", content)
     write_whole(folder / CARD, json.dumps(card, indent=1, sort_keys=True).encode() + b"\n")
     flush(folder)
-    protect(folder / PREFIX)
 
 
 def flush(folder: Path) -> None:
@@ -205,17 +204,6 @@ def _sync(path: str | Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def protect(folder: Path) -> None:
-    """Take the write permission from all files and folders below `folder`: a published environment never changes."""
-    for base, _, files in os.walk(folder, topdown=False, onerror=_raise):
-        for name in files:
-            path = os.path.join(base, name)
-            mode = os.lstat(path).st_mode
-            if not stat.S_ISLNK(mode):
-                os.chmod(path, stat.S_IMODE(mode) & 0o555)
-        os.chmod(base, 0o555)  # noqa: S103
 
 
 def _raise(error: OSError) -> None:
