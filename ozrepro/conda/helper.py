@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from ozrepro import process
 from ozrepro.checking import Checker
 from ozrepro.conda.channels import Channel, name_of
+from ozrepro.conda.installed import Installed, comparing
 from ozrepro.conda.matchspec import moment, take_apart, with_address
 from ozrepro.conda.records import LockedRecord, read_records, sorted_records
 from ozrepro.conda.virtual import Virtual, quickly
 from ozrepro.environment import BASE_PATH
 from ozrepro.errors import BuildError, CommandFailed, without_login
 from ozrepro.store import Store
+from ozrepro.store.manifest import Digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -61,6 +64,14 @@ class Answer:
 
     records: tuple[LockedRecord, ...]
     cpu_builds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What was installed: the packages of the environment, and the titles of those that were not in the cache."""
+
+    packages: tuple[Installed, ...]
+    fetched: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +134,41 @@ class Helper:
         progress: Progress,
         *,
         specs: Sequence[str] = (),
-        forget: Sequence[str] = (),
-    ) -> tuple[str, ...]:
-        """Fetch as `fetch` does, and link all packages into the prefix, an absolute path. Nothing of theirs is run.
+        digests: Digests | None = None,
+    ) -> Linked:
+        """Fetch as `fetch` does, link all packages into a new prefix, an absolute path, and compare each file of them.
 
-        `specs` are noted in the environment as what was asked for. Raises BuildError, CommandFailed; the prefix may
-        then be half full.
+        rattler links files from its cache: who edited one in an environment has edited the cache. A package whose files do not
+        have the sha256 that it lists is fetched anew and the prefix made again. Nothing of the packages' is run. `specs` are
+        noted in the environment as what was asked for; `digests` gets what was taken. Raises BuildError, CommandFailed; the
+        prefix may then be half full.
         """
         task = {
             "task": "install",
             "cache": str(self.cache),
             "records": _tables(records, addresses),
-            "forget": list(forget),
+            "forget": [],
             "prefix": os.path.abspath(prefix),
             "specs": list(specs),
         }
-        return tuple(self._call(task, "cannot install the conda packages", progress)["fetched"])
+        fresh, taken = not os.path.lexists(prefix), digests if digests is not None else Digests()
+        linked, wrong = self._install(task, progress, prefix, taken)
+        if wrong and fresh:
+            shutil.rmtree(prefix)
+            again, wrong = self._install({**task, "forget": sorted(wrong)}, progress, prefix, taken)
+            linked = Linked(again.packages, tuple(sorted({*linked.fetched, *again.fetched})))
+        if wrong:
+            lines = [f"{title}: {line}" for title, several in wrong.items() for line in several]
+            raise BuildError("\n  ".join(("packages do not hold what they list:", *lines[:30])), hint="lock other builds of them")
+        return linked
+
+    def _install(
+        self, task: Mapping[str, Any], progress: Progress, prefix: Path, digests: Digests
+    ) -> tuple[Linked, Mapping[str, Sequence[str]]]:
+        with comparing(prefix, digests) as comparison:
+            done = self._call(task, "cannot install the conda packages", progress, comparison.look)
+            packages, wrong = comparison.finish()
+        return Linked(packages, tuple(done["fetched"])), wrong
 
     def detect(self, names: Iterable[str] | None = None) -> tuple[Virtual, ...]:
         """Return this machine's virtual packages; without the helper process where those of `names` need none."""
@@ -148,13 +178,15 @@ class Helper:
             found = tuple(Virtual(*item) for item in done["virtual"])
         return found
 
-    def _call(self, task: Mapping[str, Any], doing: str, progress: Progress) -> dict[str, Any]:
+    def _call(
+        self, task: Mapping[str, Any], doing: str, progress: Progress, linked: Callable[[str], None] | None = None
+    ) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="ozrepro-") as folder:
             asked, answered = Path(folder, "task.json"), Path(folder, "result.json")
             asked.write_text(json.dumps(task), encoding="utf-8")
             # Its own empty folder is where it starts: python -m would import what lies in the current one.
             argv = [sys.executable, "-m", "ozrepro.conda.worker", str(asked), str(answered)]
-            done = process.run(argv, env=self.variables, cwd=folder, on_line=_listener(progress))
+            done = process.run(argv, env=self.variables, cwd=folder, on_line=_listener(progress, linked))
             try:
                 answer = json.loads(answered.read_bytes())
             except (OSError, ValueError):
@@ -210,21 +242,26 @@ def _records(tables: Sequence[dict[str, Any]], channels: Sequence[Channel]) -> t
     return sorted_records(records)
 
 
-def _listener(progress: Progress) -> Callable[[str], None]:
+def _listener(progress: Progress, linked: Callable[[str], None] | None) -> Callable[[str], None]:
     def on_line(line: str) -> None:
         step = _progress(line)
-        if step is not None:
-            progress(*step)
+        if step is None:
+            return
+        progress(*step[:3])
+        if linked is not None and step[3]:
+            linked(step[3])
 
     return on_line
 
 
-def _progress(line: str) -> tuple[str, int, int] | None:
+def _progress(line: str) -> tuple[str, int, int, str] | None:
+    """Return what a line tells: step, done, total, and the title of the package that was just linked, or ""."""
     if not line.startswith('{"progress": '):
         return None
     try:
-        step, done, total = json.loads(line)["progress"]
-        return str(step), int(done), int(total)
+        told = json.loads(line)
+        step, done, total = told["progress"]
+        return str(step), int(done), int(total), os.path.basename(told.get("linked", ""))
     except (ValueError, TypeError, KeyError):
         return None
 

@@ -35,9 +35,9 @@ _LATER = re.compile(r"(\S+) (\S+)(?: \| \S+)* is excluded because due to strict 
 """The solver's words for a package that an earlier channel has in another version (rattler_solve, on resolvo)."""
 
 
-def progress(step: str, done: int, total: int) -> None:
+def progress(step: str, done: int, total: int, **more: str) -> None:
     """Tell the caller how far a step is."""
-    os.write(2, (json.dumps({"progress": [step, done, total]}) + "\n").encode())
+    os.write(2, (json.dumps({"progress": [step, done, total], **more}) + "\n").encode())
 
 
 def client() -> Client:
@@ -237,31 +237,23 @@ async def take(task: Mapping[str, Any]) -> object:
 async def install(task: Mapping[str, Any]) -> object:
     """Fetch what the cache lacks, then link all packages into the prefix. No script of a package is run.
 
-    The entries of the cache are looked at while they are linked: with 20,000 files that is a quarter of the time. Where one was
-    damaged, it is taken afresh and the prefix made anew.
+    The caller compares each package as it is linked, and asks again where someone wrote into the cache. Here the entries are
+    looked at only where they cannot be linked: what was damaged is taken afresh and the prefix made anew.
     """
     cache, prefix = Path(task["cache"]), Path(task["prefix"])
     entries = [Entry.of(table, cache) for table in task["records"]]
     was_empty = not prefix.exists() or not any(prefix.iterdir())
     fetched = await fetch(task["records"], cache, task["forget"], client, progress, look=is_marked)
-    looking = asyncio.ensure_future(asyncio.to_thread(_damaged, [item for item in entries if item.title not in fetched]))
-    failure: Exception | None = None
     try:
         await _link(task, entries)
-    except Exception as error:  # noqa: BLE001  # raised below, unless a damaged entry is the cause
-        failure = error
-    broken = await looking
-    if broken and was_empty:
+    except Exception:
+        broken = [entry.title for entry in entries if not is_whole(entry)]
+        if not (broken and was_empty):
+            raise
         shutil.rmtree(prefix, ignore_errors=True)
         fetched += await fetch(task["records"], cache, broken, client, progress)
         await _link(task, entries)
-    elif failure is not None:
-        raise failure
-    return {"fetched": sorted(fetched)}
-
-
-def _damaged(entries: Sequence[Entry]) -> list[str]:
-    return [entry.title for entry in entries if not is_whole(entry)]
+    return {"fetched": sorted(set(fetched))}
 
 
 async def _link(task: Mapping[str, Any], entries: Sequence[Entry]) -> None:
@@ -277,7 +269,10 @@ async def _link(task: Mapping[str, Any], entries: Sequence[Entry]) -> None:
         package_cache=PackageCache.new_layered([cache / "pkgs"], validation_mode=ValidationMode.skip()),
         execute_link_scripts=False,
         requested_specs=[spec._match_spec for spec in _specs(task["specs"])],  # noqa: SLF001  # its own hint is wrong
-        reporter=cast("InstallerReporter", _Reporter(len(entries))),
+        reporter=cast(
+            "InstallerReporter",
+            _Reporter({table["name"]: entry.title for table, entry in zip(task["records"], entries, strict=True)}),
+        ),
         client=client(),
     )
     for entry, inode in zip(entries, before, strict=True):
@@ -290,16 +285,23 @@ async def _link(task: Mapping[str, Any], entries: Sequence[Entry]) -> None:
 class _Reporter:
     """Tells the caller of each linked package. Rattler looks for the methods by name and misses none of the others."""
 
-    def __init__(self, total: int) -> None:
-        self._total = total
+    def __init__(self, titles: Mapping[str, str]) -> None:
+        self._titles = titles
+        self._started: list[str] = []
         self._done = 0
         self._lock = threading.Lock()
 
-    def on_link_complete(self, index: int) -> None:
-        """Tell that one more is linked."""
+    def on_link_start(self, operation: int, package_name: str) -> int:
+        """Note which package is linked now, and return the number under which its end is told."""
         with self._lock:  # rattler calls from several threads
+            self._started.append(self._titles[package_name])
+            return len(self._started) - 1
+
+    def on_link_complete(self, index: int) -> None:
+        """Tell that one more is linked, and which: its record is written by then."""
+        with self._lock:
             self._done += 1
-            progress("linking packages", self._done, self._total)
+            progress("linking packages", self._done, len(self._titles), linked=self._started[index])
 
 
 async def detect(task: Mapping[str, Any]) -> object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -157,18 +156,13 @@ class Conda:
         size = sum(item.size or 0 for item in locked.records)
         say(f"{len(locked.records)} conda package{'s' if len(locked.records) != 1 else ''}, {size_words(size)} packed")
         digests = Digests()
-        helper.install(locked.records, locked.addresses, prefix, progress)
-        damaged = installed.damaged(prefix, installed.installed(prefix), digests)
-        if damaged:
-            # rattler links files from its cache: who edited one in an environment has edited the cache.
-            shutil.rmtree(prefix)
-            helper.install(locked.records, locked.addresses, prefix, progress, forget=tuple(damaged))
+        packages = helper.install(locked.records, locked.addresses, prefix, progress, digests=digests).packages
         activating.keep(activating.capture(prefix, {**locked.below(), **locked.variables}), prefix)
         chosen = self._install_pip(locked, site, prefix, progress)
         progress("checking files, requirements and imports", len(locked.records), len(locked.records))
         variables = self.environment(section, site, prefix).variables_for(site.environ)
         self._compile(prefix, variables)
-        problems = self._problems(locked, chosen, prefix, variables, digests)
+        problems = self._problems(locked, chosen, prefix, variables, packages, digests)
         if problems:
             raise BuildError(
                 "\n  ".join(("the new environment did not pass its checks:", *problems[:30])),
@@ -192,9 +186,14 @@ class Conda:
                 part.result()
 
     def _problems(
-        self, locked: Locked, chosen: Sequence[install.Chosen], prefix: Path, variables: Mapping[str, str], digests: Digests
+        self,
+        locked: Locked,
+        chosen: Sequence[install.Chosen],
+        prefix: Path,
+        variables: Mapping[str, str],
+        packages: Sequence[installed.Installed],
+        digests: Digests,
     ) -> list[str]:
-        packages = installed.installed(prefix)
         wrong = list(installed.unlike_lock(packages, locked.records))
         if locked.mpi is not None:
             name = locked.mpi.load[-1].partition("/")[0]
@@ -251,7 +250,7 @@ class Conda:
         locked = read_here(section, site)
         chosen = install.choose_files(locked.layer.packages, interpreter_of(prefix)) if locked.layer.packages else ()
         variables = self.environment(section, site, prefix).variables_for(site.environ)
-        return self._problems(locked, chosen, prefix, variables, Digests())
+        return self._problems(locked, chosen, prefix, variables, installed.installed(prefix), Digests())
 
 
 def _unmet(locked: Locked, site: Site) -> dict[str, list[str]]:
