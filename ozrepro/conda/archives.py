@@ -1,7 +1,7 @@
-"""The package cache: each archive checked by its sha256 before it is unpacked, each entry put in place whole or not at all.
+"""The archives of packages: each fetched, checked by its sha256, unpacked, and put into the cache whole or not at all.
 
 rattler fills its cache itself as it installs, but does not look at the hash of a local archive (`file://`). So the cache is
-filled here first, in the form in which rattler reads it: a folder NAME-VERSION-BUILD with the archive's content.
+filled here first.
 """
 
 from __future__ import annotations
@@ -9,145 +9,43 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
-import stat
 import tempfile
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ozrepro.checking import shown
 from ozrepro.conda.channels import local_path
-from ozrepro.errors import without_login
+from ozrepro.conda.entries import MARK, Entry, is_whole, paths_in
+from ozrepro.conda.tasks import Refused, client, no_space, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from rattler import Client
-
-MARK = "info/ozrepro"
-"""A file of an entry: the sha256 of the archive that was checked and unpacked. An entry without it is not ours."""
 
 _BLOCK = 1 << 20
 _AT_ONCE = 8
 _LEAVES = re.compile(r"invalid package-relative archive path: (.*)", re.DOTALL)
 """What rattler says of a member whose name is absolute or holds `..`."""
 
-_FULL = re.compile(r"os error (28|122)\b|No space left on device|Disk quota exceeded")
-
-
-class Refused(Exception):
-    """An error with its explanation for the user: what, where, and what to do."""
-
-    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
-        super().__init__(what)
-        self.what = without_login(indented(what))
-        self.where = where
-        self.hint = hint
-
-
-def indented(text: str) -> str:
-    """Return a text of several lines, such as rattler's with its causes, as one message: each line behind the first set in."""
-    first, *more = [line.rstrip() for line in text.strip().splitlines() if line.strip()] or [""]
-    return "\n".join((first, *(line if line.startswith("  ") else f"  {line.lstrip()}" for line in more)))
-
 
 class Unlike(Refused):
     """An archive that came is not the one that is locked."""
 
 
-def no_space(error: BaseException) -> str | None:
-    """Return what to say where an error comes of a full disk or quota, else None."""
-    found = _FULL.search(str(error))
-    if found is None:
-        return None
-    return "the disk quota is used up" if "122" in found[0] or "quota" in found[0] else "there is no space left"
+async def fill(entries: Sequence[Entry], cache: Path, forget: Sequence[str]) -> list[str]:
+    """Put entries into the cache, and return their titles. Those that stand there and are in `forget` are replaced.
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One package in the cache: its folder, where its archive is, and what is known of that."""
-
-    title: str
-    folder: str
-    url: str
-    channel: str
-    sha256: str
-    size: int | None
-
-    @classmethod
-    def of(cls, table: Mapping[str, Any], cache: Path) -> Entry:
-        """Return the entry of a locked record with the address of its channel."""
-        title = f"{table['name']}-{table['version']}-{table['build']}"
-        url = f"{table['address']}/{table['subdir']}/{table['file']}"
-        return cls(title, str(cache / "pkgs" / title), url, table["channel"], table["sha256"], table.get("size"))
-
-
-def is_whole(entry: Entry) -> bool:
-    """Say whether the cache has the package as it was unpacked: every file there, of its size. The contents are not read."""
-    try:
-        if not is_marked(entry):
-            return False
-        for path, size in _listed(entry.folder):
-            found = os.lstat(f"{entry.folder}/{path}")
-            if size not in (None, found.st_size) and stat.S_ISREG(found.st_mode):
-                return False
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return True
-
-
-def is_marked(entry: Entry) -> bool:
-    """Say whether what stands in the cache was unpacked here, from the archive that is locked."""
-    try:
-        with open(f"{entry.folder}/{MARK}", encoding="ascii") as stream:
-            return stream.read(65) == entry.sha256
-    except (OSError, ValueError):
-        return False
-
-
-def _paths(content: Path) -> list[str]:
-    """Return the paths that a package lists, none where it has no list that can be read."""
-    try:
-        return [str(path) for path, _ in _listed(str(content))]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
-def _listed(folder: str) -> Iterator[tuple[str, int | None]]:
-    """Yield path and size of each file that a package lists; packages of before 2017 have no sizes."""
-    try:
-        for item in json.loads(Path(folder, "info", "paths.json").read_bytes())["paths"]:
-            yield item["_path"], item.get("size_in_bytes")
-    except FileNotFoundError:
-        for line in Path(folder, "info", "files").read_text(encoding="utf-8").splitlines():
-            yield line, None
-
-
-async def fetch(
-    tables: Sequence[Mapping[str, Any]],
-    cache: Path,
-    forget: Sequence[str],
-    client: Callable[[], Client],
-    progress: Callable[[str, int, int], None],
-    look: Callable[[Entry], bool] = is_whole,
-) -> list[str]:
-    """Put what the cache lacks into it, and return the titles of what came. Entries named in `forget` are taken anew.
-
-    `look` says which entries are there. Raises Refused, and leaves the cache with whole entries only.
+    Raises Refused, and leaves the cache with whole entries only.
     """
-    entries = [Entry.of(table, cache) for table in tables]
-    lacking = [entry for entry in entries if entry.title in forget or not look(entry)]
-    if not lacking:
-        return []
     (cache / "pkgs").mkdir(parents=True, exist_ok=True)
     with _workplace(cache / "pkgs") as folder:
-        await _fetch_all(lacking, folder, client(), forget, progress)
-    return sorted(entry.title for entry in lacking)
+        await _fetch_all(entries, folder, client(), forget)
+    return sorted(entry.title for entry in entries)
 
 
 async def _fetch_all(
@@ -155,7 +53,6 @@ async def _fetch_all(
     folder: Path,
     client: Client,
     forget: Sequence[str],
-    progress: Callable[[str, int, int], None],
 ) -> None:
     gate = asyncio.Semaphore(_AT_ONCE)
     done = 0
@@ -278,7 +175,7 @@ def _unpack(entry: Entry, archive: Path, place: Path, *, fresh: bool) -> None:
         full = no_space(error)
         what = f"{full}: {entry.title} cannot be unpacked" if full else f"{entry.title} cannot be unpacked: {_reason(error)}"
         raise Refused(what, where=str(Path(entry.folder).parent), hint=_ROOM if full else "") from error
-    outside = next((path for path in _paths(content) if os.path.isabs(path) or ".." in path.split("/")), None)
+    outside = next((path for path in paths_in(content) if os.path.isabs(path) or ".." in path.split("/")), None)
     if outside is not None:
         raise _leaving(entry, outside)
     if not is_whole(Entry(entry.title, str(content), entry.url, entry.channel, entry.sha256, entry.size)):
