@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,9 +149,10 @@ def _unlike(prefix: Path, package: Installed, digests: Digests) -> list[str]:
 
 def _differs(path: str, file: Placed, digests: Digests) -> str | None:
     try:
-        found = os.lstat(path)
-        if not stat.S_ISREG(found.st_mode) or not file.sha256 or digests.of(path, found) == file.sha256:
-            return None
+        if not file.sha256:
+            os.lstat(path)
+        elif digests.read(path) not in (None, file.sha256):
+            return f"{file.path}: is not the recorded file"
     except OSError as error:
         return f"{file.path}: {error.strerror}"
-    return f"{file.path}: is not the recorded file"
+    return None

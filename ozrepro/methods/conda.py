@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.conda import activating, installed, linked
@@ -16,17 +14,14 @@ from ozrepro.methods.conda_lock import (
     Locked,
     check_agreement,
     described,
-    interpreter_of,
     layer_of,
     mpi_request,
     read_here,
     read_section,
     wanted_of,
 )
-from ozrepro.modulesystem import loading, record
-from ozrepro.pypi import base as outside
-from ozrepro.pypi import install
-from ozrepro.pypi.layer import open_uv, versions_of
+from ozrepro.modulesystem import record
+from ozrepro.pypi.layer import versions_of
 from ozrepro.spec import digest_of
 from ozrepro.store.manifest import Digests
 from ozrepro.words import size_words
@@ -36,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ozrepro.methods import Change, Progress, Say
+    from ozrepro.pypi.install import Chosen
     from ozrepro.site import Site
     from ozrepro.spec import Spec
 
@@ -86,7 +82,11 @@ class Conda:
             wanted, here, request = wanted_of(spec), self.platform(site), mpi_request(spec, site)
             if here not in wanted.platforms:
                 return f"platforms in [conda] has no {here}"
-            return loading.refusal(request, spec, site) if request is not None else None
+            if request is None:
+                return None
+            from ozrepro.modulesystem import loading
+
+            return loading.refusal(request, spec, site)
         locked = read_here(section, site, spec)
         if section.spec == self.digest(spec, site):
             check_agreement(locked, spec, site, section.platform, str(lock_file(spec.root, spec.name)))
@@ -125,7 +125,11 @@ class Conda:
     def recheck(self, section: Section, spec: Spec, site: Site) -> list[str]:
         """Return what loading the system's MPI gives otherwise now; the channels have no part in a locked environment."""
         mpi = read_here(section, site).mpi
-        return loading.recheck(mpi, spec, site) if mpi is not None else []
+        if mpi is None:
+            return []
+        from ozrepro.modulesystem import loading
+
+        return loading.recheck(mpi, spec, site)
 
     def watched(self, section: Section, site: Site, prefix: Path) -> list[str]:
         """Return the interpreter, and the files that decide what loading the system's MPI gives."""
@@ -158,57 +162,50 @@ class Conda:
         digests = Digests()
         packages = helper.install(locked.records, locked.addresses, prefix, progress, digests=digests).packages
         activating.keep(activating.capture(prefix, {**locked.below(), **locked.variables}), prefix)
-        chosen = self._install_pip(locked, site, prefix, progress)
+        chosen: tuple[Chosen, ...] = ()
+        if locked.layer.packages or _has_python(prefix):
+            from ozrepro.methods import conda_python
+
+            chosen = conda_python.choose(locked, prefix)
+            conda_python.add(chosen, site, prefix, progress)
         progress("checking files, requirements and imports", len(locked.records), len(locked.records))
         variables = self.environment(section, site, prefix).variables_for(site.environ)
-        self._compile(prefix, variables)
-        problems = self._problems(locked, chosen, prefix, variables, packages, digests)
+        if _has_python(prefix):
+            from ozrepro.methods import conda_python
+
+            conda_python.compile_modules(prefix, variables)
+        # pip may have written over a package's file; whatever else did is seen when the environment is published.
+        broken = installed.damaged(prefix, packages, digests) if chosen else {}
+        problems = self._problems(locked, chosen, prefix, variables, packages, broken)
         if problems:
             raise BuildError(
                 "\n  ".join(("the new environment did not pass its checks:", *problems[:30])),
                 hint="change dependencies or imports in the spec, then: ozrepro lock",
             )
+        digests.expect({file.path: file.sha256 for package in packages for file in package.files})
         return digests
-
-    def _install_pip(self, locked: Locked, site: Site, prefix: Path, progress: Progress) -> tuple[install.Chosen, ...]:
-        if not locked.layer.packages:
-            return ()
-        chosen = install.choose_files(locked.layer.packages, interpreter_of(prefix))
-        install.install(open_uv(site), prefix, chosen, (), progress)
-        return chosen
-
-    def _compile(self, prefix: Path, variables: Mapping[str, str]) -> None:
-        if not (prefix / "bin" / "python").exists():
-            return
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        with ThreadPoolExecutor(max_workers=cores) as pool:
-            for part in install.compile_bytecode(pool, prefix, install.site_packages(prefix), variables, cores):
-                part.result()
 
     def _problems(
         self,
         locked: Locked,
-        chosen: Sequence[install.Chosen],
+        chosen: Sequence[Chosen],
         prefix: Path,
         variables: Mapping[str, str],
         packages: Sequence[installed.Installed],
-        digests: Digests,
+        broken: Mapping[str, Sequence[str]],
     ) -> list[str]:
         wrong = list(installed.unlike_lock(packages, locked.records))
         if locked.mpi is not None:
             name = locked.mpi.load[-1].partition("/")[0]
             users = [item.title for item in locked.records if any(line.split()[0] == name for line in item.depends)]
             wrong += linked.problems([item for item in packages if item.title in users], prefix, variables)
-        wrong += [f"{title}: {line}" for title, lines in installed.damaged(prefix, packages, digests).items() for line in lines]
-        if not (prefix / "bin" / "python").exists():
+        wrong += [f"{title}: {line}" for title, lines in broken.items() for line in lines]
+        if not _has_python(prefix):
             return wrong if not locked.layer.imports else [*wrong, "imports are named and there is no Python"]
-        there = outside.distributions([str(install.site_packages(prefix))])
-        for item in chosen:
-            name, version = item.package.name, item.package.version
-            if name not in there or there[name].version != version:
-                wrong.append(f"{name} {version} is locked, and {there[name].version if name in there else 'none'} is there")
-        wrong += outside.unmet(there, [item.package.name for item in chosen], interpreter_of(prefix).markers)
-        return wrong or install.check_imports(prefix, locked.layer.imports, variables)
+        from ozrepro.methods import conda_python
+
+        wrong += conda_python.problems(chosen, prefix)
+        return wrong or conda_python.failed_imports(locked, prefix, variables)
 
     def environment(self, section: Section, site: Site, prefix: Path) -> Environment:
         """Return the environment's directory, conda's own variables, and what its activation changes."""
@@ -242,15 +239,24 @@ class Conda:
     def contents(self, prefix: Path) -> dict[str, str]:
         """Return name and version of each conda package, and of each Python distribution that is none."""
         own = {package.name: package.version for package in installed.installed(prefix)}
-        python = install.distributions(install.site_packages(prefix)) if (prefix / "bin" / "python").exists() else {}
-        return {**python, **own}
+        if not _has_python(prefix):
+            return own
+        from ozrepro.methods import conda_python
+
+        return {**conda_python.distributions(prefix), **own}
 
     def problems(self, section: Section, site: Site, prefix: Path) -> list[str]:
         """Ask again what the build's checks asked: packages, files, requirements, imports."""
-        locked = read_here(section, site)
-        chosen = install.choose_files(locked.layer.packages, interpreter_of(prefix)) if locked.layer.packages else ()
+        from ozrepro.methods import conda_python
+
+        locked, packages = read_here(section, site), installed.installed(prefix)
         variables = self.environment(section, site, prefix).variables_for(site.environ)
-        return self._problems(locked, chosen, prefix, variables, installed.installed(prefix), Digests())
+        broken = installed.damaged(prefix, packages, Digests())
+        return self._problems(locked, conda_python.choose(locked, prefix), prefix, variables, packages, broken)
+
+
+def _has_python(prefix: Path) -> bool:
+    return (prefix / "bin" / "python").exists()
 
 
 def _unmet(locked: Locked, site: Site) -> dict[str, list[str]]:

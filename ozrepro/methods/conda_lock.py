@@ -14,7 +14,7 @@ from ozrepro.conda.records import LockedRecord, read_records
 from ozrepro.conda.virtual import Virtual, read_virtual
 from ozrepro.errors import BuildError, LockError, SpecError
 from ozrepro.lock import Section, lock_file
-from ozrepro.modulesystem import loading, record
+from ozrepro.modulesystem import record
 from ozrepro.pypi import interpreter, layer
 from ozrepro.pypi.layer import Layer, LockedLayer
 from ozrepro.toml import TOMLDecodeError, read_file
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ozrepro.modulesystem.loading import Request
     from ozrepro.modulesystem.record import Record
     from ozrepro.pypi.interpreter import Interpreter
     from ozrepro.site import Site
@@ -134,10 +135,14 @@ def mpi_spec(module: str) -> str:
     return f"{name.lower()}={version}=external_*"
 
 
-def mpi_request(spec: Spec, site: Site) -> loading.Request | None:
+def mpi_request(spec: Spec, site: Site) -> Request | None:
     """Return the modules that `mpi` names as they are to be loaded, or None where it names none."""
     names = described(spec).mpi
-    return loading.Request(names, loading.modulepath_of(spec, site), "conda.mpi") if names else None
+    if not names:
+        return None
+    from ozrepro.modulesystem import loading
+
+    return loading.Request(names, loading.modulepath_of(spec, site), "conda.mpi")
 
 
 def wanted_of(spec: Spec) -> Wanted:
@@ -176,9 +181,20 @@ def layer_of(spec: Spec) -> Layer:
 
 
 def read_here(section: Section, site: Site, spec: Spec | None = None) -> Locked:
-    """Return a section's content with the addresses of this caller. Raises LockError as `read_section`."""
+    """Return a section's content with the addresses of this caller. Raises LockError as `read_section`.
+
+    A build asks several times for the same section, and checking each package's record takes a while: the last one is kept.
+    """
+    kept = _LAST.get("read")
+    if kept is not None and kept[0] is section and kept[1] is site:
+        return kept[2]
     where = str(lock_file(spec.root, spec.name)) if spec is not None else section.title
-    return read_section(section, where, spec.name if spec is not None else "", site)
+    locked = read_section(section, where, spec.name if spec is not None else "", site)
+    _LAST["read"] = (section, site, locked)
+    return locked
+
+
+_LAST: dict[str, tuple[Section, Site, Locked]] = {}
 
 
 def interpreter_of(prefix: Path) -> Interpreter:

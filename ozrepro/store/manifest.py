@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from ozrepro.errors import StoreError
 from ozrepro.store import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _BLOCK = 1 << 20
@@ -74,42 +75,96 @@ class Digests:
     One counts only as long as the file's inode, size and times are what they were.
     """
 
-    __slots__ = ("_known",)
+    __slots__ = ("_expected", "_known")
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, ...], str] = {}
+        self._expected: dict[str, str] = {}
 
     def of(self, path: str, found: os.stat_result) -> str:
         """Return the sha256 of the regular file `path`, in hexadecimal; `found` is what lstat says of it."""
         state = _state(found)
         digest = self._known.get(state)
         if digest is None:
-            digest = self._known[state] = digest_file(path, found.st_size)
+            digest = self._known[state] = digest_file(path)
         return digest
+
+    def read(self, path: str) -> str | None:
+        """Return the sha256 of what stands at `path`, or None where that is no regular file. Raises OSError.
+
+        As `of` for a file that is not known yet, with one search for the path instead of two.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno == errno.ELOOP and stat.S_ISLNK(os.lstat(path).st_mode):
+                return None
+            raise
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                return None
+            state = _state(found)
+            digest = self._known.get(state)
+            if digest is None:
+                digest = self._known[state] = _digest(descriptor, found.st_size)
+            return digest
+        finally:
+            os.close(descriptor)
 
     def known(self, found: os.stat_result) -> str | None:
         """Return the sha256 of the regular file of which lstat says `found`, where it was taken already."""
         return self._known.get(_state(found))
+
+    def expect(self, files: Mapping[str, str]) -> None:
+        """Note what files must have been when the environment is published: sha256 by path, "" where that is not known."""
+        self._expected.update(files)
+
+    def unlike(self, folder: Path, entries: Iterable[Entry]) -> list[str]:
+        """Return a line for each expected file that is gone from `folder` or another; `entries` are those of its manifest.
+
+        Of a symlink and a folder only that they are there is asked.
+        """
+        found = {entry.path: entry.digest for entry in entries} if self._expected else {}
+        return [
+            line
+            for path, digest in self._expected.items()
+            if found.get(path) != digest and (line := self._differs(f"{folder}/{path}", path, digest))
+        ]
+
+    def _differs(self, full: str, path: str, digest: str) -> str | None:
+        """Look at one file itself: it may be reached by a folder that is a link, and so not be in the manifest by this path."""
+        try:
+            found = os.lstat(full)
+            if not stat.S_ISREG(found.st_mode) or not digest or self.of(full, found) == digest:
+                return None
+        except OSError as error:
+            return f"{shown(path)}: {error.strerror}"
+        return f"{shown(path)}: was changed"
 
 
 def _state(found: os.stat_result) -> tuple[int, ...]:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def digest_file(path: str | Path, size: int | None = None) -> str:
-    """Return the sha256 of a file's content, in hexadecimal. `size`, its bytes where they are known, saves a call for its end."""
-    digest = hashlib.sha256()
-    done = 0
+def digest_file(path: str | Path) -> str:
+    """Return the sha256 of a file's content, in hexadecimal."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        # One byte more is asked for than is left: a file that has grown since is read on.
-        while block := os.read(descriptor, _BLOCK if size is None else min(_BLOCK, max(size - done, 0) + 1)):
-            digest.update(block)
-            done += len(block)
-            if done == size:
-                break
+        return _digest(descriptor, os.fstat(descriptor).st_size)
     finally:
         os.close(descriptor)
+
+
+def _digest(descriptor: int, size: int) -> str:
+    """Return the sha256 of an open file of `size` bytes; most are read by one call, with no second one for the end."""
+    # A byte more than there should be: a file that has grown meanwhile is read on.
+    block = os.read(descriptor, min(size + 1, _BLOCK))
+    digest, left = hashlib.sha256(block), size - len(block)
+    while left and block:
+        block = os.read(descriptor, _BLOCK)
+        digest.update(block)
+        left -= len(block)
     return digest.hexdigest()
 
 

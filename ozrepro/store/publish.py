@@ -148,6 +148,10 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
 
 def _finish(folder: Path, recipe: Recipe, digests: manifest.Digests | None) -> None:
     entries = manifest.take(folder / PREFIX, digests, protect=True)
+    changed = digests.unlike(folder / PREFIX, entries) if digests is not None else []
+    if changed:
+        what = "\n  ".join(("files were changed after they had been installed and checked:", *changed[:30]))
+        raise StoreError(what, where=str(folder / PREFIX), hint="the same command again")
     content = manifest.to_bytes(entries)
     card = {
         **recipe.card,

@@ -37,8 +37,12 @@ def make_package(
     subdir: str = "linux-64",
     noarch: str = "",
     timestamp: int = 1700000000000,
+    claimed: dict[str, bytes] | None = None,
 ) -> Path:
-    """Write a `.tar.bz2` package and return its path; `files` maps paths in the environment to contents."""
+    """Write a `.tar.bz2` package and return its path; `files` maps paths in the environment to contents.
+
+    `claimed` are other contents of which the package's list has the digests.
+    """
     (channel / subdir).mkdir(parents=True, exist_ok=True)
     content = files if files is not None else {f"share/{name}.txt": f"{name} {version}\n".encode()}
     index: dict[str, Any] = {
@@ -55,7 +59,7 @@ def make_package(
     }
     listed = [
         {"_path": path, "path_type": "hardlink", "sha256": hashlib.sha256(data).hexdigest(), "size_in_bytes": len(data)}
-        for path, data in content.items()
+        for path, data in {**content, **(claimed or {})}.items()
     ]
     inside = {
         "info/index.json": json.dumps(index).encode(),

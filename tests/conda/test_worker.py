@@ -193,6 +193,31 @@ def test_a_damaged_entry_of_the_cache_is_taken_afresh(small_channel: Path, helpe
         assert (tmp_path / prefix / "share" / "beta.txt").read_text() == "beta 2.0\n"
 
 
+def test_packages_that_never_hold_what_they_list_are_refused_by_file(helper: Helper, tmp_path: Path) -> None:
+    channel = tmp_path / "liar"
+    path = "share/beta.txt"
+    make_package(channel, "beta", files={path: b"one"}, claimed={path: b"two"})
+    index(channel)
+    records = ask(helper, channel.as_uri(), "beta").records
+    with pytest.raises(BuildError, match=rf"beta-1\.0-0: {path}: is not the recorded file"):
+        helper.install(records, {"site": channel.as_uri()}, tmp_path / "env", ignore)
+
+
+def test_what_stood_in_a_prefix_before_is_never_removed_to_mend_a_package(
+    small_channel: Path, helper: Helper, tmp_path: Path
+) -> None:
+    records = ask(helper, small_channel.as_uri(), "beta").records
+    addresses = {"site": small_channel.as_uri()}
+    helper.fetch(records, addresses, ignore)
+    (helper.cache / "pkgs" / "beta-2.0-h1_1" / "share" / "beta.txt").write_text("beta 6.6\n")
+    prefix = tmp_path / "env"
+    prefix.mkdir()
+    (prefix / "mine").touch()
+    with pytest.raises(BuildError, match="is not the recorded file"):
+        helper.install(records, addresses, prefix, ignore)
+    assert (prefix / "mine").exists()
+
+
 def test_a_worker_killed_while_it_links_leaves_a_cache_that_serves(helper: Helper, tmp_path: Path) -> None:
     channel = tmp_path / "vast"
     # Linking it takes long enough for the worker to be found and killed after a small package is linked.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from ozrepro.errors import StoreError
 from ozrepro.store import manifest
-from ozrepro.store.manifest import Entry, differences, from_bytes, take, to_bytes, walk
+from ozrepro.store.manifest import Digests, Entry, differences, digest_file, from_bytes, take, to_bytes, walk
 from ozrepro.store.publish import Generation, Recipe, provide, verify
 from tests.store.driver import ODD_NAME, fill, key_of, paths_of
 
@@ -244,3 +245,73 @@ def test_a_file_that_a_second_look_finds_writable_is_exposed(tmp_path: Path) -> 
     (tmp_path / "file").chmod(0o666)
     (tmp_path / "link").symlink_to("file")
     assert manifest.exposed(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**20 - 1, 2**20, 2**20 + 1, 3 * 2**20])
+def test_files_of_any_size_are_read_to_their_end(tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    (tmp_path / "file").write_bytes(content)
+    wanted = hashlib.sha256(content).hexdigest()
+    assert digest_file(tmp_path / "file") == Digests().read(str(tmp_path / "file")) == wanted
+
+
+def test_what_is_no_regular_file_has_no_digest_and_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "broken").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "fifo")
+    assert [Digests().read(str(tmp_path / name)) for name in ("link", "broken", "loop", "fifo", ".")] == [None] * 5
+    for path in ("absent", "loop/file"):
+        with pytest.raises(OSError, match=path):
+            Digests().read(str(tmp_path / path))
+
+
+def test_protected_are_folders_and_files_but_no_file_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "env" / "inner"
+    folder.mkdir(parents=True)
+    folder.chmod(0o700)
+    (folder / "program").touch()
+    (folder / "program").chmod(0o4750)
+    (folder / "link").symlink_to("program")
+    take(tmp_path / "env", protect=True)
+    modes = [os.stat(path).st_mode & 0o7777 for path in (tmp_path / "env", folder, folder / "program")]
+    assert modes == [0o555, 0o555, 0o550]
+    before = os.stat(folder / "program").st_ctime_ns
+    take(tmp_path / "env", protect=True)
+    assert os.stat(folder / "program").st_ctime_ns == before
+
+
+def changed(prefix: Path) -> None:
+    (prefix / "bin" / "tool").write_bytes(b"changed after it was checked")
+
+
+def removed(prefix: Path) -> None:
+    (prefix / "bin" / "tool").unlink()
+
+
+@pytest.mark.parametrize("harm", [changed, removed])
+def test_a_file_that_is_no_longer_as_it_was_checked_is_not_published(store: Store, harm: Callable[[Path], None]) -> None:
+    def build(prefix: Path) -> Digests:
+        fill(prefix, FILES)
+        digests = Digests()
+        digests.expect({"bin/tool": digests.read(str(prefix / "bin" / "tool")) or ""})
+        harm(prefix)
+        return digests
+
+    with pytest.raises(StoreError, match=r"changed after they had been installed(?s:.*)bin/tool: "):
+        provide(store, Recipe(key_of("one"), {}, build), print)
+    for part in ("names", "gens", "owners", "trash"):
+        assert os.listdir(store.folder / part) == []
+
+
+def test_expected_files_may_be_reached_by_a_link_to_their_folder_or_have_no_known_digest(store: Store) -> None:
+    def build(prefix: Path) -> Digests:
+        fill(prefix, FILES)
+        (prefix / "bin64").symlink_to("bin")
+        digests = Digests()
+        tool = digests.read(str(prefix / "bin" / "tool")) or ""
+        digests.expect({"bin/tool": tool, "bin64/tool": tool, "bin/link": "0" * 64, "lib/d1": "", "lib/d1/e1/f1": ""})
+        return digests
+
+    assert verify(provide(store, Recipe(key_of("one"), {}, build), print)[0]) == []

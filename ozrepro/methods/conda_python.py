@@ -1,0 +1,61 @@
+"""The half of the conda method that is for environments with a Python: what pip adds, bytecode, requirements, imports.
+
+Loaded where there is one: an environment of programs alone pays nothing for it.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from ozrepro.methods.conda_lock import Locked, interpreter_of
+from ozrepro.pypi import base as outside
+from ozrepro.pypi import install
+from ozrepro.pypi.layer import open_uv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from ozrepro.methods import Progress
+    from ozrepro.site import Site
+
+
+def choose(locked: Locked, prefix: Path) -> tuple[install.Chosen, ...]:
+    """Return what pip adds to this environment. Raises BuildError where something is to be added and there is no Python."""
+    return install.choose_files(locked.layer.packages, interpreter_of(prefix)) if locked.layer.packages else ()
+
+
+def add(chosen: Sequence[install.Chosen], site: Site, prefix: Path, progress: Progress) -> None:
+    """Install what pip adds."""
+    if chosen:
+        install.install(open_uv(site), prefix, chosen, (), progress)
+
+
+def compile_modules(prefix: Path, variables: Mapping[str, str]) -> None:
+    """Compile all modules: nobody can write bytecode into a published environment."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    with ThreadPoolExecutor(max_workers=cores) as pool:
+        for part in install.compile_bytecode(pool, prefix, install.site_packages(prefix), variables, cores):
+            part.result()
+
+
+def problems(chosen: Sequence[install.Chosen], prefix: Path) -> Iterator[str]:
+    """Yield what is wrong with what pip added, and each requirement of it that is not met."""
+    there = outside.distributions([str(install.site_packages(prefix))])
+    for item in chosen:
+        name, version = item.package.name, item.package.version
+        if name not in there or there[name].version != version:
+            yield f"{name} {version} is locked, and {there[name].version if name in there else 'none'} is there"
+    yield from outside.unmet(there, [item.package.name for item in chosen], interpreter_of(prefix).markers)
+
+
+def failed_imports(locked: Locked, prefix: Path, variables: Mapping[str, str]) -> list[str]:
+    """Return a line for each import that the lock names and that fails."""
+    return install.check_imports(prefix, locked.layer.imports, variables)
+
+
+def distributions(prefix: Path) -> dict[str, str]:
+    """Return name and version of each Python distribution."""
+    return install.distributions(install.site_packages(prefix))
