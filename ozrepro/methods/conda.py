@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.conda import activating, installed, linked
+from ozrepro.conda import activating, installed
 from ozrepro.conda.helper import open_helper
 from ozrepro.conda.virtual import needed, satisfied, subdir_here
 from ozrepro.environment import BASE_PATH, Environment
@@ -20,7 +20,6 @@ from ozrepro.methods.conda_lock import (
     read_section,
     wanted_of,
 )
-from ozrepro.modulesystem import record
 from ozrepro.pypi.layer import versions_of
 from ozrepro.spec import digest_of
 from ozrepro.store.manifest import Digests
@@ -196,6 +195,8 @@ class Conda:
     ) -> list[str]:
         wrong = list(installed.unlike_lock(packages, locked.records))
         if locked.mpi is not None:
+            from ozrepro.conda import linked
+
             name = locked.mpi.load[-1].partition("/")[0]
             users = [item.title for item in locked.records if any(line.split()[0] == name for line in item.depends)]
             wrong += linked.problems([item for item in packages if item.title in users], prefix, variables)
@@ -229,7 +230,11 @@ class Conda:
     def shell(self, section: Section, site: Site) -> dict[str, Any]:
         """Return what the module of the system's MPI gives a shell; what activation sets are variables."""
         mpi = read_here(section, site).mpi
-        return record.shell_table(mpi.shell) if mpi is not None else {}
+        if mpi is None:
+            return {}
+        from ozrepro.modulesystem import record
+
+        return record.shell_table(mpi.shell)
 
     def versions(self, section: Section) -> dict[str, str]:
         """Return the versions of the records and of what pip adds."""

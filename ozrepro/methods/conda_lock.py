@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 from ozrepro.checking import Checker, shown
 from ozrepro.conda.channels import Channel, find_channels, read_channels
-from ozrepro.conda.environment_yml import EnvironmentFile, read_environment
 from ozrepro.conda.matchspec import take_apart
 from ozrepro.conda.records import LockedRecord, read_records
 from ozrepro.conda.virtual import Virtual, read_virtual
 from ozrepro.errors import BuildError, LockError, SpecError
 from ozrepro.lock import Section, lock_file
-from ozrepro.modulesystem import record
 from ozrepro.pypi import interpreter, layer
 from ozrepro.pypi.layer import Layer, LockedLayer
 from ozrepro.toml import TOMLDecodeError, read_file
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ozrepro.conda.environment_yml import EnvironmentFile
     from ozrepro.modulesystem.loading import Request
     from ozrepro.modulesystem.record import Record
     from ozrepro.pypi.interpreter import Interpreter
@@ -78,9 +77,7 @@ class Locked:
 def read_section(section: Section, where: str, session: str, site: Site | None = None) -> Locked:
     """Return the section's content. Raises LockError with all mistakes: the lock may come from someone else's repository."""
     checker, base = Checker(where), (section.method, section.platform)
-    places = record.places_of(str(site.settings.root), site.environ.get("HOME", "")) if site else record.EXAMPLE
     table = checker.table(section.content, base, KEYS)
-    mpi = record.replaced(table.get("mpi", {}), lambda text: record.local(text, places))
     aliases, environ = (site.settings.channels, site.environ) if site is not None else ({}, {})
     written = table.get("variables", {})
     variables = checker.table(written, (*base, "variables"), written if isinstance(written, dict) else ())
@@ -90,7 +87,7 @@ def read_section(section: Section, where: str, session: str, site: Site | None =
         variables={name: checker.text_at(variables, (*base, "variables", name), multiline=True) for name in variables},
         records=read_records(checker, table.get("record", []), (*base, "record")),
         layer=layer.read_layer(checker, table, base),
-        mpi=record.read_record(checker, checker.table(mpi, (*base, "mpi"), record.KEYS), (*base, "mpi")) if mpi else None,
+        mpi=_read_mpi(checker, table["mpi"], base, site) if table.get("mpi") else None,
     )
     named = {channel.name for channel in locked.channels}
     for number, item in enumerate(locked.records):
@@ -104,6 +101,14 @@ def read_section(section: Section, where: str, session: str, site: Site | None =
     if checker.mistakes:
         raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {session}")
     return locked
+
+
+def _read_mpi(checker: Checker, table: object, base: tuple[str, ...], site: Site | None) -> Record:
+    from ozrepro.modulesystem import record
+
+    places = record.places_of(str(site.settings.root), site.environ.get("HOME", "")) if site else record.EXAMPLE
+    here = record.replaced(table, lambda text: record.local(text, places))
+    return record.read_record(checker, checker.table(here, (*base, "mpi"), record.KEYS), (*base, "mpi"))
 
 
 def check_agreement(locked: Locked, spec: Spec, site: Site, platform: str, where: str) -> None:
@@ -156,6 +161,8 @@ def wanted_of(spec: Spec) -> Wanted:
 
 
 def _file(spec: Spec, described: CondaSpec) -> EnvironmentFile:
+    from ozrepro.conda.environment_yml import read_environment
+
     path = spec.root / described.file
     if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
         raise SpecError(str(spec.path), [f"conda.file: {described.file}: leads out of the project; copy the file into it"])
