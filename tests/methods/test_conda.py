@@ -458,7 +458,7 @@ class TestFailures:
         words = [str(BIN / "ozrepro"), "build"]
         with subprocess.Popen(words, cwd=work.root, env=work.environ, stdout=-1, stderr=-1, start_new_session=True) as process:
             deadline = time.monotonic() + 60
-            while not list(work.store().glob("gens/*/**/conda-meta/*.json")):
+            while not list(work.store().glob("gens/*/env/conda-meta/*.json")):
                 assert process.poll() is None, process.communicate()
                 assert time.monotonic() < deadline
             os.killpg(process.pid, signal.SIGKILL)
