@@ -22,7 +22,10 @@ OUTSIDE = ("../../proof", "share/../../../proof", "/proof-of-ozrepro", "info/../
 
 def content(listed: list[str]) -> dict[str, bytes]:
     """Return the members of a package that lists these paths."""
-    paths = [{"_path": path, "path_type": "hardlink", "sha256": "0" * 64, "size_in_bytes": 1} for path in listed]
+    paths = [
+        {"_path": path, "path_type": "hardlink", "sha256": hashlib.sha256(b"a").hexdigest(), "size_in_bytes": 1}
+        for path in listed
+    ]
     index = {"name": "evil", "version": "1.0", "build": "0", "build_number": 0, "depends": [], "subdir": "linux-64"}
     return {
         "info/index.json": json.dumps(index).encode(),
