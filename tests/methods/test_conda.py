@@ -230,7 +230,7 @@ class TestNoMethod:
             found,
             "modules: no module system here (Lmod)",
             "conda: platforms in [conda] has no linux-64",
-            "container: this version of ozrepro has no such method yet",
+            "container: no Apptainer here (apptainer or singularity on PATH)",
         )
         assert not found.lock().exists()
         assert found.ozrepro("lock").returncode == 4
