@@ -5,17 +5,13 @@ python benchmarks/conda.py [--rounds N] [--files N] [--json FILE]
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import json
-import os
-import random
 import sys
-import tempfile
 from pathlib import Path
 
-from overhead import BIN, SESSION, Project, Report, facts, remove
+from overhead import BIN, SESSION, Project, make_parser, open_report, remove, workplace
 from paired import Command, Rounds, added, ratio, run_rounds, settle
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,32 +99,18 @@ def measure(project: Project, channel: str, rounds: int, seed: int) -> Rounds:
 
 def main() -> None:
     """Measure, print a table, and write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=20, help="of each command (default 20)")
+    parser = make_parser(__doc__, 20, "of each command")
     parser.add_argument("--files", type=int, default=20_000, help="in all packages together (default 20,000)")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the order and the bootstrap")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and raw rows there")
     given = parser.parse_args()
-    report = Report(given.json, {**facts(given.rounds, given.seed), "files": given.files})
-    print(json.dumps(report.facts), flush=True)
-    print(f"\n| {'figure':<62} | {'median [95 % interval]':>24} | {'unit':<5} | {'bound':<7} |")
-    print(f"| {'-' * 62} | {'-' * 23}: | {'-' * 5} | {'-' * 7} |", flush=True)
-    with tempfile.TemporaryDirectory(prefix="ozrepro-bench-") as name:
-        try:
-            project, channel = make_project(Path(name), given.files)
-            found = measure(project, channel, given.rounds, given.seed)
-            report.rounds("link", found)
-            report.row(
-                "build from the lock to a minimal py-rattler script",
-                ratio(found, "build", "script", given.seed),
-                "ratio",
-                "<= 1.15",
-            )
-            report.row("the same in CPU time", ratio(found, "build", "script", given.seed, cpu=True), "ratio")
-            report.row("the same, added", added(found, "build", "script", given.seed), "ms")
-        finally:
-            for base, _, _ in os.walk(name):
-                os.chmod(base, 0o700)
+    report = open_report(given, files=given.files)
+    with workplace() as folder:
+        project, channel = make_project(folder, given.files)
+        found = measure(project, channel, given.rounds, given.seed)
+        report.rounds("link", found)
+        slower = ratio(found, "build", "script", given.seed)
+        report.row("build from the lock to a minimal py-rattler script", slower, "ratio", "<= 1.15")
+        report.row("the same in CPU time", ratio(found, "build", "script", given.seed, cpu=True), "ratio")
+        report.row("the same, added", added(found, "build", "script", given.seed), "ms")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,11 @@ python benchmarks/container.py [--rounds N] [--json FILE]
 
 from __future__ import annotations
 
-import argparse
-import json
-import random
 import shutil
 import sys
 from pathlib import Path
 
-from overhead import SESSION, Report, facts
+from overhead import SESSION, Report, make_parser, open_report
 from paired import Command, added, ratio, run_rounds
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,18 +52,11 @@ def measure(account: ordinary.Account, containers: Containers, report: Report, r
 
 def main() -> None:
     """Measure, print a table, and write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=40, help="of each scenario (default 40)")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the order and the bootstrap")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and raw rows there")
-    given = parser.parse_args()
+    given = make_parser(__doc__, 40, "of each scenario").parse_args()
     try:
         with ordinary.borrow_account() as account:
             containers = make_cached(account)
-            report = Report(given.json, {**facts(given.rounds, given.seed), "apptainer": containers.version})
-            print(json.dumps(report.facts), flush=True)
-            print(f"\n| {'figure':<62} | {'median [95 % interval]':>24} | {'unit':<5} | {'bound':<7} |")
-            print(f"| {'-' * 62} | {'-' * 23}: | {'-' * 5} | {'-' * 7} |", flush=True)
+            report = open_report(given, apptainer=containers.version)
             measure(account, containers, report, given.rounds, given.seed)
     except SiteUnavailable as reason:
         sys.exit(f"no containers: {reason}")

@@ -5,18 +5,16 @@ python benchmarks/modules.py [--rounds N] [--json FILE]
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overhead import BIN, PLAIN, SESSION, Project, Report, _fixed, facts
+from overhead import BIN, PLAIN, SESSION, Project, Report, _fixed, make_parser, open_report, workplace
 from paired import Command, Rounds, added, ratio, run_rounds
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -149,28 +147,17 @@ def main() -> None:
     from tests.site import SiteUnavailable
     from tests.site.make import make
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=20, help="of each scenario (default 20)")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the order and the bootstrap")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and raw rows there")
-    given = parser.parse_args()
+    given = make_parser(__doc__, 20, "of each scenario").parse_args()
     try:
         site = make()
     except SiteUnavailable as reason:
         sys.exit(f"no test site: {reason}")
-    report = Report(given.json, {**facts(given.rounds, given.seed), "lmod": site.lmod_version})
-    print(json.dumps(report.facts), flush=True)
-    print(f"\n| {'figure':<62} | {'median [95 % interval]':>24} | {'unit':<5} | {'bound':<7} |")
-    print(f"| {'-' * 62} | {'-' * 23}: | {'-' * 5} | {'-' * 7} |", flush=True)
-    with tempfile.TemporaryDirectory(prefix="ozrepro-bench-") as name:
-        try:
-            project = make_project(Path(name), site)
-            measure_start(project, report)
-            measure_nox(project, report, given.rounds, given.seed)
-            measure_resolution(project, site, report, given.rounds, given.seed)
-        finally:
-            for base, _, _ in os.walk(name):
-                os.chmod(base, 0o700)
+    report = open_report(given, lmod=site.lmod_version)
+    with workplace() as folder:
+        project = make_project(folder, site)
+        measure_start(project, report)
+        measure_nox(project, report, given.rounds, given.seed)
+        measure_resolution(project, site, report, given.rounds, given.seed)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paired import Command, Estimate, Rounds, added, ratio, run_rounds, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -316,14 +320,38 @@ def facts(rounds: int, seed: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Measure, print a table, and write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--rounds", type=int, default=40, help="of run and nox; half as many for tiny, a quarter for real (default 40)"
-    )
+def make_parser(doc: str | None, rounds: int, what: str) -> argparse.ArgumentParser:
+    """Return the parser of a benchmark's arguments: rounds, the seed, and where the figures go."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"{what} (default {rounds})")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the order and the bootstrap")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and raw rows there")
+    return parser
+
+
+def open_report(given: argparse.Namespace, **more: Any) -> Report:
+    """Print what the figures depend on, and the head of their table."""
+    report = Report(given.json, {**facts(given.rounds, given.seed), **more})
+    print(json.dumps(report.facts), flush=True)
+    print(f"\n| {'figure':<62} | {'median [95 % interval]':>24} | {'unit':<5} | {'bound':<7} |")
+    print(f"| {'-' * 62} | {'-' * 23}: | {'-' * 5} | {'-' * 7} |", flush=True)
+    return report
+
+
+@contextmanager
+def workplace(below: Path | None = None) -> Iterator[Path]:
+    """Give a folder for the projects of a benchmark; environments in it are write-protected, and go with it."""
+    with tempfile.TemporaryDirectory(prefix="ozrepro-bench-", dir=below) as name:
+        try:
+            yield Path(name)
+        finally:
+            for base, _, _ in os.walk(name):
+                os.chmod(base, 0o700)
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON."""
+    parser = make_parser(__doc__, 40, "of run and nox; half as many for tiny, a quarter for real")
     parser.add_argument("--only", default="run,nox,tiny,real", help="which scenarios (default run,nox,tiny,real)")
     parser.add_argument(
         "--folder", type=Path, help="work below this folder: the file system to measure (default: the temporary one)"
@@ -333,18 +361,9 @@ def main() -> None:
     given = parser.parse_args()
     if given.tree:
         os.environ["PYTHONPATH"] = str(given.tree.resolve())
-    report = Report(given.json, facts(given.rounds, given.seed))
-    print(json.dumps(report.facts), flush=True)
-    if not given.profile:
-        print(f"\n| {'figure':<62} | {'median [95 % interval]':>24} | {'unit':<5} | {'bound':<7} |")
-        print(f"| {'-' * 62} | {'-' * 23}: | {'-' * 5} | {'-' * 7} |", flush=True)
-    wanted = given.only.split(",")
-    with tempfile.TemporaryDirectory(prefix="ozrepro-bench-", dir=given.folder) as name:
-        try:
-            scenarios(Path(name), wanted, report, given.rounds, given.seed, only_profile=given.profile)
-        finally:
-            for base, _, _ in os.walk(name):
-                os.chmod(base, 0o700)
+    report = Report(given.json, facts(given.rounds, given.seed)) if given.profile else open_report(given)
+    with workplace(given.folder) as folder:
+        scenarios(folder, given.only.split(","), report, given.rounds, given.seed, only_profile=given.profile)
 
 
 def scenarios(folder: Path, wanted: list[str], report: Report, rounds: int, seed: int, *, only_profile: bool) -> None:
