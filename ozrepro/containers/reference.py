@@ -37,13 +37,13 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """The public name, without a digest."""
-        return f"{self.host}/{self.repository}:{self.tag or 'latest'}"
+        """The public name, without a digest; also without a tag where it is named by digest alone."""
+        return f"{self.host}/{self.repository}:{self.tag}" if self.tag else f"{self.host}/{self.repository}"
 
     @property
     def text(self) -> str:
-        """The public name, by digest where it has one."""
-        return f"{self.host}/{self.repository}@{self.digest}" if self.digest else self.name
+        """The public name, with its digest where it has one."""
+        return f"{self.name}@{self.digest}" if self.digest else self.name
 
     def pinned(self, digest: str) -> Reference:
         """Return the reference with a digest."""
@@ -67,15 +67,15 @@ class Place:
 def read_reference(text: str) -> Reference:
     """Return the reference that `text` holds, with or without `docker://`. Raises ValueError that says what is wrong."""
     rest = text.removeprefix("docker://").strip("/")
-    rest, _, digest = rest.partition("@")
-    if digest and not DIGEST.match(digest):
+    rest, at, digest = rest.partition("@")
+    if at and not DIGEST.match(digest):
         raise ValueError(f"{digest!r} is no digest sha256:…")
     first, _, behind = rest.partition("/")
     if behind and ("." in first or ":" in first or first == "localhost"):
         host, rest = first, behind
     else:
         host = HUB
-    path, _, tag = rest.partition(":")
+    path, colon, tag = rest.partition(":")
     if host in ("index.docker.io", _HUB_HOST):
         host = HUB
     if host == HUB and "/" not in path:
@@ -84,7 +84,7 @@ def read_reference(text: str) -> Reference:
         raise ValueError(f"{host!r} is no registry's host")
     if not _REPOSITORY.match(path):
         raise ValueError(f"{path!r} is no repository's name")
-    if tag and not _TAG.match(tag):
+    if colon and not _TAG.match(tag):
         raise ValueError(f"{tag!r} is no tag")
     return Reference(host, path, tag or ("" if digest else "latest"), digest)
 
