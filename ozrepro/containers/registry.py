@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -41,22 +42,23 @@ def digest_of(reference: Reference, aliases: Mapping[str, str], environ: Mapping
     path = "/".join(part for part in (place.path, reference.repository) if part)
     address = f"{place.scheme}://{place.host}/v2/{path}/manifests/{reference.digest or reference.tag}"
     try:
-        headers, content = _ask(address, _login(reference.host, place.host, environ))
+        headers, content = _ask(address, _login(place.host, environ))
     except urllib.error.HTTPError as error:
         raise BuildError(_refused(error.code, reference), where=reference.name, hint=_hint(error.code)) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
+    except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise BuildError(
             f"the registry cannot be reached: {reason}",
             where=place.host,
             hint="the same command on a login node, or name a mirror in [tool.ozrepro.registries]",
         ) from error
-    found = headers.get("Docker-Content-Digest") or f"sha256:{hashlib.sha256(content).hexdigest()}"
-    if not DIGEST.match(found):
-        raise BuildError(f"the registry answers with {found[:100]!r}, which is no sha256 digest", where=reference.name)
-    if f"sha256:{hashlib.sha256(content).hexdigest()}" != found:
+    found = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    said = headers.get("Docker-Content-Digest") or found
+    if not DIGEST.match(said):
+        raise BuildError(f"the registry answers with {said[:100]!r}, which is no sha256 digest", where=reference.name)
+    if (said, reference.digest or said) != (found, found):
         raise BuildError(
-            "the registry's answer has another digest than it says", where=reference.name, hint="the same command again"
+            "the registry's answer has another digest than it should", where=reference.name, hint="the same command again"
         )
     return found
 
@@ -93,8 +95,9 @@ def _ask(address: str, login: str | None) -> tuple[Message, bytes]:
 def _token(challenge: str, login: str | None) -> str:
     fields = dict(_CHALLENGE.findall(challenge))
     realm = fields.pop("realm", "")
-    if not realm.startswith(("https://", "http://127.0.0.1", "http://localhost")):
-        raise ValueError(f"it sends logins to {realm!r}")
+    parts = urllib.parse.urlsplit(realm)
+    if parts.scheme != "https" and (parts.scheme, parts.hostname) not in (("http", "127.0.0.1"), ("http", "localhost")):
+        raise ValueError(f"it sends logins to {realm[:100]!r}")
     request = urllib.request.Request(f"{realm}?{urllib.parse.urlencode(fields)}")
     if login is not None:
         request.add_unredirected_header("Authorization", f"Basic {login}")
@@ -106,18 +109,27 @@ def _token(challenge: str, login: str | None) -> str:
 
 
 def _open(request: urllib.request.Request) -> tuple[Message, bytes]:
-    with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
-        content: bytes = answer.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            raise ValueError("its answer is larger than a manifest can be")
-        headers: Message = answer.headers
-        return headers, content
+    try:
+        with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
+            content: bytes = answer.read(_LARGEST + 1)
+            headers: Message = answer.headers
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
+    if len(content) > _LARGEST:
+        raise ValueError("its answer is larger than a manifest can be")
+    if headers.get("Content-Length", str(len(content))) != str(len(content)):
+        raise ValueError("its answer was cut off")
+    return headers, content
 
 
-def _login(name: str, host: str, environ: Mapping[str, str]) -> str | None:
-    """Return the login that `apptainer registry login` or `docker login` keeps for a registry, in base64, or None."""
+def _login(host: str, environ: Mapping[str, str]) -> str | None:
+    """Return the login that `apptainer registry login` or `docker login` keeps for a registry's host, in base64, or None.
+
+    A login for Docker Hub goes to Docker Hub alone: the settings, which may be a stranger's, can name any host for it.
+    """
     home = environ.get("HOME", "")
-    names = (*(("https://index.docker.io/v1/", "index.docker.io") if name == HUB else ()), name, host)
+    names = (host,) if host != place_of(HUB, {}).host else ("https://index.docker.io/v1/", "index.docker.io", HUB, host)
     for file in (".apptainer/docker-config.json", ".singularity/docker-config.json", ".docker/config.json"):
         try:
             with open(os.path.join(home, file), "rb") as stream:
