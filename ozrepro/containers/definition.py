@@ -1,6 +1,6 @@
 """Apptainer's definition files: their stages, bases and files, and the text with its bases pinned.
 
-Format: Apptainer user guide, "Definition Files". Pure functions over text.
+Format: Apptainer user guide, "Definition Files", and what its parser does where the guide is silent. Pure functions over text.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from ozrepro.containers.reference import Reference, read_reference
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_KEY = re.compile(r"\s*([A-Za-z][A-Za-z0-9_-]*)\s*:\s*(.*?)\s*\Z")
-_SECTION = re.compile(r"%([A-Za-z]+)(?:\s+(.*?))?\s*\Z")
-_ARGUMENT = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+_STAGE = re.compile(r"bootstrap:", re.IGNORECASE)
+"""Where a line begins so, a stage does, even inside a section (Apptainer's pkg/build/types/parser, `All`)."""
+
+_ARGUMENT = re.compile(r"\{\{\s*(\w+)\s*\}\}", re.ASCII)
 _OF_THE_SOURCE = ("from", "registry", "namespace")
 LOCAL = ("localimage",)
 """Bootstraps whose base is a file or folder of this machine."""
@@ -72,7 +73,7 @@ class Definition:
             _first_word(self.filled(line))
             for stage in self.stages
             for part in stage.parts
-            if part.name == "files" and not part.words.startswith("from ")
+            if part.name in ("files", "appfiles") and part.words.split()[:1] != ["from"]
             for line in part.lines
         ]
         return tuple(dict.fromkeys(word for word in found if word))
@@ -82,14 +83,22 @@ class Definition:
         return _fill(text, self.arguments)
 
     def line_of(self, command: str) -> int | None:
-        """Return the number of the `%post` line that `command`, as a shell with `-x` prints it, comes from, or None."""
+        """Return the number of the `%post` line that `command`, as a shell with `-x` prints it, comes from, or None.
+
+        None also where several lines could be it: a wrong number is worse than none.
+        """
         wanted = _bare(command)
-        for stage in self.stages:
-            for part in stage.parts:
-                if part.name == "post":
-                    for offset, line in enumerate(part.lines, 1):
-                        if wanted and _bare(self.filled(line)).startswith(wanted):
-                            return part.line + offset
+        lines = [
+            (part.line + offset, _bare(self.filled(line)))
+            for stage in self.stages
+            for part in stage.parts
+            if part.name == "post"
+            for offset, line in enumerate(part.lines, 1)
+        ]
+        for fits in (wanted.__eq__, lambda line: line.startswith(wanted), lambda line: wanted in line):
+            found = [number for number, line in lines if wanted and fits(line)]
+            if found:
+                return found[0] if len(found) == 1 else None
         return None
 
 
@@ -99,17 +108,19 @@ def read_definition(text: str, given: Mapping[str, str]) -> Definition:
     Raises ValueError for a text without a header, or an argument without a value.
     """
     reader = _Reader()
-    for number, line in enumerate(text.splitlines()):
+    for number, line in enumerate(_lines(text)):
         reader.take(number, line)
     reader.end_stage()
     if not any("bootstrap" in stage.header for stage in reader.stages):
         raise ValueError("has no line `Bootstrap:`, such as `Bootstrap: docker`")
-    arguments = {**_defaults(reader.stages), **given}
+    defaults = [_defaults(stage) for stage in reader.stages]
+    arguments = {name: value for table in (*defaults, given) for name, value in table.items()}
     missing = sorted({name for name in _ARGUMENT.findall(text) if name not in arguments})
     if missing:
         raise ValueError(f"{{{{ {missing[0]} }}}} has no value: write it into build-args or %arguments")
     filled = [
-        replace(stage, header={key: _fill(value, arguments) for key, value in stage.header.items()}) for stage in reader.stages
+        replace(stage, header={key: _fill(value, {**arguments, **own, **given}) for key, value in stage.header.items()})
+        for stage, own in zip(reader.stages, defaults, strict=True)
     ]
     return Definition(text, tuple(filled), arguments)
 
@@ -127,16 +138,16 @@ class _Reader:
 
     def take(self, number: int, line: str) -> None:
         """Take the line with this index."""
-        section, key = _SECTION.match(line), _KEY.match(line)
-        if key and key[1].lower() == "bootstrap":
+        if _STAGE.match(line):
             self.end_stage()
-        if section:
+        section, key = _section(line), _key(line)
+        if section is not None:
             self.end_part()
-            self.current = Part(section[1].lower(), section[2] or "", number + 1, ())
+            self.current = Part(*section, number + 1, ())
         elif self.current is not None:
             self.body.append(line)
-        elif key and not line.lstrip().startswith("#"):
-            self.header[key[1].lower()] = key[2]
+        elif key is not None:
+            self.header[key[0]] = key[1]
             self.places.append(number)
 
     def end_part(self) -> None:
@@ -155,17 +166,17 @@ class _Reader:
 
 def with_sources(definition: Definition, sources: Sequence[str | None]) -> str:
     """Return the definition's text with each stage's `From` replaced; None leaves a stage as it is."""
-    lines = definition.text.splitlines()
+    lines = _lines(definition.text)
     dropped: set[int] = set()
     for stage, source in zip(definition.stages, sources, strict=True):
         if source is None:
             continue
         written = False
         for place in stage.places:
-            key = _KEY.match(lines[place])
-            if key is None or key[1].lower() not in _OF_THE_SOURCE:
+            key = _key(lines[place])
+            if key is None or key[0] not in _OF_THE_SOURCE:
                 continue
-            if key[1].lower() == "from" and not written:
+            if key[0] == "from" and not written:
                 lines[place], written = f"From: {source}", True
             else:
                 dropped.add(place)
@@ -175,23 +186,39 @@ def with_sources(definition: Definition, sources: Sequence[str | None]) -> str:
 def with_first_lines(text: str, lines: Sequence[str]) -> str:
     """Return a definition's text with `lines` in front of each `%post`, such as the variables of a site's mirrors."""
     found: list[str] = []
-    for line in text.splitlines():
+    for line in _lines(text):
         found.append(line)
-        section = _SECTION.match(line)
-        if section and section[1].lower() == "post":
+        section = _section(line)
+        if section is not None and section[0] == "post":
             found += lines
     return "\n".join(found) + "\n"
 
 
-def _defaults(stages: Sequence[Stage]) -> dict[str, str]:
+def _lines(text: str) -> list[str]:
+    """Return the lines as Apptainer sees them: `str.splitlines` also splits at form feeds and the like."""
+    return text.removesuffix("\n").split("\n")
+
+
+def _section(line: str) -> tuple[str, str] | None:
+    """Return name and words of the section that a line begins, or None; an indented one begins it too."""
+    name, words = (*line.split(None, 1), "", "")[:2]
+    return (name.lstrip("%").lower(), words.strip()) if name.startswith("%") else None
+
+
+def _key(line: str) -> tuple[str, str] | None:
+    """Return key and value of a header's line, or None. What follows a # is a comment, also behind a value."""
+    key, mark, value = line.partition("#")[0].partition(":")
+    return (key.strip().lower(), value.strip()) if mark else None
+
+
+def _defaults(stage: Stage) -> dict[str, str]:
     found: dict[str, str] = {}
-    for stage in stages:
-        for part in stage.parts:
-            if part.name == "arguments":
-                for line in part.lines:
-                    name, mark, value = line.strip().partition("=")
-                    if mark and not name.startswith("#"):
-                        found[name.strip()] = value.strip().strip("\"'")
+    for part in stage.parts:
+        if part.name == "arguments":
+            for line in part.lines:
+                name, mark, value = line.strip().partition("=")
+                if mark and not name.startswith("#"):
+                    found[name.strip()] = value.strip()
     return found
 
 

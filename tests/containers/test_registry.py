@@ -176,9 +176,7 @@ def test_a_token_is_fetched_and_used(hub: Registry, home: Path) -> None:
     assert hub.asked[1].authorization == ""
 
 
-@pytest.mark.parametrize(
-    "file", [".apptainer/docker-config.json", ".singularity/docker-config.json", ".docker/config.json"]
-)
+@pytest.mark.parametrize("file", [".apptainer/docker-config.json", ".singularity/docker-config.json", ".docker/config.json"])
 def test_a_login_that_is_kept_for_the_host_is_sent_for_the_token(hub: Registry, home: Path, file: str) -> None:
     keep_login(home, hub.host, file=file)
     hub.rule = needs_token(f"{hub.address}/token")
