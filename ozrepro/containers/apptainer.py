@@ -157,14 +157,14 @@ def build(program: Program, task: Task, image: str, environ: Mapping[str, str], 
     variables.setdefault(f"{program.kind.upper()}_MKSQUASHFS_ARGS", _COMPRESSION)
     words = [program.path, "build", *(["--no-https"] if task.plain else [])]
     for mount in task.mounts:
-        words += ["--bind", f"{mount.source}:{mount.target}{':ro' if mount.read_only else ''}"]
+        words += ["--mount", mount.word()]
     for name, value in task.arguments.items():
         words += ["--build-arg", f"{name}={value}"]
     said: list[str] = []
 
     def hear(line: str) -> None:
         said.append(line)
-        step = re.match(r"(?:\x1b\[\d+m)*INFO:(?:\x1b\[\d+m)*\s+(.*)", line)
+        step = re.match(r"INFO:\s+(.*)", re.sub(r"\x1b\[\d+m", "", line))
         if step and step[1].startswith(_STEPS):
             on_step(step[1].rstrip(".").lower())
 
@@ -189,7 +189,14 @@ class Failed(Exception):
         return printed[-1] if printed else ""
 
     def log(self) -> list[str]:
-        """Return the end of what was said, from the failing command on: at most 15 lines."""
+        """Return the end of what was said, from the failing command on: at most 15 lines.
+
+        A command that says what is wrong on its standard output alone is answered by the end of that.
+        """
         lines = [line for line in self.said if line.strip()]
         last = max((number for number, line in enumerate(lines) if line.startswith("+ ")), default=-1)
-        return lines[last + 1 :][-15:] if last >= 0 and self.command() else lines[-8:]
+        if last < 0 or not self.command():
+            return lines[-8:]
+        after = lines[last + 1 :][-15:]
+        silent = all("FATAL:" in line for line in after)
+        return [*[line for line in self.output if line.strip()][-8:], *after] if silent else after
