@@ -82,6 +82,10 @@ class Definition:
         """Return a text with its `{{ names }}` replaced by the arguments' values."""
         return _fill(text, self.arguments)
 
+    def uses(self, argument: str, text: str) -> bool:
+        """Return whether `text`, made from this one, still uses an argument, or this one never did: then its author is told."""
+        return argument in _ARGUMENT.findall(text) or argument not in _ARGUMENT.findall(self.text)
+
     def line_of(self, command: str) -> int | None:
         """Return the number of the `%post` line that `command`, as a shell with `-x` prints it, comes from, or None.
 

@@ -69,7 +69,9 @@ def plan_of(locked: Locked, site: Site) -> Plan:
     sources = [_source(base.source, base.digest, aliases) if base.bootstrap == "docker" else None for base in locked.bases]
     text = with_sources(definition, sources)
     if not locked.source:
-        return Plan(text, "", definition, name, locked.arguments, plain, root)
+        # Apptainer refuses an argument that nothing uses, as one that only named the base is now.
+        given = {key: value for key, value in locked.arguments.items() if definition.uses(key, text)}
+        return Plan(text, "", definition, name, given, plain, root)
     from ozrepro.methods.container_from import at_this_site
 
     text, mounts, pip = at_this_site(text, site)
