@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro.containers import apptainer
+from ozrepro.containers import apptainer, image
 from ozrepro.containers.contents import Contents, look_inside, read_contents
 from ozrepro.containers.definition import with_first_lines
 from ozrepro.errors import BuildError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ozrepro.containers.apptainer import Mount, Program
     from ozrepro.containers.definition import Definition
 
-IMAGE = "image.sif"
 _CARD = "image.json"
 _ABANDONED = 24 * 3600.0
 """Seconds after which an unfinished image is that of a builder who was killed."""
@@ -75,12 +74,12 @@ def build_image(
     program: Program, plan: Plan, folder: Path, cache: Path, environ: Mapping[str, str], on_step: Callable[[str], None]
 ) -> Built:
     """Build an image as `folder/image.sif`, whole or not at all, and look inside. Raises BuildError, StoreError."""
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    for left in folder.glob(".*.sif"):
-        if time.time() - left.stat().st_mtime > _ABANDONED:
-            left.unlink(missing_ok=True)
     aside = folder / f".{secrets.token_hex(6)}.sif"
     try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for left in folder.glob(".*.sif"):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink(missing_ok=True)
         # Apptainer shows the machine's /tmp to %post, and of other folders only those that the image has.
         with tempfile.TemporaryDirectory(prefix="ozrepro-", dir="/tmp") as name:
             source = plan.source
@@ -93,7 +92,7 @@ def build_image(
             except apptainer.Failed as error:
                 raise _told(error, plan) from error
         on_step("looking into the image")
-        built = Built(folder / IMAGE, digest_file(aside), aside.stat().st_size, look_inside(program, str(aside), environ))
+        built = Built(folder / image.NAME, digest_file(aside), aside.stat().st_size, look_inside(program, str(aside), environ))
         with open(aside, "rb") as stream:
             os.fsync(stream.fileno())
         card = {"sha256": built.sha256, "size": built.size, "contents": asdict(built.contents)}
@@ -123,7 +122,8 @@ def _for_here(plan: Plan, private: Path, environ: Mapping[str, str]) -> str:
         exports.append(f"export PIP_CONFIG_FILE={private}/pip.conf")
     text = with_first_lines(plan.text, exports) if exports else plan.text
     if plan.mounts:
-        made = (f'mkdir -p "$APPTAINER_ROOTFS"{shlex.quote(mount.target)}' for mount in plan.mounts)
+        rootfs = '"${APPTAINER_ROOTFS:-$SINGULARITY_ROOTFS}"'  # a Singularity sets its own name alone
+        made = (f"mkdir -p {rootfs}{shlex.quote(mount.target)}" for mount in plan.mounts)
         text += "\n".join(("%setup", *made)) + "\n"
     return text
 
@@ -137,13 +137,13 @@ def kept_image(folder: Path) -> Built | None:
     """Return the image that `build_image` left in a folder, or None where there is none whole."""
     try:
         card = json.loads((folder / _CARD).read_bytes())
-        file = folder / IMAGE
+        file = folder / image.NAME
         table = card["contents"]
         table["distributions"] = {item["name"]: (item["version"], item["imports"]) for item in table["distributions"]}
         built = Built(file, str(card["sha256"]), int(card["size"]), read_contents(table))
         if file.stat().st_size != built.size or digest_file(file) != built.sha256:
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return built
 
