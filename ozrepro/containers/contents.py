@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _ANSWER = re.compile(r"<ozrepro>([A-Za-z0-9+/=]*)</ozrepro>")
+_PYTHON = re.compile(r"[0-9]+(\.[0-9]+){2}\Z", re.ASCII)
+_TREE = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
+_LONGEST = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +67,30 @@ def look_inside(program: Program, image: str, environ: Mapping[str, str]) -> Con
         raise BuildError("\n    ".join((what, *said)), where=image, hint="install python3 in %post" if missing else "")
     try:
         return read_contents(json.loads(base64.b64decode(found[1])))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BuildError(f"what the image's Python says of it cannot be read: {error}", where=image) from error
 
 
 def read_contents(table: Mapping[str, Any]) -> Contents:
-    """Return what `look.py` said. Raises ValueError, KeyError, TypeError: an image may be a stranger's."""
+    """Return what `look.py` said, as a lock can hold it.
+
+    Raises ValueError, KeyError, TypeError, AttributeError: an image may be a stranger's.
+    """
     entries = {str(name): (str(version), tuple(map(str, names))) for name, (version, names) in table["distributions"].items()}
-    texts = [*entries, *(version for version, _ in entries.values()), *map(str, table["system"])]
-    for text in texts:
-        if not text.isprintable() or len(text) > 300:
+    python, tree, system = str(table["python"]), str(table["tree"]), sorted(map(str, table["system"]))
+    for text in (*entries, *(version for version, _ in entries.values()), *system):
+        if not text.isprintable() or len(text) > _LONGEST:
             raise ValueError(f"{shown(text)} is neither a name nor a version")
-    return Contents(
-        python=str(table["python"]),
-        tree=str(table["tree"]),
-        distributions=tuple(Distribution(name, *entries[name]) for name in sorted(entries)),
-        system=tuple(sorted(map(str, table["system"]))),
-    )
+    for name in (*entries, *system):
+        if not name.strip():
+            raise ValueError("a package has no name")
+    for name in (name for _, names in entries.values() for name in names):
+        if not name.isidentifier() or len(name) > _LONGEST:
+            raise ValueError(f"{shown(name)} cannot be imported")
+    if not _PYTHON.match(python) or not _TREE.match(tree):
+        raise ValueError(f"{shown(python)} is no Python's version, or {shown(tree)} no sha256")
+    distributions = tuple(Distribution(name, *entries[name]) for name in sorted(entries))
+    return Contents(python=python, tree=tree, distributions=distributions, system=tuple(system))
 
 
 def differences(locked: Contents, here: Contents) -> Iterator[str]:
@@ -90,7 +100,11 @@ def differences(locked: Contents, here: Contents) -> Iterator[str]:
 
 
 def _of_system(contents: Contents) -> dict[str, str]:
-    return {name: version for name, _, version in (line.partition(" ") for line in contents.system)}
+    """Return versions by name; one name may have several: of two architectures, or of two package tools."""
+    found: dict[str, str] = {}
+    for name, _, version in sorted(line.partition(" ") for line in contents.system):
+        found[name] = f"{found[name]}, {version}" if name in found else version
+    return found
 
 
 def _changes(left: Mapping[str, str], right: Mapping[str, str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -92,8 +93,9 @@ def distributions():
             else:
                 continue
             title, version = fields(file)
-            if title and title.lower().replace("_", "-").replace(".", "-") not in found:
-                found[title.lower().replace("_", "-").replace(".", "-")] = [version, importable(path)]
+            title = re.sub("[-_.]+", "-", title).lower()
+            if title and title not in found:
+                found[title] = [version, importable(path)]
     return found
 
 

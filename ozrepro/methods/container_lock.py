@@ -39,7 +39,6 @@ KEYS = (
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_!-]{0,99}\Z", re.ASCII)
 _TOOL = re.compile(r"(apptainer|singularity) [0-9][A-Za-z0-9.+_~-]{0,60}\Z", re.ASCII)
-_IMPORT = re.compile(r"\w+( \w+)*\Z")
 _SMALL = 1 << 20
 _FEW = 50
 
@@ -177,7 +176,7 @@ def _contents(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...])
         item = checker.table(entry, path, ("name", "version", "imports"))
         name = checker.text_at(item, (*path, "name"))
         names = checker.text_at(item, (*path, "imports"), default=name.replace("-", "_"))
-        if not name or (names and not _IMPORT.match(names) and names != name.replace("-", "_")):
+        if not name or not (all(map(str.isidentifier, names.split())) or names == name.replace("-", "_")):
             checker.wrong((*path, "name"), f"{shown(name)} is no distribution with names to import")
         found.append(Distribution(name, checker.text_at(item, (*path, "version")), tuple(names.split())))
     return Contents(
