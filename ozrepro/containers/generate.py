@@ -112,8 +112,13 @@ def channels_in(lines: Iterable[str]) -> list[str]:
 
 def _file(path: str, lines: Sequence[str]) -> list[str]:
     """Return the lines of a shell that write a file."""
-    return [f"cat > {path} <<'OZREPRO_END'", *(line for line in lines if line.strip()), "OZREPRO_END"]
+    end = "OZREPRO_END"
+    while end in lines:
+        end += "_"
+    return [f"cat > {path} <<'{end}'", *(line for line in lines if line.strip()), end]
 
 
 def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
+    """Return a text as one word of a shell, in which Apptainer finds no section, stage or argument of its own."""
+    quoted = "'" + text.replace("'", "'\\''") + "'"
+    return re.sub(r"\{(?=\{)", "{''", quoted.replace("\n", "\n''"))
