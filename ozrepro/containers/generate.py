@@ -6,6 +6,7 @@ Pure functions. What they write is plain Apptainer with public addresses, so tha
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,6 +50,19 @@ _RATTLER = (
 _CHANNEL = re.compile(r"(https://[^\s#]+?)/((?:noarch|linux|osx)[^/\s#]*/[^/\s#]+(?:#\S+)?)\s*\Z")
 
 
+_MADE, _KEPT = "# Made by ozrepro from ", ": change the lock, not this text."
+_SOURCING = f"for _script in {PREFIX}/etc/conda/activate.d/*.sh; do"
+_TAB = "'\"$(printf '\\t')\"'"
+"""A tab inside quotes: a lock's lines hold none."""
+
+_TITLE = re.compile(re.escape(_MADE) + r"[A-Za-z0-9_./ -]+" + re.escape(_KEPT) + r"\Z", re.ASCII)
+_BEGUN = re.compile(rf"cat > ({PREFIX}\.[a-z]+) <<'(OZREPRO_END_*)'\Z")
+_WHEEL = re.compile(
+    r"(    --hash=sha256:[0-9a-f]{64}|[A-Za-z0-9][A-Za-z0-9._-]*(==| @ https://)[^\s\\]+( ; [^\\]+)?)( \\)?\Z", re.ASCII
+)
+_PACKAGE = re.compile(r"(#.*|@EXPLICIT|[a-z]+://\S+#sha256:[0-9a-f]{64})\Z", re.ASCII)
+
+
 def header(base: str) -> list[str]:
     """Return the header of a definition on an image, `docker.io/…` or a file `….sif`."""
     local = base.endswith(".sif")
@@ -58,7 +72,7 @@ def header(base: str) -> list[str]:
 def of_wheels(base: str, requirements: str, title: str) -> list[str]:
     """Return the lines of a definition that installs a requirement file with hashes into a venv of the base's Python."""
     return [
-        f"# Made by ozrepro from {title}: change the lock, not this text.",
+        f"{_MADE}{title}{_KEPT}",
         *header(base),
         "%post",
         *_file(f"{PREFIX}.txt", requirements.splitlines()),
@@ -73,7 +87,7 @@ def of_conda(base: str, explicit: str, requirements: str, variables: Mapping[str
     """Return the lines of a definition that installs an explicit file with whichever tool the base has, then pip's part."""
     pip = f"{PREFIX}/bin/python -m pip install {_EXACTLY} -r {PREFIX}.pip"
     return [
-        f"# Made by ozrepro from {title}: change the lock, not this text.",
+        f"{_MADE}{title}{_KEPT}",
         *header(base),
         "%post",
         *_file(f"{PREFIX}.txt", explicit.splitlines()),
@@ -87,8 +101,8 @@ def of_conda(base: str, explicit: str, requirements: str, variables: Mapping[str
         "%environment",
         f"export PATH={PREFIX}/bin:$PATH",
         f"export CONDA_PREFIX={PREFIX}",
-        *(f"export {name}={_quoted(value)}" for name, value in variables.items()),
-        f"for _script in {PREFIX}/etc/conda/activate.d/*.sh; do",
+        *(line for name, value in variables.items() for line in f"export {name}={_quoted(value)}".split("\n")),
+        _SOURCING,
         '[ ! -r "$_script" ] || . "$_script"',
         "done",
         "unset _script",
@@ -120,5 +134,54 @@ def _file(path: str, lines: Sequence[str]) -> list[str]:
 
 def _quoted(text: str) -> str:
     """Return a text as one word of a shell, in which Apptainer finds no section, stage or argument of its own."""
-    quoted = "'" + text.replace("'", "'\\''") + "'"
+    quoted = "'" + text.replace("'", "'\\''").replace("\t", _TAB) + "'"
     return re.sub(r"\{(?=\{)", "{''", quoted.replace("\n", "\n''"))
+
+
+def is_made(lines: Sequence[str]) -> bool:
+    """Say whether a definition is one that is made here, of whatever packages: a lock's may be a stranger's.
+
+    Above all it has no %setup, which runs on the machine that builds, and nothing of its own in %post and %environment.
+    """
+    files = _files(lines)
+    packages, requirements = files.get(f"{PREFIX}.txt", []), files.get(f"{PREFIX}.pip", [])
+    if len(lines) < 3 or not _TITLE.match(lines[0]):
+        return False
+    base, title = lines[2].removeprefix("From: "), lines[0].removeprefix(_MADE).removesuffix(_KEPT)
+    pinned = [*requirements] if f"{PREFIX}.py" in files else [*packages, *requirements]
+    if not all(map(_WHEEL.match, pinned)):
+        return False
+    if f"{PREFIX}.py" not in files:
+        return list(lines) == of_wheels(base, "\n".join(packages), title)
+    variables = _variables(lines)
+    if variables is None or not all(map(_PACKAGE.match, packages)):
+        return False
+    return list(lines) == of_conda(base, "\n".join(packages), "\n".join(requirements), variables, title)
+
+
+def _files(lines: Sequence[str]) -> dict[str, list[str]]:
+    """Return the files that lines of a shell write, as `_file` has them."""
+    found: dict[str, list[str]] = {}
+    name, end = "", ""
+    for line in lines:
+        if name and line == end:
+            name = ""
+        elif name:
+            found[name].append(line)
+        elif begun := _BEGUN.match(line):
+            name, end = begun[1], begun[2]
+            found[name] = []
+    return found
+
+
+def _variables(lines: Sequence[str]) -> dict[str, str] | None:
+    """Return the variables that the lines of `of_conda` export, or None where they are others."""
+    try:
+        first, last = lines.index(f"export CONDA_PREFIX={PREFIX}"), lines.index(_SOURCING)
+        words = shlex.split("\n".join(lines[first + 1 : last]))
+    except ValueError:
+        return None
+    pairs = [word.partition("=") for word in words if word != "export"]
+    if any(not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) for name, _, _ in pairs):
+        return None
+    return {name: value.replace(_TAB[2:-2], "\t") for name, _, value in pairs}

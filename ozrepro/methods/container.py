@@ -12,6 +12,7 @@ from ozrepro.containers import apptainer, image
 from ozrepro.containers.apptainer import Mount, exec_words
 from ozrepro.containers.building import build_image, kept_image
 from ozrepro.containers.contents import differences, look_inside
+from ozrepro.containers.generate import CONDA_BASE, PYTHON_BASE
 from ozrepro.environment import BASE_PATH, Environment
 from ozrepro.errors import BuildError, DriftError, LockError
 from ozrepro.lock import Section, lock_file
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from ozrepro.containers.building import Built
     from ozrepro.methods import Change, Progress, Say
     from ozrepro.site import Site
-    from ozrepro.spec import Spec
+    from ozrepro.spec import ContainerSpec, Spec
 
 _USER_BASE = "/an-image-is-read-only--change-its-definition-and-lock-again"
 """Where `pip install --user` would write inside: a path that cannot be made, and that says why in pip's own error."""
@@ -296,8 +297,19 @@ def _check_agreement(locked: Locked, spec: Spec, where: str) -> None:
         ("module", locked.module.load[-1] if locked.module is not None else "", table.module),
     )
     wrong = [f"container.{key}: the lock has {there!r}, and the spec {asked!r}" for key, there, asked in pairs if there != asked]
+    if table.source and not _is_base_of(table, locked):
+        wrong.append(f"container.base: the lock has {[base.source for base in locked.bases]!r}, which the spec does not ask for")
     if wrong:
         raise LockError("\n  ".join(("is refused:", *wrong)), where=where, hint=f"ozrepro lock {spec.name}")
+
+
+def _is_base_of(table: ContainerSpec, locked: Locked) -> bool:
+    """Say whether a definition that was made is on the image that the spec names, or on the usual one."""
+    minor = locked.contents.python.rpartition(".")[0]
+    usual = CONDA_BASE if table.source == "conda" else PYTHON_BASE.format(minor=minor)
+    named = table.base.removeprefix("docker://") or usual
+    kind = "localimage" if named.endswith(".sif") else "docker"
+    return len(locked.bases) == 1 and locked.bases[0].answers(kind, named)
 
 
 METHOD = Container()

