@@ -143,22 +143,30 @@ class Environment:
 
 _INSTALLERS = ("pip", "uv", "conda", "mamba", "micromamba")
 _ADDING = ("install", "add", "sync", "update", "upgrade")
+_GROUPS = ("pip", "env", "tool", "python", "self")
+"""Words of uv and conda in front of what is to be done: `uv pip install`, `uv tool install`, `conda env update`."""
 
 
 def installer_in(argv: Sequence[str]) -> str:
     """Return the words of a command that would install packages, such as `pip install`, or "" for any other command.
 
-    Known are pip and its versioned names, `python -m pip`, `uv pip`, conda, mamba and micromamba.
+    Known are pip and its versioned names, `python -m pip` also behind options of Python, uv, conda, mamba and micromamba.
     """
     words = list(argv)
     if not words:
         return ""
     program = words[0].rpartition("/")[2]
-    if program.startswith("python") and words[1:2] == ["-m"]:
-        words, program = words[2:], (words[2] if len(words) > 2 else "")
+    if program.startswith("python"):
+        options = 1
+        while options < len(words) and words[options].startswith("-") and words[options] != "-m":
+            options += 2 if words[options] in ("-W", "-X") else 1
+        if words[options : options + 1] != ["-m"]:
+            return ""
+        words = words[options + 1 :]
+        program = words[0] if words else ""
     name = program.rstrip("0123456789.")
     said = [word for word in words[1:] if not word.startswith("-")]
-    if name == "uv" and said[:1] == ["pip"]:
+    if name != "pip" and said[:1] and said[0] in _GROUPS:
         said = said[1:]
     return f"{program} {said[0]}" if name in _INSTALLERS and said and said[0] in _ADDING else ""
 

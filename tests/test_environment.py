@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro import Environment
-from ozrepro.environment import BASE_PATH
+from ozrepro.environment import BASE_PATH, installer_in, refuse_install
 
 _WORDS = st.lists(st.text(), max_size=3)
 
@@ -17,7 +17,7 @@ _WORDS = st.lists(st.text(), max_size=3)
 _HOMELY = st.dictionaries(st.text(), st.lists(st.text(), min_size=2, max_size=3), max_size=2)
 
 
-@given(_WORDS, _WORDS, st.dictionaries(st.text(), st.text(), max_size=3), _HOMELY, _WORDS, _WORDS, _WORDS)
+@given(_WORDS, _WORDS, st.dictionaries(st.text(), st.text(), max_size=3), _HOMELY, _WORDS, _WORDS, _WORDS, st.text())
 def test_an_environment_goes_through_json_unchanged(
     path: list[str],
     base: list[str],
@@ -26,8 +26,10 @@ def test_an_environment_goes_through_json_unchanged(
     removed: list[str],
     prefix: list[str],
     passed: list[str],
+    inner: str,
 ) -> None:
-    value = Environment(path=path, base=base, variables=variables, homely=homely, removed=removed, prefix=prefix, passed=passed)
+    lists: dict[str, list[str]] = {"path": path, "base": base, "removed": removed, "prefix": prefix, "passed": passed}
+    value = Environment(variables=variables, homely=homely, inner=inner, **lists)
     again = Environment.from_dict(json.loads(json.dumps(value.as_dict())))
     assert again == value
     assert hash(again) == hash(value)
@@ -80,3 +82,59 @@ def test_an_environment_cannot_be_changed() -> None:
         value.path = ("/x",)
     with pytest.raises(AttributeError, match="immutable"):
         del value.path
+
+
+def test_variables_of_a_command_get_into_an_image_by_the_name_that_its_program_knows() -> None:
+    given = {"A": "1", "HOME": "/h", "GONE": None}
+    assert Environment().inside(given) == given
+    assert Environment(inner="APPTAINERENV_").inside(given) == {"APPTAINERENV_A": "1", "HOME": "/h", "GONE": None}
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("pip install six", "pip install"),
+        ("pip install --user six", "pip install"),
+        ("pip -q --no-input install six", "pip install"),
+        ("/usr/bin/pip3 install six", "pip3 install"),
+        ("pip3.11 install -r more.txt", "pip3.11 install"),
+        ("python -m pip install six", "pip install"),
+        ("/usr/bin/python3.11 -m pip install six", "pip install"),
+        ("python -I -W error -m pip install six", "pip install"),
+        ("python -I -m pip install six", "pip install"),
+        ("python3 -m uv pip install six", "uv install"),
+        ("uv pip install six", "uv install"),
+        ("uv pip sync r.txt", "uv sync"),
+        ("uv add six", "uv add"),
+        ("uv tool install ruff", "uv install"),
+        ("conda install numpy", "conda install"),
+        ("conda env update -f e.yml", "conda update"),
+        ("mamba update --all", "mamba update"),
+        ("micromamba install -y numpy", "micromamba install"),
+    ],
+)
+def test_a_command_that_installs_is_known(command: str, words: str) -> None:
+    assert installer_in(command.split()) == words
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "pip", "pip list", "pip show install", "pip download six", "pip --version", "python", "python -m", "python install",
+     "python -c install", "python -m venv install", "python -m pip list", "python pip install", "uv pip list", "uv run install", "conda list",
+     "conda env list", "conda create -n install", "pipx install six", "pip-audit install", "install six", "make install", "bash -c pip"],
+)  # fmt: skip
+def test_any_other_command_is_none(command: str) -> None:
+    assert installer_in(command.split()) == ""
+
+
+@given(st.lists(st.text(), max_size=4))
+def test_any_words_can_be_asked_about(words: list[str]) -> None:
+    assert isinstance(installer_in(words), str)
+
+
+def test_the_refusal_names_the_session_and_what_to_do() -> None:
+    reason, hint = refuse_install("pip install", "work")
+    assert (
+        reason == "pip install cannot add to an image: it is read-only, and the packages would land in ~/.local of this machine"
+    )
+    assert hint == "add the package to %post of the definition, then: ozrepro lock work"
