@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 BACKEND = "ozrepro"
 _OWN = ("python", "py", "venv_backend", "venv_params", "reuse_venv", "download_python")
-_LAUNCHERS = ("apptainer", "mpiexec", "mpirun", "sbatch", "scancel", "singularity", "squeue", "srun")
+_STARTING = ("mpiexec", "mpirun", "srun")
+"""Launchers: what they are given to start is started beside an image, not in it."""
+
+_LAUNCHERS = ("apptainer", *_STARTING, "sbatch", "scancel", "singularity", "squeue")
 
 
 class _Parameters(tuple[str, ...]):
@@ -164,7 +167,7 @@ class LockedSession(nox.Session):
         # nox puts bin_paths in front of it.
         variables["PATH"] = ":".join(backend.environment.base)
         variables.update(backend.env)
-        variables.update(backend.environment.inside(env or {}))
+        variables.update(backend.environment.inside({**self._own(backend), **(env or {})}))
         if not args or callable(args[0]):
             return args, variables
         program = os.fspath(args[0])
@@ -184,6 +187,12 @@ class LockedSession(nox.Session):
                     return (program, *args[1:]), variables
         return (program, *args[1:]), variables
 
+    def _own(self, backend: OzreproEnv) -> dict[str, str | None]:
+        """Return the variables that the session itself has set in `session.env`, and nox."""
+        environment = backend.environment
+        given = {*environment.variables, *environment.homely, *environment.removed}
+        return {name: value for name, value in backend.env.items() if name not in given}
+
     def _in_image(self, backend: OzreproEnv, words: list[str]) -> Sequence[str]:
         """Return the words that run a command in the image; a launcher stays outside and is told what runs inside."""
         name = backend._spec  # noqa: SLF001
@@ -192,13 +201,15 @@ class LockedSession(nox.Session):
             reason, hint = refuse_install(adding, name)
             raise failure(OzreproError(reason, where=f"session {self.name!r}", hint=hint))
         prefix = backend.environment.prefix
-        if os.path.basename(words[0]) in backend.allowed_globals:
-            if not any(words[place : place + len(prefix)] == list(prefix) for place in range(len(words))):
+        program = os.path.basename(words[0])
+        if program in backend.allowed_globals:
+            within = any(words[place : place + len(prefix)] == list(prefix) for place in range(len(words)))
+            if program in _STARTING and not within:
                 raise failure(
                     OzreproError(
-                        f"{words[0]} would start its program outside the image",
+                        f"{program} would start its program outside the image",
                         where=f"session {self.name!r}",
-                        hint=f'session.run("{words[0]}", …, *session.inside("python", …))',
+                        hint=f'session.run("{program}", …, *session.inside("python", …))',
                     )
                 )
             return words

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.conftest import Project
+from tests.containers.standin import boxed
 
 NOXFILE = """
 import nox
@@ -205,3 +206,123 @@ def test_a_noxfile_is_run_from_another_folder(nox: Project) -> None:
     inner.mkdir(parents=True)
     done = Project(inner, nox.environ).run("nox", "-f", "../../noxfile.py", "-s", "work")
     assert done.returncode == 0, done.stderr
+
+
+IN_IMAGE = """
+import ozrepro
+
+
+@ozrepro.session(spec="work")
+def shows(session):
+    session.env["OF_SESSION"] = "a b"
+    session.run("sh", "-c", 'env; echo "$0 $1"', "$HOME", "c  d", env={"OF_CALL": "1", "HOME": "/h"})
+
+
+@ozrepro.session(spec="work")
+def ends(session):
+    session.run("sh", "-c", "exit 3", success_codes=[3])
+    session.run("no-such-program")
+
+
+@ozrepro.session(spec="work")
+def pip(session):
+    session.run(*session.posargs)
+
+
+@ozrepro.session(spec="work")
+def adds(session):
+    session.install("six")
+
+
+@ozrepro.session(spec="work")
+def launches(session):
+    session.run("srun", "-n", "2", *session.inside("sh", "-c", "echo inside"))
+
+
+@ozrepro.session(spec="work")
+def astray(session):
+    session.run("srun", "python", "x.py")
+
+
+@ozrepro.session(spec="work")
+def submits(session):
+    session.run("sbatch", "job.sh")
+"""
+
+
+class TestInAnImage:
+    """Sessions of the container method; a stand-in starts the commands, so nothing here depends on what a container does."""
+
+    @pytest.fixture
+    def image(self, project: Project) -> Project:
+        """Give a project whose session is an image, with a noxfile and a scheduler's programs."""
+        found = boxed(project)
+        (found.root / "noxfile.py").write_text(IN_IMAGE, encoding="utf-8")
+        folder = found.root / "slurm bin"
+        folder.mkdir()
+        for name in ("srun", "sbatch"):
+            (folder / name).write_text(
+                f'#!/bin/sh\necho "{name} outside"\n[ "$1" != -n ] || shift 2\n[ {name} = sbatch ] || exec "$@"\n'
+            )
+            (folder / name).chmod(0o755)
+        (found.root / "pyproject.toml").write_text(f'[tool.ozrepro]\npath = ["{folder}"]\n')
+        return found
+
+    def test_a_command_is_run_inside_and_logged_as_it_was_written(self, image: Project) -> None:
+        done = image.run("nox", "-s", "shows", SECRET="s", PYTHONPATH="/hostile")
+        assert done.returncode == 0, done.stderr
+        shown = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+        assert shown["APPTAINERENV_OF_CALL"] == "1"
+        assert shown["APPTAINERENV_OF_SESSION"] == "a b"
+        assert shown["APPTAINERENV_PYTHONNOUSERSITE"] == "1"
+        assert shown["HOME"] == "/h", "Apptainer refuses to have it set inside by its own name for it"
+        assert shown["APPTAINER_HOME"] == image.environ["HOME"]
+        assert "SECRET" not in shown
+        assert "APPTAINERENV_PATH" not in shown
+        assert "/hostile" not in done.stdout
+        assert "APPTAINERENV_APPTAINERENV" not in done.stdout
+        assert done.stdout.splitlines()[-1] == "$HOME c  d"
+        assert """sh -c 'env; echo "$0 $1"' '$HOME' 'c  d'""" in done.stderr
+        assert "--no-eval" not in done.stderr
+
+    def test_the_status_is_the_program_s_own(self, image: Project) -> None:
+        done = image.run("nox", "-s", "ends")
+        assert done.returncode == 1
+        assert "exit 3" in done.stderr
+        assert "no-such-program" in done.stderr
+
+    @pytest.mark.parametrize(
+        "words",
+        ["pip install six", "pip3.11 install --user six", "python -m pip install six", "uv pip install six", "conda install six"],
+    )
+    def test_installing_is_refused_with_what_to_do(self, image: Project, words: str) -> None:
+        done = image.run("nox", "-s", "pip", "--", *words.split())
+        assert done.returncode == 1
+        assert "cannot add to an image: it is read-only, and the packages would land in ~/.local" in done.stderr
+        assert "add the package to %post of the definition, then: ozrepro lock work" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_session_install_says_where_the_package_goes(self, image: Project) -> None:
+        done = image.run("nox", "-s", "adds")
+        assert done.returncode == 1
+        assert 'add "six" to %post of the definition, then: ozrepro lock work' in done.stderr
+
+    def test_a_launcher_stays_outside_and_starts_what_is_inside(self, image: Project) -> None:
+        done = image.run("nox", "-s", "launches")
+        assert (done.returncode, done.stdout) == (0, "srun outside\ninside\n"), done.stderr
+
+    def test_a_launcher_that_would_start_its_program_outside_is_refused(self, image: Project) -> None:
+        done = image.run("nox", "-s", "astray")
+        assert done.returncode == 1
+        assert "srun would start its program outside the image" in done.stderr
+        assert 'session.run("srun", …, *session.inside("python", …))' in done.stderr
+
+    def test_a_scheduler_s_program_that_starts_nothing_itself_is_run_outside(self, image: Project) -> None:
+        done = image.run("nox", "-s", "submits")
+        assert (done.returncode, done.stdout) == (0, "sbatch outside\n"), done.stderr
+
+    def test_in_any_other_environment_inside_changes_nothing(self, nox: Project) -> None:
+        (nox.root / "noxfile.py").write_text(
+            'import ozrepro\n\n@ozrepro.session\ndef work(session):\n    print(session.inside("srun", "a b"))\n'
+        )
+        assert nox.run("nox").stdout == "('srun', 'a b')\n"
