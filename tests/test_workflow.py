@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from ozrepro import ready
+from ozrepro.lock import Lock, load_lock, write_text
 from tests.conftest import BIN, Project
+from tests.containers.standin import boxed, contents, say_inside, with_apptainer
 from tests.wheels import make_wheel
 
 
@@ -124,3 +129,137 @@ def test_the_warning_about_future_packages_names_them(project: Project) -> None:
     failed = project.ozrepro("lock")
     assert failed.returncode == 1
     assert "alpha" in failed.stderr
+
+
+class TestMadeFromAnotherSection:
+    """A container's definition made from the venv's section of the same lock; a stand-in builds the images."""
+
+    @pytest.fixture
+    def made(self, small: Project) -> Project:
+        """Give a locked project whose image is made from its venv."""
+        found = with_apptainer(small)
+        (found.root / "base.sif").write_bytes(b"base")
+        found.spec(
+            'methods = ["container", "venv"]\n[venv]\nrequirements = ["alpha"]\n[container]\nfrom = "venv"\nbase = "base.sif"\n'
+        )
+        found.done("lock")
+        return found
+
+    def moved(self, made: Project) -> None:
+        """Lock a newer alpha for the venv alone."""
+        make_wheel(made.wheelhouse, "alpha", "2.0")
+        made.done("lock", "--method", "venv", "--upgrade")
+
+    def test_the_section_says_what_it_was_made_from_and_is_locked_after_it(self, made: Project) -> None:
+        lock = load_lock(made.root, "work")
+        assert lock is not None
+        venv, image = lock.section("venv", "any"), lock.section("container", "linux-64")
+        assert venv is not None
+        assert image is not None
+        assert image.content["of"] == {"section": "venv.any", "digest": venv.digest}
+        assert "alpha==1.0 \\" in image.content["generated"]
+        made.done("lock", "--check")
+        before = made.lock().read_bytes()
+        made.done("lock")
+        assert made.lock().read_bytes() == before
+
+    def test_a_section_made_from_one_that_is_another_now_is_out_of_date(self, made: Project) -> None:
+        made.done("run", "work", "--", "true")
+        self.moved(made)
+        said = "container.linux-64 was made from venv.any, which is another now"
+        for words in (("run", "work", "--", "true"), ("build",)):
+            refused = made.ozrepro(*words)
+            assert refused.returncode == 3
+            assert f"is out of date: {said}" in refused.stderr
+            assert "try: ozrepro lock work" in refused.stderr
+        checked = made.ozrepro("lock", "--check")
+        assert checked.returncode == 3
+        assert "container.linux-64: was made from venv.any, which is another now" in checked.stdout + checked.stderr
+        assert made.ozrepro("run", "work", "--method", "venv", "--", "true").returncode == 0
+
+    def test_locking_again_makes_it_anew(self, made: Project) -> None:
+        self.moved(made)
+        made.done("lock")
+        assert '"alpha==2.0 \\\\"' in made.lock().read_text()
+        made.done("lock", "--check")
+
+    def test_a_source_that_was_taken_out_of_the_lock_is_out_of_date_too(self, made: Project) -> None:
+        lock = load_lock(made.root, "work")
+        assert lock is not None
+        made.lock().write_text(write_text(Lock("work", tuple(item for item in lock.sections if item.method == "container"))))
+        refused = made.ozrepro("run", "work", "--", "true")
+        assert refused.returncode == 3
+        assert "was made from venv.any, which is another now" in refused.stderr
+
+
+class TestImages:
+    """What a start compares, and what a rebuild on another machine accepts."""
+
+    def ready(self, project: Project) -> ready.Ready | None:
+        return ready.find_ready(str(project.root), "work", None, project.environ)
+
+    def test_an_image_replaced_by_one_with_its_size_and_time_is_not_taken_without_a_look(self, project: Project) -> None:
+        found = boxed(project)
+        found.done("run", "work", "--", "true")
+        image = found.prefix() / "image.sif"
+        taken = self.ready(found)
+        assert taken is not None
+        assert str(image) in taken.watched
+        before = image.stat()
+        other = found.root / "other"
+        other.write_bytes(b"hostile!")
+        os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+        os.replace(other, found.root / "own image.sif")
+        assert image.stat().st_size == before.st_size
+        assert self.ready(found) is None
+        refused = found.ozrepro("run", "work", "--", "echo", "ran")
+        assert (refused.returncode, refused.stdout) == (3, "")
+        assert "own image.sif: is another image than the one that was locked" in refused.stderr
+
+    def test_an_image_whose_mode_was_changed_is_looked_at_and_taken_again(self, project: Project) -> None:
+        found = boxed(project)
+        found.done("run", "work", "--", "true")
+        (found.root / "own image.sif").chmod(0o600)
+        assert self.ready(found) is None
+        found.done("run", "work", "--", "true")
+        assert self.ready(found) is not None
+
+    def test_other_versions_inside_are_refused_with_a_list_and_taken_when_that_is_said(self, project: Project) -> None:
+        found = with_apptainer(project)
+        (found.root / "base.sif").write_bytes(b"base")
+        (found.root / "sessions" / "work.def").write_text("Bootstrap: localimage\nFrom: base.sif\n%post\n  true\n")
+        found.spec('[container]\ndefinition = "sessions/work.def"\n')
+        found.done("lock")
+        shutil.rmtree(found.store())
+        say_inside(found, contents(distributions={"alpha": ["2.0", ["alpha"]], "beta": ["1.0", ["beta"]]}))
+        refused = found.ozrepro("build")
+        assert refused.returncode == 1
+        assert "other versions inside than the lock:\n  ~ alpha 1.0 -> 2.0\n  + beta 1.0\n" in refused.stderr
+        assert "--accept" in refused.stderr
+        found.done("lock", "--accept", "--method", "container")
+        found.done("build")
+        assert '{ name = "alpha", version = "2.0" }' in found.lock().read_text()
+
+    def test_other_bytes_with_the_same_versions_are_taken_and_said(self, project: Project) -> None:
+        found = with_apptainer(project)
+        (found.root / "base.sif").write_bytes(b"base")
+        (found.root / "sessions" / "work.def").write_text("Bootstrap: localimage\nFrom: base.sif\n%post\n  true\n")
+        found.spec('[container]\ndefinition = "sessions/work.def"\n')
+        found.done("lock")
+        shutil.rmtree(found.store())
+        (found.root / "BUILD").write_text("2")
+        done = found.ozrepro("build")
+        assert done.returncode == 0, done.stderr
+        assert "it has the same 2 packages as the locked one and the same files; only its bytes differ" in done.stderr
+
+    def test_building_is_for_a_login_node(self, project: Project) -> None:
+        found = with_apptainer(project)
+        (found.root / "base.sif").write_bytes(b"base")
+        (found.root / "sessions" / "work.def").write_text("Bootstrap: localimage\nFrom: base.sif\n")
+        found.spec('[container]\ndefinition = "sessions/work.def"\n')
+        found.done("lock")
+        shutil.rmtree(found.store())
+        refused = found.ozrepro("build", SLURM_JOB_ID="7")
+        assert refused.returncode == 1
+        assert "an image is not built in a Slurm job" in refused.stderr
+        assert "try: on a login node: ozrepro build" in refused.stderr
