@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro.errors import SpecError, UsageError
-from ozrepro.spec import check_name, load_spec, parse_spec
+from ozrepro.spec import ContainerSpec, check_name, load_spec, parse_spec
 from ozrepro.toml import dumps
 
 PATH = Path("/project/sessions/analysis.toml")
@@ -62,6 +62,23 @@ def test_the_design_s_own_example_is_read_whole() -> None:
     assert spec.venv.python == ">=3.10"
 
 
+def test_all_keys_of_a_container_are_read() -> None:
+    text = (
+        '[container]\nfrom = "conda"\nbase = "docker://debian:12"\nmodule = "apptainer/1.4.5"\ngpu = "amd"\n'
+        'bind = ["/fred/oz001:/data:ro"]\npass = ["MY_DATA"]\n'
+    )
+    assert parse_spec(PATH, text).container == ContainerSpec(
+        source="conda",
+        base="docker://debian:12",
+        module="apptainer/1.4.5",
+        gpu="amd",
+        bind=("/fred/oz001:/data:ro",),
+        passed=("MY_DATA",),
+    )
+    text = '[container]\ndefinition = "a.def"\nbuild-args = { VERSION = "1.0" }\n'
+    assert parse_spec(PATH, text).container == ContainerSpec(definition="a.def", build_args={"VERSION": "1.0"})
+
+
 def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_would_be_right() -> None:
     text = (
         'methods = ["venv", "conda"]\nimprots = ["numpy"]\n\n[venv]\npython = "3.10 or so"\nrequirements = "numpy"\nbuild = [1]\n'
@@ -93,6 +110,17 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
         ("[container]\n", "names no image; write exactly one of definition, image, from"),
         ('[container]\nimage = "a.sif"\ndefinition = "a.def"\n', "has definition and image"),
         ('[container]\nimage = "a.sif"\ngpu = "intel"\n', "write one of: nvidia, amd"),
+        ('[container]\nfrom = "spack"\n', "container.from: 'spack' is not known; write one of: conda, modules, venv"),
+        ('[container]\nimage = "a.sif"\nbase = "docker://b"\n', "container.base: stands without from; remove it, or write from"),
+        ('[container]\nfrom = "venv"\nbuild-args = { A = "1" }\n', "container.build-args: stands without definition"),
+        ('[container]\nimage = "a.sif"\nmodule = "apptainer"\n', "container.module: 'apptainer' has no version"),
+        ('[container]\nimage = "a.sif"\nmodule = "-x/1"\n', "container.module: '-x/1' is no module's name"),
+        ('[container]\nimage = "a.sif"\nmodule = 5\n', "container.module: is a whole number"),
+        ('[container]\ndefinition = "../a.def"\n', "container.definition: '../a.def' leaves the project"),
+        ('[container]\ndefinition = "a.def"\nbuild-args = { A = 1 }\n', "container.build-args.A: is a whole number"),
+        ('[container]\nimage = "a.sif"\nbind = "/fred"\n', "container.bind: is a string; write an array"),
+        ('[container]\nimage = "a.sif"\npass = ["A=B"]\n', "is no variable's name"),
+        ('[container]\nimage = "a.sif"\nbinds = []\n', "container.binds: unknown key; did you mean 'bind'?"),
         ('[venv]\nrequirements = ["numpy >"]\n', "is no requirement"),
         ('[venv]\nrequirements = ["--index-url https://x"]\n', "is an installer's option"),
         ('[venv]\nrequirements = ["-e ../other"]\n', "is an installer's option"),
@@ -200,7 +228,7 @@ _JUNK = st.recursive(
     max_leaves=4,
 )
 _PLACES = ["description", "methods", "imports", "modules", "conda", "container", "venv", "modules.load", "modules.venv",
-           "modules.venv.requirements", "conda.channels", "conda.virtual-packages", "container.bind", "container.build-args",
+           "modules.venv.requirements", "conda.channels", "conda.virtual-packages", "container.bind", "container.build-args", "container.base", "container.from", "container.module", "container.image",
            "venv.python", "venv.requirements", "venv.build", "venv.platforms", "venv.pass", "venv.unknown"]  # fmt: skip
 
 

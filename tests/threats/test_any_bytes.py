@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from ozrepro.containers.contents import differences
+from ozrepro.containers.generate import of_wheels
 from ozrepro.errors import OzreproError
-from ozrepro.lock import load_lock, read_text, write_text
-from ozrepro.methods import modules, modules_lock, venv
+from ozrepro.lock import Section, load_lock, read_text, write_text
+from ozrepro.methods import container, container_lock, container_plan, modules, modules_lock, venv
 from ozrepro.modulesystem.record import places_of
 from ozrepro.pypi.interpreter import running
 from ozrepro.ready import find_ready, question
@@ -21,12 +24,13 @@ from ozrepro.requirement import check_requirement_file
 from ozrepro.settings import load_settings
 from ozrepro.site import look_around
 from ozrepro.spec import load_spec, parse_spec
-from ozrepro.toml import dumps
+from ozrepro.toml import dumps, loads
 from tests.threats.locks import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+MADE = of_wheels("base.sif", f"alpha==1.0 \\\n    --hash=sha256:{'a' * 64}", "venv.any of work.lock")
 GOOD_LOCK = f"""# Written by `ozrepro lock`: commit it, and change it only by that command.
 schema = 1
 session = "work"
@@ -127,6 +131,51 @@ built = {{ name = "mpi4py-3.1.4-cp311-cp311-linux_x86_64.whl", size = 5, sha256 
 files = [
     {{ name = "mpi4py-3.1.4.tar.gz", size = 972, sha256 = "{"a" * 64}" }},
 ]
+
+[container.linux-64]
+spec = "sha256:{"c" * 64}"
+tool = "apptainer 1.4.5"
+definition = "sessions/work.def"
+inputs = "sha256:{"d" * 64}"
+base = [
+    {{ bootstrap = "docker", from = "docker.io/library/python:3.11", digest = "sha256:{"e" * 64}" }},
+]
+sha256 = "{"f" * 64}"
+size = 67268608
+tree = "{"a" * 64}"
+python = "3.11.2"
+imports = ["numpy"]
+bind = ["/fred/oz001:/data:ro"]
+pass = ["MY_DATA"]
+gpu = "nvidia"
+distribution = [
+    {{ name = "numpy", version = "1.26.4" }},
+    {{ name = "setuptools", version = "66.1.1", imports = "pkg_resources setuptools" }},
+]
+system = ["bash 5.2.15-2+b2", "openssl 3.6.0 h26f9b46_0"]
+
+[container.linux-64.arguments]
+VERSION = "one\\ntwo"
+
+[container.linux-aarch64]
+spec = "sha256:{"c" * 64}"
+tool = "singularity 4.1.2"
+from = "venv"
+inputs = "sha256:{"d" * 64}"
+base = [
+    {{ bootstrap = "localimage", from = "base.sif", digest = "sha256:{"e" * 64}" }},
+]
+sha256 = "{"f" * 64}"
+size = 1
+tree = "{"a" * 64}"
+python = "3.11.2"
+generated = {json.dumps(MADE)}
+distribution = []
+system = []
+
+[container.linux-aarch64.of]
+section = "venv.any"
+digest = "sha256:{"a" * 64}"
 """
 GOOD_SPEC = """description = "Period of the solar cycle"
 methods = ["venv", "modules"]
@@ -321,11 +370,24 @@ def gives_a_value_or_our_error(call: Callable[[], object]) -> object:
     return None
 
 
+def read_image(section: Section) -> None:
+    """Read a container section as far as the first program is started."""
+    site = look_around(load_settings(Path("/nonexistent"), {}), {})
+    locked = container_lock.read_section(section, "work.lock", "work")
+    container.METHOD.drift(section, site)
+    container.METHOD.identity(section, site)
+    assert list(differences(locked.contents, locked.contents)) == []
+    with suppress(OzreproError):  # the definition is not there
+        container_plan.plan_of(locked, site)
+
+
 def read_whole_lock(text: str) -> object:
     """Read a lock as the commands do, as far as its content is looked at."""
     lock = read_text(text, "work", "work.lock")
     for section in lock.sections:
         section.digest  # noqa: B018
+        if section.method == "container":
+            read_image(section)
         if section.method in ("venv", "modules"):
             own, site = Path("/nonexistent"), look_around(load_settings(Path("/nonexistent"), {}), {})
             if section.method == "venv":
@@ -402,6 +464,16 @@ def test_any_values_as_a_section(section: dict[str, object]) -> None:
 @given(section=st.dictionaries(st.sampled_from(MODULES_KEYS), values()))
 def test_any_values_as_a_section_of_modules(section: dict[str, object]) -> None:
     text = dumps({"schema": 1, "session": "work", "modules": {"linux-64/v3": {**section, "spec": f"sha256:{'0' * 64}"}}})
+    gives_a_value_or_our_error(lambda: read_whole_lock(text))
+
+
+@MANY
+@given(section=st.dictionaries(st.sampled_from(container_lock.KEYS), values()), good=st.booleans())
+def test_any_values_as_a_section_of_a_container(section: dict[str, object], good: bool) -> None:
+    """Alone, and in place of some values of a good section, so that what follows the first checks is reached too."""
+    whole = loads(GOOD_LOCK)["container"]["linux-64"] if good else {}
+    content = {**whole, **section, "spec": f"sha256:{'0' * 64}"}
+    text = dumps({"schema": 1, "session": "work", "container": {"linux-64": content}})
     gives_a_value_or_our_error(lambda: read_whole_lock(text))
 
 
