@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BIN, Project
+from tests.containers.standin import boxed
 from tests.warm import strace
 from tests.wheels import make_wheel
 
@@ -343,3 +344,62 @@ def test_the_callers_variables_do_not_reach_the_command(forty: Project, tmp_path
     assert str(forty.prefix()) in clean.stdout
     hostile = forty.run(*command, **_hostile(tmp_path))
     assert (hostile.returncode, hostile.stdout, hostile.stderr) == (0, clean.stdout, clean.stderr)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Give a project with a built image; a stand-in of a shell starts its commands."""
+    folder = tmp_path_factory.mktemp("warm image")
+    for made in ("home", "a project/sessions"):
+        (folder / made).mkdir(parents=True)
+    environ = {"HOME": str(folder / "home"), "LANG": "C.UTF-8", "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin"}
+    found = boxed(Project(folder / "a project", environ), more='pass = ["MINE"]\nbind = ["/usr/share:/a \\"b\\",c"]\n')
+    found.done("run", "work", "--", "true")
+    return found
+
+
+class TestImage:
+    """A locked, built session that is an image: the same few calls, and then the program that runs it."""
+
+    def started(self, *command: str) -> list[str]:
+        return [str(BIN / "ozrepro"), "run", "work", "--", *command]
+
+    @needs_strace
+    def test_a_start_takes_few_calls_writes_nothing_and_reads_no_image(self, image: Project) -> None:
+        traced = _traced(image, "%file,%process,%network,flock", self.started("true"))
+        number = next(
+            n for n, call in enumerate(traced.calls) if call.name == "execve" and "apptainer" in call.paths[0] and not call.failed
+        )
+        own = [call for call in traced.calls[:number] if call.paths]
+        bare = len(_traced(image, "%file", [sys.executable, "-c", "pass"]).calls)
+        assert len(own) - bare <= LIMIT
+        assert not [call for call in own if call.name in ("open", "openat") and ".sif" in call.text]
+        names = {call.name for call in traced.calls[:number]}
+        assert names.isdisjoint({*WRITES, "clone", "clone3", "fork", "vfork", "connect", "socket", "flock"})
+
+    def test_a_start_loads_nothing_heavy(self, image: Project) -> None:
+        assert _heavy(self.started("true"), image) == set()
+
+    def test_the_words_and_the_variables_that_are_passed_arrive_unchanged(self, image: Project) -> None:
+        words = ["a b", "$HOME", "c\nd", "\"e'", "", "*"]
+        code = 'printf "%s|" "$MINE" "${SECRET-none}" "$APPTAINERENV_PYTHONNOUSERSITE" "$APPTAINER_HOME" "$@"'
+        done = image.run(*self.started("sh", "-c", code, "sh", *words), MINE="m $x", SECRET="s", PYTHONPATH="/hostile")
+        assert done.stdout == "|".join(("m $x", "none", "1", image.environ["HOME"], *words, ""))
+        assert (done.returncode, done.stderr) == (0, "")
+
+    @pytest.mark.parametrize("status", [0, 3, 42, 255])
+    def test_the_status_is_the_command_s_own(self, image: Project, status: int) -> None:
+        assert image.run(*self.started("sh", "-c", f"exit {status}")).returncode == status
+
+    @pytest.mark.parametrize(
+        "words", ["pip install six", "python3 -m pip install --user six", "uv pip install six", "conda install six"]
+    )
+    def test_installing_is_refused_before_anything_is_started(self, image: Project, words: str) -> None:
+        done = image.run(*self.started(*words.split()))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "cannot add to an image: it is read-only" in done.stderr
+        assert done.stderr.endswith("  try: add the package to %post of the definition, then: ozrepro lock work\n")
+        assert not (Path(image.environ["HOME"]) / ".local").exists()
+
+    def test_in_another_environment_pip_is_a_command_like_any_other(self, forty: Project) -> None:
+        assert "cannot add to an image" not in forty.run(*_started("pip", "install", "--help")).stderr
