@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -110,15 +112,17 @@ def at_this_site(text: str, site: Site) -> tuple[str, tuple[Mount, ...], str]:
             addresses[address] = address_of(name, aliases, alias)
     indexes = find_indexes(site.settings.root, site.settings.indexes, site.environ)
     others = [url for _, url in indexes.pairs[1:]]
+    # As addresses: pip splits its list at spaces, in a path too.
+    links = [link if "://" in link else Path(os.path.abspath(os.path.expanduser(link))).as_uri() for link in indexes.find_links]
     settings = {
         "index-url": indexes.pairs[0][1] if indexes.pairs else "",
         "extra-index-url": "\n    ".join(others),
-        "find-links": "\n    ".join(indexes.find_links),
+        "find-links": "\n    ".join(links),
         "no-index": "true" if indexes.no_index else "",
         "trusted-host": "\n    ".join(indexes.trusted),
     }
     pip = "[global]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items() if value)
-    folders = [_folder(word) for word in (*addresses.values(), *indexes.find_links, *(url for _, url in indexes.pairs))]
+    folders = [_folder(word) for word in (*addresses.values(), *links, *(url for _, url in indexes.pairs))]
     mounts = tuple(Mount(folder, folder, read_only=True) for folder in dict.fromkeys(folders) if folder)
     return write.at_site(text, addresses), mounts, pip
 
