@@ -21,6 +21,7 @@ _ANSWER = re.compile(r"<ozrepro>([A-Za-z0-9+/=]*)</ozrepro>")
 _PYTHON = re.compile(r"[0-9]+(\.[0-9]+){2}\Z", re.ASCII)
 _TREE = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 _LONGEST = 300
+_INSIDE = tuple(f"{kind}{what}" for kind in ("APPTAINER", "SINGULARITY") for what in ("ENV_", "_BIND", "_MOUNT"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,9 @@ def look_inside(program: Program, image: str, environ: Mapping[str, str]) -> Con
     """Return what is inside an image. Raises BuildError where it cannot be started, or has no Python to ask."""
     script = Path(__file__).with_name("look.py").read_text(encoding="utf-8")
     words = [*closed_words(program, image), "python3", "-I", "-c", script]
-    done = process.run(words, env={**environ, **program.variables})
+    # The caller's own settings of what is set and seen inside reach even a closed image, and would choose another Python.
+    kept = {name: value for name, value in environ.items() if not name.startswith(_INSIDE)}
+    done = process.run(words, env={**kept, **program.variables})
     found = _ANSWER.search(done.output)
     if found is None:
         said = (done.errors.strip() or done.output.strip()).splitlines()[-8:]

@@ -146,6 +146,16 @@ def test_the_image_s_own_python_is_asked_with_nothing_of_the_machine(tmp_path: P
     assert "def main():" in words[-1]
 
 
+def test_the_caller_s_settings_of_what_is_inside_change_no_answer(tmp_path: Path) -> None:
+    written = tmp_path / "variables"
+    mine = {"APPTAINERENV_PATH": "/evil", "SINGULARITYENV_A": "1", "APPTAINER_BINDPATH": "/x", "APPTAINER_MOUNT": "y"}
+    body = f"env > {written}; {saying(json.dumps(TABLE))}"
+    look_inside(program(tmp_path, body), "an.sif", {**CLEAN, **mine, "APPTAINER_TMPDIR": "/room"})
+    names = {line.partition("=")[0] for line in written.read_text().splitlines()}
+    assert names.isdisjoint(mine)
+    assert "APPTAINER_TMPDIR" in names
+
+
 @pytest.mark.parametrize("answer", ["[]", "{}", "5", "no json", "[" * 200_000, json.dumps({**TABLE, "distributions": []})])
 def test_a_hostile_image_is_an_error_of_ours(tmp_path: Path, answer: str) -> None:
     coded = tmp_path / "answer"
