@@ -183,7 +183,7 @@ def _addresses(checker: Checker, table: Mapping[str, object], path: tuple[str, .
     for name, address in found.items():
         if not _SOURCE.match(name):
             checker.wrong((*path, name), "is no name", "letters, digits and ._- only")
-        host = address.partition("://")[2].partition("/")[0]
+        host = address.rpartition("://")[2].partition("/")[0]
         if "@" in host or "?" in address or "$" in address or " " in address:
             checker.wrong((*path, name), "holds a login, a query, a variable or a space", "put logins into ~/.netrc")
     return found

@@ -64,3 +64,14 @@ def test_a_pyproject_that_is_no_toml_is_named(tmp_path: Path) -> None:
     write(tmp_path, "[tool.ozrepro\n")
     with pytest.raises(SpecError, match=r"pyproject\.toml: 1 mistake"):
         load_settings(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    "address", ["https://me:s3cret@mirror.example", "me:s3cret@mirror.example/hub", "mirror.example/?key=s3cret"]
+)
+def test_an_address_with_a_login_is_refused_and_not_repeated(tmp_path: Path, address: str) -> None:
+    """Such a file is committed; an address of a registry may have no scheme."""
+    (tmp_path / "pyproject.toml").write_text(f'[tool.ozrepro.registries]\n"docker.io" = "{address}"\n')
+    with pytest.raises(SpecError, match="holds a login, a query") as caught:
+        load_settings(tmp_path, {})
+    assert "s3cret" not in str(caught.value)
