@@ -337,7 +337,9 @@ def copied(definition: Definition, root: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     missing: list[str] = []
     for word in definition.copied():
-        paths = sorted(glob.glob(os.path.join(glob.escape(str(root)), word), recursive=True))
+        plain = os.path.join(root, word)
+        # A pattern that nothing answers is a name, as the shell has it that copies.
+        paths = sorted(glob.glob(os.path.join(glob.escape(str(root)), word))) or [plain] * os.path.lexists(plain)
         if not paths:
             missing.append(f"%files: {word}: there is no such file")
         try:

@@ -278,6 +278,12 @@ class TestFiles:
         (folder / "link").symlink_to("/usr")
         assert self.digests(tmp_path, "data /data") != first
 
+    def test_a_name_with_brackets_is_taken_where_it_is_no_pattern_of_another(self, tmp_path: Path) -> None:
+        (tmp_path / "data[1].txt").write_text("x")
+        literal = self.digests(tmp_path, "data[1].txt")
+        (tmp_path / "data1.txt").write_text("x")
+        assert self.digests(tmp_path, "data[1].txt") != literal
+
     def test_what_is_missing_is_told_all_at_once(self, tmp_path: Path) -> None:
         (tmp_path / "dangling").symlink_to("nowhere")
         with pytest.raises(SpecError) as caught:
