@@ -263,3 +263,43 @@ class TestImages:
         assert refused.returncode == 1
         assert "an image is not built in a Slurm job" in refused.stderr
         assert "try: on a login node: ozrepro build" in refused.stderr
+
+    def test_verify_looks_inside_again_and_lists_what_differs(self, project: Project) -> None:
+        found = boxed(project)
+        found.done("verify", "work", "--level", "2")
+        say_inside(found, contents(system=["bash 5.3"]))
+        wrong = found.ozrepro("verify", "work", "--level", "2")
+        assert wrong.returncode == 1
+        assert "~ bash 5.2 -> 5.3" in wrong.stdout + wrong.stderr
+
+    def test_a_bound_path_that_is_not_here_is_a_reason_to_take_another_method(self, small: Project) -> None:
+        found = with_apptainer(small)
+        (found.root / "own.sif").write_bytes(b"an image")
+        there = found.root / "data"
+        there.mkdir()
+        tables = '[venv]\nrequirements = ["alpha"]\n[container]\nimage = "own.sif"\nbind = ["data:/data"]\n'
+        found.spec(f'methods = ["container", "venv"]\n{tables}')
+        found.done("lock")
+        assert found.ozrepro("run", "work", "--", "true").returncode == 0
+        there.rmdir()
+        (found.root / "own.sif").touch()  # a warm start would leave the answer to Apptainer
+        taken = found.ozrepro("run", "work", "--", "true")
+        assert taken.returncode == 0
+        assert f"not taken: container: {there}, which bind names, is not here" in taken.stderr
+        alone = found.ozrepro("run", "work", "--method", "container", "--", "true")
+        assert alone.returncode == 4
+
+    @pytest.mark.parametrize("key", ["SINGULARITY", "APPTAINER"])
+    def test_a_singularity_is_taken_where_there_is_no_apptainer(self, project: Project, key: str) -> None:
+        found = with_apptainer(project)
+        program = found.root.parent / "stand in" / "apptainer"
+        if key == "SINGULARITY":
+            said = program.read_text().replace("apptainer version 1.4.5", "singularity-ce version 4.1.2")
+            program.with_name("singularity").write_text(said)
+            program.with_name("singularity").chmod(0o755)
+            program.unlink()
+        (found.root / "own.sif").write_bytes(b"an image")
+        found.spec('[container]\nimage = "own.sif"\n')
+        found.done("lock")
+        code = 'printf "%s" "$' + key + "ENV_PYTHONNOUSERSITE$" + key + '_HOME"'
+        assert found.done("run", "work", "--", "sh", "-c", code) == f"1{found.environ['HOME']}"

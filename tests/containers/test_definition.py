@@ -87,6 +87,10 @@ def test_a_default_is_its_own_stage_s_and_keeps_its_quotes() -> None:
     assert [stage.source for stage in read_definition(text, {}).stages] == ["a:1", "b:'2'"]
 
 
+def test_a_quote_that_is_not_closed_stands_for_itself() -> None:
+    assert read_definition("Bootstrap: scratch\n%files\n  it's.txt /opt/\n  ''\n", {}).copied() == ("it's.txt",)
+
+
 def test_files_of_an_app_are_copied_from_this_machine_too() -> None:
     assert read_definition("Bootstrap: scratch\n%appfiles tool\n  tool.py\n", {}).copied() == ("tool.py",)
 
