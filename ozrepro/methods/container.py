@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ozrepro import process
@@ -14,7 +15,7 @@ from ozrepro.containers.building import build_image, kept_image
 from ozrepro.containers.contents import differences, look_inside
 from ozrepro.containers.generate import CONDA_BASE, PYTHON_BASE
 from ozrepro.environment import BASE_PATH, Environment
-from ozrepro.errors import BuildError, DriftError, LockError
+from ozrepro.errors import BuildError, DriftError, LockError, OzreproError
 from ozrepro.lock import Section, lock_file
 from ozrepro.methods.container_lock import (
     Locked,
@@ -49,6 +50,8 @@ _USER_BASE = "/an-image-is-read-only--change-its-definition-and-lock-again"
 
 _ROOTFS = "/mnt/session/rootfs"
 """Where Apptainer and Singularity mount an image (their `mnt/session`, below a folder of the installation)."""
+
+_NOT_HERE = "no Apptainer here (apptainer or singularity on PATH"
 
 _CHECK = (
     "import importlib, os, sys\n"
@@ -108,7 +111,7 @@ class Container:
             if section.spec == self.digest(spec, site):
                 _check_agreement(locked, spec, str(lock_file(spec.root, spec.name)))
             if locked.module is None and site.apptainer is None:
-                return _absent(spec, site)
+                return f"{_NOT_HERE})"  # with a lock the module tool is not asked
             missing = [mount.source for mount in locked.mounts(str(spec.root)) if not os.path.exists(mount.source)]
             return f"{missing[0]}, which bind names, is not here" if missing else None
         request = module_request(spec, site)
@@ -273,12 +276,14 @@ def _absent(spec: Spec, site: Site) -> str:
     """Return that there is no Apptainer, and where it is a module here how to say so."""
     system = find_system(site)
     if system is None:
-        return "no Apptainer here (apptainer or singularity on PATH)"
+        return f"{_NOT_HERE})"
     modulepath = loading.modulepath_of(spec, site)
-    names = sorted(index_of(system, modulepath, site).modules) if modulepath else []
+    names: list[str] = []
+    with suppress(OzreproError):  # a broken module system is told by the method that needs it
+        names = sorted(index_of(system, modulepath, site).modules) if modulepath else []
     found = [name for name in names if name.partition("/")[0].lower() in apptainer.NAMES]
     if not found:
-        return "no Apptainer here (apptainer or singularity on PATH, or a module)"
+        return f"{_NOT_HERE}, or a module)"
     return f'Apptainer is a module here: write module = "{found[-1]}" into [container]'
 
 

@@ -381,8 +381,16 @@ class TestAgreement:
         said = self.refused(tmp_path, f'[container]\nfrom = "venv"\n{base}[venv]\n', {**GENERATED, "base": other})
         assert "container.base: the lock has ['evil.example/python:3.11-slim'], which the spec does not ask for" in said
 
-    def test_the_usual_base_is_taken(self, tmp_path: Path) -> None:
+    def test_the_usual_base_is_taken_and_the_module_tool_is_not_asked(self, tmp_path: Path) -> None:
         bare = {key: value for key, value in GENERATED.items() if key not in ("imports", "bind", "pass", "gpu")}
-        spec, site = spec_at(tmp_path, '[container]\nfrom = "venv"\n[venv]\n'), site_at(tmp_path)
+        lmod, asked = tmp_path / "lmod", tmp_path / "asked"
+        lmod.write_text(f'#!/bin/sh\ntouch "{asked}"\n')
+        lmod.chmod(0o755)
+        spec = spec_at(tmp_path, '[container]\nfrom = "venv"\n[venv]\n')
+        site = site_at(tmp_path, LMOD_CMD=str(lmod), MODULEPATH=str(tmp_path))
         claimed = Section("container", "linux-64", METHOD.digest(spec, site), bare)
         assert METHOD.unavailable(spec, site, claimed) == "no Apptainer here (apptainer or singularity on PATH)"
+        assert not asked.exists()
+        said = METHOD.unavailable(spec, site, None)
+        assert asked.exists(), "without a lock it would be seen"
+        assert said == "no Apptainer here (apptainer or singularity on PATH, or a module)", "a broken Lmod is no error of ours"
