@@ -130,7 +130,7 @@ def _for_here(plan: Plan, private: Path, environ: Mapping[str, str]) -> str:
 
 def is_kept(folder: Path) -> bool:
     """Say whether `build_image` has finished in a folder, without reading the image."""
-    return (folder / _CARD).exists() and (folder / IMAGE).exists()
+    return (folder / _CARD).exists() and (folder / image.NAME).exists()
 
 
 def kept_image(folder: Path) -> Built | None:

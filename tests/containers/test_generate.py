@@ -45,7 +45,7 @@ def test_wheels_are_installed_into_a_venv_of_the_base_s_python_by_hash_alone() -
     assert [item.name for item in stage.parts] == ["post", "environment"]
     post = part(found, "post")
     assert REQUIREMENTS in post
-    assert "pip install --no-cache-dir --no-deps --require-hashes --only-binary :all:" in post
+    assert "install --no-cache-dir --no-deps --require-hashes --only-binary :all:" in post
     assert found.text.startswith("# Made by ozrepro from venv.any of work.lock")
     assert found.copied() == ()
 
