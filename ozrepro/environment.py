@@ -6,6 +6,8 @@ system calls (it loads `inspect`), a fifth of a second on a busy Lustre.
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -107,7 +109,20 @@ class Environment:
         kept.update(self.variables)
         for name, parts in self.homely.items():
             kept[name] = caller.get("HOME", "").join(parts)
+        if self.inner:
+            self._show_temporary(kept)
         return kept
+
+    def _show_temporary(self, kept: dict[str, str]) -> None:
+        """Let an image see TMPDIR, which a job has to itself, or not name it: Apptainer shows /tmp alone."""
+        folder = kept.get("TMPDIR", "")
+        if not folder or f"{folder}/".startswith(("/tmp/", "/var/tmp/")):  # noqa: S108
+            return
+        if folder.startswith("/") and not set(folder) & set(",:\\") and os.path.isdir(folder):
+            binds = f"{self.inner.removesuffix('ENV_')}_BIND"
+            kept[binds] = ",".join(filter(None, (kept.get(binds), folder)))
+        else:
+            del kept["TMPDIR"]
 
     def inside(self, variables: Mapping[str, str | None]) -> dict[str, str | None]:
         """Return variables that a program is started with so that it sees them: an image sets its own over plain ones.

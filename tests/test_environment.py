@@ -138,3 +138,26 @@ def test_the_refusal_names_the_session_and_what_to_do() -> None:
         reason == "pip install cannot add to an image: it is read-only, and the packages would land in ~/.local of this machine"
     )
     assert hint == "add the package to %post of the definition, then: ozrepro lock work"
+
+
+@pytest.mark.parametrize("folder", ["/tmp", "/tmp/mine", "/var/tmp/mine"])
+def test_a_temporary_folder_that_every_image_sees_is_not_bound(folder: str) -> None:
+    found = Environment(inner="APPTAINERENV_").variables_for({"TMPDIR": folder})
+    assert found["TMPDIR"] == folder
+    assert "APPTAINER_BIND" not in found
+
+
+def test_a_job_s_own_temporary_folder_is_seen_in_an_image_beside_what_the_site_binds() -> None:
+    folder = "/usr"  # any that is there, and is not below /tmp
+    environment = Environment(inner="SINGULARITYENV_", variables={"SINGULARITY_BIND": "/fred"})
+    found = environment.variables_for({"TMPDIR": folder})
+    assert found["TMPDIR"] == folder
+    assert found["SINGULARITY_BIND"] == f"/fred,{folder}"
+    assert Environment().variables_for({"TMPDIR": "/no/such"})["TMPDIR"] == "/no/such"
+
+
+@pytest.mark.parametrize("folder", ["/no/such", "here", "/usr/a:b"])
+def test_a_temporary_folder_that_an_image_cannot_see_is_not_named_in_it(folder: str) -> None:
+    found = Environment(inner="APPTAINERENV_").variables_for({"TMPDIR": folder})
+    assert "TMPDIR" not in found
+    assert "APPTAINER_BIND" not in found

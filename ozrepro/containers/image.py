@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import StoreError
+from ozrepro.store import write_whole
 from ozrepro.store.manifest import digest_file
 
 if TYPE_CHECKING:
@@ -79,6 +82,25 @@ def check(prefix: Path) -> None:
             raise StoreError("the image was changed or replaced: it has another sha256", where=str(path), hint=hint)
     except OSError as error:
         raise StoreError(f"the image cannot be read: {error.strerror}", where=str(path), hint=hint) from error
+
+
+def digest_of(path: str, cache: Path) -> str:
+    """Return the sha256 of an image file of the user's own, in hexadecimal; it is read only where it is another than before.
+
+    `cache` is a folder that only the user can write to: what is known of a file there is believed. Raises OSError.
+    """
+    real = os.path.realpath(path)
+    found = os.stat(real)
+    state = [real, found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns]
+    note = cache / f"{hashlib.sha256(os.fsencode(real)).hexdigest()[:32]}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(note.read_bytes())
+        if known["state"] == state:
+            return str(known["sha256"])
+    sha256 = digest_file(real)
+    with suppress(OSError):
+        write_whole(note, json.dumps({"state": state, "sha256": sha256}).encode())
+    return sha256
 
 
 def mount_kind(mountinfo: str, folder: str) -> str:

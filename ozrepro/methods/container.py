@@ -132,7 +132,7 @@ class Container:
         if locked.is_file:
             path = os.path.join(site.settings.root, os.path.expanduser(locked.image))
             try:
-                if os.stat(path).st_size != locked.size or digest_file(path) != locked.sha256:
+                if image.digest_of(path, cache_of(site.settings, "images")) != locked.sha256:
                     moved.append(f"{locked.image}: is another image than the one that was locked")
             except OSError as error:
                 moved.append(f"{locked.image}: {error.strerror}")

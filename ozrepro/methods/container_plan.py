@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ozrepro.site import Site
 
 
+_ITS_OWN = ("APPTAINER", "SINGULARITY")
+"""How the names of the variables begin that Apptainer and Singularity read."""
+
+
 def program_of(site: Site, module: Record | None) -> Program:
     """Return the site's Apptainer, from its module where one is locked. Raises BuildError where it is not here."""
     path = site.apptainer
@@ -31,7 +35,8 @@ def program_of(site: Site, module: Record | None) -> Program:
     if module is not None:
         values = module.variables()
         path = next((found for name in NAMES if (found := find_program(name, values.get("PATH", "")))), None)
-        variables = {name: value for name, value in values.items() if name != "PATH"}
+        # What the program itself reads; the rest, such as LOADEDMODULES, would be seen inside.
+        variables = {name: value for name, value in values.items() if name.startswith(_ITS_OWN) or name == "LD_LIBRARY_PATH"}
     if path is None:
         raise BuildError("there is no Apptainer here", hint="ozrepro status, for the other methods")
     # Its version is asked in the caller's environment: a site's wrapper may need what the site has set.

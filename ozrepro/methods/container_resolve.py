@@ -89,7 +89,10 @@ def _of_recipe(spec: Spec, site: Site, program: Program, change: Change, say: Sa
     inputs = digest_of(
         [text, table.image, dict(table.build_args), dict(recipe.files), [base.as_table() for base in recipe.bases]]
     )
-    folder = folder_of(site, inputs)
+    folder, known = folder_of(site, inputs), _previous(spec, site, change)
+    if known is not None and known.inputs == inputs and change.upgrade is None and not change.accept:
+        # Only how it is run has changed, such as a bind: the image stays.
+        return _locked(spec, program, recipe, inputs, Built(folder, known.sha256, known.size, known.contents))
     if change.upgrade == ():
         forget_image(folder)
     built = kept_image(folder)

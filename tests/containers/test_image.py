@@ -149,3 +149,37 @@ def test_other_mounts_say_nothing() -> None:
     text = MOUNTS.format(installed="/var", kind="squashfs", source="x")
     assert image.mount_kind(text, "/elsewhere") == "not known"
     assert image.mount_kind("1 2 3\n\n - ", "/mnt") == "not known"
+
+
+def test_a_file_s_digest_is_taken_again_only_when_the_file_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, cache = tmp_path / "my image.sif", tmp_path / "cache"
+    cache.mkdir()
+    file.write_bytes(b"one")
+    read: list[str] = []
+
+    def reading(path: str) -> str:
+        read.append(path)
+        return digest_file(path)
+
+    monkeypatch.setattr(image, "digest_file", reading)
+    assert image.digest_of(str(file), cache) == image.digest_of(str(file), cache) == digest_file(file)
+    assert len(read) == 1
+    file.write_bytes(b"two")
+    assert image.digest_of(str(file), cache) == digest_file(file)
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"state": 1}', "\x00"])
+def test_a_damaged_note_of_a_digest_counts_for_nothing(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "a.sif"
+    file.write_bytes(b"one")
+    image.digest_of(str(file), tmp_path)
+    (note,) = tmp_path.glob("*.json")
+    note.write_text(text)
+    assert image.digest_of(str(file), tmp_path) == digest_file(file)
+
+
+def test_a_digest_is_found_where_nothing_can_be_kept(tmp_path: Path) -> None:
+    file = tmp_path / "a.sif"
+    file.write_bytes(b"one")
+    assert image.digest_of(str(file), tmp_path / "not there") == digest_file(file)
