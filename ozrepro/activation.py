@@ -1,4 +1,4 @@
-"""A session's environment as text for a shell: to be evaluated, undone by `ozrepro_deactivate`, or kept as a job's script.
+"""A session's environment as text for a shell: to be evaluated, and undone by `ozrepro_deactivate`.
 
 Pure functions over values. Every value is quoted for its shell; nothing of it is ever expanded.
 """
@@ -11,7 +11,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.environment import INHERITED, INHERITED_PREFIXES, is_inherited
+from ozrepro.environment import is_inherited
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,11 +42,11 @@ _OF_A_TERMINAL = (
 )
 """What else of the caller a shell at a prompt keeps: terminal, login, editor and prompt, which change no result."""
 
-_OF_THE_SHELL = ("PWD", "OLDPWD", "SHLVL", "_", "SHELL", "BASHOPTS", "SHELLOPTS", "UID", "EUID", "PPID", "status", "version")
+OF_THE_SHELL = ("PWD", "OLDPWD", "SHLVL", "_", "SHELL", "BASHOPTS", "SHELLOPTS", "UID", "EUID", "PPID", "status", "version")
 _OWN_WORDS = ("python", "python3", "pip", "pip3", "ipython")
 """Words that an alias of the user's must not take from the environment."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def active(name: str, environment: Environment, parts: Mapping[str, Any]) -> Act
 def is_kept(name: str) -> bool:
     """Say whether a shell at a prompt keeps the caller's variable `name`."""
     prefixes = ("BASH_FUNC_", "XDG_", "LC_", "KITTY_", "ITERM_")
-    return is_inherited(name) or name in _OF_A_TERMINAL or name in _OF_THE_SHELL or name.startswith(prefixes)
+    return is_inherited(name) or name in _OF_A_TERMINAL or name in OF_THE_SHELL or name.startswith(prefixes)
 
 
 def interactive_variables(session: Active, caller: Mapping[str, str]) -> dict[str, str]:
@@ -97,8 +97,8 @@ def quote(shell: str, text: str) -> str:
 def activate(shell: str, session: Active, caller: Mapping[str, str]) -> str:
     """Return the text that activates a session in the shell whose exported variables are `caller`, and how it is undone."""
     wanted = interactive_variables(session, caller)
-    changed = {name: value for name, value in sorted(wanted.items()) if caller.get(name) != value and _NAME.match(name)}
-    gone = sorted(name for name in caller if name not in wanted and _NAME.match(name))
+    changed = {name: value for name, value in sorted(wanted.items()) if caller.get(name) != value and VARIABLE.match(name)}
+    gone = sorted(name for name in caller if name not in wanted and VARIABLE.match(name))
     write = _Fish() if shell == "fish" else _Bourne(shell)
     undo = [*(write.set(name, caller[name]) if name in caller else write.unset(name) for name in changed)]
     undo += [write.set(name, caller[name]) for name in gone]
@@ -124,71 +124,9 @@ def start_lines(shell: str, session: Active, caller: Mapping[str, str], init: st
 
 
 def _sets(name: str) -> bool:
-    return _NAME.match(name) is not None and name not in _OF_THE_SHELL and name not in ("PS1", "PROMPT", "PROMPT_COMMAND", "TERM")
-
-
-def job_script(session: Active, files: Iterable[tuple[str, str]]) -> str:
-    """Return a bash script for a job: it needs no Python, and refuses when one of `files` (path and sha256) has changed.
-
-    Sourced, it changes the shell; executed, it runs the words behind it.
-    """
-    environment = session.environment
-    checks = (f"_ozrepro_check {digest} {shlex.quote(path)} || {_REFUSE}" for path, digest in files)
-    write = _Bourne("bash")
-    fixed = {**environment.variables_for({}), MARK: session.name}
-    sets = [
-        write.set(name, value) for name, value in sorted(fixed.items()) if _NAME.match(name) and name not in environment.homely
-    ]
-    sets += [f"export {name}={_joined(parts)}" for name, parts in sorted(environment.homely.items())]
-    kept = (*sorted(INHERITED), *(f"{prefix}*" for prefix in INHERITED_PREFIXES), *environment.passed, *_OF_THE_SHELL)
-    return _JOB.format(
-        name=session.name,
-        checks="\n".join(checks),
-        kept="|".join((*kept, "HOSTNAME", "BASH_FUNC_*")),
-        removed="\n".join(write.unset(name) for name in environment.removed if _NAME.match(name)),
-        sets="\n".join(sets),
-        limits="\n".join(f"{limit} 2>/dev/null || :" for limit in session.limits),
+    return (
+        VARIABLE.match(name) is not None and name not in OF_THE_SHELL and name not in ("PS1", "PROMPT", "PROMPT_COMMAND", "TERM")
     )
-
-
-def _joined(parts: Iterable[str]) -> str:
-    """Return a value that holds the home, as a word of a Bourne shell."""
-    return '"${HOME-}"'.join(shlex.quote(part) if part else "" for part in parts) or "''"
-
-
-_REFUSE = "{ case $- in *i*) return 3 ;; *) exit 3 ;; esac; }"
-"""A job's script that goes on would run in another environment; a prompt must stay."""
-
-_JOB = """#!/bin/bash
-# The environment of session {name}, by `ozrepro activate {name} --output`. Needs no Python:
-#   source this file, or put it in front of a command: srun bash this-file python script.py
-if [ -z "${{BASH_VERSION-}}" ]; then
-    echo 'ozrepro: this script is written for bash' >&2
-    return 3 2>/dev/null || exit 3
-fi
-_ozrepro_check() {{
-    if [ "$(sha256sum < "$2" 2>/dev/null)" != "$1  -" ]; then
-        printf 'ozrepro: %s has changed since this script was made\\n  try: ozrepro activate {name} --output %s\\n' \\
-            "$2" "${{BASH_SOURCE[1]-$0}}" >&2
-        return 1
-    fi
-}}
-{checks}
-unset -f _ozrepro_check
-for _ozrepro_name in $(compgen -e); do
-    case $_ozrepro_name in
-        {kept}) ;;
-        *) unset -v "$_ozrepro_name" ;;
-    esac
-done
-unset -v _ozrepro_name
-{removed}
-{sets}
-{limits}
-if [ "${{BASH_SOURCE[0]}}" = "$0" ] && [ "$#" -gt 0 ]; then
-    exec "$@"
-fi
-"""
 
 
 class _Bourne:
@@ -209,7 +147,7 @@ class _Bourne:
     def only(self, names: Iterable[str]) -> str:
         """Unset what is exported and not among the names: what the user's files set must not change a result."""
         listed = "$(compgen -e)" if self.shell == "bash" else '"${(@k)parameters[(R)*export*]}"'
-        kept = "|".join((*names, *_OF_THE_SHELL, *_OF_A_TERMINAL, "BASH_FUNC_*", "XDG_*", "LC_*"))
+        kept = "|".join((*names, *OF_THE_SHELL, *_OF_A_TERMINAL, "BASH_FUNC_*", "XDG_*", "LC_*"))
         return (
             f"for _ozrepro_name in {listed}; do case $_ozrepro_name in {kept}) ;; "
             '*) unset -v "$_ozrepro_name" 2>/dev/null ;; esac; done; unset -v _ozrepro_name'
@@ -280,7 +218,7 @@ class _Fish:
         return [f"function {name}", *(f"    {line}" if "\n" not in line else line for line in lines), "end"]
 
     def only(self, names: Iterable[str]) -> str:
-        kept = " ".join((*names, *_OF_THE_SHELL, *_OF_A_TERMINAL))
+        kept = " ".join((*names, *OF_THE_SHELL, *_OF_A_TERMINAL))
         test = f"contains -- $_n {kept}; or string match -qr '^(XDG_|LC_)' -- $_n"
         return f"for _n in (set -nx); {test}; or set -e $_n; end; set -e _n"
 

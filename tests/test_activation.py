@@ -1,8 +1,7 @@
-"""Activation as text: quoted for each shell, undone exactly, a job's script that refuses what has changed."""
+"""Activation as text: quoted for each shell, undone exactly."""
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ozrepro.activation import MARK, Active, activate, interactive_variables, job_script, own_shell, quote
+from ozrepro.activation import MARK, Active, activate, interactive_variables, own_shell, quote
 from ozrepro.environment import Environment
 
 SHELLS = [shell for shell in ("bash", "zsh", "fish") if shutil.which(shell)]
@@ -122,71 +121,6 @@ def test_functions_aliases_and_limits_come_and_go(shell: str, tmp_path: Path) ->
     assert "mine" not in during.replace("'echo mine'", "")
     assert during.splitlines()[-2:] in (["0", "0077"], ["0", "077"])
     assert before.splitlines()[0] == "mine"
-
-
-JOB = {"HOME": "/home/me", "PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "7", "TZ": "UTC", "MY_DATA": "a b", "PYTHONPATH": "/x"}
-
-
-class TestJobScript:
-    @pytest.fixture
-    def script(self, tmp_path: Path) -> Path:
-        lock, module = tmp_path / "work.lock", tmp_path / "gcc's module.lua"
-        files = []
-        for path in (lock, module):
-            path.write_text(f"{path.name}\n")
-            files.append((str(path), hashlib.sha256(path.read_bytes()).hexdigest()))
-        environment = Environment(
-            path=("/env/bin",), variables=HOSTILE, homely={"CACHE": ("", "/it's/.cache")}, removed=("TZ",), passed=("MY_DATA",)
-        )
-        path = tmp_path / "job env.sh"
-        path.write_text(job_script(Active("work", environment, limits=("ulimit -c 0",)), files))
-        return path
-
-    def test_it_gives_the_environment_of_a_run_and_needs_no_python(self, script: Path) -> None:
-        wanted = {**JOB, "SECRET": "s", "ODD": "x\ny"}
-        done = subprocess.run(["bash", str(script), "/usr/bin/env", "-0"], env=wanted, capture_output=True, check=True)
-        found = variables(done.stdout.decode())
-        expected = Environment(
-            path=("/env/bin",), variables=HOSTILE, homely={"CACHE": ("", "/it's/.cache")}, removed=("TZ",), passed=("MY_DATA",)
-        ).variables_for(wanted)
-        assert found == {**expected, MARK: "work"}
-
-    def test_sourced_it_changes_the_shell(self, script: Path) -> None:
-        text = f". '{script}' && echo $PATH $SLURM_JOB_ID ${{PYTHONPATH-none}}"
-        done = subprocess.run(["bash", "-c", text], env=JOB, capture_output=True, text=True, check=True)
-        assert done.stdout.split()[0].startswith("/env/bin:")
-        assert done.stdout.split()[1:] == ["7", "none"]
-
-    @pytest.mark.parametrize("name", ["work.lock", "gcc's module.lua"])
-    @pytest.mark.parametrize("damage", ["changed", "gone"])
-    def test_it_refuses_and_names_what_has_changed(self, script: Path, name: str, damage: str) -> None:
-        path = script.parent / name
-        if damage == "gone":
-            path.unlink()
-        else:
-            path.write_text("other\n")
-        done = subprocess.run(["bash", str(script), "echo", "ran"], env=JOB, capture_output=True, text=True, check=False)
-        assert done.returncode == 3
-        assert done.stdout == ""
-        assert f"{path} has changed" in done.stderr
-        assert "ozrepro activate work --output" in done.stderr
-        for flags, ends in (("-c", ("", 3)), ("-ic", ("refused 3\n", 0))):
-            words = ["bash", "--norc", "--noprofile", flags, f". '{script}' || echo refused $?"]
-            sourced = subprocess.run(words, env=JOB, capture_output=True, text=True, check=False)
-            assert (sourced.stdout, sourced.returncode) == ends, "a job's script ends, a prompt stays"
-
-
-@pytest.mark.parametrize("shell", ["zsh", "sh"])
-def test_a_job_s_script_says_that_it_is_for_bash(shell: str, tmp_path: Path) -> None:
-    path = tmp_path / "job.sh"
-    path.write_text(job_script(Active("work", Environment()), []))
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
-    done = subprocess.run(
-        [shell, "-c", f". '{path}'; echo went on"], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True
-    )
-    assert "is written for bash" in done.stderr
-    assert "not found" not in done.stderr
 
 
 def test_the_caller_s_own_shell_is_taken_where_sessions_can_run_in_it() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import signal
@@ -17,10 +16,16 @@ from typing import TYPE_CHECKING
 from ozrepro import activation
 from ozrepro.cli.call import take_method, take_name
 from ozrepro.cli.start import execute
+from ozrepro.containers import shells as inside
+from ozrepro.environment import Environment
 from ozrepro.errors import OzreproError, UsageError
+from ozrepro.jobscript import job_script
 from ozrepro.lock import lock_file
+from ozrepro.methods import load_method
 from ozrepro.ready import find_ready
+from ozrepro.spec import load_spec
 from ozrepro.store import write_whole
+from ozrepro.store.manifest import digest_file
 from ozrepro.workflow import open_session, prepare
 
 if TYPE_CHECKING:
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
 
 _PLAIN = {"bash": ("--noprofile", "--norc"), "zsh": ("-f",), "fish": ("--no-config",)}
 """How each shell is kept from reading the user's own files, which could change what a script does."""
+
+_LARGE = 1 << 20
+"""Bytes of a file that a job's script reads at each start; of a larger one, such as an image, it asks size and time."""
 
 
 def register(add: Add) -> None:
@@ -54,6 +62,7 @@ class _Found:
     """A built session, found ready or built now, and the files whose change makes it another."""
 
     active: Active
+    method: str
     watched: tuple[str, ...]
 
 
@@ -61,15 +70,17 @@ def _find(call: Call) -> _Found:
     name = call.arguments.name
     ready = find_ready(str(call.root), name, call.arguments.method, os.environ)
     if ready is not None:
-        said, environment, parts, watched = ready.said, ready.environment, ready.shell, ready.watched
+        said, environment, method = ready.said, ready.environment, ready.method
+        parts, watched = ready.shell, ready.watched
     else:
         session = open_session(call.root, name, os.environ, method=call.arguments.method)
         with call.out.progress() as progress:
             prepared = prepare(session, call.out.say, progress)
-        said, environment, parts, watched = prepared.said, prepared.environment, prepared.shell, prepared.watched
+        said, environment, method = prepared.said, prepared.environment, prepared.method
+        parts, watched = prepared.shell, prepared.watched
     for line in said:
         call.out.say(f"not taken: {line}")
-    return _Found(activation.active(name, environment, parts), watched)
+    return _Found(activation.active(name, environment, parts), method, watched)
 
 
 def _refuse_nested(call: Call, doing: str) -> None:
@@ -85,7 +96,13 @@ def activate(call: Call) -> int:
         return _write_script(call, call.arguments.output)
     _refuse_nested(call, "activate")
     chosen = call.arguments.shell or activation.own_shell(os.environ)
-    text = activation.activate(chosen, _find(call).active, os.environ)
+    active = _find(call).active
+    if active.environment.inner:
+        raise UsageError(
+            f"the environment of {active.name!r} is an image, which cannot be put into a shell that is already there",
+            hint=f"ozrepro shell {active.name}, or: ozrepro run {active.name} -- COMMAND",
+        )
+    text = activation.activate(chosen, active, os.environ)
     sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
     return 0
 
@@ -95,9 +112,12 @@ def _write_script(call: Call, output: str) -> int:
         raise UsageError("a job's script is written for bash", hint="leave out --shell")
     found = _find(call)
     lock = lock_file(call.root, call.arguments.name)
-    files = [lock, lock.with_suffix(".toml"), *map(Path, found.watched)]
-    digests = [(str(path), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files if path.is_file()]
-    text = activation.job_script(found.active, digests)
+    inputs = load_method(found.method).inputs(load_spec(call.root, call.arguments.name))
+    paths = [path for path in (lock, lock.with_suffix(".toml"), *inputs, *map(Path, found.watched)) if path.is_file()]
+    states = {path: path.stat() for path in paths}
+    sized = [(str(path), it.st_size, it.st_mtime_ns // 10**9) for path, it in states.items() if it.st_size > _LARGE]
+    digests = [(str(path), digest_file(path)) for path, it in states.items() if it.st_size <= _LARGE]
+    text = job_script(found.active, digests, sized)
     try:
         write_whole(Path(output), text.encode("utf-8", "surrogateescape"))
     except OSError as error:
@@ -112,6 +132,8 @@ def shell(call: Call) -> int:
     active = _find(call).active
     if call.arguments.ipython and call.arguments.words:
         raise UsageError("--ipython stands beside a command", hint="ozrepro shell NAME -- ipython …")
+    if active.environment.inner and not call.arguments.words:
+        _start_inside(active, call)
     command = ["ipython"] if call.arguments.ipython else call.arguments.words
     if command:
         _start_program(active, command)
@@ -122,6 +144,18 @@ def shell(call: Call) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         _start_program(active, [program, *_PLAIN[chosen]])  # commands come from a file or a pipe, and there is no prompt
     return _interact(active, chosen, program)
+
+
+def _start_inside(active: Active, call: Call) -> NoReturn:
+    """Become a shell, or IPython, in an image: nothing on the host is left that could change its environment."""
+    at_prompt = sys.stdin.isatty() and sys.stdout.isatty()
+    words = inside.shell_words(active.name, call.arguments.shell or "", at_prompt=at_prompt)
+    if call.arguments.ipython:
+        words = inside.ipython_words(active.name)
+    table = active.environment.as_dict()
+    table["passed"] += inside.OF_A_TERMINAL
+    table["variables"] |= {activation.MARK: active.name}
+    execute(Environment(**table), words, active.name)
 
 
 def _start_program(active: Active, command: list[str]) -> NoReturn:
