@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ozrepro.doctor.finding import Finding, fine, note
 from ozrepro.errors import CommandFailed
 from ozrepro.modulesystem.lmod import base_modulepath
+from ozrepro.process import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 NAMESPACES = "/proc/sys/user/max_user_namespaces"
 DRIVER = "/proc/driver/nvidia/version"
 _CONTAINERS = ("apptainer", "singularity")
+_TOLD = re.compile(
+    r"(APPTAINER|SINGULARITY)"
+    r"(ENV_\w+|_(BIND|BINDPATH|MOUNT|NO_MOUNT|NV|NVCCLI|ROCM|CLEANENV|CONTAIN|CONTAINALL|HOME|NO_HOME|PWD|CWD|WORKDIR))\Z"
+)
+"""The variables that stand for options of `exec`, or set one inside (Apptainer user guide, "Environment and Metadata")."""
+
+_SHOWN = 5
 _SLURM = ("sbatch", "squeue", "sinfo")
 
 
@@ -28,18 +36,47 @@ def check_apptainer(place: Surroundings) -> list[Finding]:
     if found is not None:
         done = place.ask(found, "--version")
         words = done.output.strip().splitlines() or [f"its version is not known (status {done.status})"]
-        return [fine(f"{found}: {words[0][:80]}")]
+        return [fine(f"{found}: {words[0][:80]}"), *_mounting(place, found)]
     offered = sorted(
         {name for folder in _module_folders(place) for name in _CONTAINERS if os.path.isdir(os.path.join(folder, name))}
     )
     if offered:
-        why = "It must be on PATH for the container method."
-        return [
-            note(
-                f"Apptainer is not on PATH; the site has it as a module: {', '.join(offered)}", why, f"module spider {offered[0]}"
-            )
-        ]
+        why = f'A session takes it from there: module = "{offered[0]}/VERSION" in its table [container].'
+        seen = f"Apptainer is not on PATH; the site has it as a module: {', '.join(offered)}"
+        return [note(seen, why, f"module spider {offered[0]}")]
     return [fine("no Apptainer here: the container method cannot serve")]
+
+
+def _mounting(place: Surroundings, program: str) -> Iterator[Finding]:
+    """Say by which way an installation mounts images, as its own `buildcfg` tells."""
+    said = place.ask(program, "buildcfg").output
+    settings = dict(line.partition("=")[::2] for line in said.splitlines())
+    if "LIBEXECDIR" not in settings:
+        return
+    if any(settings.get(f"{name.upper()}_SUID_INSTALL") == "1" for name in _CONTAINERS):
+        yield fine("Apptainer is installed with setuid: the kernel mounts images")
+        return
+    own = (os.path.join(settings["LIBEXECDIR"], name, "bin") for name in _CONTAINERS)
+    folders = ":".join(filter(None, (*own, settings.get("BINDIR"), place.path)))
+    if any(find_program(name, folders) for name in ("squashfuse_ll", "squashfuse")):
+        yield fine("Apptainer mounts images by squashfuse")
+    else:
+        why = "It unpacks an image into a folder at each start, which is slow; ask the site's support."
+        yield note("Apptainer has neither setuid nor squashfuse", why)
+
+
+def check_container_variables(place: Surroundings) -> list[Finding]:
+    """Look for the variables by which Apptainer is told what an image sees: no session takes them."""
+    found = sorted(name for name, value in place.environ.items() if value and _TOLD.match(name))
+    if not found:
+        return [fine("no variable tells Apptainer what an image sees")]
+    why = "They change what you start by hand, and no session: what its image sees stands in its spec."
+    mends = []
+    if any(name.endswith(("_BIND", "_BINDPATH", "_MOUNT")) for name in found):
+        mends.append('bind = ["/some/folder"]  # in [container] of sessions/NAME.toml')
+    if any("ENV_" in name for name in found):
+        mends.append('pass = ["NAME"]  # in [container], for a variable that is set without the prefix')
+    return [note(f"set for Apptainer: {', '.join(found[:_SHOWN])}{', …' if len(found) > _SHOWN else ''}", why, *mends)]
 
 
 def _module_folders(place: Surroundings) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro.doctor.finding import Finding, fine, note, wrong
-from ozrepro.modulesystem.lmod import find_lmod
+from ozrepro.modulesystem.lmod import base_modulepath, find_lmod
 from ozrepro.process import find_program
 
 if TYPE_CHECKING:
@@ -40,8 +40,23 @@ def check_user_packages(place: Surroundings) -> list[Finding]:
             found.append(note(seen, "They leak wherever PYTHONNOUSERSITE is not set, as it is here."))
             continue
         why = "Outside ozrepro's sessions every Python of that version imports them instead of what its modules have."
+        minor = folder.parent.name.removeprefix("python")
+        if not _is_here(minor, place):
+            why = (
+                f"No Python {minor} is on PATH or in a module that is offered at first: `pip install` inside an image, which is "
+                "read-only, probably put them there. Outside ozrepro's sessions every image with that Python imports them."
+            )
         found.append(wrong(seen, why, f"mv {where} {where}.off", "export PYTHONNOUSERSITE=1"))
     return found or [fine(f"no packages in {place.short(base)}")]
+
+
+def _is_here(minor: str, place: Surroundings) -> bool:
+    """Say whether this machine has a Python of a minor version: a program, or a module that needs no other first."""
+    if find_program(f"python{minor}", place.path):
+        return True
+    folders = (Path(folder) for folder in base_modulepath(place.environ, place.settings.modulepath))
+    offered = (path.name for folder in folders for path in folder.glob("[Pp]ython*/*"))
+    return any(name == minor or name.startswith((f"{minor}.", f"{minor}-")) for name in offered)
 
 
 def _listed(folder: Path) -> list[str]:

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.doctor.machine import check_apptainer, check_gpu, check_namespaces, check_scheduler, read_driver, read_smi
+from ozrepro.doctor.machine import (
+    check_apptainer,
+    check_container_variables,
+    check_gpu,
+    check_namespaces,
+    check_scheduler,
+    read_driver,
+    read_smi,
+)
 from tests.doctor.conftest import Patient
 from tests.site import Site
 
@@ -123,3 +131,46 @@ def test_forbidden_namespaces_are_noted(patient: Patient) -> None:
     if "unshare" in done.stderr or "cannot create" in done.stderr:
         pytest.skip(f"no limited user namespace can be made here: {done.stderr.strip()}")
     assert done.stdout.startswith("user namespaces are switched off"), done.stderr
+
+
+BUILDCFG = "PACKAGE_NAME=apptainer\nBINDIR={bin}\nLIBEXECDIR={libexec}\nAPPTAINER_SUID_INSTALL={suid}"
+"""What `apptainer buildcfg` of 1.4.5 prints, in part."""
+
+
+@pytest.mark.parametrize(
+    ("suid", "has", "level", "seen"),
+    [
+        ("1", (), "fine", "Apptainer is installed with setuid: the kernel mounts images"),
+        ("0", ("squashfuse_ll",), "fine", "Apptainer mounts images by squashfuse"),
+        pytest.param(
+            *("0", (), "note", "Apptainer has neither setuid nor squashfuse"),
+            marks=pytest.mark.skipif(any(map(shutil.which, ("squashfuse", "squashfuse_ll"))), reason="squashfuse is on PATH"),
+        ),
+    ],
+)
+def test_the_way_by_which_images_are_mounted_is_told(
+    patient: Patient, tmp_path: Path, suid: str, has: tuple[str, ...], level: str, seen: str
+) -> None:
+    own = tmp_path / "libexec" / "apptainer" / "bin"
+    own.mkdir(parents=True)
+    for name in has:
+        (own / name).write_text("#!/bin/sh\n")
+        (own / name).chmod(0o755)
+    patient.program("apptainer", BUILDCFG.format(bin=patient.bin, libexec=tmp_path / "libexec", suid=suid))
+    found = check_apptainer(patient.place())[-1]
+    assert (found.level, found.seen) == (level, seen)
+
+
+def test_variables_that_tell_apptainer_what_an_image_sees_are_noted(patient: Patient) -> None:
+    assert [item.level for item in check_container_variables(patient.place(APPTAINER_CACHEDIR="/x", APPTAINER_BIND=""))] == [
+        "fine"
+    ]
+    (found,) = check_container_variables(patient.place(APPTAINER_BIND="/secret", SINGULARITYENV_TOKEN="abc"))
+    assert (found.level, found.seen) == ("note", "set for Apptainer: APPTAINER_BIND, SINGULARITYENV_TOKEN")
+    assert [words.partition(" ")[0] for words in found.mend] == ["bind", "pass"]
+    assert "secret" not in repr(found)
+
+
+def test_inside_an_image_its_own_variables_are_no_finding(patient: Patient) -> None:
+    own = {"APPTAINER_CONTAINER": "/x.sif", "APPTAINER_NAME": "x.sif", "APPTAINER_ENVIRONMENT": "/.singularity.d/env"}
+    assert [item.level for item in check_container_variables(patient.place(**own))] == ["fine"]

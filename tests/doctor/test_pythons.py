@@ -94,3 +94,28 @@ def test_another_python_is_fine(patient: Patient, site: Site) -> None:
 
 def test_no_python_is_no_fault(patient: Patient) -> None:
     assert [item.level for item in check_python(patient.place(PATH="/nowhere"))] == ["note"]
+
+
+class TestOfAPythonThatIsNotHere:
+    """A minor version that no Python of the machine has: `pip install` inside an image put the packages there."""
+
+    def planted(self, patient: Patient, minor: str) -> None:
+        (patient.home / f".local/lib/python{minor}/site-packages/six-1.dist-info").mkdir(parents=True)
+
+    def test_an_image_is_named_as_where_they_probably_come_from(self, patient: Patient) -> None:
+        self.planted(patient, "3.99")
+        (found,) = check_user_packages(patient.place())
+        assert found.level == "wrong"
+        assert "No Python 3.99 is on PATH" in found.why
+        assert "inside an image" in found.why
+
+    def test_a_program_or_a_module_of_that_version_is_a_reason_of_its_own(self, patient: Patient, tmp_path: Path) -> None:
+        self.planted(patient, "3.99")
+        offered = tmp_path / "modules" / "python"
+        offered.mkdir(parents=True)
+        (offered / "3.99.4-gcc.lua").touch()
+        (found,) = check_user_packages(patient.place(MODULEPATH=str(tmp_path / "modules")))
+        assert "image" not in found.why
+        patient.program("python3.99", "Python 3.99.1")
+        (found,) = check_user_packages(patient.place())
+        assert "image" not in found.why
