@@ -73,12 +73,19 @@ if [ "$#" -eq 0 ]; then
     exit 2
 fi
 """
+# The same commands as environment.installer_in knows.
 _START_IN_IMAGE = """\
 _ozrepro_adds() {{
-    local program=${{1##*/}} word
+    local program=${{1##*/}} word group=
     shift
     case $program in python*)
-        [ "${{1-}}" = -m ] || return 1
+        while [ "${{1-}}" != -m ]; do
+            case ${{1-}} in
+                -W | -X) shift "$(($# > 1 ? 2 : 1))" ;;
+                -*) shift ;;
+                *) return 1 ;;
+            esac
+        done
         program=${{2-}}
         shift "$(($# > 1 ? 2 : 1))" ;;
     esac
@@ -86,8 +93,10 @@ _ozrepro_adds() {{
     for word; do
         case $word in
             -*) ;;
-            pip) [ "$program" = uv ] || return 1 ;;
             install | add | sync | update | upgrade) return 0 ;;
+            pip | env | tool | python | self)
+                case $program$group in pip* | *!) return 1 ;; esac
+                group=! ;;
             *) return 1 ;;
         esac
     done

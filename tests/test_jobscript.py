@@ -145,6 +145,9 @@ class TestInAnImage:
             ("python", "-m", "pip", "install", "--user", "six"),
             ("uv", "pip", "install", "six"),
             ("conda", "update", "--all"),
+            ("python3", "-X", "dev", "-I", "-m", "pip", "install", "six"),
+            ("uv", "tool", "install", "six"),
+            ("conda", "env", "update", "-f", "environment.yml"),
         ],
     )
     def test_it_adds_nothing_to_an_image(self, script: Path, words: tuple[str, ...]) -> None:
@@ -153,7 +156,19 @@ class TestInAnImage:
         assert "an image is read-only" in done.stderr
         assert "ozrepro lock work" in done.stderr
 
-    @pytest.mark.parametrize("words", [("pip", "list"), ("python", "-m"), ("python",), ("pip",), ("python", "x.py", "install")])
+    @pytest.mark.parametrize(
+        "words",
+        [
+            *(("pip", "list"), ("python", "-m"), ("python",), ("pip",), ("python", "x.py", "install"), ("python", "-X")),
+            *(
+                ("python", "-c", "-m pip install"),
+                ("uv", "pip", "list"),
+                ("uv", "run", "install"),
+                ("uv", "pip", "pip", "install"),
+            ),
+            *(("python", "-m", "json.tool", "install"), ("pip", "env", "install")),
+        ],
+    )
     def test_other_commands_of_the_same_programs_are_started(self, script: Path, words: tuple[str, ...], tmp_path: Path) -> None:
         program = tmp_path / words[0]
         program.write_text('#!/bin/sh\necho "started $*"\n')
