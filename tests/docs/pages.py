@@ -14,6 +14,8 @@ A page's rules:
 - what stands below the comment `<!-- with the conda channel -->` is run where the test channel can be made, which the name
   conda-forge then means, and what stands below `<!-- on the test site, with the conda channel -->` where both can be made and the
   site has an MPI library; a part ends where another begins, and each is run after what stands above them all;
+- what stands below the comment `<!-- with Apptainer -->` is run where the tests have a real Apptainer, as an ordinary user, with a
+  registry that stands for Docker Hub;
 - the comment `<!-- needs: flavoured -->` asks for the source archive of that package in the project's folder `sources`;
 - blocks in other languages (`sh`, `text`, `toml` without a file name) are only shown.
 """
@@ -31,10 +33,12 @@ _FILE = re.compile(r"(?:#|--) ((?:[\w.-]+/)*[\w-]*\.[\w.]+)$")
 _FENCE = re.compile(r"(`{3,})(\S*)\s*$")
 _USES = re.compile(r"^<!-- uses: (\S+) -->$", re.MULTILINE)
 _NEEDS = re.compile(r"^<!-- needs: (\S+) -->$", re.MULTILINE)
-_PART = re.compile(r"^<!-- (on the test site|with the conda channel|on the test site, with the conda channel) -->$", re.MULTILINE)
 
 SITE, CHANNEL, BOTH = "on the test site", "with the conda channel", "on the test site, with the conda channel"
+APPTAINER = "with Apptainer"
 """The parts of a page that are run only where something can be made."""
+
+_PART = re.compile(rf"^<!-- ({SITE}|{CHANNEL}|{BOTH}|{APPTAINER}) -->$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def needed(page: Path) -> list[str]:
 def steps(page: Path, part: str = "") -> list[Step]:
     """Return what a page writes and runs, in order, after the files of the page that it uses.
 
-    part: also this part, SITE, CHANNEL or BOTH, that is run only where something can be made.
+    part: also this part, SITE, CHANNEL, BOTH or APPTAINER, that is run only where something can be made.
     """
     text = page.read_text(encoding="utf-8")
     begun = parts(text)

@@ -19,7 +19,7 @@ from ozrepro.site import look_around
 from tests.docs.pages import Command, ShownFile, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tests.site import Site
     from tests.site.channel import Channel
@@ -100,8 +100,13 @@ def on_the_site(steps: list[Step], names: Mapping[str, str]) -> list[Step]:
     ]
 
 
-def play(steps: list[Step], project: Path, stage: Path, environ: dict[str, str]) -> list[tuple[Command, int, str]]:
-    """Write the files and run the commands in order, in one bash; return each command with its status and output."""
+def play(
+    steps: list[Step], project: Path, stage: Path, environ: dict[str, str], bash: Sequence[str] = ("bash",)
+) -> list[tuple[Command, int, str]]:
+    """Write the files and run the commands in order, in one bash; return each command with its status and output.
+
+    bash: the words that start it, as another user for example.
+    """
     mark = f"=={secrets.token_hex(8)}=="
     script = ["status=0"]
     stage.mkdir(parents=True)
@@ -116,7 +121,7 @@ def play(steps: list[Step], project: Path, stage: Path, environ: dict[str, str])
             run = f"{_quoted(Path(sys.executable))} {_quoted(TERMINAL)}" if step.terminal else "."
             script.append(f"(exit $status); {run} {_quoted(staged)}; status=$?; printf '\\n{mark} %d\\n' $status")
     done = subprocess.run(
-        ["bash"],
+        bash,
         input="\n".join(script) + "\n",
         cwd=project,
         env=environ,
