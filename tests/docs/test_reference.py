@@ -15,7 +15,8 @@ from ozrepro.cli.program import parser
 from ozrepro.conda import activating, virtual
 from ozrepro.errors import LockError, SpecError
 from ozrepro.lock import Section, read_text
-from ozrepro.methods import conda_lock, modules, modules_lock
+from ozrepro.methods import conda_lock, container_lock, modules, modules_lock
+from ozrepro.methods.container_lock import Base
 from ozrepro.methods.venv import read_section
 from ozrepro.modulesystem import record
 from ozrepro.pypi import indexes
@@ -149,6 +150,13 @@ def test_every_key_of_a_lock_is_in_the_reference() -> None:
     assert {"schema", "sha256", "extras", "marker", "covers"} <= keys
     for key in keys - set(METHODS):
         assert f"`{key}`" in page("lock-format"), key
+
+
+def test_every_key_of_a_container_section_is_in_the_reference() -> None:
+    """Each key of a container section and of a base is named."""
+    text = page("lock-format").partition("## A section of the `container` method")[2].partition("## A package")[0]
+    for key in (*container_lock.KEYS, *Base("docker", "x", "y").as_table()):
+        assert f"`{key}`" in text, key
 
 
 def test_every_key_of_a_modules_section_is_in_the_reference() -> None:
