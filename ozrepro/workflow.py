@@ -9,7 +9,8 @@ import difflib
 import hashlib
 import json
 import os
-from contextlib import suppress
+import re
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from ozrepro import ready
 from ozrepro.environment import Environment
-from ozrepro.errors import DriftError, LockError, NoMethodError, UsageError
+from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, UsageError
 from ozrepro.lock import Lock, Section, load_lock, lock_file, save_lock
 from ozrepro.methods import Change, Choice, Method, candidates, choose, load_method, refusal
 from ozrepro.settings import load_settings
@@ -28,7 +29,7 @@ from ozrepro.store import Store, store_of, write_whole
 from ozrepro.store.publish import Generation, Recipe, provide, read_generation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ozrepro.methods import Progress, Say
     from ozrepro.store.manifest import Digests
@@ -269,7 +270,8 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
 
 def environment_of(session: Session, section: Section, generation: Generation) -> Environment:
     """Return how to run programs in a built generation: the method's word, then the settings' directories for PATH."""
-    found = load_method(section.method).environment(section, session.site, generation.prefix)
+    with _named(session):
+        found = load_method(section.method).environment(section, session.site, generation.prefix)
     return Environment(**{**found.as_dict(), "path": (*found.path, *session.site.settings.path)})
 
 
@@ -314,7 +316,18 @@ def _build(session: Session, section: Section, say: Say, progress: Progress, *, 
         return method.build(section, session.site, prefix, say, progress)
 
     card = {"session": session.name, "method": section.method, "platform": section.platform, "section": section.digest}
-    return provide(store, Recipe(key, card, build), say, rebuild=rebuild)
+    with _named(session):
+        return provide(store, Recipe(key, card, build), say, rebuild=rebuild)
+
+
+@contextmanager
+def _named(session: Session) -> Iterator[None]:
+    """Give the errors of a method, which knows no session, this one's name in the command to try."""
+    try:
+        yield
+    except OzreproError as error:
+        error.hint = re.sub(r"(ozrepro [a-z]+ )NAME\b", lambda found: found[1] + session.name, error.hint)
+        raise
 
 
 def _register(store: Store, root: Path) -> None:

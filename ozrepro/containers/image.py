@@ -59,7 +59,7 @@ def kept(prefix: Path) -> Seen:
     try:
         return Seen(**json.loads((prefix / _CARD).read_bytes()))
     except (OSError, ValueError, TypeError) as error:
-        raise StoreError(f"cannot be read: {error}", where=str(prefix / _CARD), hint="ozrepro build --rebuild") from error
+        raise StoreError(f"cannot be read: {error}", where=str(prefix / _CARD), hint="ozrepro build NAME --rebuild") from error
 
 
 def check(prefix: Path) -> None:

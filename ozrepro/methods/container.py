@@ -192,7 +192,7 @@ class Container:
         """Return an image built again from what is locked, refused where other versions are inside."""
         built, program = before, program_of(site, locked.module)
         if built is None:
-            refuse_in_job(site, "")
+            refuse_in_job(site, "ozrepro build NAME")
             plan = plan_of(locked, site)
             check_reachable(locked, site)
             say(f"building the image of {plan.name} again: minutes, not seconds")

@@ -48,11 +48,10 @@ def folder_of(site: Site, inputs: str) -> Path:
     return cache_of(site.settings, "images") / inputs.removeprefix("sha256:")[:32]
 
 
-def refuse_in_job(site: Site, session: str) -> None:
-    """Raise BuildError inside a job: an image is built on a login node, once, not by each of a hundred jobs."""
+def refuse_in_job(site: Site, command: str) -> None:
+    """Raise BuildError inside a job: an image is built once, by a command on a login node, not by each of a hundred jobs."""
     if site.slurm_job:
-        name = session or "NAME"
-        raise BuildError("an image is not built in a Slurm job", hint=f"on a login node: ozrepro build {name}")
+        raise BuildError("an image is not built in a Slurm job", hint=f"on a login node: {command}")
 
 
 def plan_of(locked: Locked, site: Site) -> Plan:

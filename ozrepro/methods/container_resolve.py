@@ -97,7 +97,7 @@ def _of_recipe(spec: Spec, site: Site, program: Program, change: Change, say: Sa
         forget_image(folder)
     built = kept_image(folder)
     if built is None:
-        refuse_in_job(site, spec.name)
+        refuse_in_job(site, f"ozrepro lock {spec.name}")
         empty = Built(folder, "0" * 64, 1, _NOTHING)
         plan = plan_of(_locked(spec, program, recipe, inputs, empty), site)
         cache = cache_of(site.settings, "apptainer")
