@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import Project
+from tests.methods.contained import HUB, contained
 from tests.methods.modular import SPEC, Modular, modular, quoted
 from tests.site import Site
-from tests.site.fixtures import channel, private_channel, private_site, serve, site
+from tests.site.containers import TAG, Containers
+from tests.site.fixtures import (
+    OrdinaryProject,
+    account,
+    apptainer_site,
+    channel,
+    containers,
+    ordinary,
+    private_channel,
+    private_site,
+    registry,
+    serve,
+    site,
+    user_programs,
+)
+from tests.site.ordinary import Account
+from tests.site.registry import Registry
 from tests.store.conftest import small_disk
 from tests.wheels import make_wheel
 
-__all__ = ["channel", "private_channel", "private_site", "serve", "site", "small_disk"]
+__all__ = [
+    "account",
+    "apptainer_site",
+    "channel",
+    "containers",
+    "ordinary",
+    "private_channel",
+    "private_site",
+    "registry",
+    "serve",
+    "site",
+    "small_disk",
+    "user_programs",
+]
 
 
 @pytest.fixture
@@ -45,3 +76,31 @@ def mine(project: Project, private_site: Callable[[], Site]) -> Modular:
     make_wheel(project.wheelhouse, "alpha", "1.0", requires=("numpy",))
     project.spec(SPEC.format(load=quoted(found.scientific)))
     return found
+
+
+@pytest.fixture(scope="module")
+def hub(containers: Containers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """Give a registry that stands for Docker Hub to the tests of a module."""
+    with Registry(containers, tmp_path_factory.mktemp("hub") / "registry") as running:
+        running.push(containers.layout, containers.index, HUB, TAG)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def images_cache(account: Account) -> Path:
+    """Give a folder of images that the tests of a module share: each is built once."""
+    return account.make_folder("cache")
+
+
+@pytest.fixture
+def imaged(ordinary: OrdinaryProject, hub: Registry, images_cache: Path) -> OrdinaryProject:
+    """Give a project whose session has a definition; its image is built by the first test that needs it."""
+    return contained(ordinary, hub, images_cache)
+
+
+@pytest.fixture
+def contained_built(imaged: OrdinaryProject) -> OrdinaryProject:
+    """Give it locked and built."""
+    imaged.done("lock")
+    imaged.done("build")
+    return imaged
