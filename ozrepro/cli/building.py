@@ -87,7 +87,7 @@ def status(call: Call) -> int:
     found = [_status(session) for session in sessions]
     call.out.value({"schema": 1, "project": str(call.root), "sessions": found})
     rows = [
-        (item["session"], method["method"], method["lock"], method["environment"], method["reason"] or "can serve")
+        (item["session"], method["method"], method["lock"], method["environment"], method["reason"] or _serving(method))
         for item in found
         for method in item["methods"]
     ]
@@ -99,6 +99,13 @@ def status(call: Call) -> int:
     for item in problems:
         call.out.say(f"{item['session']}: {item['error']}")
     return 3 if problems else 0
+
+
+def _serving(method: Mapping[str, Any]) -> str:
+    """Return that a method can serve, and which bases of its image may be other ones when it is built again."""
+    names = method.get("unpinned", ())
+    verb = "base is" if len(names) == 1 else "bases are"
+    return f"can serve; its {verb} not pinned: {', '.join(names)}" if names else "can serve"
 
 
 def _status(session: Session) -> dict[str, Any]:
@@ -148,6 +155,10 @@ def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, 
     if section is None:
         return found
     found["covers"] = section.content.get("covers", {})
+    if name == "container":
+        from ozrepro.methods.container_lock import read_here
+
+        found |= {"unpinned": bases} if (bases := read_here(section, session.site, session.spec).open_bases()) else {}
     try:
         check_section(session, section)
         found["lock"] = "locked"
