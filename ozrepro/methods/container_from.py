@@ -14,7 +14,7 @@ from ozrepro.containers.apptainer import Mount
 from ozrepro.errors import BuildError, LockError
 from ozrepro.methods import conda_lock, container_lock, load_method, modules_lock
 from ozrepro.modulesystem import record
-from ozrepro.pypi.indexes import find_indexes
+from ozrepro.pypi.indexes import find_indexes, link_address
 from ozrepro.pypi.install import hashed_lines
 from ozrepro.pypi.interpreter import minors_of, running
 from ozrepro.pypi.layer import LockedLayer, open_uv
@@ -111,9 +111,8 @@ def at_this_site(text: str, site: Site) -> tuple[str, tuple[Mount, ...], str]:
         if "://" not in name:
             addresses[address] = address_of(name, aliases, alias)
     indexes = find_indexes(site.settings.root, site.settings.indexes, site.environ)
-    others = [url for _, url in indexes.pairs[1:]]
     # As addresses: pip splits its list at spaces, in a path too.
-    links = [link if "://" in link else Path(os.path.abspath(os.path.expanduser(link))).as_uri() for link in indexes.find_links]
+    others, links = [url for _, url in indexes.pairs[1:]], [link_address(link) for link in indexes.find_links]
     settings = {
         "index-url": indexes.pairs[0][1] if indexes.pairs else "",
         "extra-index-url": "\n    ".join(others),

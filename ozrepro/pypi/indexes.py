@@ -47,7 +47,7 @@ class Indexes:
             if words[:-1]:
                 found["UV_INDEX"] = " ".join(words[:-1])
         if self.find_links:
-            found["UV_FIND_LINKS"] = ",".join(_address(link) for link in self.find_links)
+            found["UV_FIND_LINKS"] = ",".join(link_address(link) for link in self.find_links)
         if self.cert:
             found["SSL_CERT_FILE"] = self.cert
         if self.trusted:
@@ -68,8 +68,8 @@ class Indexes:
         return "pypi" if plain == PYPI else ""
 
 
-def _address(link: str) -> str:
-    """Return a directory as an address: the variable that carries it is split at commas and spaces."""
+def link_address(link: str) -> str:
+    """Return a directory as an address: the variable that carries it is split at commas and spaces, as pip's own file is."""
     return link if "://" in link else Path(os.path.abspath(os.path.expanduser(link))).as_uri()
 
 
