@@ -239,12 +239,16 @@ class Container:
         own = [Mount(root, root), *([] if store.startswith(f"{root}/") else [Mount(store, store)])]
         words = exec_words(program, str(prefix / image.NAME), (*own, *locked.mounts(root)), locked.gpu or apptainer.gpu_here())
         inside = {"PYTHONNOUSERSITE": "1", "PYTHONUSERBASE": _USER_BASE}
+        module = locked.module
+        # Programs inside would see all that Apptainer is started with: of its module, only what it reads itself.
+        own_variables = {name: value for name, value in program.variables.items() if _is_read(name)}
+        homely = {name: parts for name, parts in module.change.homely.items() if _is_read(name)} if module is not None else {}
         return Environment(
-            path=locked.module.front() if locked.module is not None else (),
-            base=locked.module.behind() if locked.module is not None else (os.path.dirname(program.path), *BASE_PATH),
-            variables={**program.variables, **{f"{program.inner}{name}": value for name, value in inside.items()}},
+            path=module.front() if module is not None else (),
+            base=module.behind() if module is not None else (os.path.dirname(program.path), *BASE_PATH),
+            variables={**own_variables, **{f"{program.inner}{name}": value for name, value in inside.items()}},
             # Apptainer takes the home of the user database otherwise, whatever HOME is.
-            homely={**(locked.module.change.homely if locked.module is not None else {}), program.home: ("", "")},
+            homely={**homely, program.home: ("", "")},
             prefix=words,
             passed=locked.passed,
             inner=program.inner,
@@ -274,6 +278,11 @@ class Container:
         except BuildError as error:
             return error.what.splitlines()[1:]
         return []
+
+
+def _is_read(name: str) -> bool:
+    """Say whether Apptainer itself reads a variable, or its programs' loader does; it sets the image's own LD_LIBRARY_PATH."""
+    return name == "LD_LIBRARY_PATH" or name.startswith(("APPTAINER", "SINGULARITY"))
 
 
 def _absent(spec: Spec, site: Site) -> str:
