@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ozrepro.containers.apptainer import gpu_here
 from ozrepro.lock import load_lock
 from tests.methods.contained import HUB, SPEC, contained, images, python, started, tmpfs
 from tests.site.containers import TAG, Containers
@@ -46,7 +47,8 @@ class TestLocking:
         self, imaged: OrdinaryProject, hub: Registry, containers: Containers
     ) -> None:
         imaged.done("lock")
-        imaged.done("build")
+        said = imaged.ozrepro("build")
+        assert re.search(r"the image has \S+ MiB and is read through (squashfuse|the kernel)\n", said.stderr), said.stderr
         done = imaged.run("nox", "-s", "work", "--", "two words")
         assert done.returncode == 0, done.stderr
         assert done.stdout == "alpha 1.0 two words\n"
@@ -216,6 +218,22 @@ class TestImageFile:
         assert said.stderr.endswith(f"{reason}\n  try: ozrepro build work --rebuild\n")
         contained_built.done("build", "work", "--rebuild")
         assert python(contained_built, "print(1)") == "1\n"
+
+    def test_what_a_start_cannot_see_verify_does(self, contained_built: OrdinaryProject) -> None:
+        contained_built.done("verify", "work", "--level", "2")
+        image = contained_built.prefix() / "image.sif"
+        before = image.stat()
+        with open(image, "r+b") as stream:
+            stream.seek(-1, os.SEEK_END)
+            stream.write(b"!")
+        os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert python(contained_built, "print(1)") == "1\n"
+        said = contained_built.ozrepro("verify", "work")
+        assert said.returncode == 1
+        assert "image.sif" in said.stderr
+        mended = contained_built.ozrepro("build", "work", "--rebuild")
+        assert f"{BUILDING} again" in mended.stderr, "the cache of the images has the same file"
+        contained_built.done("verify", "work")
 
     @pytest.mark.skipif(bool(_REASON), reason=_REASON or "strace works")
     def test_a_start_does_not_open_the_image_nor_does_the_second_after_it_was_touched(
@@ -400,7 +418,7 @@ class TestRunning:
     def test_a_gpu_is_asked_for_where_the_spec_says_so(self, imaged: OrdinaryProject) -> None:
         imaged.done("lock")
         python(imaged, "print(1)")
-        assert "--nv" not in _ready(imaged)
+        assert ("--nv" in _ready(imaged)) == (gpu_here() == "nvidia")
         imaged.spec(f'{SPEC}gpu = "nvidia"\n')
         imaged.done("lock")
         assert python(imaged, "print(1)") == "1\n"
