@@ -106,8 +106,10 @@ base = "python.sif"
 
 class TestFromOtherMethods:
     def test_a_venv_s_lock_makes_an_image_that_follows_it(self, plain: OrdinaryProject) -> None:
-        make_wheel(plain.wheelhouse, "alpha", "1.0", requires=("beta",))
-        make_wheel(plain.wheelhouse, "beta", "2.0")
+        wheels = plain.root.parent / "wheels, it's: more"
+        make_wheel(wheels, "alpha", "1.0", requires=("beta",))
+        make_wheel(wheels, "beta", "2.0")
+        plain = dataclasses.replace(plain, environ={**plain.environ, "PIP_FIND_LINKS": wheels.as_uri()})
         plain.spec(
             'methods = ["container", "venv"]\nimports = ["alpha", "beta"]\n'
             '[venv]\nrequirements = ["alpha"]\n[container]\nfrom = "venv"\nbase = "base.sif"\n'
@@ -119,7 +121,7 @@ class TestFromOtherMethods:
         text = plain.done("export", "work", "--format", "def")
         assert text.splitlines() == container_of(plain)["generated"]
         assert str(plain.root) not in text
-        make_wheel(plain.wheelhouse, "beta", "3.0")
+        make_wheel(wheels, "beta", "3.0")
         plain.done("lock", "--method", "venv", "--upgrade")
         said = plain.ozrepro("run", "work", "--", "true")
         assert said.returncode == 3
