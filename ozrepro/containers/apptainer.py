@@ -23,6 +23,7 @@ NAMES = ("apptainer", "singularity")
 """The program's names, the one that is preferred first."""
 
 _VERSION = re.compile(r"(apptainer|singularity(?:-ce|-pro)?)(?: version)? (\d+)\.(\d+)(\S*)", re.ASCII)
+_OPENING = re.compile(r"(APPTAINER|SINGULARITY)(_BIND|_BINDPATH|_MOUNT|ENV_.*)\Z")
 BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO")
 """The variables that name a file of certificates, to Python and OpenSSL, requests, curl, pip, and git."""
 
@@ -123,6 +124,14 @@ def closed_words(program: Program, image: str) -> tuple[str, ...]:
     return (program.path, "--quiet", "exec", "--no-eval", "--contain", "--no-home", "--cleanenv", "--pwd", "/", image)
 
 
+def alone(program: Program, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables for Apptainer to build an image or look into one: without paths to bind and values to set inside.
+
+    A site sets APPTAINER_BINDPATH for all its users, and a build fails at each folder that the new image does not have.
+    """
+    return {name: value for name, value in {**environ, **program.variables}.items() if not _OPENING.match(name)}
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """An image to be built: the definition's text or a source such as `docker://…`, for which `what` stands in messages.
@@ -152,7 +161,7 @@ def find_bundle(environ: Mapping[str, str]) -> str:
 
 def build(program: Program, task: Task, image: str, environ: Mapping[str, str], on_step: Callable[[str], None]) -> list[str]:
     """Build an image; return the lines that were printed. On failure raises Failed with them. `on_step` gets each step."""
-    variables = {**environ, **program.variables}
+    variables = alone(program, environ)
     variables.setdefault(f"{program.kind.upper()}_CACHEDIR", task.cache)
     variables.setdefault(f"{program.kind.upper()}_MKSQUASHFS_ARGS", _COMPRESSION)
     words = [program.path, "build", *(["--no-https"] if task.plain else [])]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro import process
 from ozrepro.checking import shown
-from ozrepro.containers.apptainer import Program, closed_words
+from ozrepro.containers.apptainer import Program, alone, closed_words
 from ozrepro.errors import BuildError
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ def look_inside(program: Program, image: str, environ: Mapping[str, str]) -> Con
     """Return what is inside an image. Raises BuildError where it cannot be started, or has no Python to ask."""
     script = Path(__file__).with_name("look.py").read_text(encoding="utf-8")
     words = [*closed_words(program, image), "python3", "-I", "-c", script]
-    # The caller's own settings of what is set and seen inside reach even a closed image, and would choose another Python.
-    kept = {name: value for name, value in environ.items() if not name.startswith(_INSIDE)}
-    done = process.run(words, env={**kept, **program.variables})
+    done = process.run(words, env=alone(program, environ))
     found = _ANSWER.search(done.output)
     if found is None:
         said = (done.errors.strip() or done.output.strip()).splitlines()[-8:]

@@ -101,6 +101,7 @@ requirements = ["alpha"]
 [container]
 from = "modules"
 base = "python.sif"
+module = "apptainer/latest"
 """
 
 
@@ -114,7 +115,7 @@ class TestFromOtherMethods:
             'methods = ["container", "venv"]\nimports = ["alpha", "beta"]\n'
             '[venv]\nrequirements = ["alpha"]\n[container]\nfrom = "venv"\nbase = "base.sif"\n'
         )
-        plain.offline.done("lock")
+        plain.offline.done("lock", APPTAINER_BINDPATH="/nowhere/at/all", APPTAINERENV_PATH="/nowhere")
         assert python(plain.offline, "import alpha, beta, sys; print(beta.VERSION, sys.prefix)") == "2.0 /opt/session\n"
         lines = plain.done("diff", "work", "venv", "container").splitlines()
         assert [line for line in lines if not re.match(r"[~+-] (python|pip|setuptools) ", line)] in ([], ["no difference"]), lines
@@ -169,9 +170,9 @@ class TestFromOtherMethods:
         assert str(channel.prefix) not in project.lock().read_text()
 
     def test_a_modules_lock_makes_an_image_and_what_the_index_lacks_is_listed(
-        self, plain: OrdinaryProject, apptainer_site: Site
+        self, plain: OrdinaryProject, apptainer_site: Site, containers: Containers
     ) -> None:
-        project = modular(plain, apptainer_site).project
+        project = modular(on_path(plain, containers), apptainer_site).project
         assert isinstance(project, OrdinaryProject)
         name = apptainer_site.names["python-bare"]
         provided = apptainer_site.packages["python-bare"]
@@ -184,7 +185,7 @@ class TestFromOtherMethods:
             "python.def",
             f"Bootstrap: localimage\nFrom: base.sif\n\n%files\n    {tree} /opt/python\n\n%post\n    cp -a /opt/python/. /usr/local\n    rm -r /opt/python\n",
         )
-        done = project.run("apptainer", "build", "python.sif", "python.def", **QUICK)
+        done = project.run(containers.program, "build", "python.sif", "python.def", **QUICK)
         assert done.returncode == 0, done.stderr
         project.spec(MODULES.format(name=name))
         said = project.offline.ozrepro("lock")
