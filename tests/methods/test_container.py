@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -19,6 +20,7 @@ from ozrepro.lock import load_lock
 from tests.methods.contained import HUB, SPEC, contained, images, python, started, tmpfs
 from tests.site.containers import TAG, Containers
 from tests.site.fixtures import OrdinaryProject
+from tests.site.ordinary import Account
 from tests.site.registry import Registry
 from tests.warm import strace
 
@@ -40,6 +42,15 @@ def elsewhere(project: OrdinaryProject, name: str = "elsewhere") -> OrdinaryProj
     folder = project.root.parent / name
     stores = {"OZREPRO_STORE": str(folder / "store"), "OZREPRO_CACHE": str(folder / "cache")}
     return dataclasses.replace(project, environ={**project.environ, **stores})
+
+
+def forget_builds(account: Account) -> None:
+    """End what a killed builder has started, and remove its folder for the time of a build: /tmp is everybody's."""
+    account.end_processes()
+    for folder in Path("/tmp").glob("ozrepro-*") if account.borrowed else ():
+        with contextlib.suppress(FileNotFoundError):  # another's may end at this moment
+            if folder.stat().st_uid == account.uid:
+                shutil.rmtree(folder)
 
 
 class TestLocking:
@@ -134,7 +145,7 @@ class TestFailures:
                 assert process.stderr is not None
                 assert any(step in line for line in process.stderr), step
                 os.killpg(process.pid, signal.SIGKILL)
-                project.account.end_processes()
+                forget_builds(project.account)
             assert not project.lock().exists()
             assert not list(project.store().rglob("image.sif"))
         project.done("lock")
