@@ -21,7 +21,6 @@ _ANSWER = re.compile(r"<ozrepro>([A-Za-z0-9+/=]*)</ozrepro>")
 _PYTHON = re.compile(r"[0-9]+(\.[0-9]+){2}\Z", re.ASCII)
 _TREE = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 _LONGEST = 300
-_INSIDE = tuple(f"{kind}{what}" for kind in ("APPTAINER", "SINGULARITY") for what in ("ENV_", "_BIND", "_MOUNT"))
 
 
 @dataclass(frozen=True, slots=True)
