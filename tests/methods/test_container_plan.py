@@ -57,9 +57,9 @@ def test_a_definition_that_is_gone_is_said(tmp_path: Path) -> None:
 
 
 def test_an_image_is_not_built_in_a_job(tmp_path: Path) -> None:
-    refuse_in_job(site_at(tmp_path), "work")
+    refuse_in_job(site_at(tmp_path), "ozrepro build work")
     with pytest.raises(BuildError, match="not built in a Slurm job") as caught:
-        refuse_in_job(site_at(tmp_path, SLURM_JOB_ID="7"), "work")
+        refuse_in_job(site_at(tmp_path, SLURM_JOB_ID="7"), "ozrepro build work")
     assert caught.value.hint == "on a login node: ozrepro build work"
 
 
