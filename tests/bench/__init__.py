@@ -1,0 +1,1 @@
+"""Tests of the benchmark. They assert counts and what is recorded, never times."""

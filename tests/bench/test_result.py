@@ -1,0 +1,102 @@
+"""The result as a value and as files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import resource
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ozrepro.bench.result import Keeper, csv_text, hyperfine_text, read_result, write_result
+from ozrepro.errors import UsageError
+from tests.bench.values import a_result, a_row
+
+
+def test_a_result_comes_back_from_its_file(tmp_path: Path) -> None:
+    write_result(tmp_path / "r.json", a_result())
+    assert read_result(tmp_path / "r.json") == a_result()
+
+
+def test_the_file_begins_with_its_schema(tmp_path: Path) -> None:
+    write_result(tmp_path / "r.json", a_result())
+    assert next(iter(json.loads((tmp_path / "r.json").read_text()))) == "schema"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "has no schema"),
+        ('{"schema": 99}', "has schema 99; this ozrepro reads up to 1"),
+        ('{"schema": 1, "session": "x"}', "lacks lock"),
+        ("[" * 100_000, "is no JSON"),
+    ],
+)
+def test_a_file_that_is_no_result_is_named_with_the_reason(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(UsageError, match=said) as caught:
+        read_result(tmp_path / "r.json")
+    assert str(tmp_path / "r.json") in str(caught.value)
+
+
+def test_a_result_with_wrong_parts_is_refused(tmp_path: Path) -> None:
+    table = a_result().as_dict()
+    for key, wrong in (("rows", 3), ("rows", [{"candidate": "x"}]), ("candidates", [3]), ("importtime", [[]])):
+        (tmp_path / "r.json").write_text(json.dumps({**table, key: wrong}))
+        with pytest.raises(UsageError, match="is no whole result"):
+            read_result(tmp_path / "r.json")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        read_result(tmp_path / "nowhere.json")
+
+
+def test_the_last_rank_decides_and_a_failed_start_has_none() -> None:
+    assert a_row(ready=(0.4, 0.9, 0.5)).last == 0.9
+    assert a_row(status=1).last is None
+
+
+def test_the_csv_has_every_number_on_a_line_of_its_own() -> None:
+    rows = list(csv.DictReader(csv_text(a_result()).splitlines()))
+    assert len({tuple(row[key] for key in ("candidate", "state", "round", "metric", "workload")) for row in rows}) == len(rows)
+    found = {(row["candidate"], row["round"], row["metric"]): row["value"] for row in rows}
+    assert found["venv", "1", "phase.imports"] == "0.3"
+    assert found["venv", "2", "status"] == "-9"
+    assert ("venv", "2", "phase.imports") not in found
+    assert found["venv", "", "requests.lookup"] == "10"
+
+
+def test_the_export_has_what_hyperfines_plot_scripts_read() -> None:
+    rows = tuple(a_row(number=number, wall=number / 10) for number in (1, 2, 3))
+    [one] = json.loads(hyperfine_text(replace(a_result(), rows=rows)))["results"]
+    assert one["command"] == "venv: numpy, warm, 1 rank"
+    assert (one["median"], one["min"], one["max"], one["times"]) == (0.2, 0.1, 0.3, [0.1, 0.2, 0.3])
+    assert one["stddev"] == pytest.approx(0.1)
+    assert one["exit_codes"] == [0, 0, 0]
+
+
+def test_a_full_disk_keeps_the_last_whole_file_and_is_told_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    keep = Keeper(tmp_path / "r.json", said.append)
+    keep(a_result(session="first"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # a write past 100 bytes fails, as on a full disk
+        keep(a_result(session="second"))
+        keep(a_result(session="third"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert read_result(tmp_path / "r.json").session == "first"
+    assert "cannot write the result" in str(keep.failure)
+    assert len(said) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+    keep(a_result(session="fourth"))
+    assert str(keep.failure) == "None"
+    assert read_result(tmp_path / "r.json").session == "fourth"
