@@ -1,0 +1,194 @@
+"""What is going to be measured, in which order, how much load that makes, and whether this is the place for it."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ozrepro.errors import UsageError
+from ozrepro.process import find_program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ozrepro.bench.workload import Workload
+
+STATES = ("warm", "cold-data", "cold-client")
+LOGIN_RANKS = 4
+"""The most processes at once that a login node is asked for: others work there too."""
+
+LOGIN_REQUESTS = 200_000
+"""The most requests to the metadata server that a run from a login node may make in all: at the 30,000 operations a second that
+one job of 50 ranks was seen to make (SYMFLUENCE #21), seven seconds of a storm."""
+
+ASSUMED_TREE, ASSUMED_IMAGE = 800, 10
+"""Requests of one cold `import numpy` where nothing could be counted: 785 from a directory tree, 4 from an image, measured on an
+emulated Lustre, rounded up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured, and how often.
+
+    Attributes:
+        states: words of STATES, in order.
+        ranks: numbers of processes at once.
+        rounds: rounds in the warm state.
+        cold_rounds: rounds in each other one.
+        warmups: starts of each workload that are discarded before warm rounds.
+        budget_seconds: after which no new block is begun.
+        seed: of the order and of every bootstrap.
+        timeout_seconds: after which one start is killed.
+
+    """
+
+    workloads: tuple[Workload, ...]
+    states: tuple[str, ...] = ("warm",)
+    ranks: tuple[int, ...] = (1,)
+    rounds: int = 15
+    cold_rounds: int = 7
+    warmups: int = 2
+    budget_seconds: float = 300.0
+    seed: int = 0
+    timeout_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        wrong = [state for state in self.states if state not in STATES]
+        if wrong or not self.states:
+            raise UsageError(f"{wrong[0] if wrong else 'nothing'!r} is no state", hint=f"one of: {', '.join(STATES)}")
+        if not self.workloads:
+            raise UsageError("there is nothing to start", hint="--workload empty")
+        if not self.ranks or min(self.ranks) < 1 or max(self.ranks) > 100_000:
+            raise UsageError("ranks are numbers from 1, such as --ranks 1,2,4")
+        if self.rounds < 1 or self.cold_rounds < 1 or self.warmups < 0:
+            raise UsageError("a plan has at least one round", hint="--rounds 15")
+        if not self.budget_seconds > 0 or not self.timeout_seconds > 0:
+            raise UsageError("a time budget is more than 0 seconds", hint="--budget 300")
+
+    def rounds_of(self, state: str) -> int:
+        """Return how many rounds a state has."""
+        return self.rounds if state == "warm" else self.cold_rounds
+
+    def starts(self, state: str) -> int:
+        """Return how many processes of each candidate one state and workload starts, warm-ups included."""
+        alone = self.warmups if state == "warm" else 0
+        return alone + self.rounds_of(state) * sum(self.ranks)
+
+
+def order(seed: int | str, names: Sequence[str], rounds: int) -> tuple[tuple[str, ...], ...]:
+    """Return randomised complete blocks: every name once in each round, in an order drawn from `seed`.
+
+    The draw is Fisher and Yates' over the sorted names, so that neither the order of candidates nor Python's hash matters.
+    """
+    chance = random.Random(f"ozrepro {seed}")  # noqa: S311 - repeatable on purpose
+    blocks = []
+    for _ in range(rounds):
+        block = sorted(names)
+        chance.shuffle(block)
+        blocks.append(tuple(block))
+    return tuple(blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the benchmark runs: CPUs that it may use, the Slurm job it is in, and what starts ranks there."""
+
+    cpus: int
+    job: str = ""
+    srun: str = ""
+    scheduler: bool = False
+    nodes: int = 1
+
+    @property
+    def is_login(self) -> bool:
+        """Whether this is a node of a cluster outside of any job: where people log in."""
+        return self.scheduler and not self.job
+
+
+def look_at_place(environ: Mapping[str, str]) -> Place:
+    """Return where this process runs: a cluster is known by Slurm's commands on PATH, a job by its variables."""
+    path = environ.get("PATH", "")
+    srun, sbatch = find_program("srun", path), find_program("sbatch", path)
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    job = environ.get("SLURM_JOB_ID", "")
+    count = environ.get("SLURM_JOB_NUM_NODES", "") or environ.get("SLURM_NNODES", "")
+    nodes = int(count) if job and count.isascii() and count.isdigit() else 1
+    return Place(cpus, job, (srun or "") if job else "", scheduler=bool(srun or sbatch), nodes=max(nodes, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a plan asks of the machine: processes, requests to the metadata server by candidate, the most processes at once.
+
+    `assumed` names the candidates for which nothing was counted.
+    """
+
+    processes: int
+    requests: Mapping[str, int]
+    ranks: int
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Requests of all candidates."""
+        return sum(self.requests.values())
+
+    def words(self) -> str:
+        """Return the load as one line that is printed before it is made."""
+        each = ", ".join(f"{name} {count:,}" for name, count in self.requests.items())
+        text = f"{self.processes:,} processes, at most {self.ranks} at once; on Lustre, requests to its metadata server: {each}"
+        return f"{text} (assumed for {', '.join(self.assumed)}: nothing was counted)" if self.assumed else text
+
+
+def predict(
+    plan: Plan, images: Mapping[str, bool], cold: Mapping[tuple[str, str], int], warm: Mapping[tuple[str, str], int]
+) -> Load:
+    """Return the load that a plan will make.
+
+    `images` says of each candidate whether it is an image. `cold` and `warm` have the requests to the metadata server of one
+    start, by candidate and workload, where they are known: the first start on a node, and the next one. Processes on one node
+    share its cache, so of several ranks all but one are warm. A fresh copy also makes every file, which is not counted here.
+    """
+    requests: dict[str, int] = {}
+    assumed: dict[str, None] = {}
+    processes = 0
+    for name, is_image in images.items():
+        total = 0
+        for workload in plan.workloads:
+            key = (name, workload.name)
+            if key not in cold:
+                assumed[name] = None
+            first = cold.get(key, ASSUMED_IMAGE if is_image else ASSUMED_TREE)
+            later = warm.get(key, first)
+            for state in plan.states:
+                count = plan.starts(state)
+                processes += count
+                colds = plan.rounds_of(state) * len(plan.ranks) if state == "cold-client" else 1
+                total += colds * first + (count - colds) * later
+        requests[name] = total
+    return Load(processes, requests, max(plan.ranks), tuple(assumed))
+
+
+def check_place(plan: Plan, place: Place, load: Load | None = None) -> None:
+    """Raise UsageError for a run that is too large for a login node. `load` is asked for where it is known."""
+    if not place.is_login:
+        return
+    inside = "inside a job: salloc, or sbatch with the same command"
+    if max(plan.ranks) > LOGIN_RANKS:
+        raise UsageError(
+            f"{max(plan.ranks)} processes at once are too many for a login node, where others work: at most {LOGIN_RANKS}",
+            hint=inside,
+        )
+    if load is not None and load.total > LOGIN_REQUESTS:
+        raise UsageError(
+            f"this run would send about {load.total:,} requests to the metadata server, too many from a login node: "
+            f"at most {LOGIN_REQUESTS:,}",
+            hint=f"fewer --rounds or workloads, or {inside}",
+        )
+
+
+def budget_words(done: int, wanted: int, state: str, budget: float) -> str:
+    """Return why a state has fewer rounds than planned."""
+    return f"the time budget of {budget:g} s ended the {state} rounds after {done} of {wanted}"

@@ -1,0 +1,98 @@
+"""The plan: order, load, and places that are not for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ozrepro.bench.plan import Load, Place, Plan, check_place, look_at_place, order, predict
+from ozrepro.bench.workload import Workload
+from ozrepro.errors import UsageError
+
+EMPTY = (Workload("empty"),)
+
+
+@given(st.integers(), st.sets(st.text(min_size=1), min_size=1, max_size=5), st.integers(1, 20))
+def test_every_round_has_every_candidate_once(seed: int, names: set[str], rounds: int) -> None:
+    blocks = order(seed, list(names), rounds)
+    assert len(blocks) == rounds
+    assert all(sorted(block) == sorted(names) for block in blocks)
+
+
+def test_the_same_seed_gives_the_same_order_whatever_the_candidates_order_was() -> None:
+    assert order(5, ["a", "b", "c"], 10) == order(5, ["c", "a", "b"], 10)
+    assert order(5, ["a", "b", "c"], 10) != order(6, ["a", "b", "c"], 10)
+
+
+def test_every_place_in_a_round_is_taken_by_every_candidate_about_as_often() -> None:
+    first = Counter(block[0] for block in order(1, ["a", "b", "c"], 600))
+    assert all(150 < first[name] < 250 for name in "abc")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"states": ("hot",)}, "'hot' is no state"),
+        ({"states": ()}, "is no state"),
+        ({"workloads": ()}, "nothing to start"),
+        ({"ranks": (0,)}, "ranks are numbers from 1"),
+        ({"ranks": ()}, "ranks are numbers from 1"),
+        ({"rounds": 0}, "at least one round"),
+        ({"budget_seconds": 0.0}, "more than 0 seconds"),
+    ],
+)
+def test_a_plan_that_cannot_be_followed_is_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Plan(**{"workloads": EMPTY, **changes})  # type: ignore[arg-type]
+
+
+def test_the_load_is_counted_from_single_starts() -> None:
+    plan = Plan(EMPTY, ("warm", "cold-client"), (1, 4), rounds=10, cold_rounds=3, warmups=2)
+    load = predict(plan, {"venv": False, "container": True}, {("venv", "empty"): 100}, {("venv", "empty"): 30})
+    warm = 1 * 100 + (2 + 10 * 5 - 1) * 30
+    cold = 3 * 2 * 100 + (3 * 5 - 6) * 30
+    assert load.requests["venv"] == warm + cold
+    assert load.processes == 2 * (2 + 10 * 5 + 3 * 5)
+    assert load.assumed == ("container",)
+    assert f"venv {warm + cold:,}" in load.words()
+    assert "assumed for container" in load.words()
+
+
+def test_an_image_is_assumed_to_ask_for_less_than_a_tree() -> None:
+    load = predict(Plan(EMPTY), {"venv": False, "container": True}, {}, {})
+    assert load.requests["container"] * 50 < load.requests["venv"]
+
+
+def test_many_ranks_on_a_login_node_are_refused_and_in_a_job_they_are_not() -> None:
+    plan = Plan(EMPTY, ranks=(1, 64))
+    with pytest.raises(UsageError, match="64 processes at once are too many for a login node"):
+        check_place(plan, Place(8, scheduler=True))
+    check_place(plan, Place(8, job="17", scheduler=True))
+    check_place(plan, Place(8))
+
+
+def test_many_requests_from_a_login_node_are_refused() -> None:
+    with pytest.raises(UsageError, match="about 900,000 requests"):
+        check_place(Plan(EMPTY), Place(8, scheduler=True), Load(10, {"venv": 900_000}, 1))
+    check_place(Plan(EMPTY), Place(8, scheduler=True), Load(10, {"venv": 9_000}, 1))
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> str:
+    """Give a PATH with programs named as Slurm's."""
+    for name in ("srun", "sbatch"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    return str(tmp_path)
+
+
+def test_a_login_node_is_known_by_slurms_commands_outside_of_a_job(slurm: str) -> None:
+    assert look_at_place({"PATH": slurm}).is_login
+    assert not look_at_place({"PATH": "/nowhere"}).is_login
+    inside = look_at_place({"PATH": slurm, "SLURM_JOB_ID": "17", "SLURM_JOB_NUM_NODES": "4"})
+    assert (inside.is_login, inside.nodes, inside.srun) == (False, 4, f"{slurm}/srun")
+    assert look_at_place({"PATH": slurm}).srun == ""
