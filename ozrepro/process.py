@@ -1,14 +1,17 @@
-"""The one function that starts processes.
+"""The one function that starts processes, and the two ways to deal with one: to its end, and as a companion that answers.
 
-Exceptions, by design: nox's own, pexpect's shell, and the final `exec` of `ozrepro run`.
+Exceptions, by design: nox's own, pexpect's shell, the final `exec` of `ozrepro run`, and what the benchmark's launcher starts:
+a program of its own, so that a measured process does not inherit this one's memory.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -54,6 +57,25 @@ class Finished:
         raise CommandFailed("\n    ".join((f"{doing}: {name} ended with {how}", *said)), hint=hint)
 
 
+def start(argv: Sequence[str], *, env: Mapping[str, str], cwd: str | os.PathLike[str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a program with pipes to it, in a process group of its own. `env` is the whole environment.
+
+    Raises CommandFailed when it cannot be started.
+    """
+    try:
+        return subprocess.Popen(
+            list(argv),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CommandFailed(f"cannot start {argv[0]}: {error.strerror or error}") from error
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -71,18 +93,7 @@ def run(
     When the caller is interrupted, the whole group is killed, so that no installer goes on writing behind an error.
     Raises CommandFailed when the program cannot be started or takes longer than `timeout`.
     """
-    try:
-        process = subprocess.Popen(
-            list(argv),
-            env=dict(env),
-            cwd=cwd,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise CommandFailed(f"cannot start {argv[0]}: {error.strerror or error}") from error
+    process = start(argv, env=env, cwd=cwd)
     said: list[str] = []
     killer = threading.Timer(timeout or 0, _kill_group, (process.pid,))
     listener = threading.Thread(target=_listen, args=(process, said, on_line), daemon=True)
@@ -130,3 +141,81 @@ def _exchange(process: subprocess.Popen[bytes], text: str) -> str:
 def _kill_group(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
+
+
+class Companion:
+    """A program that stays, and answers each line that it is sent with one line. It is ended with all that it started.
+
+    Its standard error must stay short: it is read only when the program has ended.
+    """
+
+    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str | os.PathLike[str] | None = None) -> None:
+        self._name = os.path.basename(argv[0])
+        self._process = start(argv, env=env, cwd=cwd)
+        self._rest = b""
+
+    def __enter__(self) -> Companion:  # noqa: PYI034 - Self is of Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ask(self, line: bytes, timeout: float | None = None) -> bytes:
+        """Return the answer to a line, both without their newline.
+
+        Raises CommandFailed when none comes within `timeout` seconds, or when it has ended.
+        """
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended: the reading says so
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
+        return self._read(None if timeout is None else time.monotonic() + timeout, timeout)
+
+    def _read(self, deadline: float | None, timeout: float | None) -> bytes:
+        assert self._process.stdout is not None
+        source = self._process.stdout.fileno()
+        poll = select.poll()
+        poll.register(source, select.POLLIN)
+        parts = [self._rest]
+        while b"\n" not in parts[-1]:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+            if not poll.poll(left):
+                raise CommandFailed(f"{self._name} gave no answer within {timeout:g} s")
+            parts.append(os.read(source, 1 << 20))
+            if not parts[-1]:
+                raise CommandFailed(f"{self._name} ended without an answer: {self._last_words()}")
+        answer, _, self._rest = b"".join(parts).partition(b"\n")
+        return answer
+
+    def _last_words(self) -> str:
+        assert self._process.stderr is not None
+        status = self._process.wait()
+        said = self._process.stderr.read().decode("utf-8", "replace").strip()
+        return said.splitlines()[-1] if said else f"status {status}"
+
+    def close(self, patience: float = 2.0) -> None:
+        """End it and all that it started: asked first, killed after `patience` seconds."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        # What it started may need a moment too: a container that is killed at once leaves the mount of its image behind.
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and _is_there(self._process):
+            time.sleep(0.01)
+        _kill_group(self._process.pid)
+        self._process.wait()
+        for stream in (self._process.stdout, self._process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def _is_there(process: subprocess.Popen[bytes]) -> bool:
+    """Say whether the process or one of its group still runs."""
+    process.poll()  # a leader that has ended and is not waited for would count
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

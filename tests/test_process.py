@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import CommandFailed
-from ozrepro.process import run
+from ozrepro.process import Companion, run
 
 PLAIN = {"PATH": "/usr/bin:/bin"}
 
@@ -63,3 +63,42 @@ def test_an_interrupt_kills_the_whole_group(tmp_path: Path) -> None:
         child.send_signal(signal.SIGINT)
         assert stream.read() == ""
     assert child.returncode != 0
+
+
+ECHO = "import sys\nfor line in sys.stdin:\n    print(line.strip()[::-1], flush=True)"
+
+
+def test_a_companion_answers_each_line_however_long() -> None:
+    with Companion([sys.executable, "-c", ECHO], env=PLAIN) as companion:
+        assert companion.ask(b"abc") == b"cba"
+        assert companion.ask(b"x" * 300_000 + b"y") == b"y" + b"x" * 300_000
+
+
+def test_a_companion_that_ends_says_why() -> None:
+    with Companion([sys.executable, "-c", "import sys; input(); sys.exit('no more')"], env=PLAIN) as companion:
+        with pytest.raises(CommandFailed, match="ended without an answer: no more"):
+            companion.ask(b"x")
+        with pytest.raises(CommandFailed, match="ended without an answer"):
+            companion.ask(b"x")
+
+
+def test_a_companion_that_says_nothing_is_given_up() -> None:
+    with (
+        Companion(["/bin/sleep", "1000"], env=PLAIN) as companion,
+        pytest.raises(CommandFailed, match=r"no answer within 0.05 s"),
+    ):
+        companion.ask(b"x", 0.05)
+
+
+def test_what_a_companion_started_ends_with_it(tmp_path: Path) -> None:
+    # The grandchild ignores the first signal and holds the write end of a pipe: when it is dead, the read end sees the end.
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    inner = f"trap '' TERM; exec 3>'{fifo}'; echo up; while :; do /bin/sleep 1000; done"
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    companion = Companion(["/bin/sh", "-c", f'/bin/sh -c "{inner}" & wait'], env=PLAIN)
+    assert companion.ask(b"") == b"up"
+    with open(reading, "rb") as stream:
+        os.set_blocking(reading, True)
+        companion.close(patience=0.1)
+        assert stream.read() == b""
