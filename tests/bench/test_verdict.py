@@ -1,0 +1,166 @@
+"""What is recommended, and on what grounds: each method can win, and often it does not matter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ozrepro.bench.result import About, Result
+from ozrepro.bench.summary import summarise
+from ozrepro.bench.verdict import Verdict, judge
+from tests.bench.made import made
+from tests.bench.values import a_row
+
+SAME = {"cold-client": 1.0, "warm": 0.3}
+QUICK = {"cold-client": 0.4, "warm": 0.12}
+LOCAL = {"type": "ext4", "options": []}
+
+
+def verdict(result: Result, jobs: int = 0) -> Verdict:
+    """Return the verdict of a result."""
+    return judge(summarise(result), jobs)
+
+
+def even(result: Result) -> Result:
+    """Return a result whose candidates are all of one size."""
+    return replace(result, candidates=tuple(replace(item, files=9_000, build_seconds=30.0) for item in result.candidates))
+
+
+@pytest.mark.parametrize("winner", ["modules", "conda", "container", "venv"])
+def test_each_method_can_be_recommended(winner: str) -> None:
+    """Whichever is clearly faster, cold, by more than a tenth of a second."""
+    names = ("modules", "conda", "container", "venv")
+    result = even(made(speed={name: QUICK if name == winner else SAME for name in names}, fs=LOCAL))
+    found = verdict(result)
+    assert found.choice == winner
+    assert found.headline == f"Take {winner}."
+
+
+def test_it_does_not_matter_where_nothing_is_clear() -> None:
+    """The same speed thrice, on a local file system: the session's own first stays."""
+    found = verdict(even(made(speed={"conda": SAME, "modules": SAME, "container": SAME}, fs=LOCAL)))
+    assert found.choice == "conda"
+    assert found.headline == "It does not matter here: keep conda, which the session names first."
+    assert "no clear difference" in found.sentences[0]
+    assert "does not matter" in found.sentences[1]
+
+
+def test_a_clear_difference_that_nobody_notices_does_not_matter() -> None:
+    """Twice as fast, by 30 ms per start."""
+    speed = {"modules": {"cold-client": 0.06, "warm": 0.06}, "conda": {"cold-client": 0.03, "warm": 0.03}}
+    found = verdict(even(made(speed=speed, fs=LOCAL, ranks=(1,))))
+    assert "It does not matter here" in found.headline
+    assert "slower by" in found.sentences[0]
+
+
+def test_too_few_rounds_choose_nothing() -> None:
+    """Five rounds have no interval of 95 %, whatever they look like."""
+    found = verdict(even(made(speed={"modules": SAME, "conda": QUICK}, fs=LOCAL, rounds=5)))
+    assert found.choice == "modules"
+    assert found.headline.startswith("Too few rounds to choose")
+    assert "too few rounds to say" in found.sentences[0]
+
+
+def test_load_on_a_shared_server_outweighs_a_small_loss_of_time() -> None:
+    """The container starts a fifth slower, and spares the server almost all of 180,000 requests."""
+    speed = {"modules": SAME, "container": {"cold-client": 1.2, "warm": 0.36}}
+    result = even(made(speed=speed))
+    assert verdict(result, jobs=100).choice == "container"
+    assert verdict(result, jobs=1).choice == "modules"
+    assert verdict(replace(result, fs=LOCAL), jobs=100).choice == "modules"
+
+
+def test_load_does_not_outweigh_a_start_that_takes_thrice_as_long() -> None:
+    """The sentence still says what it costs the server."""
+    speed = {"modules": SAME, "container": {"cold-client": 3.0, "warm": 0.9}}
+    found = verdict(even(made(speed=speed)), jobs=100)
+    assert found.choice == "modules"
+    assert "modules 182,300, container 1,000 requests" in found.sentences[1]
+
+
+def test_load_counts_a_cold_first_rank_and_warm_others() -> None:
+    """100 jobs of 4 ranks: 797 requests of the first and 342 of each other one, by the counts."""
+    found = verdict(made(), jobs=1)
+    assert f"modules {797 + 3 * 342:,}" in found.sentences[1]
+    assert "assumed" not in found.sentences[1]
+    assert "(assumed; state yours with --jobs)" in verdict(made()).sentences[1]
+
+
+def test_files_decide_where_time_does_not() -> None:
+    """Forty thousand files against one."""
+    result = made(speed={"conda": SAME, "container": SAME}, fs=LOCAL)
+    assert verdict(result).choice == "container"
+    assert "1 file and 300 MiB" in verdict(result).sentences[2]
+
+
+def test_a_longer_build_pays_after_so_many_starts() -> None:
+    """60 seconds longer, a second saved by each cold start; and never where starts are not faster."""
+    fast = {"modules": {"cold-client": 2.0, "warm": 0.3}, "container": {"cold-client": 1.0, "warm": 0.3}}
+    result = made(speed=fast, ranks=(1,))
+    seconds = [summarise(result).seconds(name, ("imports", "cold-client", 1)) for name in fast]
+    assert seconds[0] is not None
+    assert seconds[1] is not None
+    starts = -(-60.0 // (seconds[0] - seconds[1]))
+    assert f"60.0 s longer than that of modules, which pays after {starts:.0f} cold-client starts" in verdict(result).sentences[2]
+    same = made(speed={"modules": SAME, "container": SAME}, ranks=(1,))
+    assert verdict(same).choice == "container"
+    assert "which its starts do not make up for" in verdict(same).sentences[2]
+
+
+def test_an_unknown_build_time_is_said() -> None:
+    """No number is made up."""
+    result = made(candidates=(About("modules"), About("conda")), speed={"modules": SAME, "conda": QUICK})
+    text = verdict(result).sentences[2]
+    assert "how long its build took is not known" in text
+    assert "conda takes an unknown size" in text
+
+
+def test_one_method_alone_is_no_choice() -> None:
+    """It says why the others are not there, and its own numbers."""
+    result = made(speed={"venv": SAME}, refused=("container: no apptainer on PATH",))
+    found = verdict(result)
+    assert found.headline == "There is nothing to choose: venv is the only method that was measured."
+    assert "venv takes" in found.sentences[0]
+    assert "Not measured: container: no apptainer on PATH" in found.unmeasured
+
+
+def test_a_method_that_fails_is_not_recommended() -> None:
+    """However fast its other starts were; the failure is told."""
+    result = made(speed={"modules": SAME, "conda": QUICK})
+    broken = a_row("conda", 1, workload="imports", state="warm", ranks=4, status=1, ready=(), error="ImportError: no scipy")
+    found = verdict(replace(result, rows=(*result.rows, broken)))
+    assert found.choice == "modules"
+    assert found.headline == "Take modules: the others failed."
+    assert "conda failed in 1 start (imports, warm, 4 ranks): ImportError: no scipy" in found.unmeasured
+
+
+def test_nothing_that_works_is_said_without_an_error() -> None:
+    """All failed, or nothing was started at all."""
+    rows = tuple(a_row(name, status=1, ready=(), error="x") for name in ("modules", "conda", "container"))
+    for changes in ({"rows": rows}, {"rows": ()}, {"rows": (), "counts": (), "candidates": ()}):
+        found = verdict(made(**changes, complete=False, why="interrupted"))
+        assert found.choice == ""
+        assert found.headline.startswith("Nothing can be recommended")
+        assert "The run is not complete: interrupted." in found.unmeasured
+
+
+def test_what_was_not_measured_is_told() -> None:
+    """No cold start, no counts, and the notes of the run."""
+    speed = {"modules": {"warm": 0.3}, "conda": {"warm": 0.3}}
+    found = verdict(made(speed=speed, counts=(), notes=("No system call was counted: strace is not here.",)))
+    assert "No cold start was measured: a job's first start on a node is one." in found.unmeasured
+    assert "The requests are not known of every method." in found.unmeasured
+    assert "No system call was counted: strace is not here." in found.unmeasured
+    assert found.sentences[1].endswith("not known, as no system calls were counted.")
+    cold = verdict(made(speed={"modules": {"cold-data": 1.0}, "conda": {"cold-data": 1.0}}))
+    assert "No warm start was measured." in cold.unmeasured
+    assert any(line.startswith("The client knew all names") for line in cold.unmeasured)
+
+
+def test_always_three_sentences_with_numbers() -> None:
+    """Each ends as a sentence does."""
+    for result in (made(), made(rows=()), made(counts=()), made(speed={"venv": SAME})):
+        found = verdict(result)
+        assert len(found.sentences) == 3
+        assert all(text.endswith(".") for text in found.sentences)
