@@ -1,0 +1,128 @@
+"""Two results beside each other: another day, another file system, another machine.
+
+Runs of two results share no rounds, so nothing divides the machine's load out: each side is resampled by itself, and
+the ratio within each result, which is paired, says more than a ratio between them.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ozrepro.bench.statistics import RESAMPLES, Estimate, median, verdict_words
+from ozrepro.bench.summary import case_words, time_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ozrepro.bench.result import About, Result
+    from ozrepro.bench.summary import Case, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One candidate and case in two results: the medians in seconds, and the ratio of the second to the first."""
+
+    candidate: str
+    case: Case
+    first: float
+    second: float
+    ratio: Estimate
+
+    @property
+    def words(self) -> str:
+        """What may be said of it."""
+        return verdict_words(self.ratio)
+
+
+def unpaired(values: Sequence[float], reference: Sequence[float], seed: int) -> Estimate:
+    """Return the ratio of the medians of two independent samples and its interval: percentile bootstrap, 95 %.
+
+    Its count is that of the smaller sample. Raises ValueError for no values, and for a reference with a 0.
+    """
+    if not values or not reference or min(reference) <= 0:
+        raise ValueError("a ratio needs values, and a reference above 0")
+    chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    drawn = sorted(
+        median(chance.choices(values, k=len(values))) / median(chance.choices(reference, k=len(reference)))
+        for _ in range(RESAMPLES)
+    )
+    low, high = drawn[int(0.025 * RESAMPLES)], drawn[int(0.975 * RESAMPLES) - 1]
+    return Estimate(median(values) / median(reference), low, high, min(len(values), len(reference)))
+
+
+def changes(first: Summary, second: Summary) -> tuple[Change, ...]:
+    """Return what both results have measured, in the order of the first."""
+    found = []
+    for (candidate, case), group in first.groups.items():
+        other = second.group(candidate, case)
+        if other is None or group.seconds is None or other.seconds is None:
+            continue
+        times = [[seconds for _, seconds in item.runs] for item in (other, group)]
+        estimate = unpaired(times[0], times[1], first.result.seed)
+        found.append(Change(candidate, case, group.seconds.median, other.seconds.median, estimate))
+    return tuple(found)
+
+
+def differences(first: Result, second: Result) -> tuple[str, ...]:
+    """Return what else is not alike in two results, one line each: without it a ratio of times means little."""
+    return tuple(_differences(first, second))
+
+
+def _differences(first: Result, second: Result) -> Iterator[str]:
+    if first.session != second.session:
+        yield f"session: {first.session}, then {second.session}"
+    if first.lock != second.lock:
+        yield f"lock: {first.lock[:12] or 'none'}, then {second.lock[:12] or 'none'}: not the same packages"
+    for title, one, two in (("host", first.host, second.host), ("file system", first.fs, second.fs)):
+        for key in dict.fromkeys((*one, *two)):
+            if one.get(key) != two.get(key):
+                yield f"{title} {key}: {_told(one.get(key))}, then {_told(two.get(key))}"
+    sides = {item.name: item for item in second.candidates}
+    for item in first.candidates:
+        if item.name in sides:
+            yield from _versions(item, sides[item.name])
+    for names, where in ((_only(first, second), "first"), (_only(second, first), "second")):
+        if names:
+            yield f"only in the {where}: {', '.join(names)}"
+
+
+def _versions(first: About, second: About) -> Iterator[str]:
+    unlike = [
+        f"{name} {first.versions.get(name) or 'none'}, then {second.versions.get(name) or 'none'}"
+        for name in sorted({*first.versions, *second.versions})
+        if first.versions.get(name) != second.versions.get(name)
+    ]
+    if unlike:
+        more = f" and {len(unlike) - 3} packages more" if len(unlike) > 3 else ""
+        yield f"{first.name}: {'; '.join(unlike[:3])}{more}"
+
+
+def _only(first: Result, second: Result) -> list[str]:
+    others = {item.name for item in second.candidates}
+    return [item.name for item in first.candidates if item.name not in others]
+
+
+def _told(value: object) -> str:
+    words = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return "unknown" if value in (None, "") else words
+
+
+def within(first: Summary, second: Summary) -> tuple[tuple[str, Case, str, str], ...]:
+    """Return candidate, case, and what each result says of it against the reference of the first, where both can say it."""
+    if first.reference != second.reference:
+        return ()
+    others = {(item.candidate, item.case): verdict_words(item.ratio) for item in second.ratios}
+    return tuple(
+        (item.candidate, item.case, verdict_words(item.ratio), others[item.candidate, item.case])
+        for item in first.ratios
+        if (item.candidate, item.case) in others
+    )
+
+
+def rows(found: Sequence[Change]) -> list[tuple[str, str, str, str, str]]:
+    """Return the changes as rows of a table: candidate, case, first, second, words."""
+    return [
+        (item.candidate, case_words(item.case), time_words(item.first), time_words(item.second), item.words) for item in found
+    ]

@@ -1,0 +1,69 @@
+"""Two results beside each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from ozrepro.bench.compare import changes, differences, rows, unpaired, within
+from ozrepro.bench.result import About
+from ozrepro.bench.summary import summarise
+from tests.bench.made import made
+from tests.bench.values import a_result
+
+FAST = {"modules": {"warm": 0.3}, "conda": {"warm": 0.3}}
+SLOW = {"modules": {"warm": 0.9}, "conda": {"warm": 0.3}}
+
+
+def test_what_became_slower_is_told_and_what_did_not() -> None:
+    """Three times as long for one of the two."""
+    found = changes(*(summarise(made(speed=speed, ranks=(1,), seed=seed)) for speed, seed in ((FAST, 1), (SLOW, 2))))
+    assert [item.candidate for item in found] == ["modules", "conda"]
+    assert found[0].words.startswith("slower by 2.") or found[0].words.startswith("slower by 3.")
+    assert found[1].words == "no clear difference"
+    table = rows(found)
+    assert table[0][:2] == ("modules", "imports, warm")
+    assert all(len(row) == 5 for row in table)
+
+
+def test_only_what_both_have_is_compared() -> None:
+    """A candidate or case of one alone is named among the differences."""
+    first, second = made(speed=FAST, ranks=(1,)), made(speed={"conda": {"warm": 0.3}}, ranks=(1, 4))
+    assert {item.case for item in changes(summarise(first), summarise(second))} == {("imports", "warm", 1)}
+    assert "only in the first: modules" in differences(first, second)
+
+
+def test_differences_of_place_lock_and_versions() -> None:
+    """Each with both values; nothing is said of what is alike."""
+    one = a_result()
+    assert differences(one, one) == ()
+    candidates = (About("venv", versions={"numpy": "2.1"}), About("conda"))
+    other = a_result(
+        session="fit", lock="", host={"name": "other", "cpus": 2}, fs={"type": "lustre", "options": ["rw"]}, candidates=candidates
+    )
+    assert differences(one, other) == (
+        "session: work, then fit",
+        "lock: 000000000000, then none: not the same packages",
+        "host name: node, then other",
+        "file system type: ext4, then lustre",
+        "venv: numpy 2.0, then 2.1",
+    )
+
+
+def test_the_ratio_within_each_result_is_what_travels() -> None:
+    """To one reference; with other references there is nothing to set side by side."""
+    first, second = (summarise(made(speed=speed, ranks=(1,))) for speed in (FAST, SLOW))
+    ((candidate, case, before, after),) = within(first, second)
+    assert (candidate, case, before) == ("conda", ("imports", "warm", 1), "no clear difference")
+    assert after.startswith("faster by ")
+    assert within(first, summarise(second.result, "conda")) == ()
+
+
+def test_an_interval_of_two_samples() -> None:
+    """It holds the ratio, repeats by its seed, and counts the smaller sample."""
+    found = unpaired([2.0, 2.2, 1.8, 2.1, 1.9, 2.0, 2.0], [1.0, 1.1, 0.9, 1.0, 1.05, 0.95], 3)
+    assert found.low <= 2.0 <= found.high
+    assert found.count == 6
+    assert found == unpaired([2.0, 2.2, 1.8, 2.1, 1.9, 2.0, 2.0], [1.0, 1.1, 0.9, 1.0, 1.05, 0.95], 3)
+    for values, reference in (([], [1.0]), ([1.0], []), ([1.0], [0.0])):
+        with pytest.raises(ValueError, match="ratio"):
+            unpaired(values, reference, 1)
