@@ -1,0 +1,192 @@
+"""The HTML report: whole in one file, small, and laid out so that nothing overlaps, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from ozrepro.bench import html, svg
+from ozrepro.bench.html import LIMIT, html_report
+from ozrepro.bench.result import Result
+from ozrepro.bench.summary import summarise
+from ozrepro.bench.verdict import judge
+from tests.bench.browser import CHROMIUM, Box, lay_out, picture
+from tests.bench.made import made
+from tests.bench.values import a_result, a_row
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+LONG = "sessions/a_very_long_name_of_a_script_that_somebody_has_written_for_his_thesis.py"
+
+
+def report(result: Result) -> str:
+    """Return the report of a result."""
+    summary = summarise(result)
+    return html_report(summary, judge(summary))
+
+
+@pytest.fixture(scope="module")
+def usual() -> str:
+    """Give the report of three methods with all that can be measured."""
+    return report(made(workloads=("empty", "imports"), refused=("venv: not locked here (any)",)))
+
+
+@pytest.fixture(scope="module")
+def crowded() -> str:
+    """Give the report of six candidates with names, versions and words that are too long."""
+    names = ("modules", "conda", "container", "venv", "conda-with-a-long-label", "m" * 40)
+    speed = {name: {"warm": 0.001 * 8**at} for at, name in enumerate(names)}
+    rows = (a_row("venv", 1, workload=LONG, status=1, ready=(), error="E" * 200), a_row("modules", workload=LONG))
+    first = made(speed=speed, workloads=(LONG,), ranks=(1, 2, 4, 8, 16, 32, 64, 128), rounds=6)
+    text = report(made(speed=speed, rows=(*first.rows, *rows), workloads=(LONG,), ranks=(), notes=("n" * 300,)))
+    assert LONG in text
+    return text
+
+
+def test_it_needs_nothing_else(usual: str) -> None:
+    """No script, no address, no font or picture from anywhere; a browser is told to allow none."""
+    lowered = usual.lower()
+    for forbidden in ("<script", "javascript:", "http:", "https:", "//", "url(", "@import", "src=", "href=", "<link", " on"):
+        if forbidden == " on":
+            assert not re.search(r"<[^>]*\son\w+=", lowered)
+        else:
+            assert forbidden not in lowered.partition("<body>")[0].replace("http-equiv", "") + re.sub(r">[^<]*<", "><", lowered)
+    assert "default-src 'none'" in usual
+
+
+def test_it_has_every_section(usual: str) -> None:
+    """In an order that begins with the verdict."""
+    assert re.findall(r"<h[12]>(.*?)</h", usual) == [
+        "Which method for analysis?",
+        "What this does not tell",
+        "What was compared",
+        "Times",
+        "Ratios",
+        "Phases",
+        "Requests",
+        "Ranks",
+        "Imports",
+        "Raw runs",
+        "How it was measured",
+    ]
+
+
+def test_what_a_stranger_wrote_is_text(usual: str) -> None:
+    """Names, errors and versions are escaped, in tables and figures."""
+    evil = "<img src=x onerror=alert(1)>&\"'"
+    text = report(
+        a_result(session=evil, rows=(a_row("venv", workload=evil), a_row("conda", status=1, ready=(), error=evil)), notes=(evil,))
+    )
+    assert "<img" not in text
+    assert "&lt;img src=x" in text
+
+
+def test_it_is_small(usual: str) -> None:
+    """The usual one is far below the limit; one with very many cases leaves some out, and says so."""
+    assert len(usual.encode()) < LIMIT * 0.6
+    speed = {name: {"warm": 0.3, "cold-data": 0.6, "cold-client": 1.0} for name in ("modules", "conda", "container", "venv")}
+    large = report(made(speed=speed, workloads=("empty", "numpy", "imports", "fit.py"), ranks=(1, 2, 4, 8), rounds=20))
+    assert len(large.encode()) <= LIMIT
+    assert re.search(r"\d+ combinations of workload, state and ranks are left out here to keep this file small", large)
+    assert "imports, warm, 8 ranks" in large
+    assert "left out here" not in usual
+
+
+@pytest.mark.parametrize(
+    "result", [a_result(), a_result(rows=()), a_result(rows=(), candidates=(), counts=(), replay=(), importtime=())]
+)
+def test_little_or_nothing_measured_is_still_a_page(result: Result) -> None:
+    """An interrupted run has what it has."""
+    text = report(result)
+    assert text.startswith("<!DOCTYPE html>")
+    assert text.count("<svg") == text.count("</svg>")
+
+
+def _wrong(boxes: tuple[Box, ...]) -> list[str]:
+    """Return what overlaps or leaves its figure."""
+    texts = [box for box in boxes if box.kind == "text"]
+    bars = [box for box in boxes if box.kind == "bar"]
+    figures = {box.figure: box for box in boxes if box.kind == "svg"}
+    found = [f"{one.words!r} on {two.words!r}" for one, two in combinations(texts, 2) if one.meets(two, 1.0)]
+    # The box of a text has room for letters that hang down, of which few do.
+    found += [f"{text.words!r} on a bar" for text in texts for bar in bars if text.figure == bar.figure and text.meets(bar, 3.0)]
+    for box in (*texts, *bars):
+        around = figures.get(box.figure)
+        if around is not None and (box.left < around.left - 1 or box.right > around.right + 1 or box.bottom > around.bottom + 1):
+            found.append(f"{box.words!r} leaves its figure")
+    return found
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["usual", "crowded"])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_nothing_overlaps(width: int, name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """On a telephone and on a screen: no text on another or on a bar, nothing beyond the page or its figure."""
+    page = lay_out(request.getfixturevalue(name), width, tmp_path)
+    assert page.width <= width
+    assert len([box for box in page.boxes if box.kind == "text"]) > 200
+    assert _wrong(page.boxes) == []
+    shown = [box for box in page.boxes if box.kind == "svg"]
+    assert {round(box.right - box.left) for box in shown} == {svg_width(width)}
+
+
+def svg_width(width: int) -> int:
+    """Return how wide figures are on a page."""
+    return html.NARROW if width < 800 else html.WIDE
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_an_overlap_would_be_seen(tmp_path: Path) -> None:
+    """The measure finds two texts at one place, and a text that leaves its figure."""
+    svg_text = '<svg class="narrow" viewBox="0 0 100 40" width="100" height="40"><title>t</title>'
+    svg_text += '<text x="0" y="20">one</text><text x="8" y="22">two</text><text x="80" y="38">far outside</text></svg>'
+    wrong = _wrong(lay_out(f"<!DOCTYPE html><body>{svg_text}</body>", 360, tmp_path).boxes)
+    assert wrong == ["'one' on 'two'", "'far outside' leaves its figure"]
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_dark_where_the_reader_has_dark(usual: str, tmp_path: Path) -> None:
+    """By the reader's own setting, without a script."""
+    light, dark = (lay_out(usual, 360, tmp_path, dark=dark) for dark in (False, True))
+    assert (light.back, dark.back) == ("rgb(255, 255, 255)", "rgb(22, 24, 27)")
+    assert picture(usual, 360, 800, tmp_path, dark=True).startswith(b"\x89PNG")
+
+
+def _contrast(one: str, two: str) -> float:
+    """Return the contrast of two colours as WCAG 2 defines it."""
+
+    def light(colour: str) -> float:
+        full = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        parts = (int(full[at : at + 2], 16) / 255 for at in (0, 2, 4))
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((light(one), light(two)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [html._LIGHT, html._DARK])
+def test_colours_can_be_told_from_the_page(theme: str) -> None:
+    """Text by 4.5, marks by 3, as WCAG asks for."""
+    colours = dict(item.split(":") for item in theme.replace("--", "").split(";") if item)
+    for name in ("fg", "soft"):
+        assert _contrast(colours[name], colours["bg"]) >= 4.5, name
+    for name in ("c0", "c1", "c2", "c3", "c4", "c5", "ws"):
+        assert _contrast(colours[name], colours["bg"]) >= 3, name
+
+
+def test_a_waterfall_puts_each_module_where_it_began() -> None:
+    """Two at the top, one after the other; what the first imports lies inside it."""
+    result = a_result()
+    imports = result.importtime[0].modules
+    assert [item.depth for item in imports] == [0, 1]
+    canvas = svg.Canvas(216)
+    svg.waterfall(result.importtime[0], canvas)
+    drawn = canvas.drawn("t", "wide")
+    bars = [(float(x), float(width)) for x, width in re.findall(r'<rect class="w" x="([\d.]+)".*?width="([\d.]+)"', drawn)]
+    assert bars == [(8.0, 200.0), (8.0, pytest.approx(133.3))]
