@@ -1,0 +1,260 @@
+"""What a program did to the files below some folders, read from strace's text.
+
+Written for `strace -f -y -e trace=CALLS -o FILE PROGRAM`. `-y` names the file of each descriptor, which is how a read is known to
+belong to a path. Times are not looked at: tracing changes them.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ozrepro.errors import OzreproError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+__all__ = ["CALLS", "Counts", "Event", "count", "read_trace"]
+
+CALLS = "%file,?fstat,?fchdir,?read,?pread64,?readv,?preadv,?preadv2,?mmap,?getdents64,?getdents,?close"
+"""What strace is to trace. A question mark lets a call be absent, as some are on other processors than x86-64."""
+
+_LINE = re.compile(r"(?:\[pid +(\d+)\] +|(\d+) +)?(.*)", re.DOTALL)
+_CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+|0x[0-9a-f]+|\?)(?:<(.*)>)?(?: (E\w+)\b.*)?$", re.DOTALL)
+_RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)", re.DOTALL)
+_UNFINISHED = " <unfinished ...>"
+_DIRECTORY = re.compile(r"(AT_FDCWD|\d+)(?:<(.*?)>)?(?:, |$)")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_MODE = re.compile(r"stx?_mode=S_IF(\w+)")
+_SIZE = re.compile(r"stx?_size=(\d+)")
+_MAPPED = re.compile(r"[^,]+, (\d+), [^,]+, [^,]+, \d+<(.*)>, (0x[0-9a-f]+|\d+)$")
+_ESCAPE = re.compile(r"\\([0-7]{1,3}|x[0-9a-f]{2}|.)")
+_LETTERS = {"n": 10, "t": 9, "r": 13, "f": 12, "v": 11, "a": 7, "b": 8}
+
+_OPENING = frozenset({"open", "openat", "openat2", "creat"})
+_ASKING = frozenset({"stat", "lstat", "newfstatat", "fstatat64", "statx", "fstat"})
+_READING = frozenset({"read", "pread64", "readv", "preadv", "preadv2"})
+_LISTING = frozenset({"getdents64", "getdents"})
+_CHANGING = re.compile(
+    r"(mk|rm)dir|unlink|rename|link(at)?$|symlink|mknod|truncate|f?ch(mod|own)|lchown|utime|l?(set|remove)xattr"
+)
+_BY_DESCRIPTOR = frozenset({"fstat", "fchdir", "close"}) | _READING | _LISTING
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that a program did to a path.
+
+    `kind` is one of: stat (a regular file, whose size was asked for), dir (stat of a directory), link (a symbolic link was read
+    or followed), access (the path was only looked for), missing (it was looked for, whatever for, and is not there), open,
+    exec, opendir, close, readdir, read, map (into memory), change (created, renamed, removed). `found` tells whether the path
+    is there. `size` is in bytes: the file's for stat, those returned for read, the end of the mapped part for map, else 0.
+    """
+
+    kind: str
+    path: str
+    found: bool = True
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a program did to the files of a trace: the same number at each run, on any machine."""
+
+    calls: Mapping[str, int]
+    """System calls by the kind of their event."""
+    found: int
+    """Distinct paths that were looked for and are there."""
+    missing: int
+    """Distinct paths that were looked for and are not there."""
+    opened: int
+    """Distinct files that were opened or executed, without directories."""
+    read: int
+    """Distinct files of which something was read or mapped."""
+    bytes: int
+    """Bytes that reads returned; what is mapped is not among them."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts as a table of plain values."""
+        return {
+            "calls": dict(self.calls),
+            "found": self.found,
+            "missing": self.missing,
+            "opened": self.opened,
+            "read": self.read,
+            "bytes": self.bytes,
+        }
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Counts:
+        """Return the counts that `as_dict` gave."""
+        return cls(**table)
+
+
+def count(events: Iterable[Event]) -> Counts:
+    """Count events by kind, and the distinct paths behind them. A link that an open followed is no call of its own."""
+    calls: Counter[str] = Counter()
+    paths: dict[str, set[str]] = {name: set() for name in ("found", "missing", "opened", "read")}
+    size = 0
+    for event in events:
+        calls[event.kind] += 1
+        paths["found" if event.found else "missing"].add(event.path)
+        if event.kind in {"open", "exec"}:
+            paths["opened"].add(event.path)
+        if event.kind in {"read", "map"}:
+            paths["read"].add(event.path)
+        if event.kind == "read":
+            size += event.size
+    found, missing, opened, read = (len(paths[name]) for name in ("found", "missing", "opened", "read"))
+    return Counts(dict(sorted(calls.items())), found, missing, opened, read, size)
+
+
+def read_trace(text: str, *, roots: tuple[str, ...], cwd: str = "/") -> tuple[Event, ...]:
+    """Return what was done to paths at or below `roots`, in order.
+
+    `roots` are absolute; `cwd` is the folder that the program was started in, for relative paths of calls that do not name
+    theirs. Lines that are no system call are passed over, as are calls that a signal ended. Raises OzreproError when a root is
+    relative.
+    """
+    for root in roots:
+        if not root.startswith("/"):
+            raise OzreproError(f"the root {root!r} of a trace is not absolute", hint="give the folder's full path")
+    inside = tuple(posixpath.normpath(root) for root in roots)
+    reader = _Reader(cwd)
+    return tuple(
+        event
+        for pid, line in _whole_lines(text)
+        for event in reader.events(pid, line)
+        if any(event.path == root or event.path.startswith(root.rstrip("/") + "/") for root in inside)
+    )
+
+
+def _whole_lines(text: str) -> Iterator[tuple[str, str]]:
+    """Yield process and call of each line; a call that another interrupted is put together at the place where it ended."""
+    begun: dict[str, str] = {}
+    for raw in text.split("\n"):
+        matched = _LINE.fullmatch(raw)
+        assert matched is not None
+        pid, line = matched[1] or matched[2] or "", matched[3].rstrip()
+        if line.endswith(_UNFINISHED):
+            begun[pid] = line.removesuffix(_UNFINISHED)
+            continue
+        resumed = _RESUMED.fullmatch(line)
+        if resumed is not None:
+            line = begun.pop(pid, "") + resumed[1]
+        yield pid, line
+
+
+class _Reader:
+    """Turns calls into events; remembers each process's folder, which older calls leave unsaid."""
+
+    def __init__(self, cwd: str) -> None:
+        self.start = cwd
+        self.folders: dict[str, str] = {}
+
+    def events(self, pid: str, line: str) -> Iterator[Event]:
+        matched = _CALL.fullmatch(line)
+        if matched is None or matched[3] == "?":
+            return
+        name, arguments, result, target, error = matched.groups()
+        if name == "mmap":
+            yield from _mapping(arguments, error)
+            return
+        path = self._path(pid, name, arguments)
+        if path is None:
+            return
+        if error is not None:
+            yield from _failed(name, path, error)
+        elif name in {"chdir", "fchdir"}:
+            self.folders[pid] = path
+            yield Event("access", path)
+        else:
+            resolved = posixpath.normpath(_plain(target.removesuffix(" (deleted)"))) if target else path
+            yield from _succeeded(name, path, arguments, int(result, 0), resolved)
+
+    def _path(self, pid: str, name: str, arguments: str) -> str | None:
+        directory = _DIRECTORY.match(arguments)
+        if directory is not None and directory[1] == "AT_FDCWD" and directory[2]:
+            self.folders[pid] = _plain(directory[2])
+        if name in _BY_DESCRIPTOR:
+            return _of_descriptor(directory)
+        quoted = _QUOTED.search(arguments)
+        if quoted is None:
+            return None
+        asked = _plain(quoted[1])
+        if not asked:
+            return _of_descriptor(directory)
+        if directory is not None and directory[1] != "AT_FDCWD" and directory[2]:
+            return posixpath.normpath(posixpath.join(_plain(directory[2]), asked))
+        return posixpath.normpath(posixpath.join(self.folders.get(pid, self.start), asked))
+
+
+def _of_descriptor(matched: re.Match[str] | None) -> str | None:
+    # A pipe or a socket is named without a slash.
+    if matched is None or not matched[2] or not matched[2].startswith("/"):
+        return None
+    return posixpath.normpath(_plain(matched[2].removesuffix(" (deleted)")))
+
+
+def _failed(name: str, path: str, error: str) -> Iterator[Event]:
+    if name in _BY_DESCRIPTOR or _CHANGING.match(name):
+        return
+    if error == "ENOENT":
+        yield Event("missing", path, found=False)
+    elif error == "ENOTDIR":  # what stands above it is a file: only that was looked at
+        yield Event("access", posixpath.dirname(path))
+    else:
+        yield Event("access", path)
+
+
+def _succeeded(name: str, path: str, arguments: str, result: int, resolved: str) -> Iterator[Event]:
+    if name in _OPENING:
+        if resolved != path:
+            yield Event("link", path)
+        yield Event("opendir" if "O_DIRECTORY" in arguments else "open", resolved)
+    elif name in _ASKING:
+        yield _asked(path, arguments)
+    elif name in _READING:
+        yield Event("read", path, size=result)
+    elif name in _LISTING:
+        yield Event("readdir", path)
+    elif _CHANGING.match(name):
+        yield Event("change", path)
+    elif name == "close":
+        yield Event("close", path)
+    else:
+        yield Event({"execve": "exec", "execveat": "exec", "readlink": "link", "readlinkat": "link"}.get(name, "access"), path)
+
+
+def _asked(path: str, arguments: str) -> Event:
+    mode, size = _MODE.search(arguments), _SIZE.search(arguments)
+    kind = {"REG": "stat", "DIR": "dir"}.get(mode[1], "access") if mode else "access"
+    return Event(kind, path, size=int(size[1]) if size and kind == "stat" else 0)
+
+
+def _mapping(arguments: str, error: str | None) -> Iterator[Event]:
+    matched = _MAPPED.fullmatch(arguments)
+    if error is None and matched is not None and matched[2].startswith("/"):
+        end = int(matched[1]) + int(matched[3], 0)
+        yield Event("map", posixpath.normpath(_plain(matched[2].removesuffix(" (deleted)"))), size=end)
+
+
+def _plain(text: str) -> str:
+    """Return what strace escaped, as the path that the program meant."""
+    if "\\" not in text:
+        return text
+    raw = text.encode("utf-8", "surrogateescape").decode("latin-1")
+    return _ESCAPE.sub(_char, raw).encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _char(matched: re.Match[str]) -> str:
+    word = matched[1]
+    if word[0] in "01234567":
+        return chr(int(word, 8) & 0xFF)
+    if word[0] == "x" and len(word) > 1:
+        return chr(int(word[1:], 16))
+    return chr(_LETTERS.get(word, ord(word)))

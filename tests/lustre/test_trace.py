@@ -1,0 +1,136 @@
+"""What a program did, from strace's text: real text of real programs, and the lines that are hard to get from one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ozrepro.errors import OzreproError
+from ozrepro.lustre.trace import Counts, Event, count, read_trace
+from tests.lustre.events import strace
+
+
+def kinds(text: str, *roots: str, cwd: str = "/") -> list[tuple[str, str]]:
+    return [(event.kind, event.path) for event in read_trace(text, roots=roots or ("/fs",), cwd=cwd)]
+
+
+def test_a_real_program_is_read_event_by_event(tmp_path: Path) -> None:
+    tree = tmp_path / "a tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "sub" / "file.txt").write_text("hello")
+    (tree / "link").symlink_to("sub")
+    script = (
+        "import os, mmap\n"
+        "os.stat('sub'); os.listdir('sub'); os.path.exists('nöne'); os.readlink('link')\n"
+        "with open('link/file.txt', 'rb', buffering=0) as stream:\n"
+        "    stream.read(3); mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ)\n"
+    )
+    text = strace(tmp_path / "trace", sys.executable, "-I", "-S", "-c", script, cwd=tree)
+    found = read_trace(text, roots=(str(tree),))
+    below = [(event.kind, event.path.removeprefix(f"{tree}/")) for event in found if event.path != str(tree)]
+    assert ("dir", "sub") in below
+    assert ("opendir", "sub") in below
+    assert ("readdir", "sub") in below
+    assert ("missing", "nöne") in below
+    assert ("link", "link") in below
+    at = below.index(("link", "link/file.txt"))  # asked by one name, opened as another
+    assert below[at + 1] == ("open", "sub/file.txt")
+    assert ("map", "sub/file.txt") in below
+    assert below[-1] == ("close", "sub/file.txt")
+    assert Event("stat", f"{tree}/sub/file.txt", size=5) in found
+    assert Event("read", f"{tree}/sub/file.txt", size=3) in found
+    assert {event.path for event in found if not event.found} == {f"{tree}/nöne"}
+
+
+def test_counts_of_a_real_program_repeat(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text("import json\n")
+    root = str(Path(sys.prefix).resolve().parent)
+    script = "import os; open(os.devnull); os.path.exists('none')"
+    found = []
+    for name in ("first", "second"):
+        text = strace(tmp_path / name, sys.executable, "-I", "-c", script, cwd=tmp_path)
+        found.append(count(read_trace(text, roots=(root, str(tmp_path)))))
+    assert found[0] == found[1]
+    assert found[0].missing >= 1
+    assert Counts.from_dict(found[0].as_dict()) == found[0]
+
+
+def test_only_what_is_below_a_root_counts() -> None:
+    text = 'access("/fs/a", R_OK) = 0\naccess("/fs2/a", R_OK) = 0\naccess("/fs", R_OK) = 0\naccess("/fs/../etc/a", R_OK) = 0\n'
+    assert kinds(text) == [("access", "/fs/a"), ("access", "/fs")]
+
+
+def test_a_call_that_another_process_interrupts_is_put_together() -> None:
+    text = (
+        '11 openat(AT_FDCWD</fs>, "a", O_RDONLY|O_CLOEXEC <unfinished ...>\n'
+        '12 access("/fs/b", F_OK)              = -1 ENOENT (No such file or directory)\n'
+        "11 <... openat resumed>)               = 3</fs/a>\n"
+    )
+    assert kinds(text) == [("missing", "/fs/b"), ("open", "/fs/a")]
+
+
+def test_a_relative_path_is_that_of_its_process() -> None:
+    text = (
+        '[pid 11] chdir("/fs/deep")          = 0\n'
+        '[pid 11] stat("a", {st_mode=S_IFREG|0644, st_size=7, ...}) = 0\n'
+        '[pid 12] access("a", F_OK) = 0\n'
+        '[pid 12] newfstatat(4</fs/x>, "y", {st_mode=S_IFDIR|0755, st_size=4096, ...}, 0) = 0\n'
+    )
+    assert kinds(text, cwd="/fs/start") == [
+        ("access", "/fs/deep"),
+        ("stat", "/fs/deep/a"),
+        ("access", "/fs/start/a"),
+        ("dir", "/fs/x/y"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('stat("/fs/a.zip/b", 0x7ffd) = -1 ENOTDIR (Not a directory)', [("access", "/fs/a.zip")]),
+        ('open("/fs/a", O_RDONLY) = -1 EACCES (Permission denied)', [("access", "/fs/a")]),
+        ('lstat("/fs/l", {st_mode=S_IFLNK|0777, st_size=3, ...}) = 0', [("access", "/fs/l")]),
+        ('readlink("/fs/l", "abc", 4096) = 3', [("link", "/fs/l")]),
+        ('readlink("/fs/f", 0x7ffd, 4096) = -1 EINVAL (Invalid argument)', [("access", "/fs/f")]),
+        ('execve("/fs/bin/python", ["python"], 0x7ffd /* 3 vars */) = 0', [("exec", "/fs/bin/python")]),
+        (
+            'statx(AT_FDCWD</fs>, "a", AT_STATX_SYNC_AS_STAT, STATX_ALL, {stx_mask=0x7ff, stx_mode=S_IFREG|0600, stx_size=9, ...}) = 0',
+            [("stat", "/fs/a")],
+        ),
+        ("fstat(3</fs/a>, {st_mode=S_IFREG|0600, st_size=9, ...}) = 0", [("stat", "/fs/a")]),
+        ('mkdir("/fs/new", 0777) = 0', [("change", "/fs/new")]),
+        ('mkdir("/fs/new", 0777) = -1 EEXIST (File exists)', []),
+        ("close(3</fs/a (deleted)>) = 0", [("close", "/fs/a")]),
+        ('read(3<pipe:[123]>, "/fs/a", 5) = 5', []),
+        ('openat(AT_FDCWD</>, "/fs/caf\\303\\251\\"", O_RDONLY) = 3</fs/caf\\303\\251\\">', [("open", '/fs/café"')]),
+        ("mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f1", []),
+        ("mmap(NULL, 8192, PROT_READ, MAP_PRIVATE, 3</fs/a>, 0x1000) = 0x7f1", [("map", "/fs/a")]),
+        ('openat(AT_FDCWD</>, "/fs/a", O_RDONLY) = ? ERESTARTSYS (To be restarted if SA_RESTART is set)', []),
+        ("--- SIGCHLD {si_signo=SIGCHLD} ---", []),
+        ("+++ exited with 0 +++", []),
+        ("<... read resumed>) = 1", []),
+        ("", []),
+    ],
+)
+def test_a_line_is_the_event_that_it_tells(line: str, expected: list[tuple[str, str]]) -> None:
+    assert kinds(line) == expected
+
+
+def test_counts_are_of_distinct_paths() -> None:
+    events = [
+        Event("missing", "/fs/n", found=False),
+        Event("missing", "/fs/n", found=False),
+        Event("open", "/fs/a"),
+        Event("read", "/fs/a", size=10),
+        Event("read", "/fs/a", size=4),
+        Event("map", "/fs/b", size=100),
+        Event("opendir", "/fs"),
+    ]
+    assert count(events) == Counts({"map": 1, "missing": 2, "open": 1, "opendir": 1, "read": 2}, 3, 1, 1, 2, 14)
+
+
+def test_a_relative_root_is_refused() -> None:
+    with pytest.raises(OzreproError, match="not absolute"):
+        read_trace("", roots=("fs",))
