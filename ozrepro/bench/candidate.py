@@ -1,0 +1,257 @@
+"""What is measured: the built methods of one lock, or any other Environment, as candidates with the same payload."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ozrepro.bench.result import About
+from ozrepro.environment import BASE_PATH, Environment
+from ozrepro.errors import LockError, NoMethodError
+from ozrepro.lock import load_lock, lock_file
+from ozrepro.methods import candidates as candidates_of
+from ozrepro.methods import load_method
+from ozrepro.site import mount_of
+from ozrepro.workflow import built_generation, check_section, environment_of, needs_lock, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ozrepro.lock import Lock
+    from ozrepro.store.publish import Generation
+    from ozrepro.workflow import Session
+
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev", "/run")
+"""Folders that every node of a cluster has on its own disk: what is read there asks nothing of a shared file system."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One environment to be measured.
+
+    Attributes:
+        name: the method's name, or a label.
+        environment: how its programs run.
+        prefix: the folder that holds it.
+        roots: folders of the file system under test: what is asked of paths below them counts.
+        files, bytes: of the prefix.
+        versions: of the packages inside.
+        base: where the base interpreter lives, "" until somebody asked (`starting.look`).
+        build_seconds: how long its build took, None where nobody measured it.
+
+    """
+
+    name: str
+    environment: Environment
+    prefix: str
+    roots: tuple[str, ...]
+    files: int = 0
+    bytes: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    base: str = ""
+    mount: str = ""
+    build_seconds: float | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether its programs see the files of an image, and variables are set inside by names of their own."""
+        return bool(self.environment.inner)
+
+    @property
+    def python(self) -> str:
+        """The word that starts its Python; images of the distributions have only the one with the number."""
+        return "python3" if self.is_image else "python"
+
+    def about(self) -> About:
+        """Return what the result says of it."""
+        return About(self.name, self.files, self.bytes, self.versions, self.base, self.mount, self.build_seconds)
+
+    def seen(self, found: Mapping[str, str]) -> Candidate:
+        """Return the same candidate with what `starting.look` found: an interpreter on a shared file system is asked too."""
+        base = found["base"]
+        inside = f"{base}, inside the image" if self.is_image else base
+        versions = {**self.versions, **{name: found[name] for name in ("python", "blas") if found.get(name)}}
+        roots = self.roots if self.is_image else _outermost((*self.roots, base, os.path.realpath(base)))
+        return replace(self, base=inside, versions=versions, roots=roots)
+
+    def moved(self, new: str) -> Candidate:
+        """Return the same candidate whose prefix stands at `new`, such as a copy or a mount of another file system."""
+        environment = Environment(**_moved(self.environment.as_dict(), self.prefix, new))
+        roots = tuple(_moved(list(self.roots), self.prefix, new))
+        return replace(self, environment=environment, prefix=new, roots=roots, mount=mount_words(new))
+
+
+def _moved(value: Any, old: str, new: str) -> Any:
+    """Return a value of JSON in which each path below `old` is below `new`, also inside lists of paths and words of options."""
+    if isinstance(value, dict):
+        return {key: _moved(item, old, new) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, old, new) for item in value]
+    if not isinstance(value, str) or old not in value:
+        return value
+    parts = value.split(old)
+    text = parts[0]
+    for part in parts[1:]:
+        ends = not part or part[0] in '/:"'
+        text += (new if ends else old) + part
+    return text
+
+
+def of_environment(name: str, environment: Environment, prefix: Path, *, files: int = 0, size: int = 0) -> Candidate:
+    """Return a candidate for any environment; where `files` is 0, its files are counted."""
+    place = str(prefix)
+    if not files:
+        files, size = tree_size(place)
+    return Candidate(name, environment, place, roots_of(environment, place), files, size, mount=mount_words(place))
+
+
+def roots_of(environment: Environment, prefix: str) -> tuple[str, ...]:
+    """Return the folders that an environment takes files from, but those that every node has on its own disk, outermost only.
+
+    They are the prefix, its place with all links resolved, and each folder in PATH and in variables that hold paths: a module's
+    `bin` or `lib` stands for the folder above it.
+    """
+    texts = (*environment.path, *environment.base, *(value for value in environment.variables.values() if value.startswith("/")))
+    found = {prefix, os.path.realpath(prefix)}
+    for folder in dict.fromkeys(part for text in texts for part in text.split(":")):
+        if folder in BASE_PATH or not folder.startswith("/") or not os.path.isdir(folder):
+            continue
+        top = folder
+        while os.path.basename(top) in ("bin", "sbin", "lib", "lib64", "site-packages", "share", "include") or (
+            os.path.basename(top).startswith("python") and os.path.basename(os.path.dirname(top)).startswith("lib")
+        ):
+            top = os.path.dirname(top)
+        found |= {top, os.path.realpath(top)}
+    return _outermost(found)
+
+
+def _outermost(folders: Iterable[str]) -> tuple[str, ...]:
+    kept = sorted({path for path in folders if path != "/" and not _below(path, _SYSTEM)})
+    return tuple(path for path in kept if not _below(path, [other for other in kept if other != path]))
+
+
+def _below(path: str, folders: Iterable[str]) -> bool:
+    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
+
+
+def tree_size(folder: str) -> tuple[int, int]:
+    """Return how many files and links are below a folder, and their bytes."""
+    files = size = 0
+    for base, _, names in os.walk(folder):
+        files += len(names)
+        size += sum(os.lstat(os.path.join(base, name)).st_size for name in names)
+    return files, size
+
+
+def mount_words(prefix: str) -> str:
+    """Return the type of the file system that a folder is on, "" where it is not told."""
+    mount = mount_of(Path(prefix))
+    return mount.kind if mount is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The session that is measured: its candidates, why others are none, and the sha256 of its lock's bytes."""
+
+    session: Session
+    candidates: tuple[Candidate, ...]
+    refused: tuple[str, ...]
+    lock: str
+
+
+def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[str] = ()) -> Found:
+    """Return the session's built methods as candidates.
+
+    Without `methods`, those that the spec describes; one that cannot serve is told with its reason. Each method named must serve.
+    Raises SpecError, UsageError, LockError, and NoMethodError where none can be measured.
+    """
+    session = open_session(root, name, environ)
+    lock = load_lock(session.root, name)
+    if lock is None:
+        raise needs_lock(session)
+    kept: list[Candidate] = []
+    refused: list[str] = []
+    for method in dict.fromkeys(methods or candidates_of(session.spec, session.site)):
+        own = open_session(root, name, environ, method=method) if methods else session
+        if methods:
+            candidates_of(own.spec, own.site)  # raises UsageError for a method that the spec does not describe
+        reason, candidate = _candidate(own, method, lock)
+        if candidate is not None:
+            kept.append(candidate)
+        elif methods:
+            raise LockError(f"{method}: {reason}", where=str(lock_file(session.root, name)), hint=_mend(name, method, reason))
+        else:
+            refused.append(f"{method}: {reason}")
+    if not kept:
+        raise NoMethodError(name, refused, hint=f"ozrepro build {name}")
+    digest = hashlib.sha256(lock_file(session.root, name).read_bytes()).hexdigest()
+    return Found(session, tuple(kept), tuple(refused), digest)
+
+
+def _mend(name: str, method: str, reason: str) -> str:
+    if reason.startswith("not built"):
+        return f"ozrepro build {name} --method {method}"
+    return f"ozrepro lock {name} --method {method}" if reason.startswith("not locked") else f"ozrepro status {name}"
+
+
+def _candidate(session: Session, method: str, lock: Lock) -> tuple[str, Candidate | None]:
+    """Return why a method cannot be measured, or its candidate."""
+    tool = load_method(method)
+    section = lock.section(method, tool.platform(session.site))
+    if section is None:
+        return f"not locked here ({tool.platform(session.site)})", None
+    reason = tool.unavailable(session.spec, session.site, section)
+    if reason is not None:
+        return reason, None
+    try:
+        check_section(session, section)
+    except LockError as error:
+        return error.what.replace("\n  ", "; "), None
+    generation = built_generation(session, section)
+    if generation is None:
+        return f"not built: ozrepro build {session.name} --method {method}", None
+    environment = environment_of(session, section, generation)
+    candidate = of_environment(
+        method, environment, generation.prefix, files=generation.card["files"], size=generation.card["bytes"]
+    )
+    return "", replace(candidate, versions=tool.versions(section), mount=_mount(candidate, generation))
+
+
+def _mount(candidate: Candidate, generation: Generation) -> str:
+    """Return the file system of a candidate; of an image also how it is read, as its build has seen."""
+    if not candidate.is_image:
+        return candidate.mount
+    from ozrepro.containers.image import kept
+
+    return f"{candidate.mount}, the image through {kept(generation.prefix).mount}"
+
+
+def host_facts(cpus: int) -> dict[str, Any]:
+    """Return what the times depend on: processors, memory, system, this Python. No user's name and no path."""
+    import platform
+
+    model = ""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
+            lines = (line.partition(":")[2].strip() for line in stream if line.startswith("model name"))
+            model = next(lines, "")
+    except OSError:
+        pass  # not Linux
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if "SC_PHYS_PAGES" in os.sysconf_names else 0
+    return {
+        "name": platform.node(),
+        "cpus": cpus,
+        "model": model,
+        "memory": memory,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def fs_facts(prefix: str) -> dict[str, Any]:
+    """Return the type and the mount options of the file system that a folder is on."""
+    mount = mount_of(Path(prefix))
+    return {"type": mount.kind, "options": sorted(mount.options)} if mount is not None else {"type": "", "options": []}
