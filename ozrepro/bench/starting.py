@@ -71,6 +71,13 @@ class Started:
     error: str
     output: str
     errors: str
+    lost: bool = False
+    """Whether it was ended because it took too long."""
+
+
+def not_started(why: str, status: int = 127, *, lost: bool = False) -> Started:
+    """Return what is known of a start that never was, or that was ended: its status (127 is a shell's, for no such program)."""
+    return Started({}, (), 0.0, 0.0, 0.0, 0, 0, 0, status, why, "", "", lost)
 
 
 def source() -> str:
@@ -187,7 +194,7 @@ class Starter:
 def _started(answer: Mapping[str, Any], ranks: int) -> Started:
     ends = answer["ends"]
     if "lost" in answer:
-        return Started({}, (), 0.0, 0.0, 0.0, 0, 0, 0, -9, answer["lost"], "", "")
+        return not_started(answer["lost"], -9, lost=True)
     output = "\n".join(end["output"].decode("utf-8", "replace") for end in ends)
     errors = "\n".join(end["errors"].decode("utf-8", "replace") for end in ends)
     status = next((end["status"] for end in ends if end["status"]), 0)

@@ -1,0 +1,118 @@
+"""Counts what a start asks of the file system under test, by strace, in runs of their own: tracing changes times.
+
+The traced program is the whole command, so of an image it is also what mounts and reads it. A process of another user, such as a
+setuid starter or mount helper, loses its rights under strace: then the count fails and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro import process
+from ozrepro.bench.result import Counted, Replay
+from ozrepro.bench.starting import words_of
+from ozrepro.errors import CommandFailed
+from ozrepro.process import find_program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ozrepro.bench.candidate import Candidate
+    from ozrepro.bench.starting import Starter
+    from ozrepro.bench.workload import Workload
+    from ozrepro.lustre.model import Request
+    from ozrepro.lustre.profile import Profile
+
+POINTS = ((1, 1), (1, 16), (8, 32), (64, 32))
+"""Nodes and ranks on each for which the replay says when the last is ready."""
+
+
+def why_not(environ: Mapping[str, str], cwd: Path) -> str:
+    """Return why nothing can be counted here, "" where it can."""
+    strace = find_program("strace", environ.get("PATH", ""))
+    if strace is None:
+        return "strace is not here: no system calls were counted, and no requests predicted"
+    true = find_program("true", "/usr/bin:/bin") or "true"
+    done = process.run([strace, "-o", os.devnull, true], env=dict(environ), cwd=cwd, timeout=60)
+    if done.status == 0:
+        return ""
+    said = (done.errors.strip().splitlines() or ["no reason given"])[-1]
+    return f"strace may not trace here ({said}): no system calls were counted, and no requests predicted"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What one start asks: rows of a cold client and of one that has seen it all, and the requests of each."""
+
+    rows: tuple[Counted, Counted]
+    cold: tuple[Request, ...]
+    warm: tuple[Request, ...]
+
+    @property
+    def metadata(self) -> tuple[int, int]:
+        """Requests to the metadata server: of the first start on a node, and of the next one."""
+        first, later = (sum(request.server == "mds" for request in sent) for sent in (self.cold, self.warm))
+        return first, later
+
+
+def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: float) -> Counts:
+    """Trace one start and return what it asks. Raises CommandFailed where the program or the tracing fails."""
+    from ozrepro.lustre.model import Client, Totals, requests
+    from ozrepro.lustre.trace import count as count_events
+    from ozrepro.lustre.trace import read_trace
+
+    text = trace(starter, candidate, workload, timeout)
+    events = read_trace(text, roots=candidate.roots, cwd=str(starter.cwd))
+    found, client = count_events(events), Client(roots=candidate.roots)
+    sent = (requests(events, client), requests(events, client))
+    rows = tuple(
+        Counted(
+            candidate=candidate.name,
+            workload=workload.name,
+            state=state,
+            calls=dict(found.calls),
+            found=found.found,
+            missing=found.missing,
+            opened=found.opened,
+            read=found.read,
+            bytes=found.bytes,
+            requests=Totals.of(part).as_dict(),
+        )
+        for state, part in zip(("cold-client", "warm"), sent, strict=True)
+    )
+    return Counts((rows[0], rows[1]), *sent)
+
+
+def trace(starter: Starter, candidate: Candidate, workload: Workload, timeout: float) -> str:
+    """Return strace's text of one start. Raises CommandFailed where the program fails under it."""
+    from ozrepro.lustre.trace import CALLS
+
+    strace = find_program("strace", starter.caller.get("PATH", ""))
+    if strace is None:
+        raise CommandFailed("strace is not here")
+    words = starter.program(words_of(candidate, workload), candidate)
+    with tempfile.TemporaryDirectory(prefix="ozrepro-bench-") as folder:
+        log = Path(folder) / "calls"
+        command = [strace, "-f", "-y", "-qq", "-e", f"trace={CALLS}", "-e", "signal=none", "-o", str(log), "--", *words]
+        done = process.run(command, env=starter.variables(candidate), cwd=starter.cwd, timeout=timeout)
+        done.checked(f"counting {candidate.name}, {workload.name}")
+        return log.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def replays(
+    candidate: Candidate, counts: Counts, profiles: Iterable[Profile], points: Sequence[tuple[int, int]] = POINTS
+) -> tuple[Replay, ...]:
+    """Return what the model says of many nodes and ranks that start at once, for each profile."""
+    from ozrepro.lustre.replay import replay
+
+    return tuple(
+        Replay(
+            candidate.name, nodes, ranks, profile.name, replay(counts.cold, profile, nodes=nodes, ranks=ranks, shared=True).last
+        )
+        for profile in profiles
+        for nodes, ranks in points
+    )

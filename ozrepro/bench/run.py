@@ -1,0 +1,284 @@
+"""Measures a plan: counts first, then the predicted load, then rounds of complete blocks, each told to the caller as it ends.
+
+Whatever ends it early (Ctrl-C, the time budget, a full disk under a fresh copy) leaves a result with what there is and why.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ozrepro.bench import counting
+from ozrepro.bench.importtime import imports_of
+from ozrepro.bench.plan import budget_words, check_place, order, predict
+from ozrepro.bench.ranks import launch_words
+from ozrepro.bench.result import Counted, Imports, Replay, Result, Row
+from ozrepro.bench.starting import not_started
+from ozrepro.errors import CommandFailed, OzreproError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ozrepro.bench.candidate import Candidate
+    from ozrepro.bench.plan import Place, Plan
+    from ozrepro.bench.starting import Started, Starter
+    from ozrepro.bench.states import State
+    from ozrepro.bench.workload import Workload
+    from ozrepro.lustre.profile import Profile
+
+    OnRound = Callable[[Result], None]
+    Say = Callable[[str], None]
+
+RUNNING = "still measuring"
+INTERRUPTED = "interrupted"
+_LEAST = 1.0
+"""Seconds that a start is given even where the budget is spent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """All that measuring needs besides the plan and the candidates.
+
+    Attributes:
+        about: the result to fill: session, lock, host, file system, refused methods.
+        states: what brings about each state of the plan.
+        counts: whether runs under strace are made.
+        imports: whether runs under -X importtime are made.
+        profiles: of the cost model, for the replay; none for no replay.
+        points: nodes and ranks of the replay.
+
+    """
+
+    starter: Starter
+    place: Place
+    about: Result
+    states: Mapping[str, State]
+    counts: bool = True
+    imports: bool = True
+    profiles: tuple[Profile, ...] = ()
+    points: tuple[tuple[int, int], ...] = counting.POINTS
+
+
+def measure(plan: Plan, candidates: Sequence[Candidate], setting: Setting, on_round: OnRound, say: Say) -> Result:
+    """Return what was found, also when it is not all; `on_round` is given all that is known after every round.
+
+    Raises UsageError for a plan without candidates, two of one name, or more load than this place may have. A program that fails
+    is a row with its status, and is not started again where it never went well.
+    """
+    names = [candidate.name for candidate in candidates]
+    if not names or len(set(names)) != len(names):
+        raise UsageError(
+            "there is nothing to measure" if not names else f"two candidates are called {max(names, key=names.count)}"
+        )
+    check_place(plan, setting.place)
+    run = _Run(plan, tuple(candidates), setting, on_round, say)
+    try:
+        why = run.all()
+    except KeyboardInterrupt:
+        why = INTERRUPTED
+    finally:
+        setting.starter.close()
+    result = run.result(why)
+    on_round(result)
+    return result
+
+
+class _Spent(Exception):
+    """The time budget ended a start."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """What has been found so far."""
+
+    plan: Plan
+    candidates: tuple[Candidate, ...]
+    setting: Setting
+    on_round: OnRound
+    say: Say
+    began: float = field(default_factory=time.monotonic)
+    rows: list[Row] = field(default_factory=list)
+    order: list[tuple[str, ...]] = field(default_factory=list)
+    counted: list[Counted] = field(default_factory=list)
+    imports: list[Imports] = field(default_factory=list)
+    replays: list[Replay] = field(default_factory=list)
+    notes: dict[str, None] = field(default_factory=dict)
+    good: set[tuple[str, str]] = field(default_factory=set)
+    bad: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def end(self) -> float:
+        return self.began + self.plan.budget_seconds
+
+    def result(self, why: str) -> Result:
+        plan, about = self.plan, self.setting.about
+        states = {word: {"how": state.how, "leaves": state.leaves} for word, state in self.setting.states.items()}
+        return replace(
+            about,
+            plan={name: getattr(plan, name) for name in ("rounds", "cold_rounds", "warmups", "budget_seconds")},
+            seed=plan.seed,
+            candidates=tuple(candidate.about() for candidate in self.candidates),
+            order=tuple(self.order),
+            rows=tuple(self.rows),
+            counts=tuple(self.counted),
+            importtime=tuple(self.imports),
+            replay=tuple(self.replays),
+            states={word: states[word] for word in plan.states},
+            notes=(*about.notes, *self.notes),
+            complete=not why,
+            why=why,
+        )
+
+    def all(self) -> str:
+        """Do all of it; return why it is not complete, or ""."""
+        cold, warm = self._count()
+        self.on_round(self.result(RUNNING))
+        load = predict(self.plan, {item.name: item.is_image for item in self.candidates}, cold, warm)
+        self.say(load.words())
+        check_place(self.plan, self.setting.place, load)
+        reasons = []
+        for number, state in enumerate(self.plan.states):
+            # Each state has an even share of the time that is left, so that a long warm part leaves some for the cold one.
+            now = time.monotonic()
+            share = now + max(0.0, self.end - now) / (len(self.plan.states) - number)
+            reasons.append(self._state(state, share))
+        return "; ".join(filter(None, reasons))
+
+    def _count(self) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str], int]]:
+        """Make the runs that count and that trace imports; return requests to the metadata server, cold and warm."""
+        cold: dict[tuple[str, str], int] = {}
+        warm: dict[tuple[str, str], int] = {}
+        starter = self.setting.starter
+        reason = (
+            counting.why_not(starter.caller, starter.cwd)
+            if self.setting.counts
+            else "no system calls were counted: not asked for"
+        )
+        if reason:
+            self.notes[reason] = None
+        for workload in self.plan.workloads:
+            for candidate in self.candidates:
+                if time.monotonic() > self.end:
+                    self.notes["the time budget was spent before everything was counted"] = None
+                    return cold, warm
+                if not self._warm_up(candidate, workload):  # it also compiles bytecode, which would be counted
+                    continue
+                if not reason:
+                    self._count_one(candidate, workload, cold, warm)
+                if self.setting.imports and workload.statements:
+                    found = imports_of(starter, candidate, workload, self.plan.timeout_seconds)
+                    self.imports += [found] if found is not None else []
+        return cold, warm
+
+    def _count_one(
+        self, candidate: Candidate, workload: Workload, cold: dict[tuple[str, str], int], warm: dict[tuple[str, str], int]
+    ) -> None:
+        key = (candidate.name, workload.name)
+        try:
+            counts = counting.count(self.setting.starter, candidate, workload, self.plan.timeout_seconds)
+        except CommandFailed as error:
+            self.notes[f"nothing was counted of {candidate.name}, {workload.name}: {error.what.splitlines()[-1].strip()}"] = None
+            return
+        cold[key], warm[key] = counts.metadata
+        self.counted += counts.rows
+        if workload == self.plan.workloads[-1]:
+            self.replays += counting.replays(candidate, counts, self.setting.profiles, self.setting.points)
+
+    def _warm_up(self, candidate: Candidate, workload: Workload) -> bool:
+        """Start a workload once, discarded; a crash is recorded as the first round's. Return whether it went well."""
+        key = (candidate.name, workload.name)
+        if key in self.bad:
+            return False
+        try:
+            started = self._start(candidate, workload, 1)
+        except _Spent:
+            return False
+        if started.status:
+            self._keep(started, candidate, workload, self.plan.states[0], 1, 1)
+        else:
+            self.good.add(key)
+        return not started.status
+
+    def _start(self, candidate: Candidate, workload: Workload, ranks: int) -> Started:
+        left = max(self.end - time.monotonic(), _LEAST)
+        limit = min(self.plan.timeout_seconds, left)
+        launch = launch_words(self.setting.place, ranks)
+        try:
+            started = self.setting.starter.start(candidate, workload, ranks=ranks, launch=launch, timeout=limit)
+        except CommandFailed as error:
+            return not_started(error.what)
+        if started.lost and limit < self.plan.timeout_seconds:
+            raise _Spent
+        return started
+
+    def _state(self, state: str, share: float) -> str:
+        """Measure all rounds of a state; return why there are fewer, or ""."""
+        plan, wanted = self.plan, self.plan.rounds_of(state)
+        cells = [(workload, ranks) for workload in plan.workloads for ranks in plan.ranks]
+        names = [candidate.name for candidate in self.candidates]
+        orders = {cell: order(f"{plan.seed} {state} {cell[0].name} {cell[1]}", names, wanted) for cell in cells}
+        if state == "warm":
+            for _ in range(plan.warmups):
+                for workload in plan.workloads:
+                    for candidate in self.candidates:
+                        self._warm_up(candidate, workload)
+        longest = 0.0
+        for number in range(1, wanted + 1):
+            began = time.monotonic()
+            if began + longest > share and (number > 1 or began > self.end):
+                return budget_words(number - 1, wanted, state, plan.budget_seconds)
+            try:
+                for cell in cells:
+                    self._block(orders[cell][number - 1], *cell, state, number)
+            except _Spent:
+                return budget_words(number - 1, wanted, state, plan.budget_seconds)
+            except (OSError, OzreproError) as error:
+                self.notes[f"{state} could not be brought about: {error}"] = None
+                return f"{state} could not be brought about: {error}"
+            longest = max(longest, time.monotonic() - began)
+            self.on_round(self.result(RUNNING))
+        return ""
+
+    def _block(self, names: tuple[str, ...], workload: Workload, ranks: int, state: str, number: int) -> None:
+        """Start every candidate once, in the order drawn."""
+        self.order.append(names)
+        by_name = {candidate.name: candidate for candidate in self.candidates}
+        for name in names:
+            if (name, workload.name) in self.bad:
+                continue
+            way = self.setting.states[state]
+            prepared = way.prepare(by_name[name])
+            try:
+                started = self._start(prepared, workload, ranks)
+            finally:
+                way.after(prepared)
+            self._keep(started, by_name[name], workload, state, ranks, number)
+
+    def _keep(self, started: Started, candidate: Candidate, workload: Workload, state: str, ranks: int, number: int) -> None:
+        key = (candidate.name, workload.name)
+        if started.status == 0:
+            self.good.add(key)
+        elif key not in self.good:
+            self.bad.add(key)
+            self.say(f"{candidate.name}, {workload.name}: ended with {started.status}, and is not started again: {started.error}")
+        if started.status:
+            self.notes[f"{candidate.name}, {workload.name}: ended with {started.status}: {started.error}"] = None
+        row = Row(
+            candidate=candidate.name,
+            workload=workload.name,
+            state=state,
+            ranks=ranks,
+            round=number,
+            phases=started.phases,
+            wall=started.wall,
+            user=started.user,
+            system=started.system,
+            rss=started.rss,
+            status=started.status,
+            ready=started.ready,
+            faults=started.faults,
+            blocks=started.blocks,
+            error=started.error,
+        )
+        self.rows.append(row)
