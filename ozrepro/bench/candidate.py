@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,14 @@ class Candidate:
         """The word that starts its Python; images of the distributions have only the one with the number."""
         return "python3" if self.is_image else "python"
 
+    @property
+    def data(self) -> tuple[str, ...]:
+        """Files and folders that hold what its programs read: of an image its file, not the folder that it is in."""
+        if not self.is_image:
+            return self.roots
+        image = os.path.realpath(self.environment.prefix[-1])
+        return (image, *(root for root in self.roots if not image.startswith(f"{root}/") and root != self.prefix))
+
     def about(self) -> About:
         """Return what the result says of it."""
         return About(self.name, self.files, self.bytes, self.versions, self.base, self.mount, self.build_seconds)
@@ -92,12 +101,7 @@ def _moved(value: Any, old: str, new: str) -> Any:
         return [_moved(item, old, new) for item in value]
     if not isinstance(value, str) or old not in value:
         return value
-    parts = value.split(old)
-    text = parts[0]
-    for part in parts[1:]:
-        ends = not part or part[0] in '/:"'
-        text += (new if ends else old) + part
-    return text
+    return re.sub(rf"(?<![^:\"=, ]){re.escape(old)}(?![^/:\"])", lambda _: new, value)
 
 
 def of_environment(name: str, environment: Environment, prefix: Path, *, files: int = 0, size: int = 0) -> Candidate:
@@ -111,11 +115,13 @@ def of_environment(name: str, environment: Environment, prefix: Path, *, files: 
 def roots_of(environment: Environment, prefix: str) -> tuple[str, ...]:
     """Return the folders that an environment takes files from, but those that every node has on its own disk, outermost only.
 
-    They are the prefix, its place with all links resolved, and each folder in PATH and in variables that hold paths: a module's
-    `bin` or `lib` stands for the folder above it.
+    They are the prefix, its place with all links resolved, the folder that holds an image's file, and each folder in PATH and in
+    variables that hold paths: a module's `bin` or `lib` stands for the folder above it.
     """
     texts = (*environment.path, *environment.base, *(value for value in environment.variables.values() if value.startswith("/")))
     found = {prefix, os.path.realpath(prefix)}
+    if environment.inner:
+        found.add(os.path.dirname(os.path.realpath(environment.prefix[-1])))  # the image may be a link to the user's own file
     for folder in dict.fromkeys(part for text in texts for part in text.split(":")):
         if folder in BASE_PATH or not folder.startswith("/") or not os.path.isdir(folder):
             continue

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 POINTS = ((1, 1), (1, 16), (8, 32), (64, 32))
 """Nodes and ranks on each for which the replay says when the last is ready."""
 
+_SESSION = "/mnt/session/"
+"""Part of each path below Apptainer's own mounts, of memory and of the image: they may lie below the folder of its installation,
+and ask nothing of the file system that it is on."""
+
 
 def why_not(environ: Mapping[str, str], cwd: Path) -> str:
     """Return why nothing can be counted here, "" where it can."""
@@ -67,6 +71,8 @@ def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: f
 
     text = trace(starter, candidate, workload, timeout)
     events = read_trace(text, roots=candidate.roots, cwd=str(starter.cwd))
+    if candidate.is_image:
+        events = tuple(event for event in events if _SESSION not in f"{event.path}/")
     found, client = count_events(events), Client(roots=candidate.roots)
     sent = (requests(events, client), requests(events, client))
     rows = tuple(

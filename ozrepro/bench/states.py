@@ -61,10 +61,10 @@ class ColdData:
     listed: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
 
     def prepare(self, candidate: Candidate) -> Candidate:
-        """Drop the pages of each file below the candidate's roots."""
-        if candidate.roots not in self.listed:
-            self.listed[candidate.roots] = list(_files(candidate.roots))
-        drop_pages(self.listed[candidate.roots])
+        """Drop the pages of each file that the candidate's programs may read."""
+        if candidate.data not in self.listed:
+            self.listed[candidate.data] = list(_files(candidate.data))
+        drop_pages(self.listed[candidate.data])
         return candidate
 
     def after(self, candidate: Candidate) -> None:

@@ -1,0 +1,105 @@
+"""States: what is done before a start, and what it leaves."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ozrepro.bench.candidate import Candidate
+from ozrepro.bench.states import ColdData, DropCaches, FreshCopy, Remount, Warm, drop_pages, states_for
+
+
+def test_warm_changes_nothing(here: Candidate) -> None:
+    assert Warm().prepare(here) is here
+
+
+def test_every_file_below_the_roots_is_dropped_from_memory_and_none_is_changed(here: Candidate, tmp_path: Path) -> None:
+    (Path(here.prefix) / "link").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(Path(here.prefix) / "a fifo")
+    state = ColdData()
+    assert state.prepare(here) is here
+    [listed] = state.listed.values()
+    assert sorted(os.path.basename(path) for path in listed) == ["data", "own.py"]
+    assert (Path(here.prefix) / "data").read_text() == "x" * 10
+
+
+def test_a_file_that_cannot_be_opened_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("1")
+    assert drop_pages([str(tmp_path / "one"), str(tmp_path / "gone")]) == 1
+
+
+def test_a_fresh_copy_has_new_files_and_is_removed_with_what_is_write_protected(here: Candidate, tmp_path: Path) -> None:
+    (Path(here.prefix) / "own link").symlink_to("data")
+    os.chmod(Path(here.prefix) / "lib", 0o555)
+    state = FreshCopy(tmp_path / "work")
+    first, second = state.prepare(here), state.prepare(here)
+    assert len({here.prefix, first.prefix, second.prefix}) == 3
+    assert first.environment.variables["PYTHONPATH"] == f"{first.prefix}/lib"
+    assert first.roots == (first.prefix,)
+    copied = Path(first.prefix) / "data"
+    assert copied.read_text() == "x" * 10
+    assert copied.stat().st_ino != (Path(here.prefix) / "data").stat().st_ino
+    assert os.readlink(Path(first.prefix) / "own link") == "data"
+    state.after(first)
+    state.after(second)
+    assert list((tmp_path / "work").iterdir()) == []
+    assert Path(here.prefix).exists()
+
+
+def test_an_images_link_is_followed_into_the_copy(here: Candidate, tmp_path: Path) -> None:
+    from ozrepro.environment import Environment
+
+    image = tmp_path / "user's own.sif"
+    image.write_text("image")
+    (Path(here.prefix) / "image.sif").symlink_to(image)
+    words = ("apptainer", "exec", f"{here.prefix}/image.sif")
+    candidate = replace(here, environment=Environment(prefix=words, inner="APPTAINERENV_"))
+    copied = FreshCopy(tmp_path / "work").prepare(candidate)
+    place = Path(copied.environment.prefix[-1])
+    assert not place.is_symlink()
+    assert place.read_text() == "image"
+
+
+def test_a_copy_that_cannot_be_made_leaves_nothing(here: Candidate, tmp_path: Path) -> None:
+    state = FreshCopy(tmp_path / "work")
+    with pytest.raises(OSError, match="No such file"):
+        state.prepare(replace(here, prefix=str(tmp_path / "gone")))
+    assert not list(tmp_path.glob("work/*"))
+
+
+def test_dropping_caches_writes_the_kernels_word_and_clears_lustres_locks(here: Candidate, tmp_path: Path) -> None:
+    switch, lctl = tmp_path / "drop_caches", tmp_path / "lctl"
+    switch.write_text("")
+    lctl.write_text(f"#!/bin/sh\necho \"$@\" >'{tmp_path}/asked'\n")
+    lctl.chmod(0o755)
+    DropCaches(str(lctl), str(switch)).prepare(here)
+    assert switch.read_text() == "3\n"
+    assert (tmp_path / "asked").read_text() == "set_param ldlm.namespaces.*.lru_size=clear\n"
+
+
+def test_where_caches_may_not_be_dropped_the_error_names_the_switch(here: Candidate, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nowhere/drop_caches"):
+        DropCaches(switch=str(tmp_path / "nowhere" / "drop_caches")).prepare(here)
+
+
+def test_the_emulator_is_mounted_anew(here: Candidate) -> None:
+    class Emulator:
+        count = 0
+
+        def remount(self) -> None:
+            self.count += 1
+
+    emulator = Emulator()
+    Remount(emulator).prepare(here)
+    assert emulator.count == 1
+
+
+def test_each_state_says_how_it_is_brought_about_and_what_it_leaves(tmp_path: Path) -> None:
+    found = states_for(("warm", "cold-data", "cold-client"), tmp_path, {})
+    assert list(found) == ["warm", "cold-data", "cold-client"]
+    assert all("servers" in found[word].leaves for word in ("cold-data", "cold-client"))
+    assert "locks" in found["cold-data"].leaves
+    assert isinstance(states_for(("cold-client",), tmp_path, {}, drop=True)["cold-client"], DropCaches)
