@@ -143,6 +143,10 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+class NoAnswer(CommandFailed):
+    """A companion runs, and has not answered in time."""
+
+
 class Companion:
     """A program that stays, and answers each line that it is sent with one line. It is ended with all that it started.
 
@@ -163,7 +167,7 @@ class Companion:
     def ask(self, line: bytes, timeout: float | None = None) -> bytes:
         """Return the answer to a line, both without their newline.
 
-        Raises CommandFailed when none comes within `timeout` seconds, or when it has ended.
+        Raises NoAnswer when none comes within `timeout` seconds, another CommandFailed when it has ended.
         """
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended: the reading says so
@@ -180,7 +184,7 @@ class Companion:
         while b"\n" not in parts[-1]:
             left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
             if not poll.poll(left):
-                raise CommandFailed(f"{self._name} gave no answer within {timeout:g} s")
+                raise NoAnswer(f"{self._name} gave no answer within {timeout:g} s")
             parts.append(os.read(source, 1 << 20))
             if not parts[-1]:
                 raise CommandFailed(f"{self._name} ended without an answer: {self._last_words()}")

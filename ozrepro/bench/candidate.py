@@ -223,16 +223,22 @@ def _candidate(session: Session, method: str, lock: Lock) -> tuple[str, Candidat
     candidate = of_environment(
         method, environment, generation.prefix, files=generation.card["files"], size=generation.card["bytes"]
     )
-    return "", replace(candidate, versions=tool.versions(section), mount=_mount(candidate, generation))
+    return "", _as_built(replace(candidate, versions=tool.versions(section)), generation)
 
 
-def _mount(candidate: Candidate, generation: Generation) -> str:
-    """Return the file system of a candidate; of an image also how it is read, as its build has seen."""
+def _as_built(candidate: Candidate, generation: Generation) -> Candidate:
+    """Return a candidate with what its build has noted: how long it took, and of an image how it is read.
+
+    An image is mostly built while it is locked, and only put into the store by the build.
+    """
+    seconds = float(generation.card.get("seconds", 0.0))
     if not candidate.is_image:
-        return candidate.mount
+        return replace(candidate, build_seconds=seconds or None)
     from ozrepro.containers.image import kept
 
-    return f"{candidate.mount}, the image through {kept(generation.prefix).mount}"
+    seen = kept(generation.prefix)
+    known = max(seconds, seen.seconds) if seen.seconds else None
+    return replace(candidate, mount=f"{candidate.mount}, the image through {seen.mount}", build_seconds=known)
 
 
 def host_facts(cpus: int) -> dict[str, Any]:

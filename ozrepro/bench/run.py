@@ -208,7 +208,7 @@ class _Run:
             started = self.setting.starter.start(candidate, workload, ranks=ranks, launch=launch, timeout=limit)
         except CommandFailed as error:
             return not_started(error.what)
-        if started.lost and limit < self.plan.timeout_seconds:
+        if started.late and limit < self.plan.timeout_seconds:
             raise _Spent
         return started
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro import process
 from ozrepro.errors import BuildError, CommandFailed
-from ozrepro.process import Companion
+from ozrepro.process import Companion, NoAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,13 +71,13 @@ class Started:
     error: str
     output: str
     errors: str
-    lost: bool = False
+    late: bool = False
     """Whether it was ended because it took too long."""
 
 
-def not_started(why: str, status: int = 127, *, lost: bool = False) -> Started:
+def not_started(why: str, status: int = 127, *, late: bool = False) -> Started:
     """Return what is known of a start that never was, or that was ended: its status (127 is a shell's, for no such program)."""
-    return Started({}, (), 0.0, 0.0, 0.0, 0, 0, 0, status, why, "", "", lost)
+    return Started({}, (), 0.0, 0.0, 0.0, 0, 0, 0, status, why, "", "", late)
 
 
 def source() -> str:
@@ -175,7 +175,14 @@ class Starter:
             line = self._launcher.ask(marshal.dumps(request).hex().encode(), timeout)
         except CommandFailed as error:
             self.close()
-            return {"zero": 0.0, "offset": 0.0, "ends": [], "problem": "", "lost": f"was ended: {error.what}"}
+            return {
+                "zero": 0.0,
+                "offset": 0.0,
+                "ends": [],
+                "problem": "",
+                "lost": f"was ended: {error.what}",
+                "late": isinstance(error, NoAnswer),
+            }
         except BaseException:
             self.close()
             raise
@@ -194,7 +201,7 @@ class Starter:
 def _started(answer: Mapping[str, Any], ranks: int) -> Started:
     ends = answer["ends"]
     if "lost" in answer:
-        return not_started(answer["lost"], -9, lost=True)
+        return not_started(answer["lost"], -9, late=answer["late"])
     output = "\n".join(end["output"].decode("utf-8", "replace") for end in ends)
     errors = "\n".join(end["errors"].decode("utf-8", "replace") for end in ends)
     status = next((end["status"] for end in ends if end["status"]), 0)

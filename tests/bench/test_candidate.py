@@ -22,6 +22,7 @@ def test_the_built_method_of_a_lock_is_a_candidate(built: Project) -> None:
     assert one.versions == {"alpha": "1.0", "beta": "1.5"}
     assert one.files > 0
     assert one.bytes > 0
+    assert one.build_seconds is not None
     assert one.roots[0] == str(built.prefix())
     assert found.lock == hashlib.sha256(built.lock().read_bytes()).hexdigest()
     assert found.refused == ()

@@ -19,7 +19,7 @@ from ozrepro.bench.starting import Starter
 from ozrepro.bench.states import ColdData, FreshCopy, State, Warm
 from ozrepro.bench.workload import Workload, of_imports
 from ozrepro.environment import Environment
-from ozrepro.errors import UsageError
+from ozrepro.errors import CommandFailed, UsageError
 from tests.bench.values import a_result
 
 EMPTY = Workload("empty")
@@ -130,14 +130,14 @@ def test_a_candidate_without_python_is_recorded(setting: Setting, here: Candidat
 
 
 def test_a_spent_budget_ends_the_rounds_and_says_so(setting: Setting, here: Candidate) -> None:
-    found = measure(Plan((EMPTY,), rounds=10**6, warmups=0, budget_seconds=1.0), (here,), setting, ignore, ignore)
+    found = measure(Plan((EMPTY,), rounds=5000, warmups=0, budget_seconds=1.0), (here,), setting, ignore, ignore)
     assert not found.complete
-    assert 0 < len(found.rows) < 10**6
-    assert found.why == f"the time budget of 1 s ended the warm rounds after {len(found.rows)} of 1000000"
+    assert 0 < len(found.rows) < 5000
+    assert found.why == f"the time budget of 1 s ended the warm rounds after {len(found.rows)} of 5000"
 
 
 def test_a_long_warm_part_leaves_time_for_the_cold_one(setting: Setting, here: Candidate) -> None:
-    plan = Plan((EMPTY,), ("warm", "cold-data"), rounds=10**6, cold_rounds=10**6, warmups=0, budget_seconds=2.0)
+    plan = Plan((EMPTY,), ("warm", "cold-data"), rounds=5000, cold_rounds=5000, warmups=0, budget_seconds=2.0)
     found = measure(plan, (here,), setting, ignore, ignore)
     assert {row.state for row in found.rows} == {"warm", "cold-data"}
     assert found.why.count("the time budget of 2 s") == 2
@@ -164,6 +164,26 @@ def test_a_state_that_cannot_be_brought_about_keeps_what_there_is(setting: Setti
     assert [row.state for row in found.rows] == ["warm", "warm"]
     assert not found.complete
     assert "cold-client could not be brought about" in found.why
+
+
+def test_an_emulator_that_has_died_keeps_what_there_is(setting: Setting, here: Candidate) -> None:
+    class Dead:
+        how, leaves = "mounted anew", ""
+        count = 0
+
+        def prepare(self, candidate: Candidate) -> Candidate:
+            self.count += 1
+            if self.count > 2:
+                raise CommandFailed("the emulator has ended")
+            return candidate
+
+        def after(self, candidate: Candidate) -> None:
+            pass
+
+    plan = Plan((EMPTY,), ("cold-client",), cold_rounds=5)
+    found = measure(plan, (here,), replace(setting, states={"cold-client": Dead()}), ignore, ignore)
+    assert [row.round for row in found.rows] == [1, 2]
+    assert found.why == "cold-client could not be brought about: the emulator has ended"
 
 
 def test_two_candidates_of_one_name_and_none_are_refused(setting: Setting, here: Candidate) -> None:
@@ -204,7 +224,7 @@ def told(result):
 
 with Starter({}, folder, folder) as starter:
     setting = Setting(starter, Place(2), BLANK, {"warm": Warm()}, counts=False, imports=False)
-    found = measure(Plan((Workload("empty"),), rounds=10**6, warmups=0), (here,), setting, told, lambda line: None)
+    found = measure(Plan((Workload("empty"),), rounds=5000, warmups=0), (here,), setting, told, lambda line: None)
 print(found.why)
 """
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import statistics
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -112,3 +114,13 @@ def test_a_difference_of_a_quarter_is_seen_in_the_same_noise() -> None:
     chance = random.Random(4)
     runs = [ratio([(one, other * 1.25) for one, other in _drifting_pairs(chance, 20)], seed) for seed in range(20)]
     assert sum(verdict_words(run).startswith("faster by") for run in runs) >= 19
+
+
+def test_recorded_starts_of_one_python_under_two_names_show_no_clear_difference_in_19_of_20_runs() -> None:
+    # 40 runs of 15 rounds, by `python benchmarks/harness.py --only itself` on two cores with other work on them.
+    runs = json.loads((Path(__file__).parent / "data" / "itself.json").read_text())
+    words = [verdict_words(ratio([(one, other) for one, other in pairs], seed)) for seed, pairs in enumerate(runs)]
+    assert len(words) == 40
+    assert words.count("no clear difference") >= 38
+    mirrored = [verdict_words(ratio([(other, one) for one, other in pairs], seed)) for seed, pairs in enumerate(runs)]
+    assert mirrored.count("no clear difference") >= 38
