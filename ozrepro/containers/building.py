@@ -62,12 +62,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An image that was built: its file, its digest in hexadecimal, its bytes, and what is inside."""
+    """An image that was built: its file, its digest in hexadecimal, its bytes, what is inside, and the seconds that it took.
+
+    `seconds` is 0 where nobody measured it.
+    """
 
     file: Path
     sha256: str
     size: int
     contents: Contents
+    seconds: float = 0.0
 
 
 def build_image(
@@ -75,6 +79,7 @@ def build_image(
 ) -> Built:
     """Build an image as `folder/image.sif`, whole or not at all, and look inside. Raises BuildError, StoreError."""
     aside = folder / f".{secrets.token_hex(6)}.sif"
+    began = time.monotonic()
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         for left in folder.glob(".*.sif"):
@@ -92,10 +97,12 @@ def build_image(
             except apptainer.Failed as error:
                 raise _told(error, plan) from error
         on_step("looking into the image")
-        built = Built(folder / image.NAME, digest_file(aside), aside.stat().st_size, look_inside(program, str(aside), environ))
+        seconds = round(time.monotonic() - began, 1)
+        contents = look_inside(program, str(aside), environ)
+        built = Built(folder / image.NAME, digest_file(aside), aside.stat().st_size, contents, seconds)
         with open(aside, "rb") as stream:
             os.fsync(stream.fileno())
-        card = {"sha256": built.sha256, "size": built.size, "contents": asdict(built.contents)}
+        card = {"sha256": built.sha256, "size": built.size, "contents": asdict(built.contents), "seconds": built.seconds}
         (folder / _CARD).unlink(missing_ok=True)
         os.replace(aside, built.file)
         write_whole(folder / _CARD, json.dumps(card).encode())
@@ -140,7 +147,8 @@ def kept_image(folder: Path) -> Built | None:
         file = folder / image.NAME
         table = card["contents"]
         table["distributions"] = {item["name"]: (item["version"], item["imports"]) for item in table["distributions"]}
-        built = Built(file, str(card["sha256"]), int(card["size"]), read_contents(table))
+        seconds = float(card.get("seconds", 0.0))
+        built = Built(file, str(card["sha256"]), int(card["size"]), read_contents(table), seconds)
         if file.stat().st_size != built.size or digest_file(file) != built.sha256:
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -32,6 +32,7 @@ class Seen:
         inode: its number on the file system.
         mount: how programs see it: through the kernel (setuid), squashfuse, or extracted.
         tool: the program that built or fetched it, and its version.
+        seconds: how long building or fetching it took, 0 where nobody measured it.
 
     """
 
@@ -41,12 +42,13 @@ class Seen:
     inode: int
     mount: str
     tool: str
+    seconds: float = 0.0
 
 
-def see(path: Path, sha256: str, mount: str, tool: str) -> Seen:
+def see(path: Path, sha256: str, mount: str, tool: str, seconds: float = 0.0) -> Seen:
     """Return an image as it is now. Raises OSError."""
     found = path.stat()
-    return Seen(sha256, found.st_size, found.st_mtime_ns, found.st_ino, mount, tool)
+    return Seen(sha256, found.st_size, found.st_mtime_ns, found.st_ino, mount, tool, seconds)
 
 
 def keep(seen: Seen, prefix: Path) -> None:

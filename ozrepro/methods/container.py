@@ -164,7 +164,7 @@ class Container:
         locked = read_here(section, site)
         program = program_of(site, locked.module)
         prefix.mkdir()
-        place = prefix / image.NAME
+        place, seconds = prefix / image.NAME, 0.0
         if locked.is_file:
             os.symlink(os.path.realpath(os.path.join(site.settings.root, os.path.expanduser(locked.image))), place)
             sha256 = digest_file(place)
@@ -175,16 +175,16 @@ class Container:
             built = kept_image(folder)
             if built is None or built.sha256 != locked.sha256:
                 built = self._rebuild(locked, site, folder, built, say, progress)
-            sha256 = built.sha256
+            sha256, seconds = built.sha256, built.seconds
             # A link costs no space, and those who lock the same at this moment still find the image.
             try:
                 os.link(built.file, place)
             except OSError:  # the cache is on another file system than the store
                 shutil.copyfile(built.file, place)
         progress("checking imports", 0, 0)
-        image.keep(image.see(place, sha256, "", program.title), prefix)
+        image.keep(image.see(place, sha256, "", program.title, seconds), prefix)
         mount = self._check(locked, self._environment(locked, site, prefix), site)
-        image.keep(image.see(place, sha256, mount, program.title), prefix)
+        image.keep(image.see(place, sha256, mount, program.title, seconds), prefix)
         say(f"the image has {size_words(place.stat().st_size)} and is read through {mount}")
         return Digests()
 

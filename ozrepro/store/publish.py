@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -131,8 +132,9 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
     os.symlink(mine.record(), owner)
     try:
         folder.mkdir(mode=0o755)
+        began = time.monotonic()
         digests = recipe.build(folder / PREFIX)
-        _finish(folder, recipe, digests)
+        _finish(folder, recipe, digests, time.monotonic() - began)
         won = _publish(store, recipe.key, name, stale)
     except BaseException:
         # An interrupt may come after the name was made: what is published stays.
@@ -146,7 +148,7 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
     return won
 
 
-def _finish(folder: Path, recipe: Recipe, digests: manifest.Digests | None) -> None:
+def _finish(folder: Path, recipe: Recipe, digests: manifest.Digests | None, seconds: float) -> None:
     entries = manifest.take(folder / PREFIX, digests, protect=True)
     changed = digests.unlike(folder / PREFIX, entries) if digests is not None else []
     if changed:
@@ -160,6 +162,7 @@ def _finish(folder: Path, recipe: Recipe, digests: manifest.Digests | None) -> N
         "files": len(entries),
         "bytes": sum(entry.size for entry in entries),
         "manifest": hashlib.sha256(content).hexdigest(),
+        "seconds": round(seconds, 1),
     }
     write_whole(folder / "manifest.jsonl", content)
     write_whole(folder / CARD, json.dumps(card, indent=1, sort_keys=True).encode() + b"\n")
