@@ -6,6 +6,7 @@ share, containers too; ranks on other nodes are placed by the clock of the day, 
 
 from __future__ import annotations
 
+import functools
 import marshal
 import os
 import re
@@ -80,8 +81,9 @@ def not_started(why: str, status: int = 127, *, late: bool = False) -> Started:
     return Started({}, (), 0.0, 0.0, 0.0, 0, 0, 0, status, why, "", "", late)
 
 
+@functools.cache
 def source() -> str:
-    """Return the probe's text."""
+    """Return the probe's text, read once: the harness should not ask of a file system between starts."""
     return (_HERE / "probe.py").read_text(encoding="utf-8")
 
 
