@@ -63,7 +63,8 @@ def _times(summary: Summary, *, plain: bool) -> Iterator[Line]:
         yield Line("")
         yield Line(_cut(f"{case_words(case)} (seconds until the last rank is ready)"), "head")
         rows = [_time_row(summary, group, case, most, plain=plain) for group in found]
-        yield from _table(("METHOD", "MEDIAN", "LEAST", "P90", "MOST", "", f"TO {summary.reference}"), rows, numbers=(1, 2, 3, 4))
+        against = f"TO {summary.reference}" if len(summary.names) > 1 else ""
+        yield from _table(("METHOD", "MEDIAN", "LEAST", "P90", "MOST", "", against), rows, numbers=(1, 2, 3, 4))
 
 
 def _time_row(summary: Summary, group: Group, case: Case, most: float, *, plain: bool) -> tuple[str, ...]:

@@ -52,6 +52,20 @@ class Arguments(argparse.Namespace):
     hidden: bool
     refresh: bool
     pin: bool
+    methods: list[str] | None
+    workloads: list[str] | None
+    states: list[str] | None
+    drop_caches: bool
+    ranks: str
+    rounds: int | None
+    seed: int | None
+    budget: float
+    jobs: int
+    profile: str
+    json_file: str | None
+    csv_file: str | None
+    html_file: str | None
+    figures: str | None
     handler: Handler
 
 
@@ -69,9 +83,11 @@ def take_name(parser: argparse.ArgumentParser) -> None:
     _completed(parser.add_argument("name", metavar="NAME"))
 
 
-def take_names(parser: argparse.ArgumentParser) -> None:
-    """Let a command take sessions, or none for all."""
-    _completed(parser.add_argument("names", metavar="NAME", nargs="*", help="sessions; all of the project without any"))
+def take_names(
+    parser: argparse.ArgumentParser, count: str = "*", words: str = "sessions; all of the project without any"
+) -> None:
+    """Let a command take sessions: as many as argparse's `count` says, by default any number and none for all."""
+    _completed(parser.add_argument("names", metavar="NAME", nargs=count, help=words))
 
 
 def _completed(action: argparse.Action) -> None:

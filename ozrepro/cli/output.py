@@ -33,6 +33,22 @@ class Output:
         if not self.as_json:
             print(visible(text))
 
+    def styled(self, text: str, style: str) -> None:
+        """Print a result in one of rich's styles where colours are wanted, else as it is."""
+        if self.as_json:
+            return
+        if not style or not self.is_fancy():
+            self.line(text)
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        Console().print(Text(visible(text), style), soft_wrap=True)
+
+    def is_fancy(self) -> bool:
+        """Say whether results may have colours."""
+        return self._is_fancy(sys.stdout.isatty())
+
     def say(self, text: str) -> None:
         """Tell what is going on, on standard error."""
         print(f"ozrepro: {visible(text)}", file=sys.stderr, flush=True)

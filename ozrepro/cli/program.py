@@ -26,6 +26,7 @@ _GROUPS = {
     "locking": ("lock", "verify", "diff"),
     "building": ("status", "build", "run", "export"),
     "shells": ("shell", "activate"),
+    "bench": ("bench",),
     "stores": ("store",),
     "doctor": ("doctor",),
 }

@@ -1,0 +1,284 @@
+"""The command bench: measure the methods of a session here, or compare two results."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro.cli.call import take_names
+from ozrepro.errors import NoMethodError, OzreproError, UsageError
+from ozrepro.settings import METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ozrepro.bench.candidate import Candidate, Found
+    from ozrepro.bench.plan import Plan
+    from ozrepro.bench.result import Result
+    from ozrepro.bench.run import OnRound, Setting
+    from ozrepro.cli.call import Add, Arguments, Call
+    from ozrepro.lustre.profile import Profile
+    from ozrepro.methods import Progress
+    from ozrepro.workflow import Session
+
+ROUNDS, BUDGET = 15, 300
+"""Rounds and seconds where none are asked for: small, as others wait for the same servers."""
+
+
+def register(add: Add) -> None:
+    """Add the command of this module."""
+    made = add("bench", "measure a session's methods here, and say which to take", bench)
+    what = "a session; or `compare A.json B.json`, two results"
+    take_names(made, "+", what)
+    made.add_argument("--method", dest="methods", action="append", metavar="M,…", help="these methods alone")
+    made.add_argument(
+        "--workload",
+        dest="workloads",
+        action="append",
+        metavar="W,…",
+        help="what is started: empty, numpy, imports, generated, or a script.py",
+    )
+    made.add_argument("--state", dest="states", action="append", metavar="S,…", help="warm, cold-data, cold-client")
+    made.add_argument("--drop-caches", action="store_true", help="as root: cold-client drops the caches of the whole node")
+    made.add_argument("--ranks", metavar="1,2,4", default="1", help="how many processes start at once")
+    made.add_argument("--rounds", metavar="N", type=int, help=f"rounds of each state; {ROUNDS} without, 7 where cold")
+    made.add_argument("--seed", metavar="N", type=int, help="of the order; drawn without, and recorded")
+    made.add_argument("--budget", metavar="SECONDS", type=float, default=BUDGET, help="time after which no round begins")
+    made.add_argument("--jobs", metavar="N", type=int, default=0, help="how many jobs the verdict is for; 100 without")
+    made.add_argument("--profile", metavar="P", default="busy", help="of the model: quiet, busy, storm, or a TOML file")
+    for form, words in (("json", "the result, after every round"), ("csv", "every number"), ("html", "the whole report")):
+        made.add_argument(f"--{form}", dest=f"{form}_file", metavar="FILE", help=words)
+    made.add_argument("--figures", metavar="DIR", help="figures as SVG; needs ozrepro[report]")
+    made.set_defaults(anywhere=True)
+
+
+def bench(call: Call) -> int:
+    """Measure a session, or compare two results; 1 where a program failed or a file could not be written."""
+    name, *rest = call.arguments.names
+    if name == "compare" and (rest or not (call.root / "sessions" / f"{name}.toml").exists()):
+        return _compare(call, rest)
+    if rest:
+        raise UsageError("one session at a time is measured", hint=f"ozrepro bench {name}")
+    return _measure(call, name)
+
+
+def _measure(call: Call, name: str) -> int:
+    from ozrepro.bench.candidate import find
+    from ozrepro.bench.result import Keeper
+    from ozrepro.bench.run import INTERRUPTED, measure
+
+    given = call.arguments
+    methods = _words(given.methods)
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} is no method", hint=f"one of: {', '.join(METHODS)}")
+    profile = _profile(given.profile)
+    _check(given)
+    found = find(call.root, name, os.environ, methods)
+    keep = Keeper(Path(given.json_file), call.out.say) if given.json_file else None
+    with _work_folder(found) as work, call.out.progress() as progress:
+        plan = _plan(given, found, work)
+        found, candidates = _looked_at(found, call)
+        with _setting(call, found, candidates, plan, work, profile) as setting:
+            result = measure(plan, candidates, setting, _each_round(plan, keep, progress), call.out.say)
+    failure = keep.failure if keep is not None else None
+    _report(call, result)
+    if failure is not None:
+        raise failure
+    if result.why == INTERRUPTED:
+        return 130
+    return 1 if any(row.status for row in result.rows) else 0
+
+
+def _words(given: Sequence[str] | None) -> list[str]:
+    return list(dict.fromkeys(word for text in given or () for word in text.split(",") if word))
+
+
+def _profile(word: str) -> Profile:
+    from ozrepro.lustre.profile import PRESETS, read_profile
+
+    if word in PRESETS:
+        return PRESETS[word]
+    try:
+        return read_profile(Path(word))
+    except OzreproError as error:
+        raise UsageError(error.what, where=error.where, hint=error.hint) from error
+
+
+def _check(given: Arguments) -> None:
+    """Raise UsageError for what could only be found wrong after minutes of measuring."""
+    if given.jobs < 0:
+        raise UsageError("jobs are a number from 1", hint="--jobs 100")
+    if given.figures and Path(given.figures).exists() and not Path(given.figures).is_dir():
+        raise UsageError("is no folder", where=given.figures, hint="--figures DIR")
+    for path in filter(None, (given.json_file, given.csv_file, given.html_file)):
+        folder = Path(path).parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(path).is_dir():
+            raise UsageError("cannot be written: no such folder, or it is another's", where=path, hint="another file")
+
+
+@contextmanager
+def _work_folder(found: Found) -> Iterator[Path]:
+    """Give a folder on the file system under test, and remove it."""
+    from ozrepro.store.publish import remove_tree
+
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="bench-", dir=found.session.store.folder))
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="ozrepro-bench-"))  # the store is another's, and only read
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _plan(given: Arguments, found: Found, work: Path) -> Plan:
+    from ozrepro.bench.plan import Plan
+    from ozrepro.bench.workload import read_workload
+
+    session = found.session
+    words = _words(given.workloads) or ["empty", "imports"]
+    try:
+        ranks = tuple(int(word) for word in _words([given.ranks]))
+    except ValueError as error:
+        raise UsageError(f"{given.ranks!r} are no numbers of processes", hint="--ranks 1,2,4") from error
+    rounds = {"rounds": given.rounds, "cold_rounds": given.rounds} if given.rounds is not None else {}
+    return Plan(
+        tuple(read_workload(word, session.spec.imports, session.root, work) for word in words),
+        states=tuple(_words(given.states)) or ("warm",),
+        ranks=ranks,
+        budget_seconds=given.budget,
+        seed=given.seed if given.seed is not None else int.from_bytes(os.urandom(4), "big"),
+        **rounds,
+    )
+
+
+def _looked_at(found: Found, call: Call) -> tuple[Found, tuple[Candidate, ...]]:
+    """Start each candidate's Python once; one that does not start is not measured, and told."""
+    from ozrepro.bench.starting import look
+
+    kept: list[Candidate] = []
+    refused = [_needed(line, found.session) for line in found.refused]
+    for candidate in found.candidates:
+        try:
+            kept.append(candidate.seen(look(candidate, os.environ, found.session.root)))
+        except OzreproError as error:
+            refused.append(f"{candidate.name}: {error.what}")
+    for line in refused:
+        call.out.say(f"not measured: {line}")
+    name = found.session.name
+    if not kept:
+        raise NoMethodError(name, refused, hint=f"ozrepro verify {name}")
+    return replace(found, refused=(*refused, *_undescribed(found, call.arguments.methods))), tuple(kept)
+
+
+def _needed(line: str, session: Session) -> str:
+    """Return why a method is not measured, and for one that is not locked what it would need: the tool, or the lock."""
+    from ozrepro.methods import refusal
+
+    method = line.partition(":")[0]
+    if ": not locked here" not in line:
+        return line
+    reason = refusal(method, session.spec, session.site, None)
+    return f"{line}: {reason or f'ozrepro lock {session.name} --method {method}'}"
+
+
+def _undescribed(found: Found, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """Return a line for each method that the session does not describe, unless methods were asked for."""
+    spec = found.session.spec
+    lacking = [method for method in METHODS if getattr(spec, method) is None]
+    return () if asked else tuple(f"{method}: {spec.path.name} has no [{method}]" for method in lacking)
+
+
+@contextmanager
+def _setting(
+    call: Call, found: Found, candidates: Sequence[Candidate], plan: Plan, work: Path, profile: Profile
+) -> Iterator[Setting]:
+    from ozrepro.bench.candidate import fs_facts, host_facts
+    from ozrepro.bench.plan import look_at_place
+    from ozrepro.bench.result import Result
+    from ozrepro.bench.run import Setting
+    from ozrepro.bench.starting import Starter
+    from ozrepro.bench.states import states_for
+
+    place = look_at_place(os.environ)
+    about = Result(
+        session=found.session.name,
+        lock=found.lock,
+        host=host_facts(place.cpus),
+        fs=fs_facts(candidates[0].prefix),
+        plan={},
+        seed=plan.seed,
+        candidates=(),
+        profile=profile.as_dict(),
+        refused=found.refused,
+    )
+    states = states_for(plan.states, work, os.environ, drop=call.arguments.drop_caches)
+    with Starter(os.environ, found.session.root, work) as starter:
+        yield Setting(starter, place, about, states, profiles=(profile,))
+
+
+def _each_round(plan: Plan, keep: OnRound | None, progress: Progress) -> OnRound:
+    """Return what is done after each round: the file written, the bar moved."""
+    cells = len(plan.workloads) * len(plan.ranks)
+    total = sum(plan.rounds_of(state) for state in plan.states)
+
+    def each(result: Result) -> None:
+        progress("measuring rounds", len(result.order) // cells, total)
+        if keep is not None:
+            keep(result)
+
+    return each
+
+
+def _report(call: Call, result: Result) -> None:
+    """Print the report, and write the files asked for."""
+    from ozrepro.bench.result import csv_text, write_text
+    from ozrepro.bench.summary import summarise
+    from ozrepro.bench.terminal import terminal_report
+    from ozrepro.bench.verdict import judge
+
+    given = call.arguments
+    summary = summarise(result)
+    verdict = judge(summary, given.jobs)
+    fancy = call.out.is_fancy()
+    for line in terminal_report(summary, verdict, plain=not fancy):
+        call.out.styled(line.text, {"head": "bold", "strong": "bold green", "soft": "dim"}.get(line.style, ""))
+    if given.csv_file:
+        write_text(Path(given.csv_file), csv_text(result))
+    if given.html_file:
+        from ozrepro.bench.html import html_report
+
+        write_text(Path(given.html_file), html_report(summary, verdict))
+    if given.figures:
+        from ozrepro.bench.figures import write_figures
+
+        write_figures(summary, Path(given.figures))
+
+
+def _compare(call: Call, files: Sequence[str]) -> int:
+    from ozrepro.bench.compare import changes, differences, rows, within
+    from ozrepro.bench.result import read_result
+    from ozrepro.bench.summary import case_words, summarise
+
+    if len(files) != 2:
+        raise UsageError("two results are compared", hint="ozrepro bench compare A.json B.json")
+    first, second = (summarise(read_result(Path(path))) for path in files)
+    out = call.out
+    for line in differences(first.result, second.result):
+        out.line(f"not alike: {line}")
+    found = changes(first, second)
+    if not found:
+        raise UsageError("the two have no method, workload, state and ranks in common", hint="the same options for both")
+    out.table(("METHOD", "START", "FIRST", "SECOND", "THE SECOND IS"), rows(found))
+    inside = [(name, case_words(case), one, two) for name, case, one, two in within(first, second)]
+    if inside:
+        out.line()
+        out.table((f"TO {first.reference}", "START", "IN THE FIRST", "IN THE SECOND"), inside)
+    return 0

@@ -1,0 +1,288 @@
+"""`ozrepro bench` as a user types it: one method alone, files, mistakes, Ctrl-C, and how little it opens."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ozrepro.bench.result import write_result
+from tests.bench.made import made
+from tests.conftest import BIN, Project
+from tests.warm import strace
+
+QUICK = ("--rounds", "6", "--budget", "60")
+OPENED = 700
+"""Paths that the command may open before its first measurement (issue 7)."""
+
+_REASON = strace.why_not()
+needs_strace = pytest.mark.skipif(bool(_REASON), reason=_REASON or "strace works")
+
+
+def refused(project: Project, status: int, *words: str, **more: str) -> str:
+    """Run `ozrepro bench`, insist on its exit status, and return what it said."""
+    done = project.ozrepro("bench", *words, **more)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_one_method_alone_is_measured_and_the_others_needs_are_said(built: Project) -> None:
+    """On a machine with nothing but Python."""
+    text = " ".join(built.done("bench", "work", *QUICK, "--seed", "4").split())
+    assert "There is nothing to choose: venv is the only method that was measured." in text
+    assert "Start-up of imports: warm, venv takes" in text
+    assert "Not measured: container: work.toml has no [container]" in text
+    assert "its build took" in text
+    assert not [path for path in built.store().iterdir() if path.name.startswith("bench-")]
+
+
+def test_a_described_method_that_is_not_locked_is_told_with_what_it_needs(built: Project) -> None:
+    """The tool that is missing here, so the user knows what to ask for."""
+    spec = built.root / "sessions" / "work.toml"
+    spec.write_text(spec.read_text() + '\n[container]\nimage = "hello.sif"\n')
+    done = built.ozrepro("bench", "work", *QUICK, PATH=str(BIN))
+    assert done.returncode == 0, done.stderr
+    assert "not measured: container: not locked here (linux-64): no Apptainer here" in done.stderr
+    assert "strace is not here" in done.stdout
+
+
+def test_files(built: Project, tmp_path: Path) -> None:
+    """JSON with every row, CSV, HTML; no other output than the report."""
+    names = {form: tmp_path / f"a.{form}" for form in ("json", "csv", "html")}
+    words = [word for form, path in names.items() for word in (f"--{form}", str(path))]
+    built.done(
+        "bench", "work", *QUICK, "--workload", "empty", "--ranks", "1,2", "--state", "warm,cold-data", "--seed", "9", *words
+    )
+    found = json.loads(names["json"].read_text())
+    assert (found["schema"], found["seed"], found["complete"]) == (1, 9, True)
+    assert {(row["state"], row["ranks"]) for row in found["rows"]} == {
+        (state, n) for state in ("warm", "cold-data") for n in (1, 2)
+    }
+    assert len(found["rows"]) == 4 * 6
+    assert str(Path(built.environ["HOME"])) not in names["json"].read_text()
+    assert names["csv"].read_text().startswith("candidate,workload,state,ranks,round,metric,value\n")
+    assert names["html"].read_text().startswith("<!DOCTYPE html>")
+
+
+def test_figures(built: Project, tmp_path: Path) -> None:
+    """Files of matplotlib, where it is there."""
+    pytest.importorskip("matplotlib")
+    built.done("bench", "work", *QUICK, "--workload", "empty", "--figures", str(tmp_path / "figures"))
+    assert (tmp_path / "figures" / "phases.svg").exists()
+
+
+def test_the_load_is_said_before_it_is_made(built: Project) -> None:
+    """Processes, and requests if this were Lustre."""
+    done = built.ozrepro("bench", "work", *QUICK, "--workload", "empty")
+    assert "processes, at most 1 at once" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--method", "docker"), "'docker' is no method\n  try: one of: modules, conda, container, venv"),
+        (("--method", "conda"), "session 'work' describes no method 'conda'"),
+        (("--workload", "tensor"), "'tensor' is no workload"),
+        (("--workload", "nix.py"), "nix.py: cannot be read"),
+        (("--state", "tepid"), "'tepid' is no state"),
+        (("--ranks", "two"), "'two' are no numbers of processes"),
+        (("--ranks", "0"), "ranks are numbers from 1"),
+        (("--rounds", "0"), "at least one round"),
+        (("--budget", "-1"), "a time budget is more than 0 seconds"),
+        (("--jobs", "-3"), "jobs are a number from 1"),
+        (("--profile", "nix.toml"), "nix.toml: cannot read the profile"),
+        (("--json", "nix/a.json"), "nix/a.json: cannot be written"),
+        (("--figures", "sessions/work.toml"), "is no folder"),
+        (("other",), "one session at a time"),
+    ],
+)
+def test_wrong_usage_is_told_with_what_would_be_right(built: Project, words: tuple[str, ...], said: str) -> None:
+    """Status 2, before anything is started."""
+    text = refused(built, 2, "work", *words)
+    assert said in text
+    assert "at most 1 at once" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("schema = 1\nname = 3\n", "a profile's name is a text, not 3"),
+        ("schema = 1\nmds_us = -1\n", "mds_us is at least 0, not -1"),
+        ("schema = 1\nmds = 1\n", "a profile has no mds"),
+        ("mds_us = [", "profile"),
+    ],
+)
+def test_a_bad_profile_is_told_with_its_file(built: Project, text: str, said: str) -> None:
+    """Status 2."""
+    (built.root / "own.toml").write_text(text)
+    told = refused(built, 2, "work", "--profile", "own.toml")
+    assert "own.toml" in told
+    assert said in told
+
+
+def test_empty_imports_are_told(built: Project) -> None:
+    """With the edit that mends it, and the option that does without."""
+    built.spec('[venv]\nrequirements = ["alpha"]\n')
+    built.done("lock", "work")
+    built.done("build", "work")
+    text = refused(built, 2, "work")
+    assert "the session's spec has no imports to time" in text
+    assert "--workload numpy" in text
+
+
+def test_a_lock_without_the_method_asked_for(built: Project) -> None:
+    """Status 3 with the command that locks it; without a lock, and not built, as everywhere."""
+    spec = built.root / "sessions" / "work.toml"
+    spec.write_text(spec.read_text() + '\n[container]\nimage = "hello.sif"\n')
+    text = refused(built, 3, "work", "--method", "venv,container")
+    assert "container: not locked here (linux-64)" in text
+    assert "try: ozrepro lock work --method container" in text
+    built.lock().unlink()
+    assert "there is no lock" in refused(built, 3, "work")
+
+
+def test_nothing_built_can_be_measured(small: Project) -> None:
+    """Status 4 with the reason of each."""
+    small.done("lock", "work")
+    text = refused(small, 4, "work")
+    assert "not built" in text
+    assert "ozrepro build work" in text
+
+
+def test_an_unknown_session_and_no_project(built: Project, tmp_path: Path) -> None:
+    """Status 2 with what there is."""
+    assert "there is no session 'nix'" in refused(built, 2, "nix")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "there is no session 'work'" in refused(Project(empty, built.environ), 2, "work")
+
+
+def test_a_workload_that_fails_is_reported_and_the_status_tells(built: Project) -> None:
+    """Its last line is in the report; nothing is recommended."""
+    (built.root / "fit.py").write_text("raise ValueError('no data here')\n")
+    done = built.ozrepro("bench", "work", *QUICK, "--workload", "fit.py")
+    assert done.returncode == 1, done.stderr
+    text = " ".join(done.stdout.split())
+    assert "Nothing can be recommended" in text
+    assert "venv failed in 1 start (fit.py, warm, 1 rank): ValueError: no data here" in text
+
+
+def _started(project: Project, *words: str) -> subprocess.Popen[str]:
+    """Start a long measurement and return when its rounds begin."""
+    command = [str(BIN / "ozrepro"), "bench", "work", "--rounds", "100000", "--workload", "empty", "--budget", "3000", *words]
+    process = subprocess.Popen(
+        command, cwd=project.root, env=project.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "processes, at most" in line:
+            return process
+    raise AssertionError(process.communicate())
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(path.read_text())["rows"]
+    return found
+
+
+def test_an_interrupt_reports_what_there_is(built: Project, tmp_path: Path) -> None:
+    """Status 130, a whole file that says why, the report, and nothing left behind."""
+    path = tmp_path / "a.json"
+    process = _started(built, "--json", str(path))
+    while not _rows(path):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    found = json.loads(path.read_text())
+    assert (found["complete"], found["why"]) == (False, "interrupted")
+    assert found["rows"]
+    assert "The run is not complete: interrupted." in out
+    assert not [item for item in built.store().iterdir() if item.name.startswith("bench-")]
+
+
+def test_a_file_that_can_no_longer_be_written_ends_with_an_error_and_a_report(built: Project, tmp_path: Path) -> None:
+    """The measuring goes on, and what was measured is shown."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    process = _started(built, "--json", str(folder / "a.json"))
+    shutil.rmtree(folder)
+    assert process.stderr is not None
+    line = next(line for line in process.stderr if "a.json" in line)
+    assert "measuring goes on" in line
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    assert "a.json" in said
+    assert "venv takes" in out
+
+
+def test_two_results_are_compared(built: Project, tmp_path: Path) -> None:
+    """Anywhere, without a project; what is not alike comes first."""
+    fast = {"modules": {"warm": 0.3}, "conda": {"warm": 0.3}}
+    slow = {"modules": {"warm": 0.9}, "conda": {"warm": 0.3}}
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    write_result(empty / "a.json", made(speed=fast, ranks=(1,)))
+    write_result(empty / "b.json", made(speed=slow, ranks=(1,), fs={"type": "ext4", "options": ["rw", "flock"]}))
+    done = Project(empty, built.environ).done("bench", "compare", "a.json", "b.json")
+    lines = done.splitlines()
+    assert lines[0] == "not alike: file system type: lustre, then ext4"
+    assert lines[1].split() == ["METHOD", "START", "FIRST", "SECOND", "THE", "SECOND", "IS"]
+    assert "slower by" in lines[2]
+    assert "no clear difference" in lines[3]
+    assert lines[5].startswith("TO modules")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", "is no JSON"), ("[]", "has no schema"), ('{"schema": 99}', "has schema 99"), ('{"schema": 1}', "it lacks session")],
+)
+def test_a_file_that_is_no_result_is_told(built: Project, text: str, said: str) -> None:
+    """Status 2 with its name."""
+    write_result(built.root / "a.json", made(speed={"venv": {"warm": 1.0}}, rounds=1))
+    (built.root / "b.json").write_text(text)
+    told = refused(built, 2, "compare", "a.json", "b.json")
+    assert "b.json" in told
+    assert said in told
+
+
+def test_compare_needs_two_results(built: Project) -> None:
+    """Status 2 with the form."""
+    assert "try: ozrepro bench compare A.json B.json" in refused(built, 2, "compare", "a.json")
+    assert "cannot be read" in refused(built, 2, "compare", "a.json", "b.json")
+    write_result(built.root / "a.json", made(speed={"venv": {"warm": 1.0}}, rounds=1))
+    write_result(built.root / "b.json", made(speed={"conda": {"warm": 1.0}}, rounds=1))
+    assert "have no method, workload, state and ranks in common" in refused(built, 2, "compare", "a.json", "b.json")
+
+
+@needs_strace
+def test_few_paths_are_opened_before_the_first_measurement(built: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """A benchmark of start-up must not be slow to start: all opens of its own processes, found or not, until the probe runs."""
+    words = [str(BIN / "ozrepro"), "bench", "work", "--workload", "empty", "--rounds", "1"]
+    traced = strace.trace(words, "%file", cwd=built.root, env=built.environ)
+    assert traced.status == 0, traced.output
+    python = f"{built.prefix()}/bin/python"
+    probe = next(
+        at
+        for at, call in enumerate(traced.calls)
+        if call.name == "execve" and python in call.paths and "Runs inside a candidate" in call.text
+    )
+    theirs = {call.pid for call in traced.calls[:probe] if call.name == "execve" and python in call.paths}
+    opened = [call for call in traced.calls[:probe] if call.name.startswith("open") and call.pid not in theirs]
+    with capsys.disabled():
+        print(f"\n  ozrepro bench: {len(opened)} paths opened before the first measurement")
+    assert 0 < len(opened) < OPENED
+
+
+def test_no_other_command_loads_the_benchmark(built: Project) -> None:
+    """Nor does the benchmark's own help load what measures."""
+    code = "import sys; from ozrepro.cli.program import parser; parser({!r}); print([m for m in sys.modules if 'bench' in m or 'lustre' in m])"
+    for command, loaded in (("status", "[]"), ("bench", "['ozrepro.cli.bench']")):
+        assert built.run("python", "-c", code.format(command)).stdout.strip() == loaded
