@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 from ozrepro.bench.result import PHASES
 from ozrepro.bench.statistics import DEAD_ZONE
 from ozrepro.bench.summary import METADATA, OBJECTS, case_words, requests_of
+from ozrepro.bench.svg import measured, replayed, shown_preset
 from ozrepro.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ozrepro.bench.summary import Summary
+    from ozrepro.bench.summary import Group, Summary
 
 FORMATS = ("png", "svg", "pdf")
 COLOURS = ("#0072b2", "#b35900", "#00805c", "#a8417f", "#6b5fb5", "#7a6a00")
@@ -26,7 +28,7 @@ COLOURS = ("#0072b2", "#b35900", "#00805c", "#a8417f", "#6b5fb5", "#7a6a00")
 
 
 def write_figures(summary: Summary, folder: Path, form: str = "svg") -> tuple[Path, ...]:
-    """Write ratios, phases and requests, those that there are numbers for, and return the files.
+    """Write ratios, phases, requests and ranks, those that there are numbers for, and return the files.
 
     Raises UsageError without matplotlib or for another format, StoreError where a file cannot be written.
     """
@@ -36,10 +38,11 @@ def write_figures(summary: Summary, folder: Path, form: str = "svg") -> tuple[Pa
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError("figures as files need matplotlib", hint="pip install 'ozrepro[report]'") from error
-    drawn = {"ratios": _ratios, "phases": _phases, "requests": _requests}
+    drawn = {"ratios": _ratios, "phases": _phases, "requests": _requests, "ranks": _ranks}
     written = []
     for name, draw in drawn.items():
-        figure = Figure(figsize=(7, 4), layout="constrained")
+        rows = {"ratios": len(summary.ratios), "phases": len(_of_main(summary))}.get(name, 10)
+        figure = Figure(figsize=(7, 1.4 + 0.28 * rows), layout="constrained")
         if draw(summary, figure.subplots()):
             written.append(_save(figure, folder / f"{name}.{form}"))
     return tuple(written)
@@ -72,20 +75,32 @@ def _ratios(summary: Summary, axes: Axes) -> bool:
         axes.errorbar([item.ratio.median], [place], xerr=ends, fmt="o", color=_colour(summary, item.candidate), capsize=3)
     axes.set_yticks(range(len(found)), [f"{item.candidate}: {case_words(item.case)}" for item in found], fontsize=8)
     axes.set_xscale("log")
-    axes.set_xlabel(f"time to that of {summary.reference} in the same round, median and 95 % interval")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:.1g}")
+    axes.tick_params(axis="x", which="both", labelsize=8)
+    axes.set_xlabel(f"time, divided by that of {summary.reference} in the same round (median, 95 %)", fontsize=9)
     return bool(found)
 
 
+def _of_main(summary: Summary) -> list[Group]:
+    return [group for group in summary.groups.values() if group.phases and group.case[0] == summary.main]
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    """Put the legend above the figure, where it covers nothing."""
+    axes.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
+
+
 def _phases(summary: Summary, axes: Axes) -> bool:
-    groups = [group for group in summary.groups.values() if group.phases and group.case[0] == summary.main][::-1]
+    groups = _of_main(summary)[::-1]
     begun = [0.0] * len(groups)
     for phase, shade in zip(PHASES, ("#9a9a9a", "#3d85c6", "#e0962a", "#7b5ea7"), strict=True):
         widths = [group.phases.get(phase, 0.0) for group in groups]
         axes.barh(range(len(groups)), widths, left=begun, color=shade, label=phase.replace("_", " "))
         begun = [start + width for start, width in zip(begun, widths, strict=True)]
     axes.set_yticks(range(len(groups)), [f"{group.candidate}: {case_words(group.case)}" for group in groups], fontsize=8)
-    axes.set_xlabel("seconds, median of each phase")
-    axes.legend(fontsize=8)
+    axes.set_xlabel("seconds, median of each phase", fontsize=9)
+    _legend(axes, len(PHASES))
     return bool(groups)
 
 
@@ -100,6 +115,35 @@ def _requests(summary: Summary, axes: Axes) -> bool:
     if found:
         axes.set_xticks(range(len(kinds)), kinds)
         axes.set_yscale("log")
-        axes.set_ylabel(f"requests of one cold start of {summary.main}")
-        axes.legend(fontsize=8)
+        axes.set_ylim(bottom=0.5)  # so that a single request is seen
+        axes.set_ylabel(f"requests of one cold start of {summary.main}", fontsize=9)
+        _legend(axes, len(found))
     return bool(found)
+
+
+def _ranks(summary: Summary, axes: Axes) -> bool:
+    """Draw measured times of the main workload, a line for each candidate and state, and the model's, dashed."""
+    cases = [case for case in summary.cases if case[0] == summary.main]
+    shown = False
+    for name in summary.names:
+        for state in dict.fromkeys(case[1] for case in cases):
+            points = measured(summary, name, summary.main, state)
+            shown = shown or len(points) > 1
+            marker = "o" if state == "warm" else "s"
+            axes.plot(*_columns(points), marker=marker, color=_colour(summary, name), label=f"{name}, {state}")
+        points = replayed(summary.result.replay, name, shown_preset(summary.result.replay))
+        shown = shown or bool(points)
+        if points:
+            axes.plot(*_columns(points), linestyle="--", color=_colour(summary, name), label=f"{name}, model")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_yscale("log")
+    axes.set_xlabel("processes", fontsize=9)
+    axes.set_ylabel("seconds until the last is ready", fontsize=9)
+    if shown:
+        _legend(axes, 3)
+    return shown
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [point[0] for point in points], [point[1] for point in points]

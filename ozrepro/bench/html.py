@@ -36,13 +36,13 @@ STYLE = f"""
 :root{{color-scheme:light dark;{_LIGHT}}}
 @media(prefers-color-scheme:dark){{:root{{{_DARK}}}}}
 *{{box-sizing:border-box}}
-body{{margin:0 auto;padding:16px;max-width:920px;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif;
+body{{margin:0 auto;padding:16px;max-width:1000px;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif;
 overflow-wrap:anywhere}}
 h1{{font-size:1.4em;line-height:1.25;margin:.2em 0}}h2{{font-size:1.1em;margin:1.8em 0 .4em}}
 p,ul{{margin:.5em 0}}ul{{padding-left:1.2em}}.soft,figcaption,caption{{color:var(--soft);font-size:.9em;text-align:left}}
 .verdict{{border-left:4px solid var(--c0);padding:.2em 0 .2em 12px}}.verdict strong{{font-size:1.1em}}
 .scroll{{overflow-x:auto}}table{{border-collapse:collapse;font-size:.9em;overflow-wrap:normal}}
-th,td{{text-align:left;padding:3px 14px 3px 0;border-bottom:1px solid var(--rule);vertical-align:top;white-space:nowrap}}
+th,td{{text-align:left;padding:3px 12px 3px 0;border-bottom:1px solid var(--rule);vertical-align:top;white-space:nowrap}}
 td.n,th.n{{text-align:right;font-variant-numeric:tabular-nums}}
 figure{{margin:.4em 0}}svg{{display:block;max-width:100%;height:auto}}svg.wide{{display:none}}
 @media(min-width:800px){{svg.wide{{display:block}}svg.narrow{{display:none}}}}
@@ -190,7 +190,7 @@ def _figures(summary: Summary) -> Iterator[str]:
     yield from _counts(summary, methods)
     yield from _ranks(summary, methods)
     if summary.result.importtime:
-        note = f"The {svg.SHOWN} slowest modules, as python -X importtime has them; what a module took itself is darker."
+        note = f"The {svg.SHOWN} slowest modules, as python -X importtime has them; the strong part is what a module took itself."
         yield _figure("Imports", note, {}, lambda canvas: svg.waterfalls(summary, canvas))
     if any(group.runs for group in summary.groups.values()):
         note = "Every start in its order from left to right; a halo marks one that is far from the others. A slope is a drift."

@@ -64,6 +64,8 @@ class Canvas:
         base = self.y - 5
         named = f' class="{style}"' if style else ""
         self._shapes.append(f'<text{named} x="{EDGE + indent:.0f}" y="{base:.0f}">{escape(shown)}</text>')
+        if style == "h":
+            self.y += 3
         if right:
             self._shapes.append(f'<text class="n" x="{self.width - EDGE}" y="{base:.0f}">{escape(right)}</text>')
 
@@ -189,7 +191,7 @@ def _strip(summary: Summary, canvas: Canvas, group: Group, most: float, rounds: 
     height = 36.0
     noisy = ", noisy" if group.noisy else ""
     canvas.text(group.candidate, right=f"{time_words(group.least)} to {time_words(group.most)}{noisy}")
-    top = canvas.y + 3
+    top = canvas.y + 8  # a halo is as high as that
     canvas.line(0, top + height, canvas.inner, top + height, "axis")
     points = {
         number: ((number - 0.5) / rounds * canvas.inner, top + height - seconds / most * height) for number, seconds in group.runs
@@ -198,7 +200,7 @@ def _strip(summary: Summary, canvas: Canvas, group: Group, most: float, rounds: 
         [point for number, point in points.items() if number in group.far], f"far {colour(summary, group.candidate)}", dots=True
     )
     canvas.path(list(points.values()), f"d {colour(summary, group.candidate)}", dots=True)
-    canvas.gap(height + 6)
+    canvas.gap(height + 12)
 
 
 def requests(summary: Summary, canvas: Canvas, workload: str, state: str) -> None:
@@ -232,10 +234,10 @@ def _bars(summary: Summary, canvas: Canvas, found: Sequence[Counted], kind: str,
 
 def scaling(summary: Summary, canvas: Canvas, workload: str, state: str) -> None:
     """Draw ranks against the time until the last is ready, both axes logarithmic; the model's curve is dashed."""
-    measured = {name: _measured(summary, name, workload, state) for name in summary.names}
+    dots = {name: measured(summary, name, workload, state) for name in summary.names}
     preset = shown_preset(summary.result.replay)
-    replayed = {name: _replayed(summary.result.replay, name, preset) for name in summary.names}
-    points = [point for table in (measured, replayed) for row in table.values() for point in row]
+    curves = {name: replayed(summary.result.replay, name, preset) for name in summary.names}
+    points = [point for table in (dots, curves) for row in table.values() for point in row]
     ranks, times = [point[0] for point in points], [point[1] for point in points]
     low, high = min(times) / 1.2, max(times) * 1.2
     last = max(*ranks, 2)
@@ -251,9 +253,9 @@ def scaling(summary: Summary, canvas: Canvas, workload: str, state: str) -> None
     canvas.line(0, top, 0, top + height, "axis")
     canvas.line(0, top + height, canvas.inner, top + height, "axis")
     for name in summary.names:
-        canvas.path([at(point) for point in replayed[name]], f"m {colour(summary, name)}")
-        canvas.path([at(point) for point in measured[name]], f"l {colour(summary, name)}")
-        canvas.path([at(point) for point in measured[name]], f"d {colour(summary, name)}", dots=True)
+        canvas.path([at(point) for point in curves[name]], f"m {colour(summary, name)}")
+        canvas.path([at(point) for point in dots[name]], f"l {colour(summary, name)}")
+        canvas.path([at(point) for point in dots[name]], f"d {colour(summary, name)}", dots=True)
     canvas.y = top + height
     for value in _spaced([2.0**power for power in range(24)], 1, last, canvas.inner):
         canvas.tick(at((value, low))[0], f"{value:,.0f}", width=canvas.inner)
@@ -262,7 +264,8 @@ def scaling(summary: Summary, canvas: Canvas, workload: str, state: str) -> None
     canvas.gap()
 
 
-def _measured(summary: Summary, name: str, workload: str, state: str) -> list[tuple[float, float]]:
+def measured(summary: Summary, name: str, workload: str, state: str) -> list[tuple[float, float]]:
+    """Return ranks and median seconds, for each number of ranks that was measured."""
     cases = sorted(case for case in summary.cases if case[:2] == (workload, state))
     found = ((case[2], summary.seconds(name, case)) for case in cases)
     return [(float(ranks), seconds) for ranks, seconds in found if seconds]
@@ -274,7 +277,7 @@ def shown_preset(replay: Sequence[Replay]) -> str:
     return "busy" if "busy" in presets else next(iter(presets), "")
 
 
-def _replayed(replay: Sequence[Replay], name: str, preset: str) -> list[tuple[float, float]]:
+def replayed(replay: Sequence[Replay], name: str, preset: str) -> list[tuple[float, float]]:
     """Return processes and seconds; of several shapes with as many processes, the fewest nodes."""
     found: dict[int, Replay] = {}
     own = [item for item in replay if (item.candidate, item.preset) == (name, preset) and item.last > 0]
@@ -290,7 +293,7 @@ def waterfalls(summary: Summary, canvas: Canvas) -> None:
 
 
 def waterfall(imports: Imports, canvas: Canvas) -> None:
-    """Draw the slowest imports of one start, each from where it began to where it ended; what a module took itself is darker."""
+    """Draw the slowest imports of one start, each from where it began to its end; the strong part is a module's own time."""
     slowest = sorted(imports.modules, key=lambda item: -item.cumulative_us)[:SHOWN]
     kept = {id(item) for item in slowest}
     total = max(sum(item.cumulative_us for item in imports.modules if item.depth == 0), 1)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-_MEASURE = """
+_MEASURE = r"""
 window.onload = () => {
   const inside = document.querySelector("iframe").contentDocument, view = inside.defaultView, found = [];
   const walker = inside.createTreeWalker(inside.body, NodeFilter.SHOW_TEXT);
@@ -30,6 +30,13 @@ window.onload = () => {
   }
   inside.querySelectorAll("svg").forEach((svg, owner) => {
     seen("svg", svg.querySelector("title").textContent, svg.getBoundingClientRect(), owner);
+    svg.querySelectorAll("path.d, path.far").forEach((dots) => {
+      const whole = svg.getBoundingClientRect(), wide = parseFloat(view.getComputedStyle(dots).strokeWidth) / 2;
+      for (const [, x, y] of dots.getAttribute("d").matchAll(/M([\d.]+) ([\d.]+)h0/g)) {
+        const at = {left: whole.left + +x - wide, top: whole.top + +y - wide, width: 2 * wide, height: 2 * wide};
+        seen("dot", dots.className.baseVal, {...at, right: at.left + at.width, bottom: at.top + at.height}, owner);
+      }
+    });
     svg.querySelectorAll("rect").forEach(
       (bar) => seen(bar.classList.contains("zone") ? "zone" : "bar", bar.className.baseVal, bar.getBoundingClientRect(), owner));
   });
@@ -45,7 +52,7 @@ window.onload = () => {
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Something on a page, in CSS pixels: a line of text, a bar, the zone behind bars, or a whole figure."""
+    """Something on a page, in CSS pixels: a line of text, a bar, a dot, the zone behind bars, or a whole figure."""
 
     kind: str
     words: str

@@ -19,11 +19,11 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_each_format_has_its_files(form: str, tmp_path: Path) -> None:
-    """Three figures, and the same bytes for the same result."""
+    """Four figures, and the same bytes for the same result."""
     pytest.importorskip("matplotlib")
     summary = summarise(made(speed=SMALL, rounds=6))
     written = write_figures(summary, tmp_path / "figures", form)
-    assert [path.name for path in written] == [f"{name}.{form}" for name in ("ratios", "phases", "requests")]
+    assert [path.name for path in written] == [f"{name}.{form}" for name in ("ratios", "phases", "requests", "ranks")]
     assert all(path.read_bytes().startswith(MAGIC[form]) for path in written)
     again = write_figures(summary, tmp_path / "again", form)
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written]
@@ -32,7 +32,7 @@ def test_each_format_has_its_files(form: str, tmp_path: Path) -> None:
 def test_a_figure_without_numbers_is_not_written(tmp_path: Path) -> None:
     """One candidate has no ratio, and nothing was counted."""
     pytest.importorskip("matplotlib")
-    written = write_figures(summarise(made(speed={"venv": {"warm": 1.0}}, rounds=2, counts=())), tmp_path)
+    written = write_figures(summarise(made(speed={"venv": {"warm": 1.0}}, rounds=2, counts=(), replay=(), ranks=(1,))), tmp_path)
     assert [path.name for path in written] == ["phases.svg"]
 
 

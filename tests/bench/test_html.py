@@ -107,11 +107,13 @@ def test_little_or_nothing_measured_is_still_a_page(result: Result) -> None:
 def _wrong(boxes: tuple[Box, ...]) -> list[str]:
     """Return what overlaps or leaves its figure."""
     texts = [box for box in boxes if box.kind == "text"]
-    bars = [box for box in boxes if box.kind == "bar"]
+    bars = [box for box in boxes if box.kind in ("bar", "dot")]
     figures = {box.figure: box for box in boxes if box.kind == "svg"}
     found = [f"{one.words!r} on {two.words!r}" for one, two in combinations(texts, 2) if one.meets(two, 1.0)]
     # The box of a text has room for letters that hang down, of which few do.
-    found += [f"{text.words!r} on a bar" for text in texts for bar in bars if text.figure == bar.figure and text.meets(bar, 3.0)]
+    found += [
+        f"{text.words!r} on a {bar.kind}" for text in texts for bar in bars if text.figure == bar.figure and text.meets(bar, 3.0)
+    ]
     for box in (*texts, *bars):
         around = figures.get(box.figure)
         if around is not None and (box.left < around.left - 1 or box.right > around.right + 1 or box.bottom > around.bottom + 1):
@@ -124,10 +126,11 @@ def _wrong(boxes: tuple[Box, ...]) -> list[str]:
 @pytest.mark.parametrize("name", ["usual", "crowded"])
 @pytest.mark.parametrize("width", [360, 1200])
 def test_nothing_overlaps(width: int, name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """On a telephone and on a screen: no text on another or on a bar, nothing beyond the page or its figure."""
+    """On a telephone and on a screen: no text on another, a bar or a dot, nothing beyond the page or its figure."""
     page = lay_out(request.getfixturevalue(name), width, tmp_path)
     assert page.width <= width
     assert len([box for box in page.boxes if box.kind == "text"]) > 200
+    assert len([box for box in page.boxes if box.kind == "dot"]) > 40
     assert _wrong(page.boxes) == []
     shown = [box for box in page.boxes if box.kind == "svg"]
     assert {round(box.right - box.left) for box in shown} == {svg_width(width)}
