@@ -37,7 +37,7 @@ def write_figures(summary: Summary, folder: Path, form: str = "svg") -> tuple[Pa
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError("figures as files need matplotlib", hint="pip install 'ozrepro[report]'") from error
+        raise UsageError("figures as files need matplotlib", hint="pip install 'matplotlib>=3.8'") from error
     drawn = {"ratios": _ratios, "phases": _phases, "requests": _requests, "ranks": _ranks}
     written = []
     for name, draw in drawn.items():
@@ -83,7 +83,9 @@ def _ratios(summary: Summary, axes: Axes) -> bool:
 
 
 def _of_main(summary: Summary) -> list[Group]:
-    return [group for group in summary.groups.values() if group.phases and group.case[0] == summary.main]
+    cases = [case for case in summary.cases if case[0] == summary.main]
+    found = (summary.group(name, case) for case in cases for name in summary.names)
+    return [group for group in found if group is not None and group.phases]
 
 
 def _legend(axes: Axes, columns: int) -> None:

@@ -53,7 +53,7 @@ def register(add: Add) -> None:
     made.add_argument("--profile", metavar="P", default="busy", help="of the model: quiet, busy, storm, or a TOML file")
     for form, words in (("json", "the result, after every round"), ("csv", "every number"), ("html", "the whole report")):
         made.add_argument(f"--{form}", dest=f"{form}_file", metavar="FILE", help=words)
-    made.add_argument("--figures", metavar="DIR", help="figures as SVG; needs ozrepro[report]")
+    made.add_argument("--figures", metavar="DIR", help="figures as SVG, by matplotlib")
     made.set_defaults(anywhere=True)
 
 

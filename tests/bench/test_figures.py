@@ -63,4 +63,4 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path) -> None:
         "try:\n    write_figures(summarise(a_result()), Path(sys.argv[1]))\nexcept UsageError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert done.stdout == "figures as files need matplotlib\n  try: pip install 'ozrepro[report]'\n", done.stderr
+    assert done.stdout == "figures as files need matplotlib\n  try: pip install 'matplotlib>=3.8'\n", done.stderr
