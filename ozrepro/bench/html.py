@@ -266,7 +266,7 @@ def _figure(title: str, note: str, key: Mapping[str, str], draw: Callable[[svg.C
 
 def _how(summary: Summary) -> str:
     result = summary.result
-    lines = [f"{state}: {words.get('how', '')}. {words.get('leaves', '')}".strip() for state, words in result.states.items()]
+    lines = [_state(state, words) for state, words in result.states.items()]
     plan = ", ".join(
         f"{name.replace('_', ' ')} {value:g}" for name, value in result.plan.items() if isinstance(value, (int, float))
     )
@@ -275,6 +275,11 @@ def _how(summary: Summary) -> str:
     if result.profile:
         lines.append(f"Profile of the model: {_told(result.profile)}.")
     return f"<h2>How it was measured</h2>{_list(lines)}"
+
+
+def _state(state: str, words: Mapping[str, str]) -> str:
+    leaves = words.get("leaves", "")
+    return f"{state}: {words.get('how', '')}." + (f" It leaves {leaves}." if leaves else "")
 
 
 def _told(table: Mapping[str, object]) -> str:
