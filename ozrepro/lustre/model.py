@@ -20,11 +20,10 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from ozrepro.lustre.profile import BUSY, PRESETS, QUIET, STORM, Profile, read_profile, write_profile
+from ozrepro.lustre.trace import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    from ozrepro.lustre.trace import Event
 
 __all__ = [
     "BUSY",
@@ -52,6 +51,9 @@ KINDS: Mapping[str, str] = {
     "read": "ost",
 }
 """The kinds of requests, and who answers them."""
+
+_EXECUTED = 128 << 10
+"""Bytes of a program of unknown size that are read at its start: Linux's usual readahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,8 @@ class _Run:
         elif event.kind in {"open", "exec", "opendir"}:
             yield from self._walk(event.path)
             yield from self._open(event.path)
+            if event.kind == "exec":
+                yield from self._executed(event.path)
         elif event.kind == "close":
             if self.open[event.path]:
                 yield from self._close(event.path)
@@ -246,6 +250,11 @@ class _Run:
         locked = 0 < self.profile.open_lock_after < self.cache.opens[path]
         if path not in self.cache.roots and not locked:
             yield _request("open")
+
+    def _executed(self, path: str) -> Iterator[Request]:
+        # The kernel maps the program, for which it needs its size; no system call tells of it, nor how large the program is.
+        yield from self._once("glimpse", path, self.cache.sized)
+        yield from self._read(Event("map", path, size=_EXECUTED))
 
     def _close(self, path: str) -> Iterator[Request]:
         self.open[path] -= 1

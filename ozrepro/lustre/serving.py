@@ -1,13 +1,12 @@
 """How long requests take when many wait for the same servers: the queues behind the replay and the emulator.
 
 A server takes one request after the other, each for the time in which it could serve it at its highest rate; what is left of a
-request's latency passes without keeping others. So one client alone sees the latency, and many together see the rate. A node
-has a number of requests under way to the metadata server, and no more.
+request's latency passes without keeping others. So one client
+alone sees the latency, and many together see the rate.
 """
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,21 +40,14 @@ def cost(profile: Profile, kind: str, size: int = 0) -> Cost:
 
 
 class Servers:
-    """The servers of one file system in virtual time, and its nodes' limits. Not safe for several threads at once."""
+    """The servers of one file system in virtual time. Requests are to come in the order of their instants."""
 
-    def __init__(self, profile: Profile, nodes: int) -> None:
+    def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.free = [0.0 for _ in SERVERS]
-        self.slots = [[0.0] * profile.in_flight for _ in range(nodes)]
 
-    def finish(self, node: int, kind: str, size: int, now: float) -> float:
-        """Return when a request that node number `node` makes at second `now` is answered, with all that were made before it."""
+    def finish(self, kind: str, size: int, now: float) -> float:
+        """Return when a request that is made at second `now` is answered, with all that were made before it."""
         item = cost(self.profile, kind, size)
-        begin = now
-        if item.server == 0:
-            begin = max(begin, self.slots[node][0])
-        self.free[item.server] = max(begin, self.free[item.server]) + item.busy
-        end = self.free[item.server] + item.wait
-        if item.server == 0:
-            heapq.heapreplace(self.slots[node], end)
-        return end
+        self.free[item.server] = max(now, self.free[item.server]) + item.busy
+        return self.free[item.server] + item.wait

@@ -46,7 +46,11 @@ def test_the_mounted_folder_is_opened_without_asking_and_another_is_not() -> Non
 
 
 def test_what_is_still_open_at_the_end_is_closed_then() -> None:
-    assert sent(Event("exec", A)) == ["lookup", "open", "close"]
+    assert sent(Event("open", A)) == ["lookup", "open", "close"]
+
+
+def test_an_executed_program_is_read_too() -> None:
+    assert sent(Event("exec", A), Event("close", A)) == ["lookup", "open", "glimpse", "enqueue", "read", "close"]
 
 
 def test_a_close_of_another_copy_of_a_descriptor_sends_nothing() -> None:

@@ -1,0 +1,249 @@
+"""The emulator: a folder mounted as on a Lustre of a given profile, by a process of its own.
+
+Each mount is a client node with caches of its own; all share one metadata server. Needs the extra `lustre` (mfusepy), libfuse,
+/dev/fuse, and root or fusermount3. `python -m ozrepro.lustre.emulator SOURCE MOUNT…` runs until a SIGTERM or until all mounts
+are gone; SIGUSR1 makes it say the requests so far, as a line of JSON on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import queue
+import signal
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from ctypes.util import find_library
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro import process
+from ozrepro.errors import OzreproError
+from ozrepro.lustre.model import Totals
+from ozrepro.lustre.mounting import fusermount, is_mounted, unmount
+from ozrepro.lustre.profile import PRESETS, QUIET, Profile, read_profile, write_profile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+__all__ = ["Emulator", "main"]
+
+_PATIENCE = 60.0
+_SETTLING = 2.0
+_PR_SET_PDEATHSIG = 1
+_PR_SET_TIMERSLACK = 29
+
+
+class Emulator:
+    """A folder at one or several mounts, as long as a `with` lasts. Whatever happens, no mount is left behind.
+
+    `source` is read only. Each of `mounts` is an empty folder outside of it, made where it is missing.
+    """
+
+    def __init__(self, source: str | os.PathLike[str], mounts: Sequence[str | os.PathLike[str]], profile: Profile) -> None:
+        self.source = os.path.realpath(source)
+        self.mounts = tuple(os.path.abspath(mount) for mount in mounts)
+        self.profile = profile
+        self._words: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._failure = ""
+        self._pid = 0
+
+    @staticmethod
+    def unavailable() -> str:
+        """Return why there can be no emulator here, with what would help, or nothing."""
+        if not os.path.exists("/dev/fuse"):
+            return "the emulator needs /dev/fuse: load the kernel's module fuse, or let the container have it"
+        if os.geteuid() != 0 and fusermount() is None:
+            return "the emulator needs root or fusermount3: apt-get install fuse3"
+        try:
+            import mfusepy  # noqa: F401
+        except ImportError:
+            return "the emulator needs mfusepy: pip install 'ozrepro[lustre]'"
+        except OSError as error:
+            return f"the emulator needs libfuse ({error}): apt-get install libfuse3-3"
+        return ""
+
+    def __enter__(self) -> Emulator:  # noqa: PYI034 - typing.Self is of Python 3.11
+        reason = self._refusal() or self.unavailable()
+        if reason:
+            raise OzreproError(reason)
+        self._start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop()
+
+    def remount(self) -> None:
+        """Mount everything anew: cold clients, idle servers, and totals from zero."""
+        self._stop()
+        self._start()
+
+    def totals(self) -> Totals:
+        """Return the requests of all mounts since they were made. Raises OzreproError when the emulator has been killed."""
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGUSR1)
+        return Totals.from_dict(json.loads(self._answer("totals")))
+
+    def _refusal(self) -> str:
+        if not os.path.isdir(self.source):
+            return f"there is no folder {self.source} to emulate"
+        for mount in self.mounts:
+            if os.path.commonpath([self.source, os.path.realpath(os.path.dirname(mount))]) == self.source:
+                return f"{mount} cannot be a mount: it is inside the folder {self.source} that it would show"
+            if is_mounted(mount):
+                return f"something is mounted at {mount} already; fusermount3 -u -z {mount} takes it away"
+        return "" if self.mounts else "the emulator needs at least one mount"
+
+    def _start(self) -> None:
+        for mount in self.mounts:
+            os.makedirs(mount, exist_ok=True)
+        self._words, self._failure = queue.SimpleQueue(), ""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        try:
+            self._pid = int(self._answer("ready"))
+        except BaseException:
+            self._stop()
+            raise
+
+    def _run(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="ozrepro-lustre-") as folder:
+            profile = Path(folder) / "profile.toml"
+            try:
+                write_profile(self.profile, profile)
+                command = [sys.executable, "-m", "ozrepro.lustre.emulator", "--profile", str(profile), self.source, *self.mounts]
+                # Its folder is not the caller's, where a file may be named as a module is.
+                done = process.run(command, env=os.environ, cwd=folder, on_line=self._words.put)
+                self._failure = "\n    ".join(done.errors.strip().splitlines()[-12:])
+            except OzreproError as error:
+                self._failure = str(error)
+            finally:
+                self._words.put(None)
+
+    def _answer(self, word: str) -> str:
+        """Return what follows `word` in the next line of the emulator that begins with it."""
+        while True:
+            try:
+                line = self._words.get(timeout=_PATIENCE)
+            except queue.Empty:
+                raise OzreproError(f"the emulator did not answer within {_PATIENCE:g} s") from None
+            if line is None:
+                self._words.put(None)
+                raise OzreproError(f"the emulator has ended: {self._failure or 'it was killed'}")
+            if line.split(" ", 1)[0] == word:
+                return line.split(" ", 1)[1]
+
+    def _stop(self) -> None:
+        thread, self._thread = self._thread, None
+        pid, self._pid = self._pid, 0
+        try:
+            if thread is not None and thread.is_alive() and pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+                thread.join(_PATIENCE)
+                if thread.is_alive():
+                    os.kill(pid, signal.SIGKILL)
+                    thread.join()
+        finally:
+            for mount in self.mounts:
+                if is_mounted(mount):
+                    unmount(mount)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve mounts until told to end; return the exit status: 1 when one of them could not be made."""
+    parser = argparse.ArgumentParser(prog="python -m ozrepro.lustre.emulator", description="Mount a folder as on a Lustre.")
+    parser.add_argument("source", help="the folder to show")
+    parser.add_argument("mounts", nargs="+", help="where to mount it: one client node each")
+    parser.add_argument("--profile", default=QUIET.name, help=f"a profile's file, or one of {', '.join(PRESETS)}")
+    parser.add_argument("--counters", type=Path, help="write the requests here at the end, as JSON")
+    given = parser.parse_args(argv)
+    profile = PRESETS.get(given.profile) or read_profile(Path(given.profile))
+    # Blocked before any thread starts, so that each signal waits for `sigwait` below.
+    awaited = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    _prepare()
+    return _Daemon(given.source, given.mounts, profile, given.counters).run(awaited)
+
+
+def _prepare() -> None:
+    """Choose libfuse 3, and ask the kernel for short timers and for the end of this process when the one that started it ends."""
+    if "FUSE_LIBRARY_PATH" not in os.environ and find_library("fuse3"):
+        os.environ["FUSE_LIBRARY_NAME"] = "fuse3"  # mfusepy would take libfuse 2 where both are there
+    parent = os.getppid()
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before we asked
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Daemon:
+    """The process behind the mounts: one thread for each, and the first one for signals."""
+
+    def __init__(self, source: str, mounts: Sequence[str], profile: Profile, counters: Path | None) -> None:
+        from ozrepro.lustre.emulated import Ledger, Tree
+
+        self.mounts = tuple(mounts)
+        self.counters = counters
+        self.ledger = Ledger(profile, len(mounts))
+        self.trees = [Tree(source, number, self.ledger, profile, self._mounted) for number, _ in enumerate(mounts)]
+        self.lock = threading.Lock()
+        self.coming = self.left = len(mounts)
+        self.status = 0
+
+    def run(self, awaited: set[signal.Signals]) -> int:
+        """Serve until a signal says to end."""
+        threads = [
+            threading.Thread(target=self._serve, args=item, daemon=True) for item in zip(self.trees, self.mounts, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        while signal.sigwait(awaited) == signal.SIGUSR1:
+            _say(f"totals {json.dumps(self.ledger.totals(_SETTLING).as_dict())}")
+        for mount in self.mounts:
+            if is_mounted(mount):
+                unmount(mount)
+        for thread in threads:
+            thread.join(_SETTLING)
+        if self.counters is not None:
+            self.counters.write_text(json.dumps(self.ledger.totals(0).as_dict()) + "\n", encoding="utf-8")
+        return self.status
+
+    def _mounted(self) -> None:
+        with self.lock:
+            self.coming -= 1
+            if self.coming == 0:
+                _say(f"ready {os.getpid()}")
+
+    def _serve(self, tree: object, mount: str) -> None:
+        from ozrepro.lustre.emulated import Tree, serve
+
+        assert isinstance(tree, Tree)
+        try:
+            serve(tree, mount, helper=fusermount() is not None)
+        except RuntimeError as error:
+            self.status = 1
+            _say(f"cannot mount {mount}: libfuse ended with status {error}")
+        with self.lock:
+            self.left -= 1
+            last = self.left == 0 or self.status
+        if last:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    state = main()
+    sys.stderr.flush()
+    os._exit(state)  # threads of libfuse may still wait for the last user of a mount; nothing of theirs is to be saved
