@@ -247,24 +247,6 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, number: int, statu
     assert status or rest[-1] == INTERRUPTED
 
 
-def test_slurms_srun_starts_all_ranks_with_one_command(setting: Setting, here: Candidate, tmp_path: Path) -> None:
-    # No scheduler runs here, so a script takes srun's place: it starts as many copies as --ntasks says, as srun does.
-    srun = tmp_path / "srun"
-    srun.write_text(
-        '#!/bin/sh\necho "$@" >>\'' + str(tmp_path / "asked") + "'\n"
-        "for word; do case $word in --ntasks=*) count=${word#*=} ;; esac; done\n"
-        'while [ "${1#--}" != "$1" ]; do shift; done\n'
-        'while [ "$count" -gt 0 ]; do "$@" & count=$((count - 1)); done\nwait\n'
-    )
-    srun.chmod(0o755)
-    place = Place(2, job="17", srun=str(srun), scheduler=True, nodes=2)
-    plan = Plan((EMPTY,), ranks=(1, 4), rounds=1, warmups=0)
-    found = measure(plan, (here,), replace(setting, place=place), ignore, ignore)
-    assert [(row.ranks, row.status, len(row.ready)) for row in found.rows] == [(1, 0, 1), (4, 0, 4)]
-    [asked] = (tmp_path / "asked").read_text().split("python", 1)[0:1]
-    assert asked.startswith("--ntasks=4 --nodes=2 --kill-on-bad-exit=1 --input=none sh -c ")
-
-
 def test_counting_and_import_times_are_runs_of_their_own(setting: Setting, here: Candidate) -> None:
     if shutil.which("strace") is None:
         pytest.skip("needs strace")

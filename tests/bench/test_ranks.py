@@ -1,0 +1,87 @@
+"""Ranks inside an allocation of a real Slurm, and in words."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ozrepro.bench.plan import Place
+from ozrepro.bench.ranks import launch_words, ranks_words
+from ozrepro.bench.result import Result, read_result
+from tests.site import SiteUnavailable
+from tests.site.slurm import Slurm
+
+SCRIPT = """\
+import os, sys
+from dataclasses import replace
+from pathlib import Path
+from ozrepro.bench.candidate import Candidate
+from ozrepro.bench.plan import Plan, look_at_place
+from ozrepro.bench.result import Keeper
+from ozrepro.bench.run import Setting, measure
+from ozrepro.bench.starting import Starter
+from ozrepro.bench.states import Warm
+from ozrepro.bench.workload import Workload
+from ozrepro.environment import Environment
+from tests.bench.values import a_result
+
+folder = Path(sys.argv[1])
+plain = Environment(path=(str(Path(sys.executable).parent),))
+wrapped = Environment(**{**plain.as_dict(), "prefix": ("/usr/bin/env", "WRAPPED=1")})
+pair = [Candidate(name, item, str(folder), ()) for name, item in (("plain", plain), ("wrapped", wrapped))]
+blank = a_result(rows=(), counts=(), importtime=(), replay=(), order=(), notes=())
+work = (Workload("where", ("import os",), "print(sorted(name for name in os.environ if name == 'SLURM_PROCID'))"),)
+with Starter(os.environ, folder, folder / "work") as starter:
+    setting = Setting(starter, look_at_place(os.environ), blank, {"warm": Warm()}, counts=False, imports=False)
+    measure(Plan(work, ranks=(1, 2, 4), rounds=2, warmups=1), pair, setting, Keeper(folder / "r.json", print), print)
+"""
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """Give a running Slurm."""
+    try:
+        with Slurm(tmp_path_factory.mktemp("slurm")) as running:
+            yield running
+    except SiteUnavailable as reason:
+        pytest.skip(f"no Slurm: {reason}")
+
+
+def _measured(slurm: Slurm, folder: Path) -> Result:
+    root = Path(__file__).parents[2]
+    environ = {"PATH": f"{slurm.bin}:/usr/bin:/bin", "HOME": str(folder)}
+    words = [sys.executable, "-c", SCRIPT, str(folder)]
+    done = slurm.run(*words, cwd=root, environ=environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return read_result(folder / "r.json")
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_srun_starts_the_ranks_of_a_job_and_each_says_its_times(slurm: Slurm, tmp_path: Path) -> None:
+    found = _measured(slurm, tmp_path)
+    assert found.complete
+    assert sorted({(row.candidate, row.ranks, row.status, len(row.ready)) for row in found.rows}) == [
+        (name, ranks, 0, ranks) for name in ("plain", "wrapped") for ranks in (1, 2, 4)
+    ]
+    # What srun takes is part of the environment's phase, and no environment of a single rank has one here.
+    for row in found.rows:
+        assert (row.phases["environment"] > 0) == (row.ranks > 1 or row.candidate == "wrapped")
+    assert os.listdir(tmp_path / "work") == []
+
+
+def test_outside_of_a_job_and_for_one_rank_nothing_stands_in_front() -> None:
+    assert launch_words(Place(8), 4) == ()
+    assert launch_words(Place(8, job="17", srun="/bin/srun", nodes=2), 1) == ()
+
+
+def test_ranks_are_spread_over_no_more_nodes_than_there_are() -> None:
+    place = Place(8, job="17", srun="/bin/srun", nodes=4)
+    assert launch_words(place, 2)[:3] == ("/bin/srun", "--ntasks=2", "--nodes=2")
+    assert launch_words(place, 64)[:3] == ("/bin/srun", "--ntasks=64", "--nodes=4")
+    assert ranks_words(place, 64) == "srun starts 64 ranks on 4 nodes of job 17"
+    assert ranks_words(Place(8), 64) == "64 processes on this node, which has 8 processors for them"
