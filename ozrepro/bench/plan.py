@@ -23,9 +23,9 @@ LOGIN_REQUESTS = 200_000
 """The most requests to the metadata server that a run from a login node may make in all: at the 30,000 operations a second that
 one job of 50 ranks was seen to make (SYMFLUENCE #21), seven seconds of a storm."""
 
-ASSUMED_TREE, ASSUMED_IMAGE = 800, 10
-"""Requests of one cold `import numpy` where nothing could be counted: 785 from a directory tree, 4 from an image, measured on an
-emulated Lustre, rounded up."""
+ASSUMED_TREE, ASSUMED_EMPTY, ASSUMED_IMAGE = 800, 150, 10
+"""Requests of one cold start where nothing could be counted, rounded up. Measured on an emulated Lustre: `import numpy` from a
+directory tree 785, from an image 4; a Python that imports nothing makes about 150 calls with a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def predict(
             key = (name, workload.name)
             if key not in cold:
                 assumed[name] = None
-            first = cold.get(key, ASSUMED_IMAGE if is_image else ASSUMED_TREE)
+            first = cold.get(key, _assumed(workload, is_image=is_image))
             later = warm.get(key, first)
             for state in plan.states:
                 count = plan.starts(state)
@@ -169,6 +169,12 @@ def predict(
                 total += colds * first + (count - colds) * later
         requests[name] = total
     return Load(processes, requests, max(plan.ranks), tuple(assumed))
+
+
+def _assumed(workload: Workload, *, is_image: bool) -> int:
+    if is_image:
+        return ASSUMED_IMAGE
+    return ASSUMED_TREE if workload.statements or workload.script else ASSUMED_EMPTY
 
 
 def check_place(plan: Plan, place: Place, load: Load | None = None) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro.bench.plan import Load, Place, Plan, check_place, look_at_place, order, predict
-from ozrepro.bench.workload import Workload
+from ozrepro.bench.workload import Workload, of_imports
 from ozrepro.errors import UsageError
 
 EMPTY = (Workload("empty"),)
@@ -63,8 +63,10 @@ def test_the_load_is_counted_from_single_starts() -> None:
 
 
 def test_an_image_is_assumed_to_ask_for_less_than_a_tree() -> None:
-    load = predict(Plan(EMPTY), {"venv": False, "container": True}, {}, {})
+    numpy = (of_imports("numpy", ("numpy",)),)
+    load = predict(Plan(numpy), {"venv": False, "container": True}, {}, {})
     assert load.requests["container"] * 50 < load.requests["venv"]
+    assert predict(Plan(EMPTY), {"venv": False}, {}, {}).requests["venv"] < load.requests["venv"]
 
 
 def test_many_ranks_on_a_login_node_are_refused_and_in_a_job_they_are_not() -> None:
