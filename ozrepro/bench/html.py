@@ -283,5 +283,9 @@ def _state(state: str, words: Mapping[str, str]) -> str:
 
 
 def _told(table: Mapping[str, object]) -> str:
-    words = ((name, " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value) for name, value in table.items())
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in words if value not in ("", None)) or "unknown"
+    words = []
+    for name, value in table.items():
+        shown = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        if name != "counters" and shown not in ("", None):
+            words.append(f"{name.replace('_', ' ')} {shown}")
+    return ", ".join(words) or "unknown"

@@ -1,7 +1,8 @@
-"""The command bench: measure the methods of a session here, or compare two results."""
+"""The command bench: measure the methods of a session here, compare two results, calibrate the model."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ozrepro.bench.result import Result
     from ozrepro.bench.run import OnRound, Setting
     from ozrepro.cli.call import Add, Arguments, Call
+    from ozrepro.lustre.counters import Counters
     from ozrepro.lustre.profile import Profile
     from ozrepro.methods import Progress
     from ozrepro.workflow import Session
@@ -33,7 +35,7 @@ ROUNDS, BUDGET = 15, 300
 def register(add: Add) -> None:
     """Add the command of this module."""
     made = add("bench", "measure a session's methods here, and say which to take", bench)
-    what = "a session; or `compare A.json B.json`, two results"
+    what = "a session; or `compare A.json B.json`, two results; or `calibrate DIR`, a file system for the model"
     take_names(made, "+", what)
     made.add_argument("--method", dest="methods", action="append", metavar="M,…", help="these methods alone")
     made.add_argument(
@@ -50,18 +52,20 @@ def register(add: Add) -> None:
     made.add_argument("--seed", metavar="N", type=int, help="of the order; drawn without, and recorded")
     made.add_argument("--budget", metavar="SECONDS", type=float, default=BUDGET, help="time after which no round begins")
     made.add_argument("--jobs", metavar="N", type=int, default=0, help="how many jobs the verdict is for; 100 without")
-    made.add_argument("--profile", metavar="P", default="busy", help="of the model: quiet, busy, storm, or a TOML file")
+    made.add_argument("--profile", metavar="P", default="busy", help="of the model: quiet, busy, storm, or a file of calibrate")
     for form, words in (("json", "the result, after every round"), ("csv", "every number"), ("html", "the whole report")):
         made.add_argument(f"--{form}", dest=f"{form}_file", metavar="FILE", help=words)
     made.add_argument("--figures", metavar="DIR", help="figures as SVG, by matplotlib")
+    made.add_argument("--output", metavar="FILE", help="calibrate: where the profile goes")
     made.set_defaults(anywhere=True)
 
 
 def bench(call: Call) -> int:
-    """Measure a session, or compare two results; 1 where a program failed or a file could not be written."""
+    """Measure a session, or compare, or calibrate; 1 where a program failed or a file could not be written."""
     name, *rest = call.arguments.names
-    if name == "compare" and (rest or not (call.root / "sessions" / f"{name}.toml").exists()):
-        return _compare(call, rest)
+    actions = {"compare": _compare, "calibrate": _calibrate}
+    if name in actions and (rest or not (call.root / "sessions" / f"{name}.toml").exists()):
+        return actions[name](call, rest)
     if rest:
         raise UsageError("one session at a time is measured", hint=f"ozrepro bench {name}")
     return _measure(call, name)
@@ -71,6 +75,7 @@ def _measure(call: Call, name: str) -> int:
     from ozrepro.bench.candidate import find
     from ozrepro.bench.result import Keeper
     from ozrepro.bench.run import INTERRUPTED, measure
+    from ozrepro.lustre.counters import read_counters
 
     given = call.arguments
     methods = _words(given.methods)
@@ -84,8 +89,12 @@ def _measure(call: Call, name: str) -> int:
     with _work_folder(found) as work, call.out.progress() as progress:
         plan = _plan(given, found, work)
         found, candidates = _looked_at(found, call)
+        before = read_counters()
         with _setting(call, found, candidates, plan, work, profile) as setting:
-            result = measure(plan, candidates, setting, _each_round(plan, keep, progress), call.out.say)
+            each = _each_round(plan, keep, progress)
+            result = measure(plan, candidates, setting, each, call.out.say)
+        result = with_counters(result, read_counters().since(before))
+        each(result)
     failure = keep.failure if keep is not None else None
     _report(call, result)
     if failure is not None:
@@ -224,6 +233,15 @@ def _setting(
         yield Setting(starter, place, about, states, profiles=(profile,))
 
 
+def with_counters(result: Result, counted: Counters) -> Result:
+    """Return a result with what the node's own Lustre client has counted meanwhile; the same one where there is none."""
+    if not counted:
+        return result
+    requests = ", ".join(f"{kind} {number:,}" for kind, number in counted.mds.items()) or "none that could be read"
+    line = f"During all of it this node's Lustre client counted, for all users, these requests to metadata servers: {requests}."
+    return replace(result, fs={**result.fs, "counters": counted.as_dict()}, notes=(*result.notes, line, *counted.notes))
+
+
 def _each_round(plan: Plan, keep: OnRound | None, progress: Progress) -> OnRound:
     """Return what is done after each round: the file written, the bar moved."""
     cells = len(plan.workloads) * len(plan.ranks)
@@ -281,4 +299,18 @@ def _compare(call: Call, files: Sequence[str]) -> int:
     if inside:
         out.line()
         out.table((f"TO {first.reference}", "START", "IN THE FIRST", "IN THE SECOND"), inside)
+    return 0
+
+
+def _calibrate(call: Call, folders: Sequence[str]) -> int:
+    from ozrepro.lustre.calibrate import calibrate
+    from ozrepro.lustre.profile import write_profile
+
+    if len(folders) != 1 or not Path(folders[0]).is_dir():
+        raise UsageError("one folder is calibrated, on the file system in question", hint="ozrepro bench calibrate DIR")
+    profile = calibrate(Path(folders[0]), call.out.say)
+    for name, value in profile.as_dict().items():
+        call.out.line(f"{name} = {json.dumps(value)}")
+    if call.arguments.output:
+        write_profile(profile, Path(call.arguments.output))
     return 0

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from ozrepro.bench.compare import differences
 from ozrepro.bench.result import write_result
+from ozrepro.cli.bench import with_counters
+from ozrepro.lustre.counters import Counters
 from tests.bench.made import made
 from tests.conftest import BIN, Project
 from tests.warm import strace
@@ -251,6 +254,33 @@ def test_a_file_that_is_no_result_is_told(built: Project, text: str, said: str) 
     told = refused(built, 2, "compare", "a.json", "b.json")
     assert "b.json" in told
     assert said in told
+
+
+def test_what_a_lustre_client_counted_is_told_beside_the_prediction() -> None:
+    """All of the node's requests, as other users' cannot be told apart; nothing where there is no such client."""
+    result = made(speed={"venv": {"warm": 1.0}}, rounds=1)
+    assert with_counters(result, Counters({}, {}, ())) is result
+    found = with_counters(result, Counters({"close": 1200, "intent_lock": 90}, {}, ("mdc.fred",), ("llite cannot be read",)))
+    assert found.notes[0].endswith("these requests to metadata servers: close 1,200, intent_lock 90.")
+    assert found.notes[1] == "llite cannot be read"
+    assert found.fs["counters"]["mds"] == {"close": 1200, "intent_lock": 90}
+    assert differences(result, found) == ()
+
+
+def test_a_folder_is_calibrated(built: Project, tmp_path: Path) -> None:
+    """The profile is printed, written, and taken by the next measurement; nothing is left in the folder."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    done = built.ozrepro("bench", "calibrate", str(folder), "--output", "own.toml")
+    assert done.returncode == 0, done.stderr
+    assert 'name = "data"' in done.stdout.splitlines()
+    assert list(folder.iterdir()) == []
+    built.done("bench", "work", *QUICK, "--workload", "empty", "--profile", "own.toml", "--json", "a.json")
+    profile = json.loads((built.root / "a.json").read_text())["profile"]
+    assert profile["name"] == "data"
+    assert f"mds_us = {profile['mds_us']}" in done.stdout.splitlines()
+    assert "try: ozrepro bench calibrate DIR" in refused(built, 2, "calibrate", "nix")
+    assert "try: ozrepro bench calibrate DIR" in refused(built, 2, "calibrate")
 
 
 def test_compare_needs_two_results(built: Project) -> None:
