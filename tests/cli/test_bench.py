@@ -73,6 +73,16 @@ def test_files(built: Project, tmp_path: Path) -> None:
     assert names["html"].read_text().startswith("<!DOCTYPE html>")
 
 
+@needs_strace
+def test_what_is_asked_of_a_generated_tree_is_counted(built: Project) -> None:
+    """Though it lies outside of the environment: of 60 modules each is opened, and its folders are looked into."""
+    words = ("--rounds", "1", "--workload", "empty,generated:60:100", "--json", "a.json")
+    built.done("bench", "work", *words)
+    counts = json.loads((built.root / "a.json").read_text())["counts"]
+    opened = {item["workload"]: item["opened"] for item in counts if item["state"] == "cold-client"}
+    assert opened["generated:60:100"] >= opened["empty"] + 60
+
+
 def test_figures(built: Project, tmp_path: Path) -> None:
     """Files of matplotlib, where it is there."""
     pytest.importorskip("matplotlib")
