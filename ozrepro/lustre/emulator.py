@@ -35,6 +35,7 @@ __all__ = ["Emulator", "main"]
 
 _PATIENCE = 60.0
 _SETTLING = 2.0
+_ANSWERS = frozenset({"started", "ready", "totals"})
 _PR_SET_PDEATHSIG = 1
 _PR_SET_TIMERSLACK = 29
 
@@ -85,7 +86,13 @@ class Emulator:
         self._start()
 
     def totals(self) -> Totals:
-        """Return the requests of all mounts since they were made. Raises OzreproError when the emulator has been killed."""
+        """Return the requests of all mounts since they were made.
+
+        The kernel ends some closes after the program that made them, for which this waits up to two seconds. Not for several
+        threads at once. Raises OzreproError when the emulator has been killed.
+        """
+        if not self._pid:  # a signal to process 0 is one to all of this program
+            raise OzreproError("the emulator is not running", hint="ask for its totals inside its `with`")
         with suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGUSR1)
         return Totals.from_dict(json.loads(self._answer("totals")))
@@ -102,12 +109,16 @@ class Emulator:
 
     def _start(self) -> None:
         for mount in self.mounts:
-            os.makedirs(mount, exist_ok=True)
+            try:
+                os.makedirs(mount, exist_ok=True)
+            except OSError as error:
+                raise OzreproError(f"cannot make the folder {mount} to mount at: {error.strerror}") from error
         self._words, self._failure = queue.SimpleQueue(), ""
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         try:
-            self._pid = int(self._answer("ready"))
+            self._pid = int(self._answer("started"))
+            self._answer("ready")
         except BaseException:
             self._stop()
             raise
@@ -120,7 +131,8 @@ class Emulator:
                 command = [sys.executable, "-m", "ozrepro.lustre.emulator", "--profile", str(profile), self.source, *self.mounts]
                 # Its folder is not the caller's, where a file may be named as a module is.
                 done = process.run(command, env=os.environ, cwd=folder, on_line=self._words.put)
-                self._failure = "\n    ".join(done.errors.strip().splitlines()[-12:])
+                said = [line for line in done.errors.splitlines() if line.split(" ", 1)[0] not in _ANSWERS]
+                self._failure = "\n    ".join(said[-12:])
             except OzreproError as error:
                 self._failure = str(error)
             finally:
@@ -169,6 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     awaited = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     _prepare()
+    _say(f"started {os.getpid()}")
     return _Daemon(given.source, given.mounts, profile, given.counters).run(awaited)
 
 
@@ -220,7 +233,7 @@ class _Daemon:
         with self.lock:
             self.coming -= 1
             if self.coming == 0:
-                _say(f"ready {os.getpid()}")
+                _say(f"ready {len(self.mounts)}")
 
     def _serve(self, tree: object, mount: str) -> None:
         from ozrepro.lustre.emulated import Tree, serve

@@ -175,6 +175,11 @@ def test_a_killed_emulator_leaves_no_mount_and_says_so(tree: Path, mounts: tuple
     assert not any(is_mounted(str(mount)) for mount in mounts)
 
 
+def test_totals_are_asked_for_only_while_it_runs(tree: Path, mounts: tuple[Path, Path]) -> None:
+    with pytest.raises(OzreproError, match="not running"):
+        emulator(tree, mounts[0]).totals()
+
+
 def test_a_mount_in_use_goes_too(tree: Path, mounts: tuple[Path, Path]) -> None:
     with emulator(tree, mounts[0]), open(mounts[0] / "large", "rb") as stream:
         assert stream.read(1) == b"\0"
@@ -199,6 +204,23 @@ def test_a_killed_caller_leaves_no_mount(tree: Path, mounts: tuple[Path, Path]) 
     gone(mounts[0])
 
 
+def test_an_interrupt_before_all_is_mounted_leaves_no_mount(
+    tree: Path, mounts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = emulator(tree, *mounts)
+    answer = running._answer
+
+    def interrupted(word: str) -> str:
+        if word == "ready":
+            raise KeyboardInterrupt
+        return answer(word)
+
+    monkeypatch.setattr(running, "_answer", interrupted)
+    with pytest.raises(KeyboardInterrupt), running:
+        pytest.fail("it was entered")
+    assert not any(is_mounted(str(mount)) for mount in mounts)
+
+
 def test_an_error_or_an_interrupt_inside_leaves_no_mount(tree: Path, mounts: tuple[Path, Path]) -> None:
     with pytest.raises(KeyboardInterrupt), emulator(tree, mounts[0]):
         raise KeyboardInterrupt
@@ -211,7 +233,7 @@ def test_the_command_ends_with_its_mounts_and_writes_its_counters(tree: Path, mo
     words = [sys.executable, "-m", "ozrepro.lustre.emulator", "--counters", str(out), str(tree), str(mounts[0])]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
-        assert running.stderr.readline() == f"ready {running.pid}\n"
+        assert [running.stderr.readline() for _ in range(2)] == [f"started {running.pid}\n", "ready 1\n"]
         run(f"os.stat({str(mounts[0] / 'sub')!r})")
         unmount(str(mounts[0]))
         assert running.wait(60) == 0
@@ -219,9 +241,11 @@ def test_the_command_ends_with_its_mounts_and_writes_its_counters(tree: Path, mo
 
 
 def test_what_cannot_be_mounted_is_said(tree: Path, mounts: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("")
     for source, mount, said in (
         (tree, tree / "sub", "inside the folder"),
         (tmp_path / "none", mounts[0], "there is no folder"),
+        (tree, tree.parent / "a file", "cannot make the folder"),
     ):
         with pytest.raises(OzreproError, match=said), emulator(source, mount):
             pass
