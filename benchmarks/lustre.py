@@ -87,9 +87,7 @@ def report(rows: list[dict[str, Any]], seed: int) -> None:
     """Print a table: seconds, the ratio within the rounds, and the requests of one start."""
     from paired import estimate
 
-    print(
-        "| preset | state | venv, s | image, s | venv to image | metadata requests, venv | image | object requests, venv | image |"
-    )
+    print("| preset | state | venv, s | image, s | venv to image | metadata, venv | image | objects, venv | image |")
     print("|---|---|---|---|---|---|---|---|---|")
     for preset, state in dict.fromkeys((row["preset"], row["state"]) for row in rows):
         some = [row for row in rows if (row["preset"], row["state"]) == (preset, state)]
