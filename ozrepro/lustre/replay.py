@@ -2,7 +2,7 @@
 
 All ranks begin at the same instant and do the same, each waiting for its answer before it goes on. A server takes requests in
 the order of the program and, for the same request, rank by rank. Ranks that run alike ask in nearly this order; in trials the
-last finish was within 1 % of that of serving by arrival as a rule, and between 9 % below and 20 % above it at worst. What is
+last finish was mostly within a few per cent of that of serving by arrival, between 9 % below and 20 % above it. What is
 gained: more ranks, nodes or latency can never make the last finish earlier, which is not so for queues by arrival.
 """
 
