@@ -37,7 +37,7 @@ def _tell() -> None:
     """Print one line: when the environment was ready, clocks to compare with those of another node, the node, the stamps."""
     now = time.monotonic()
     boot = time.clock_gettime(7) - now if sys.platform == "linux" else 0.0  # CLOCK_BOOTTIME, of /proc/uptime
-    words = [os.environ.get("OZREPRO_BENCH_READY") or "-", repr(time.time() - now), repr(boot), os.uname()[1]]
+    words = [os.environ.get("_OZREPRO_READY") or "-", repr(time.time() - now), repr(boot), os.uname()[1]]
     text = "\nozrepro-bench: " + " ".join(words + [repr(stamp) for stamp in _stamps]) + "\n"
     os.write(1, text.encode("utf-8", "replace"))
 

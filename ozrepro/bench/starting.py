@@ -32,9 +32,9 @@ _TICK = 0.005
 """Half of the step of /proc/uptime, which has hundredths of a second, cut off."""
 
 _READY = (
-    "OZREPRO_BENCH_READY=${EPOCHREALTIME:-}; "
-    '[ -n "$OZREPRO_BENCH_READY" ] || read -r OZREPRO_BENCH_READY _ </proc/uptime; '
-    'export OZREPRO_BENCH_READY; exec "$@"'
+    "_OZREPRO_READY=${EPOCHREALTIME:-}; "
+    '[ -n "$_OZREPRO_READY" ] || read -r _OZREPRO_READY _ </proc/uptime; '
+    'export _OZREPRO_READY; exec "$@"'
 )
 """What a shell does inside, where something runs before the interpreter: note the time, by bash's clock of the day in
 microseconds or the kernel's uptime in hundredths, and become the interpreter. A shell takes about a millisecond."""
