@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from packaging.utils import canonicalize_name
+from typing import TYPE_CHECKING
 
 from ozrepro import process
+from ozrepro.containers.contents import question, read_packages
 from ozrepro.errors import BuildError
 from ozrepro.lockdiff import Difference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from ozrepro.environment import Environment
-
-_ANSWER = re.compile(r"<ozrepro>([A-Za-z0-9+/=]*)</ozrepro>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +28,15 @@ class Inside:
 
 def ask(environment: Environment, caller: Mapping[str, str], root: Path) -> Inside:
     """Return what an environment's own Python finds. Raises BuildError where it has none that answers."""
-    script = Path(__file__).with_name("containers").joinpath("look.py").read_text(encoding="utf-8")
-    words = environment.command(["python3", "-c", script, "--packages"])
+    words = environment.command(["python3", *question("--packages")])
     done = process.run(words, env=environment.variables_for(caller), cwd=root)
-    found = _ANSWER.search(done.output)
+    found = read_packages(done.output)
     if found is None:
         said = (done.errors.strip() or done.output.strip()).splitlines()[-5:]
         raise BuildError("\n    ".join(("its Python does not say what it has:", *said)), hint="ozrepro verify NAME")
-    table: dict[str, Any] = json.loads(base64.b64decode(found[1]))
-    entries: dict[str, Any] = {str(canonicalize_name(name)): item for name, item in table["distributions"].items()}
-    versions = {"python": str(table["python"]), **{name: str(item[0]) for name, item in entries.items()}}
-    return Inside(versions, {name: frozenset(map(str, item[1])) for name, item in entries.items()})
+    python, distributions = found
+    versions = {"python": python, **{item.name: item.version for item in distributions}}
+    return Inside(versions, {item.name: frozenset(item.imports) for item in distributions})
 
 
 def differences(left: Inside, right: Inside) -> list[Difference]:

@@ -15,7 +15,10 @@ from ozrepro.containers.apptainer import Program, alone, closed_words
 from ozrepro.errors import BuildError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What an answer that is none gives: an image may be a stranger's."""
 
 _ANSWER = re.compile(r"<ozrepro>([A-Za-z0-9+/=]*)</ozrepro>")
 _PYTHON = re.compile(r"[0-9]+(\.[0-9]+){2}\Z", re.ASCII)
@@ -56,19 +59,37 @@ class Contents:
 
 def look_inside(program: Program, image: str, environ: Mapping[str, str]) -> Contents:
     """Return what is inside an image. Raises BuildError where it cannot be started, or has no Python to ask."""
-    script = Path(__file__).with_name("look.py").read_text(encoding="utf-8")
-    words = [*closed_words(program, image), "python3", "-I", "-c", script]
+    words = [*closed_words(program, image), "python3", "-I", *question()]
     done = process.run(words, env=alone(program, environ))
-    found = _ANSWER.search(done.output)
-    if found is None:
+    coded = _ANSWER.search(done.output)
+    if coded is None:
         said = (done.errors.strip() or done.output.strip()).splitlines()[-8:]
         missing = any("python3" in line and "not found" in line for line in said)
         what = "the image has no python3, which is asked what is inside" if missing else "the image cannot be started:"
         raise BuildError("\n    ".join((what, *said)), where=image, hint="install python3 in %post" if missing else "")
     try:
-        return read_contents(json.loads(base64.b64decode(found[1])))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return read_contents(json.loads(base64.b64decode(coded[1])))
+    except UNREADABLE as error:
         raise BuildError(f"what the image's Python says of it cannot be read: {error}", where=image) from error
+
+
+def question(*more: str) -> list[str]:
+    """Return the words behind a Python that have it say what it finds; with `--packages` distributions alone."""
+    return ["-c", Path(__file__).with_name("look.py").read_text(encoding="utf-8"), *more]
+
+
+def read_packages(output: str) -> tuple[str, tuple[Distribution, ...]] | None:
+    """Return Python's version and the distributions from what a Python printed to `question`, None where it did not answer.
+
+    Raises BuildError for an answer that cannot be read.
+    """
+    coded = _ANSWER.search(output)
+    if coded is None:
+        return None
+    try:
+        return _packages(json.loads(base64.b64decode(coded[1])))
+    except UNREADABLE as error:
+        raise BuildError(f"what its Python says of itself cannot be read: {error}") from error
 
 
 def read_contents(table: Mapping[str, Any]) -> Contents:
@@ -76,21 +97,33 @@ def read_contents(table: Mapping[str, Any]) -> Contents:
 
     Raises ValueError, KeyError, TypeError, AttributeError: an image may be a stranger's.
     """
+    python, distributions = _packages(table)
+    tree, system = str(table["tree"]), sorted(map(str, table["system"]))
+    _check(system, system)
+    if not _TREE.match(tree):
+        raise ValueError(f"{shown(tree)} is no sha256")
+    return Contents(python=python, tree=tree, distributions=distributions, system=tuple(system))
+
+
+def _packages(table: Mapping[str, Any]) -> tuple[str, tuple[Distribution, ...]]:
     entries = {str(name): (str(version), tuple(map(str, names))) for name, (version, names) in table["distributions"].items()}
-    python, tree, system = str(table["python"]), str(table["tree"]), sorted(map(str, table["system"]))
-    for text in (*entries, *(version for version, _ in entries.values()), *system):
-        if not text.isprintable() or len(text) > _LONGEST:
-            raise ValueError(f"{shown(text)} is neither a name nor a version")
-    for name in (*entries, *system):
-        if not name.strip():
-            raise ValueError("a package has no name")
+    _check((*entries, *(version for version, _ in entries.values())), entries)
     for name in (name for _, names in entries.values() for name in names):
         if not name.isidentifier() or len(name) > _LONGEST:
             raise ValueError(f"{shown(name)} cannot be imported")
-    if not _PYTHON.match(python) or not _TREE.match(tree):
-        raise ValueError(f"{shown(python)} is no Python's version, or {shown(tree)} no sha256")
-    distributions = tuple(Distribution(name, *entries[name]) for name in sorted(entries))
-    return Contents(python=python, tree=tree, distributions=distributions, system=tuple(system))
+    python = str(table["python"])
+    if not _PYTHON.match(python):
+        raise ValueError(f"{shown(python)} is no Python's version")
+    return python, tuple(Distribution(name, *entries[name]) for name in sorted(entries))
+
+
+def _check(texts: Iterable[str], names: Iterable[str]) -> None:
+    """Raise ValueError for a text that no lock or message can hold, and for a name that is empty."""
+    for text in texts:
+        if not text.isprintable() or len(text) > _LONGEST:
+            raise ValueError(f"{shown(text)} is neither a name nor a version")
+    if not all(name.strip() for name in names):
+        raise ValueError("a package has no name")
 
 
 def differences(locked: Contents, here: Contents) -> Iterator[str]:
