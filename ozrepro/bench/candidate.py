@@ -83,7 +83,7 @@ class Candidate:
         base = found["base"]
         inside = f"{base}, inside the image" if self.is_image else base
         versions = {**self.versions, **{name: found[name] for name in ("python", "blas") if found.get(name)}}
-        roots = self.roots if self.is_image else _outermost((*self.roots, base, os.path.realpath(base)))
+        roots = self.roots if self.is_image else outermost((*self.roots, base, os.path.realpath(base)))
         return replace(self, base=inside, versions=versions, roots=roots)
 
     def moved(self, new: str) -> Candidate:
@@ -131,10 +131,11 @@ def roots_of(environment: Environment, prefix: str) -> tuple[str, ...]:
         ):
             top = os.path.dirname(top)
         found |= {top, os.path.realpath(top)}
-    return _outermost(found)
+    return outermost(found)
 
 
-def _outermost(folders: Iterable[str]) -> tuple[str, ...]:
+def outermost(folders: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some folders that are inside none of the others, without the system's own."""
     kept = sorted({path for path in folders if path != "/" and not _below(path, _SYSTEM)})
     return tuple(path for path in kept if not _below(path, [other for other in kept if other != path]))
 

@@ -6,6 +6,7 @@ a line and answers each with a line, both marshalled and in hexadecimal; it ends
 
 import marshal
 import os
+import resource  # noqa: F401 - os.wait4 imports it, and would at the first start
 import sys
 import time
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA = 1
+_ADDED = frozenset(("failed",))
+"""Fields that the first results of this schema do not have."""
+
 PHASES = ("environment", "interpreter", "imports", "first_call")
 
 
@@ -61,6 +64,7 @@ class Row:
         faults: page faults that needed the disk.
         blocks: block input operations, of 512 bytes (getrusage(2)).
         error: the last line that a failed program said.
+        requests: what an emulated Lustre was asked for meanwhile, by kind, and the bytes read; empty elsewhere.
 
     """
 
@@ -79,6 +83,7 @@ class Row:
     faults: int = 0
     blocks: int = 0
     error: str = ""
+    requests: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def last(self) -> float | None:
@@ -154,6 +159,8 @@ class Result:
     notes: tuple[str, ...] = ()
     complete: bool = False
     why: str = ""
+    failed: bool = False
+    """Whether a state could not be brought about, which ended its rounds."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the value as JSON can hold it."""
@@ -162,7 +169,7 @@ class Result:
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Result:
         """Return the value that `as_dict` wrote. Raises KeyError, TypeError or ValueError where it is another's."""
-        given = {item.name: table[item.name] for item in fields(cls)}
+        given = {item.name: table[item.name] for item in fields(cls) if item.name in table or item.name not in _ADDED}
         given["candidates"] = tuple(About(**item) for item in given["candidates"])
         given["order"] = tuple(tuple(names) for names in given["order"])
         given["rows"] = tuple(Row(**{**item, "ready": tuple(item["ready"])}) for item in given["rows"])
@@ -265,6 +272,7 @@ def _metrics(row: Row) -> Iterator[tuple[str, float]]:
     yield from ((f"ready.{rank}", seconds) for rank, seconds in enumerate(row.ready))
     for name in ("wall", "user", "system", "rss", "faults", "blocks", "status"):
         yield name, getattr(row, name)
+    yield from ((f"requests.{kind}", number) for kind, number in row.requests.items())
 
 
 def hyperfine_text(result: Result) -> str:

@@ -6,6 +6,7 @@ Whatever ends it early (Ctrl-C, the time budget, a full disk under a fresh copy)
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,7 @@ class _Run:
     notes: dict[str, None] = field(default_factory=dict)
     good: set[tuple[str, str]] = field(default_factory=set)
     bad: set[tuple[str, str]] = field(default_factory=set)
+    failed: bool = False
 
     @property
     def end(self) -> float:
@@ -128,6 +130,7 @@ class _Run:
             notes=(*about.notes, *self.notes),
             complete=not why,
             why=why,
+            failed=self.failed,
         )
 
     def all(self) -> str:
@@ -195,7 +198,7 @@ class _Run:
         except _Spent:
             return False
         if started.status:
-            self._keep(started, candidate, workload, self.plan.states[0], 1, 1)
+            self._keep(started, candidate, workload, self.plan.states[0], 1, 1, {})
         else:
             self.good.add(key)
         return not started.status
@@ -234,6 +237,7 @@ class _Run:
             except _Spent:
                 return budget_words(number - 1, wanted, state, plan.budget_seconds)
             except (OSError, OzreproError) as error:
+                self.failed = True
                 self.notes[f"{state} could not be brought about: {error}"] = None
                 return f"{state} could not be brought about: {error}"
             longest = max(longest, time.monotonic() - began)
@@ -251,11 +255,23 @@ class _Run:
             prepared = way.prepare(by_name[name])
             try:
                 started = self._start(prepared, workload, ranks)
-            finally:
-                way.after(prepared)
-            self._keep(started, by_name[name], workload, state, ranks, number)
+            except BaseException:
+                with suppress(OSError, OzreproError):
+                    way.after(prepared)
+                raise
+            asked = way.after(prepared)
+            self._keep(started, by_name[name], workload, state, ranks, number, asked)
 
-    def _keep(self, started: Started, candidate: Candidate, workload: Workload, state: str, ranks: int, number: int) -> None:
+    def _keep(
+        self,
+        started: Started,
+        candidate: Candidate,
+        workload: Workload,
+        state: str,
+        ranks: int,
+        number: int,
+        asked: Mapping[str, int],
+    ) -> None:
         key = (candidate.name, workload.name)
         if started.status == 0:
             self.good.add(key)
@@ -280,5 +296,6 @@ class _Run:
             faults=started.faults,
             blocks=started.blocks,
             error=started.error,
+            requests=asked,
         )
         self.rows.append(row)

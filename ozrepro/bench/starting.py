@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _LINE = re.compile(r"^ozrepro-bench: (\S+) (\S+) (\S+) (\S+)((?: [0-9.e+-]+)+)$", re.MULTILINE)
+_PATIENCE = 60.0
+"""Seconds that the launcher has to start."""
+
 _TICK = 0.005
 """Half of the step of /proc/uptime, which has hundredths of a second, cut off."""
 
@@ -119,6 +122,15 @@ class Starter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def renew(self) -> None:
+        """End the launcher and start another, ready when this returns: its files are from what is mounted now.
+
+        Raises CommandFailed where it does not start.
+        """
+        self.close()
+        self._launcher = Companion([sys.executable, "-I", "-S", str(_HERE / "launcher.py")], env=dict(os.environ))
+        self._launcher.ask(marshal.dumps(([], "", 0)).hex().encode(), _PATIENCE)
+
     def close(self) -> None:
         """End the launcher and whatever it still runs."""
         if self._launcher is not None:
@@ -172,7 +184,8 @@ class Starter:
         variables = self.variables(candidate)
         request = ([(words, variables, str(self.cwd)) for words in commands], gate, ranks)
         if self._launcher is None:
-            self._launcher = Companion([sys.executable, "-I", "-S", str(_HERE / "launcher.py")], env=dict(os.environ))
+            self.renew()
+        assert self._launcher is not None
         try:
             line = self._launcher.ask(marshal.dumps(request).hex().encode(), timeout)
         except CommandFailed as error:

@@ -16,9 +16,10 @@ from ozrepro import process
 from ozrepro.store.publish import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ozrepro.bench.candidate import Candidate
+    from ozrepro.lustre.model import Totals
 
 DROP_CACHES = "/proc/sys/vm/drop_caches"
 _SERVERS = "the servers' own caches"
@@ -27,14 +28,22 @@ _SERVERS = "the servers' own caches"
 class State(Protocol):
     """What is done before a start. `how` and `leaves` stand in the result, for those who read the numbers."""
 
-    how: str
-    leaves: str
+    @property
+    def how(self) -> str:
+        """How it is brought about."""
+
+    @property
+    def leaves(self) -> str:
+        """What it does not clear."""
 
     def prepare(self, candidate: Candidate) -> Candidate:
         """Bring about the state for one start, outside the timing; return what to start. Raises OSError."""
 
-    def after(self, candidate: Candidate) -> None:
-        """Take away what `prepare` made."""
+    def after(self, candidate: Candidate) -> Mapping[str, int]:
+        """Take away what `prepare` made; return the requests that servers counted since then, none where nobody counts.
+
+        Raises OzreproError where they have gone.
+        """
 
 
 @dataclass(slots=True)
@@ -48,8 +57,9 @@ class Warm:
         """Do nothing."""
         return candidate
 
-    def after(self, candidate: Candidate) -> None:
+    def after(self, candidate: Candidate) -> Mapping[str, int]:
         """Do nothing."""
+        return {}
 
 
 @dataclass(slots=True)
@@ -67,8 +77,9 @@ class ColdData:
         drop_pages(self.listed[candidate.data])
         return candidate
 
-    def after(self, candidate: Candidate) -> None:
+    def after(self, candidate: Candidate) -> Mapping[str, int]:
         """Do nothing."""
+        return {}
 
 
 @dataclass(slots=True)
@@ -99,9 +110,10 @@ class FreshCopy:
             raise
         return candidate.moved(str(target))
 
-    def after(self, candidate: Candidate) -> None:
+    def after(self, candidate: Candidate) -> Mapping[str, int]:
         """Remove the copy."""
         remove_tree(Path(candidate.prefix).parent)
+        return {}
 
 
 @dataclass(slots=True)
@@ -122,32 +134,56 @@ class DropCaches:
             process.run([self.lctl, "set_param", "ldlm.namespaces.*.lru_size=clear"], env={"PATH": "/usr/bin:/bin"}, timeout=60)
         return candidate
 
-    def after(self, candidate: Candidate) -> None:
+    def after(self, candidate: Candidate) -> Mapping[str, int]:
         """Do nothing."""
+        return {}
 
 
-class Remountable(Protocol):
-    """What `Remount` needs of the emulator."""
+class Servers(Protocol):
+    """What `Emulated` needs of the emulator."""
 
-    def remount(self) -> None:
-        """Give its mounts a cold client."""
+    def remount(self, meanwhile: Callable[[], None]) -> None:
+        """Give its mounts a cold client, and count from zero; call `meanwhile` with nothing mounted."""
+
+    def totals(self) -> Totals:
+        """Return what its servers were asked for."""
 
 
 @dataclass(slots=True)
-class Remount:
-    """The emulated Lustre mounted anew: a client that has never seen a file."""
+class Emulated:
+    """The emulated Lustre as it is, or mounted anew: with a client that has never seen a file.
 
-    emulator: Remountable
-    how: str = "the emulated Lustre was mounted anew for each start"
-    leaves: str = "what lies outside of the emulated file system"
+    `meanwhile` starts what must not have files open there: a program is killed when it reads from a mount that is gone.
+    """
+
+    servers: Servers
+    cold: bool
+    meanwhile: Callable[[], None]
+    before: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def how(self) -> str:
+        """Say it of this one."""
+        if self.cold:
+            return "the emulated Lustre was mounted anew for each start"
+        return "started before on the emulated Lustre, discarded"
+
+    @property
+    def leaves(self) -> str:
+        """Say it of this one."""
+        return "what lies outside of the emulated folders: the system's own libraries" if self.cold else "everything"
 
     def prepare(self, candidate: Candidate) -> Candidate:
-        """Mount anew."""
-        self.emulator.remount()
+        """Mount anew where it is to be cold."""
+        if self.cold:
+            self.servers.remount(self.meanwhile)
+        self.before = self.servers.totals().as_dict()
         return candidate
 
-    def after(self, candidate: Candidate) -> None:
-        """Do nothing."""
+    def after(self, candidate: Candidate) -> Mapping[str, int]:
+        """Return what the servers were asked for since then."""
+        found = self.servers.totals().as_dict()
+        return {kind: number - self.before[kind] for kind, number in found.items()}
 
 
 def states_for(words: Iterable[str], work: Path, environ: Mapping[str, str], *, drop: bool = False) -> dict[str, State]:

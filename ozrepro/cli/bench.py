@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +52,10 @@ def register(add: Add) -> None:
     made.add_argument("--seed", metavar="N", type=int, help="of the order; drawn without, and recorded")
     made.add_argument("--budget", metavar="SECONDS", type=float, default=BUDGET, help="time after which no round begins")
     made.add_argument("--jobs", metavar="N", type=int, default=0, help="how many jobs the verdict is for; 100 without")
-    made.add_argument("--profile", metavar="P", default="busy", help="of the model: quiet, busy, storm, or a file of calibrate")
+    what = "of the model: quiet, busy, storm, or a file of calibrate; busy without, or what is emulated"
+    made.add_argument("--profile", metavar="P", help=what)
+    what = "serve the environments as a Lustre of this profile would, on any machine, to this run alone"
+    made.add_argument("--emulate", metavar="P", help=what)
     for form, words in (("json", "the result, after every round"), ("csv", "every number"), ("html", "the whole report")):
         made.add_argument(f"--{form}", dest=f"{form}_file", metavar="FILE", help=words)
     made.add_argument("--figures", metavar="DIR", help="figures as SVG, by matplotlib")
@@ -72,27 +75,35 @@ def bench(call: Call) -> int:
 
 
 def _measure(call: Call, name: str) -> int:
+    from ozrepro.bench import emulation
     from ozrepro.bench.candidate import find
     from ozrepro.bench.result import Keeper
     from ozrepro.bench.run import INTERRUPTED, measure
     from ozrepro.lustre.counters import read_counters
+    from ozrepro.lustre.profile import BUSY
 
     given = call.arguments
     methods = _words(given.methods)
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise UsageError(f"{unknown[0]!r} is no method", hint=f"one of: {', '.join(METHODS)}")
-    profile = _profile(given.profile)
+    emulated = _profile(given.emulate) if given.emulate else None
+    profile = _profile(given.profile) if given.profile else emulated or BUSY
     _check(given)
     found = find(call.root, name, os.environ, methods)
     keep = Keeper(Path(given.json_file), call.out.say) if given.json_file else None
-    with _work_folder(found) as work, call.out.progress() as progress:
+    if emulated is not None:
+        emulation.enter(_words(given.states))
+    with _work_folder(found, apart=emulated is not None) as work, call.out.progress() as progress:
         plan = _plan(given, found, work)
         found, candidates = _looked_at(found, call)
-        if any(str(work) in workload.path for workload in plan.workloads):  # what is asked of a generated tree counts too
-            candidates = tuple(replace(item, roots=(*item.roots, str(work))) for item in candidates)
+        trees = [place for workload in plan.workloads for place in workload.path if place.startswith(f"{work}/")]
+        if trees:  # what is asked of a generated tree counts too
+            candidates = tuple(replace(item, roots=(*item.roots, *trees)) for item in candidates)
+        if emulated is not None:
+            candidates = tuple(emulation.moved(item) for item in candidates)
         before = read_counters()
-        with _setting(call, found, candidates, plan, work, profile) as setting:
+        with _setting(call, found, candidates, plan, work, profile, emulated) as setting:
             each = _each_round(plan, keep, progress)
             result = measure(plan, candidates, setting, each, call.out.say)
         result = with_counters(result, read_counters().since(before))
@@ -103,7 +114,7 @@ def _measure(call: Call, name: str) -> int:
         raise failure
     if result.why == INTERRUPTED:
         return 130
-    return 1 if any(row.status for row in result.rows) else 0
+    return 1 if result.failed or any(row.status for row in result.rows) else 0
 
 
 def _words(given: Sequence[str] | None) -> list[str]:
@@ -125,6 +136,8 @@ def _check(given: Arguments) -> None:
     """Raise UsageError for what could only be found wrong after minutes of measuring."""
     if given.jobs < 0:
         raise UsageError("jobs are a number from 1", hint="--jobs 100")
+    if given.emulate and given.drop_caches:
+        raise UsageError("--drop-caches is for real file systems: --emulate has clients of its own", hint="one of the two")
     if given.figures and Path(given.figures).exists() and not Path(given.figures).is_dir():
         raise UsageError("is no folder", where=given.figures, hint="--figures DIR")
     for path in filter(None, (given.json_file, given.csv_file, given.html_file)):
@@ -134,12 +147,12 @@ def _check(given: Arguments) -> None:
 
 
 @contextmanager
-def _work_folder(found: Found) -> Iterator[Path]:
-    """Give a folder on the file system under test, and remove it."""
+def _work_folder(found: Found, *, apart: bool) -> Iterator[Path]:
+    """Give a folder on the file system under test, and remove it; `apart` from what is emulated and cannot be written."""
     from ozrepro.store.publish import remove_tree
 
     try:
-        folder = Path(tempfile.mkdtemp(prefix="bench-", dir=found.session.store.folder))
+        folder = Path(tempfile.mkdtemp(prefix="bench-", dir=None if apart else found.session.store.folder))
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="ozrepro-bench-"))  # the store is another's, and only read
     try:
@@ -161,7 +174,7 @@ def _plan(given: Arguments, found: Found, work: Path) -> Plan:
         raise UsageError(f"{given.ranks!r} are no numbers of processes", hint="--ranks 1,2,4") from error
     rounds = {"rounds": given.rounds, "cold_rounds": given.rounds} if given.rounds is not None else {}
     return Plan(
-        tuple(read_workload(word, session.spec.imports, session.root, work) for word in words),
+        tuple(read_workload(word, session.spec.imports, session.root, work / "generated") for word in words),
         states=tuple(_words(given.states)) or ("warm",),
         ranks=ranks,
         budget_seconds=given.budget,
@@ -209,8 +222,9 @@ def _undescribed(found: Found, asked: Sequence[str] | None) -> tuple[str, ...]:
 
 @contextmanager
 def _setting(
-    call: Call, found: Found, candidates: Sequence[Candidate], plan: Plan, work: Path, profile: Profile
+    call: Call, found: Found, candidates: Sequence[Candidate], plan: Plan, work: Path, profile: Profile, emulated: Profile | None
 ) -> Iterator[Setting]:
+    from ozrepro.bench import emulation
     from ozrepro.bench.candidate import fs_facts, host_facts
     from ozrepro.bench.plan import look_at_place
     from ozrepro.bench.result import Result
@@ -230,8 +244,16 @@ def _setting(
         profile=profile.as_dict(),
         refused=found.refused,
     )
-    states = states_for(plan.states, work, os.environ, drop=call.arguments.drop_caches)
-    with Starter(os.environ, found.session.root, work) as starter:
+    given = call.arguments
+    with ExitStack() as stack:
+        starter = stack.enter_context(Starter(os.environ, found.session.root, work))
+        if emulated is None:
+            states = states_for(plan.states, work, os.environ, drop=given.drop_caches)
+        else:
+            about = replace(about, fs={"type": emulation.KIND, "profile": emulated.name}, notes=(emulation.NOTE,))
+            place = replace(place, srun="")  # the mounts are this run's own, and on this node
+            emulation.check_files(filter(None, (given.json_file,)), emulation.folders(candidates))
+            states = stack.enter_context(emulation.serve(candidates, emulated, plan.states, starter))
         yield Setting(starter, place, about, states, profiles=(profile,))
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import mfusepy
 
 from ozrepro.lustre.model import KINDS, Totals
+from ozrepro.lustre.mounting import SOURCE
 from ozrepro.lustre.serving import Servers
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class Tree(mfusepy.Operations):  # type: ignore[misc]
         self.ledger = ledger
         self.node = Node(profile)
         self.ready = ready
-        self.lock = threading.Lock()
+        self.guard = threading.Lock()  # `lock` is the name of an operation
         self.unclosed: dict[int, str] = {}
         self.folders: dict[int, str] = {}
         self.last = _IDS
@@ -196,7 +197,7 @@ class Tree(mfusepy.Operations):  # type: ignore[misc]
         if flags & (os.O_WRONLY | os.O_RDWR):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         descriptor = os.open(self.source + path, os.O_RDONLY)
-        with self.lock:
+        with self.guard:
             self.unclosed[descriptor] = path
         self.ledger.opened(1)
         self._pay(self.node.opened(path))
@@ -204,7 +205,7 @@ class Tree(mfusepy.Operations):  # type: ignore[misc]
 
     def flush(self, path: str, fh: int) -> int:
         """Close for the program: this is what it waits for. A file may be flushed several times, and is closed once."""
-        with self.lock:
+        with self.guard:
             asked = self.unclosed.pop(fh, None)
         if asked is not None:
             self._pay(self.node.closed(asked))
@@ -225,7 +226,7 @@ class Tree(mfusepy.Operations):  # type: ignore[misc]
 
     def opendir(self, path: str) -> int:
         """Open a folder, which on Lustre is a request like that for a file."""
-        with self.lock:
+        with self.guard:
             self.last += 1
             number = self.last
             self.folders[number] = path
@@ -235,7 +236,7 @@ class Tree(mfusepy.Operations):  # type: ignore[misc]
 
     def releasedir(self, path: str, fh: int) -> int:
         """Close a folder."""
-        with self.lock:
+        with self.guard:
             opened = self.folders.pop(fh)
         self._pay(self.node.closed(opened))
         self.ledger.opened(-1)
@@ -281,4 +282,4 @@ def serve(tree: Tree, mount: str, *, helper: bool) -> None:
     if (mfusepy.fuse_version_major, mfusepy.fuse_version_minor) >= (3, 12):
         options["max_threads"] = options["max_idle_threads"] = THREADS
     # No use_ino: with it a listing of names without inode numbers comes out empty.
-    mfusepy.FUSE(tree, mount, foreground=True, ro=True, fsname="ozrepro-lustre", auto_unmount=helper, **options)
+    mfusepy.FUSE(tree, mount, foreground=True, ro=True, fsname=SOURCE, auto_unmount=helper, **options)

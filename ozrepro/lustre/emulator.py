@@ -1,8 +1,9 @@
 """The emulator: a folder mounted as on a Lustre of a given profile, by a process of its own.
 
-Each mount is a client node with caches of its own; all share one metadata server. Needs the extra `lustre` (mfusepy), libfuse,
-/dev/fuse, and root or fusermount3. `python -m ozrepro.lustre.emulator SOURCE MOUNT…` runs until a SIGTERM or until all mounts
-are gone; SIGUSR1 makes it say the requests so far, as a line of JSON on standard error.
+Each mount is a client node with caches of its own; all share one metadata server. Or several folders are served in their own
+place, for one node, so that programs find them under the paths that they have in mind. Needs the extra `lustre` (mfusepy),
+libfuse, /dev/fuse, and root or fusermount3. `python -m ozrepro.lustre.emulator SOURCE MOUNT…`, or with `--in-place FOLDER…`,
+runs until a SIGTERM or until all mounts are gone; SIGUSR1 makes it say the requests so far, as a line of JSON on standard error.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from typing import TYPE_CHECKING
 from ozrepro import process
 from ozrepro.errors import OzreproError
 from ozrepro.lustre.model import Totals
-from ozrepro.lustre.mounting import fusermount, is_mounted, unmount
+from ozrepro.lustre.mounting import SOURCE, fusermount, is_mounted, unmount
+from ozrepro.lustre.namespace import may_mount
 from ozrepro.lustre.profile import PRESETS, QUIET, Profile, read_profile, write_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
 __all__ = ["Emulator", "main"]
@@ -50,17 +52,28 @@ class Emulator:
         self.source = os.path.realpath(source)
         self.mounts = tuple(os.path.abspath(mount) for mount in mounts)
         self.profile = profile
+        self.in_place = False
         self._words: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._failure = ""
         self._pid = 0
 
+    @classmethod
+    def over(cls, folders: Sequence[str | os.PathLike[str]], profile: Profile) -> Emulator:
+        """Return an emulator that shows folders in their own place, as one node sees them. None is to be inside another.
+
+        Everybody who sees the mounts finds the folders read-only meanwhile: see `namespace.enter`.
+        """
+        found = cls("/", folders, profile)
+        found.in_place = True
+        return found
+
     @staticmethod
-    def unavailable() -> str:
-        """Return why there can be no emulator here, with what would help, or nothing."""
+    def unavailable(*, in_place: bool = False) -> str:
+        """Return why there can be no emulator here, with what would help, or nothing; `in_place` needs no program to mount."""
         if not os.path.exists("/dev/fuse"):
             return "the emulator needs /dev/fuse: load the kernel's module fuse, or let the container have it"
-        if os.geteuid() != 0 and fusermount() is None:
+        if not in_place and os.geteuid() != 0 and fusermount() is None:
             return "the emulator needs root or fusermount3: apt-get install fuse3"
         try:
             import mfusepy  # noqa: F401
@@ -71,7 +84,7 @@ class Emulator:
         return ""
 
     def __enter__(self) -> Emulator:  # noqa: PYI034 - typing.Self is of Python 3.11
-        reason = self._refusal() or self.unavailable()
+        reason = self._refusal() or self.unavailable(in_place=self.in_place)
         if reason:
             raise OzreproError(reason)
         self._start()
@@ -80,9 +93,10 @@ class Emulator:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop()
 
-    def remount(self) -> None:
-        """Mount everything anew: cold clients, idle servers, and totals from zero."""
+    def remount(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Mount everything anew: cold clients, idle servers, and totals from zero. `meanwhile` is called with nothing mounted."""
         self._stop()
+        meanwhile()
         self._start()
 
     def totals(self) -> Totals:
@@ -98,6 +112,11 @@ class Emulator:
         return Totals.from_dict(json.loads(self._answer("totals")))
 
     def _refusal(self) -> str:
+        if self.in_place:
+            missing = [folder for folder in self.mounts if not os.path.isdir(folder)]
+            return (
+                f"there is no folder {missing[0]} to emulate" if missing else "" if self.mounts else "there is nothing to emulate"
+            )
         if not os.path.isdir(self.source):
             return f"there is no folder {self.source} to emulate"
         for mount in self.mounts:
@@ -115,7 +134,8 @@ class Emulator:
                 raise OzreproError(f"cannot make the folder {mount} to mount at: {error.strerror}") from error
         self._words, self._failure = queue.SimpleQueue(), ""
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        with may_mount():
+            self._thread.start()
         try:
             self._pid = int(self._answer("started"))
             self._answer("ready")
@@ -128,7 +148,8 @@ class Emulator:
             profile = Path(folder) / "profile.toml"
             try:
                 write_profile(self.profile, profile)
-                command = [sys.executable, "-m", "ozrepro.lustre.emulator", "--profile", str(profile), self.source, *self.mounts]
+                folders = ["--in-place", *self.mounts] if self.in_place else [self.source, *self.mounts]
+                command = [sys.executable, "-m", "ozrepro.lustre.emulator", "--profile", str(profile), *folders]
                 # Its folder is not the caller's, where a file may be named as a module is.
                 done = process.run(command, env=os.environ, cwd=folder, on_line=self._words.put)
                 said = [line for line in done.errors.splitlines() if line.split(" ", 1)[0] not in _ANSWERS]
@@ -164,15 +185,15 @@ class Emulator:
                     thread.join()
         finally:
             for mount in self.mounts:
-                if is_mounted(mount):
+                if is_mounted(mount, SOURCE):
                     unmount(mount)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve mounts until told to end; return the exit status: 1 when one of them could not be made."""
     parser = argparse.ArgumentParser(prog="python -m ozrepro.lustre.emulator", description="Mount a folder as on a Lustre.")
-    parser.add_argument("source", help="the folder to show")
-    parser.add_argument("mounts", nargs="+", help="where to mount it: one client node each")
+    parser.add_argument("folders", nargs="+", help="the folder to show, and where to mount it: one client node each")
+    parser.add_argument("--in-place", action="store_true", help="show each folder in its own place, all to one client node")
     parser.add_argument("--profile", default=QUIET.name, help=f"a profile's file, or one of {', '.join(PRESETS)}")
     parser.add_argument("--counters", type=Path, help="write the requests here at the end, as JSON")
     given = parser.parse_args(argv)
@@ -182,7 +203,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     _prepare()
     _say(f"started {os.getpid()}")
-    return _Daemon(given.source, given.mounts, profile, given.counters).run(awaited)
+    folders = (
+        [(folder, folder) for folder in given.folders]
+        if given.in_place
+        else [(given.folders[0], mount) for mount in given.folders[1:]]
+    )
+    return _Daemon(folders, profile, given.counters, in_place=given.in_place).run(awaited)
 
 
 def _prepare() -> None:
@@ -200,15 +226,20 @@ def _prepare() -> None:
 class _Daemon:
     """The process behind the mounts: one thread for each, and the first one for signals."""
 
-    def __init__(self, source: str, mounts: Sequence[str], profile: Profile, counters: Path | None) -> None:
+    def __init__(self, folders: Sequence[tuple[str, str]], profile: Profile, counters: Path | None, *, in_place: bool) -> None:
         from ozrepro.lustre.emulated import Ledger, Tree
 
-        self.mounts = tuple(mounts)
+        self.mounts = tuple(mount for _, mount in folders)
         self.counters = counters
-        self.ledger = Ledger(profile, len(mounts))
-        self.trees = [Tree(source, number, self.ledger, profile, self._mounted) for number, _ in enumerate(mounts)]
+        self.in_place = in_place
+        self.ledger = Ledger(profile, 1 if in_place else len(folders))
+        sources = [_held(source) if in_place else source for source, _ in folders]
+        numbers = [0 if in_place else number for number, _ in enumerate(folders)]
+        self.trees = [
+            Tree(source, number, self.ledger, profile, self._mounted) for source, number in zip(sources, numbers, strict=True)
+        ]
         self.lock = threading.Lock()
-        self.coming = self.left = len(mounts)
+        self.coming = self.left = len(folders)
         self.status = 0
 
     def run(self, awaited: set[signal.Signals]) -> int:
@@ -221,7 +252,7 @@ class _Daemon:
         while signal.sigwait(awaited) == signal.SIGUSR1:
             _say(f"totals {json.dumps(self.ledger.totals(_SETTLING).as_dict())}")
         for mount in self.mounts:
-            if is_mounted(mount):
+            if is_mounted(mount, SOURCE):
                 unmount(mount)
         for thread in threads:
             thread.join(_SETTLING)
@@ -240,7 +271,8 @@ class _Daemon:
 
         assert isinstance(tree, Tree)
         try:
-            serve(tree, mount, helper=fusermount() is not None)
+            # The helper is setuid, which counts for nothing in a user's namespace; and that ends with its last process anyway.
+            serve(tree, mount, helper=not self.in_place and fusermount() is not None)
         except RuntimeError as error:
             self.status = 1
             _say(f"cannot mount {mount}: libfuse ended with status {error}")
@@ -249,6 +281,11 @@ class _Daemon:
             last = self.left == 0 or self.status
         if last:
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _held(folder: str) -> str:
+    """Return a path that leads to a folder also after something was mounted over it: a descriptor stays below."""
+    return f"/proc/self/fd/{os.open(folder, os.O_PATH | os.O_DIRECTORY)}"
 
 
 def _say(line: str) -> None:

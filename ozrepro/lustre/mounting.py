@@ -9,7 +9,10 @@ import re
 from ozrepro import process
 from ozrepro.errors import CommandFailed
 
-__all__ = ["fusermount", "is_mounted", "unmount"]
+__all__ = ["SOURCE", "fusermount", "is_mounted", "unmount"]
+
+SOURCE = "ozrepro-lustre"
+"""What a mount of the emulator says is mounted."""
 
 _MOUNTS = "/proc/self/mountinfo"
 _DETACH = 2
@@ -20,24 +23,32 @@ def fusermount() -> str | None:
     return process.find_program("fusermount3", process.CLEAN_PATH) or process.find_program("fusermount", process.CLEAN_PATH)
 
 
-def is_mounted(path: str) -> bool:
-    """Tell whether something is mounted at `path`, also when whatever served it is dead; such a folder cannot be asked itself."""
+def is_mounted(path: str, source: str = "") -> bool:
+    """Tell whether something is mounted at `path`, also when whatever served it is dead; such a folder cannot be asked itself.
+
+    With `source`, whether what was mounted there last is called that.
+    """
     # The folder's own path must not be resolved: that would ask the dead server. What is above it is on another file system.
     absolute = os.path.abspath(path)
     wanted = os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
     try:
         with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as stream:
-            return any(_plain(line.split(" ")[4]) == wanted for line in stream)
+            found = [line for line in stream if _plain(line.split(" ")[4]) == wanted]
     except OSError:
         return False
+    # After " - " come the type, and what is mounted (proc_pid_mountinfo(5)).
+    return bool(found) and (not source or _plain(found[-1].partition(" - ")[2].split(" ")[1]) == source)
 
 
 def unmount(path: str) -> None:
     """Take a FUSE mount away, at once for new users, and for good when the last one leaves. Raises CommandFailed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.umount2(os.fsencode(path), _DETACH) == 0:
+        return  # as root, or in a namespace of this process's own
     if os.geteuid() == 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.umount2(os.fsencode(path), _DETACH) != 0 and is_mounted(path):
-            raise CommandFailed(f"cannot unmount {path}: {os.strerror(ctypes.get_errno())}", hint=f"umount -l {path}")
+        reason = os.strerror(ctypes.get_errno())
+        if is_mounted(path):
+            raise CommandFailed(f"cannot unmount {path}: {reason}", hint=f"umount -l {path}")
         return
     program = fusermount()
     if program is None:

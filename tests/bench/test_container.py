@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.bench.result import Result, read_result
+from ozrepro.lustre.emulator import Emulator
 from tests.site.containers import Containers
 from tests.site.fixtures import OrdinaryProject, account, containers, ordinary, user_programs
 from tests.wheels import make_wheel
@@ -40,18 +41,24 @@ with Starter(os.environ, root, work) as starter:
 
 
 @pytest.fixture
-def measured(ordinary: OrdinaryProject, containers: Containers) -> Result:
-    """Give the result of a venv and an image of the same session."""
+def both(ordinary: OrdinaryProject, containers: Containers) -> OrdinaryProject:
+    """Give a project with a venv and an image of the same session."""
     shutil.copyfile(containers.base, ordinary.root / "base.sif")
     make_wheel(ordinary.wheelhouse, "alpha", "1.0")
     ordinary.account.give(ordinary.root.parent)
-    ordinary.spec('[venv]\nrequirements = ["alpha"]\n\n[container]\nimage = "base.sif"\n')
+    ordinary.spec('imports = ["json", "decimal"]\n\n[venv]\nrequirements = ["alpha"]\n\n[container]\nimage = "base.sif"\n')
     ordinary.done("lock", "work")
     for method in ("venv", "container"):
         ordinary.done("build", "work", "--method", method)
-    done = ordinary.run("python", "-c", SCRIPT)
+    return ordinary
+
+
+@pytest.fixture
+def measured(both: OrdinaryProject) -> Result:
+    """Give the result of both."""
+    done = both.run("python", "-c", SCRIPT)
     assert done.returncode == 0, done.stderr
-    return read_result(ordinary.root / "r.json")
+    return read_result(both.root / "r.json")
 
 
 def test_an_image_is_measured_as_any_other_environment(measured: Result, ordinary: OrdinaryProject) -> None:
@@ -81,3 +88,21 @@ def test_an_image_asks_for_itself_and_apptainers_own_files_and_not_for_modules(m
     assert later["container"].requests["lookup"] == 0
     assert later["venv"].requests["lookup"] == 0
     assert rows["venv"].opened > 20
+
+
+def test_a_user_without_rights_has_both_served_by_the_emulator(both: OrdinaryProject) -> None:
+    """In namespaces of the user's own, in which Apptainer makes others: modules are asked for one by one, the image is not."""
+    reason = Emulator.unavailable(in_place=True)
+    if reason:
+        pytest.skip(reason)
+    words = ("--emulate", "quiet", "--workload", "imports", "--state", "warm,cold-client", "--ranks", "1,2", "--rounds", "1")
+    path = both.root.parent / "e.json"  # the image lies in the project's own folder, which is served for that
+    both.done("bench", "work", *words, "--json", str(path))
+    result = read_result(path)
+    assert result.complete
+    assert [row for row in result.rows if row.status or len(row.ready) != row.ranks] == []
+    cold = {row.candidate: row.requests for row in result.rows if row.state == "cold-client" and row.ranks == 1}
+    warm = {row.candidate: row.requests for row in result.rows if row.state == "warm" and row.ranks == 1}
+    assert cold["container"]["bytes"] > 1_000_000
+    assert cold["venv"]["lookup"] > cold["container"]["lookup"] > 0
+    assert warm["venv"]["lookup"] == warm["container"]["lookup"] == 0

@@ -19,7 +19,7 @@ from ozrepro.bench.starting import Starter
 from ozrepro.bench.states import ColdData, FreshCopy, State, Warm
 from ozrepro.bench.workload import Workload, of_imports
 from ozrepro.environment import Environment
-from ozrepro.errors import CommandFailed, UsageError
+from ozrepro.errors import UsageError
 from tests.bench.values import a_result
 
 EMPTY = Workload("empty")
@@ -163,27 +163,8 @@ def test_a_state_that_cannot_be_brought_about_keeps_what_there_is(setting: Setti
     found = measure(plan, (here,), replace(setting, states=states), ignore, ignore)
     assert [row.state for row in found.rows] == ["warm", "warm"]
     assert not found.complete
+    assert found.failed
     assert "cold-client could not be brought about" in found.why
-
-
-def test_an_emulator_that_has_died_keeps_what_there_is(setting: Setting, here: Candidate) -> None:
-    class Dead:
-        how, leaves = "mounted anew", ""
-        count = 0
-
-        def prepare(self, candidate: Candidate) -> Candidate:
-            self.count += 1
-            if self.count > 2:
-                raise CommandFailed("the emulator has ended")
-            return candidate
-
-        def after(self, candidate: Candidate) -> None:
-            pass
-
-    plan = Plan((EMPTY,), ("cold-client",), cold_rounds=5)
-    found = measure(plan, (here,), replace(setting, states={"cold-client": Dead()}), ignore, ignore)
-    assert [row.round for row in found.rows] == [1, 2]
-    assert found.why == "cold-client could not be brought about: the emulator has ended"
 
 
 def test_two_candidates_of_one_name_and_none_are_refused(setting: Setting, here: Candidate) -> None:

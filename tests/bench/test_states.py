@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.bench.candidate import Candidate
-from ozrepro.bench.states import ColdData, DropCaches, FreshCopy, Remount, Warm, drop_pages, states_for
+from ozrepro.bench.states import ColdData, DropCaches, FreshCopy, Warm, drop_pages, states_for
 
 
 def test_warm_changes_nothing(here: Candidate) -> None:
@@ -83,18 +83,6 @@ def test_dropping_caches_writes_the_kernels_word_and_clears_lustres_locks(here: 
 def test_where_caches_may_not_be_dropped_the_error_names_the_switch(here: Candidate, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nowhere/drop_caches"):
         DropCaches(switch=str(tmp_path / "nowhere" / "drop_caches")).prepare(here)
-
-
-def test_the_emulator_is_mounted_anew(here: Candidate) -> None:
-    class Emulator:
-        count = 0
-
-        def remount(self) -> None:
-            self.count += 1
-
-    emulator = Emulator()
-    Remount(emulator).prepare(here)
-    assert emulator.count == 1
 
 
 def test_each_state_says_how_it_is_brought_about_and_what_it_leaves(tmp_path: Path) -> None:

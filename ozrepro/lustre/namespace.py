@@ -1,0 +1,79 @@
+"""A mount namespace of this process's own, so that the emulator can stand in the place of real folders and nobody else sees it.
+
+Root's or a user's: where only a user namespace gives the right to mount, this process gets one in which it keeps its own name and
+group. What is mounted in it is gone with the last process in it, however that ends (mount_namespaces(7), user_namespaces(7)).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ozrepro.errors import OzreproError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["enter", "may_mount"]
+
+_NEWUSER, _NEWNS = 0x10000000, 0x00020000  # linux/sched.h
+_RECURSIVE, _PRIVATE = 0x4000, 0x40000  # linux/mount.h
+_SYS_ADMIN = 21  # linux/capability.h
+_VERSION = 0x20080522
+_AMBIENT, _RAISE, _CLEAR = 47, 2, 4  # linux/prctl.h
+
+
+def enter() -> None:
+    """Give this process a mount namespace of its own. Raises OzreproError where the system does not allow it.
+
+    To be called before any thread is started: a process of several cannot have a user namespace of its own.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if os.geteuid() != 0 or libc.unshare(_NEWNS) != 0:
+        user, group = os.geteuid(), os.getegid()
+        if libc.unshare(_NEWUSER | _NEWNS) != 0:
+            raise OzreproError(
+                f"folders cannot be served in their own place: {_reason()}",
+                hint="as root, or where users may make user namespaces (sysctl user.max_user_namespaces)",
+            )
+        # Without "deny" only root may say which groups there are.
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+            with open(f"/proc/self/{name}", "w", encoding="ascii") as stream:
+                stream.write(text)
+    if libc.mount(b"none", b"/", None, _RECURSIVE | _PRIVATE, None) != 0:
+        raise OzreproError(f"the mounts of this process cannot be made its own: {os.strerror(ctypes.get_errno())}")
+
+
+def _reason() -> str:
+    number = ctypes.get_errno()
+    if number == errno.EINVAL:
+        return "this process has threads already"
+    return os.strerror(number)
+
+
+@contextmanager
+def may_mount() -> Iterator[None]:
+    """Let programs that are started meanwhile by this thread, or by one that it starts, mount file systems in this namespace.
+
+    A user's programs lose that right otherwise, as those that are measured should. Does nothing where there is none to give.
+    """
+    libc = ctypes.CDLL(None)
+    if os.geteuid() != 0 and _make_inheritable(libc):
+        libc.prctl(_AMBIENT, _RAISE, _SYS_ADMIN, 0, 0)
+    try:
+        yield
+    finally:
+        libc.prctl(_AMBIENT, _CLEAR, 0, 0, 0)
+
+
+def _make_inheritable(libc: ctypes.CDLL) -> bool:
+    """Add the right to mount to those that a program may inherit; say whether this process has it (capset(2))."""
+    head = (ctypes.c_uint32 * 2)(_VERSION, 0)
+    data = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: first the lower 32, then the upper ones
+    if libc.capget(head, data) != 0 or not data[1] & 1 << _SYS_ADMIN:
+        return False
+    data[2] |= 1 << _SYS_ADMIN
+    return bool(libc.capset(head, data) == 0)

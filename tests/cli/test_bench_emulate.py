@@ -1,0 +1,160 @@
+"""`ozrepro bench --emulate`: real starts on the emulator, seen by this run alone, and what is left when it is ended early."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ozrepro.lustre.emulator import Emulator
+from ozrepro.lustre.mounting import SOURCE
+from tests.conftest import BIN, Project
+from tests.warm import strace
+
+REASON = Emulator.unavailable(in_place=True)
+pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
+
+METADATA = ("lookup", "miss", "open", "close", "readdir")
+_UNTRACED = strace.why_not()
+needs_strace = pytest.mark.skipif(bool(_UNTRACED), reason=_UNTRACED or "strace works")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Fail a test that leaves a mount for others to see, or an emulator of its own."""
+    before = set(_emulators())
+    yield
+    assert SOURCE not in Path("/proc/self/mountinfo").read_text()
+    assert set(_emulators()) <= before
+
+
+def _emulators() -> Iterator[int]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"ozrepro.lustre.emulator" in (folder / "cmdline").read_bytes():
+                yield int(folder.name)
+        except OSError:
+            continue  # it has ended
+
+
+def _result(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+@needs_strace
+def test_each_start_says_what_the_servers_were_asked_for_as_the_model_predicts(built: Project, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    words = ("--workload", "imports", "--state", "warm,cold-client", "--ranks", "1,2", "--rounds", "2", "--json", str(path))
+    text = " ".join(built.done("bench", "work", "--emulate", "quiet", *words).split())
+    found = _result(path)
+    assert found["complete"]
+    assert found["fs"] == {"type": "emulated lustre", "profile": "quiet"}
+    assert found["profile"]["name"] == "quiet"
+    assert "nothing was measured on a real one" in text
+    asked = {(row["state"], row["ranks"]): row["requests"] for row in found["rows"]}
+    assert set(asked) == {(state, ranks) for state in ("warm", "cold-client") for ranks in (1, 2)}
+    alone = [row for row in found["rows"] if row["ranks"] == 1]
+    assert all(row["requests"] == asked[row["state"], 1] for row in alone)
+    cold, warm = asked["cold-client", 1], asked["warm", 1]
+    assert (warm["lookup"], warm["glimpse"], warm["read"]) == (0, 0, 0)
+    assert cold["lookup"] > 20
+    # Two ranks on one node share what it keeps, and each opens its files.
+    assert asked["cold-client", 2]["lookup"] == cold["lookup"]
+    assert asked["cold-client", 2]["open"] > cold["open"]
+    (predicted,) = [item["requests"] for item in found["counts"] if item["state"] == "cold-client"]
+    for kind in ("lookup", "open", "close", "glimpse"):
+        assert abs(predicted[kind] - cold[kind]) <= 0.03 * cold[kind] + 1, kind
+
+
+def test_a_generated_tree_is_served_too(built: Project, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    words = ("--workload", "generated:40:100", "--state", "cold-client", "--rounds", "1", "--json", str(path))
+    built.done("bench", "work", "--emulate", "quiet", *words)
+    (row,) = _result(path)["rows"]
+    assert row["status"] == 0
+    assert row["requests"]["open"] > 40
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--state", "cold-data"), "cold-data cannot be emulated"),
+        (("--drop-caches",), "--emulate has clients of its own"),
+        (("--emulate", "none.toml"), "cannot read the profile"),
+    ],
+)
+def test_what_cannot_be_emulated_is_told(built: Project, words: tuple[str, ...], said: str) -> None:
+    done = built.ozrepro("bench", "work", "--emulate", "quiet", *words)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert said in done.stderr
+    assert "try:" in done.stderr
+
+
+def test_a_result_cannot_be_written_into_what_is_served(built: Project) -> None:
+    path = built.prefix() / "a.json"
+    path.parent.chmod(0o755)
+    done = built.ozrepro("bench", "work", "--emulate", "quiet", "--json", str(path))
+    assert done.returncode == 2, done.stderr
+    assert "is emulated" in done.stderr
+
+
+def _started(project: Project, path: Path) -> subprocess.Popen[str]:
+    """Start a long measurement and return when there is a row."""
+    words = ("--rounds", "100000", "--workload", "empty", "--budget", "3000", "--json", str(path), "--emulate", "quiet")
+    process = subprocess.Popen(
+        [str(BIN / "ozrepro"), "bench", "work", *words],
+        cwd=project.root,
+        env=project.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not path.exists() or not _result(path)["rows"]:
+        assert process.poll() is None, process.communicate()
+    return process
+
+
+def test_an_interrupt_reports_what_there_is(built: Project, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    process = _started(built, path)
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert _result(path)["why"] == "interrupted"
+    assert "The run is not complete: interrupted." in out
+
+
+def test_a_killed_emulator_keeps_what_there_is_and_the_status_tells(built: Project, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    before = set(_emulators())
+    process = _started(built, path)
+    (daemon,) = set(_emulators()) - before
+    os.kill(daemon, signal.SIGKILL)
+    out, said = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    assert "Traceback" not in said
+    found = _result(path)
+    assert found["rows"]
+    assert (found["complete"], found["failed"]) == (False, True)
+    assert "the emulator has ended: it was killed" in found["why"]
+    assert "venv takes" in out
+
+
+def test_a_killed_benchmark_takes_its_emulator_along(built: Project, tmp_path: Path) -> None:
+    before = set(_emulators())
+    process = _started(built, tmp_path / "a.json")
+    (daemon,) = set(_emulators()) - before
+    watched = os.pidfd_open(daemon)
+    process.kill()
+    process.communicate(timeout=120)
+    ready, _, _ = select.select([watched], [], [], 60)
+    os.close(watched)
+    assert ready, "the emulator is still there"
