@@ -1,4 +1,7 @@
-"""A real Slurm of one node, for as long as a `with` lasts: Debian's programs, unpacked and not installed, on ports of its own.
+"""A real Slurm, for as long as a `with` lasts: Debian's programs, unpacked and not installed, on ports of its own.
+
+It has as many nodes as are asked for, n1, n2 and so on, all of them this machine: each has a slurmd of its own, and a step knows
+which it is on by SLURMD_NODENAME alone.
 
 Nothing of it is on the machine's PATH, where the rest of the tests would take the machine for a cluster's login node.
 """
@@ -22,17 +25,21 @@ PACKAGES = (
     *("munge", "libmunge2", "libhwloc15", "liblua5.1-0"),
     *("slurm-client", "slurmctld", "slurmd", "slurm-wlm-basic-plugins"),
 )
+CPUS = 4
+"""What each node claims to have, whatever the machine has."""
+
 _PATIENCE = 30.0
 
 
 class Slurm:
     """Slurm's daemons below a folder, and wrappers of its commands in `bin`. Needs root: a mount of its own hides a fixed path."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, nodes: int = 1) -> None:
         if os.geteuid() != 0 or not shutil.which("unshare"):
             raise SiteUnavailable("only root can start Slurm's daemons here")
         self.folder = folder
         self.bin = folder / "bin"
+        self.nodes = tuple(f"n{number}" for number in range(1, nodes + 1))
         self._root = folder / "root"
         self._daemons: list[subprocess.Popen[bytes]] = []
 
@@ -58,15 +65,15 @@ class Slurm:
                 os.killpg(daemon.pid, signal.SIGKILL)
                 daemon.wait()
 
-    def run(self, *words: str, cwd: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        """Run a command in an allocation of the node."""
-        command = [str(self.bin / "salloc"), "--overcommit", "--ntasks=2", "--quiet", *words]
+    def run(self, *words: str, cwd: Path, environ: dict[str, str], nodes: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command in an allocation of so many whole nodes, all of them without a number."""
+        command = [str(self.bin / "salloc"), f"--nodes={nodes or len(self.nodes)}", "--exclusive", "--quiet", *words]
         return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
 
     def _configure(self) -> None:
         run, host = self.folder / "run", socket.gethostname().partition(".")[0]
         plugins = next(self._root.glob("usr/lib/*/slurm-wlm/auth_munge.so")).parent
-        ports = _free_ports(2)
+        ports = _free_ports(1 + len(self.nodes))
         (run / "munge.key").write_bytes(os.urandom(1024))
         (run / "munge.key").chmod(0o400)
         settings = {
@@ -77,11 +84,10 @@ class Slurm:
             "SlurmUser": "root",
             "SlurmdUser": "root",
             "SlurmctldPort": ports[0],
-            "SlurmdPort": ports[1],
             "StateSaveLocation": self.folder / "state",
-            "SlurmdSpoolDir": self.folder / "spool",
+            "SlurmdSpoolDir": self.folder / "spool" / "%n",
             "SlurmctldPidFile": run / "slurmctld.pid",
-            "SlurmdPidFile": run / "slurmd.pid",
+            "SlurmdPidFile": run / "slurmd.%n.pid",
             "PluginDir": plugins,
             "ProctrackType": "proctrack/linuxproc",
             "TaskPlugin": "task/none",
@@ -90,9 +96,12 @@ class Slurm:
             "JobAcctGatherType": "jobacct_gather/none",
             "AccountingStorageType": "accounting_storage/none",
             "ReturnToService": 2,
+            "SlurmdParameters": "config_overrides",
         }
         lines = [f"{name}={value}" for name, value in settings.items()]
-        lines += [f"NodeName={host} CPUs={os.cpu_count()} State=UNKNOWN", f"PartitionName=p Nodes={host} Default=YES State=UP"]
+        kind = f"NodeHostname={host} CPUs={CPUS} State=UNKNOWN"
+        lines += [f"NodeName={name} Port={port} {kind}" for name, port in zip(self.nodes, ports[1:], strict=True)]
+        lines += [f"PartitionName=p Nodes={','.join(self.nodes)} Default=YES State=UP"]
         (self.folder / "slurm.conf").write_text("\n".join(lines) + "\n")
         self._environ = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -121,13 +130,14 @@ class Slurm:
         self._daemon(str(programs / "slurmctld-wlm"), "-D", "-c")
         # Debian's slurmd looks for its helper at a fixed path, which is here in a view of the folder that it alone has.
         over, quoted = self.folder / "over", shlex.quote(str(programs))
-        self._daemon(
-            *("unshare", "--mount", "sh", "-ec"),
-            f"mount -t tmpfs none {shlex.quote(str(over))}; cd {shlex.quote(str(over))}; mkdir upper work\n"
-            f"mount -t overlay none -o lowerdir={quoted}:/usr/sbin,upperdir=upper,workdir=work /usr/sbin\n"
-            f"ln -s slurmstepd-wlm /usr/sbin/slurmstepd; exec {quoted}/slurmd-wlm -D",
-        )
-        self._await(lambda: "State=IDLE" in self._shown())
+        for node in self.nodes:
+            self._daemon(
+                *("unshare", "--mount", "sh", "-ec"),
+                f"mount -t tmpfs none {shlex.quote(str(over))}; cd {shlex.quote(str(over))}; mkdir upper work\n"
+                f"mount -t overlay none -o lowerdir={quoted}:/usr/sbin,upperdir=upper,workdir=work /usr/sbin\n"
+                f"ln -s slurmstepd-wlm /usr/sbin/slurmstepd; exec {quoted}/slurmd-wlm -D -N {node}",
+            )
+        self._await(lambda: self._shown().count("State=IDLE") == len(self.nodes))
 
     def _shown(self) -> str:
         command = [str(self.bin / "scontrol"), "show", "node"]
