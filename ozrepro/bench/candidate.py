@@ -42,6 +42,7 @@ class Candidate:
         versions: of the packages inside.
         base: where the base interpreter lives, "" until somebody asked (`starting.look`).
         build_seconds: how long its build took, None where nobody measured it.
+        node: the node of the job that it is started on, "" where that is of no concern.
 
     """
 
@@ -55,6 +56,7 @@ class Candidate:
     base: str = ""
     mount: str = ""
     build_seconds: float | None = None
+    node: str = ""
 
     @property
     def is_image(self) -> bool:

@@ -13,6 +13,7 @@ from ozrepro.process import find_program
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ozrepro.bench.nodes import Nodes
     from ozrepro.bench.workload import Workload
 
 STATES = ("warm", "cold-data", "cold-client")
@@ -41,6 +42,7 @@ class Plan:
         budget_seconds: after which no new block is begun.
         seed: of the order and of every bootstrap.
         timeout_seconds: after which one start is killed.
+        nodes: of the job, where a cold client is a node on which a candidate was not started yet; None for another way to one.
 
     """
 
@@ -53,6 +55,7 @@ class Plan:
     budget_seconds: float = 300.0
     seed: int = 0
     timeout_seconds: float = 600.0
+    nodes: Nodes | None = None
 
     def __post_init__(self) -> None:
         wrong = [state for state in self.states if state not in STATES]
@@ -66,15 +69,50 @@ class Plan:
             raise UsageError("a plan has at least one round", hint="--rounds 15")
         if not self.budget_seconds > 0 or not self.timeout_seconds > 0:
             raise UsageError("a time budget is more than 0 seconds", hint="--budget 300")
+        if 0 < self.fresh_nodes < self.kinds:
+            raise UsageError(
+                f"a round has {self.kinds} kinds of start, workloads times --ranks, and each takes a node of its own: "
+                f"{_nodes(self.fresh_nodes)} for it",
+                hint=f"salloc --nodes={self.kinds + 1}, or fewer workloads and ranks",
+            )
+
+    @property
+    def fresh_nodes(self) -> int:
+        """How many nodes of the job are fresh, 0 where it does not matter."""
+        return len(self.nodes.fresh) if self.nodes else 0
+
+    @property
+    def kinds(self) -> int:
+        """How many kinds of start a round has for each candidate: workloads times numbers of ranks."""
+        return len(self.workloads) * len(self.ranks)
 
     def rounds_of(self, state: str) -> int:
         """Return how many rounds a state has."""
+        if state == "cold-client" and self.fresh_nodes:
+            return min(self.cold_rounds, self.fresh_nodes // self.kinds)
         return self.rounds if state == "warm" else self.cold_rounds
+
+    def nodes_drawn(self) -> tuple[str, ...]:
+        """Return the fresh nodes in the order in which they are to be taken, drawn from the seed."""
+        return order(f"{self.seed} nodes", self.nodes.fresh, 1)[0] if self.nodes else ()
 
     def starts(self, state: str) -> int:
         """Return how many processes of each candidate one state and workload starts, warm-ups included."""
         alone = self.warmups if state == "warm" else 0
         return alone + self.rounds_of(state) * sum(self.ranks)
+
+
+def fresh_words(plan: Plan) -> str:
+    """Return what the fresh nodes of a plan are enough for, as one line that is told before anything starts."""
+    rounds, wanted = plan.rounds_of("cold-client"), plan.cold_rounds
+    kinds = f"{plan.kinds} kind{'s' if plan.kinds > 1 else ''} of start"
+    give = "give" if plan.fresh_nodes > 1 else "gives"
+    text = f"cold-client: {_nodes(plan.fresh_nodes)} {give} {rounds} round{'s' if rounds > 1 else ''} of {kinds}"
+    return f"{text}; {wanted} rounds would need a job of {wanted * plan.kinds + 1} nodes" if rounds < wanted else text
+
+
+def _nodes(count: int) -> str:
+    return f"{count} fresh node{'s' if count > 1 else ''}"
 
 
 def order(seed: int | str, names: Sequence[str], rounds: int) -> tuple[tuple[str, ...], ...]:
@@ -93,13 +131,17 @@ def order(seed: int | str, names: Sequence[str], rounds: int) -> tuple[tuple[str
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the benchmark runs: CPUs that it may use, the Slurm job it is in, and what starts ranks there."""
+    """Where the benchmark runs: CPUs that it may use, the Slurm job it is in, and what starts ranks there.
+
+    `node` is the one that several ranks are held to, where the others of the job are to stay fresh.
+    """
 
     cpus: int
     job: str = ""
     srun: str = ""
     scheduler: bool = False
     nodes: int = 1
+    node: str = ""
 
     @property
     def is_login(self) -> bool:

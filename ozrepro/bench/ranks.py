@@ -1,4 +1,4 @@
-"""How several ranks are started: as processes here, or by srun across the nodes of a job."""
+"""How ranks are started: as processes here, or by srun, across the nodes of a job or on one of them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ if TYPE_CHECKING:
     from ozrepro.bench.plan import Place
 
 
-def launch_words(place: Place, ranks: int) -> tuple[str, ...]:
+def launch_words(place: Place, ranks: int, node: str = "") -> tuple[str, ...]:
     """Return the words in front of a command that start `ranks` of it, none where the launcher starts them itself on this node.
 
-    Inside a job srun starts them, over as many of its nodes as there are ranks; if one fails, so does the step.
+    Inside a job srun starts them, over as many of its nodes as there are ranks; if one fails, so does the step. With `node` it
+    starts all of them there, a single one too; else, where the place holds several ranks to one node, on that one.
     """
-    if not place.srun or ranks == 1:
+    if not place.srun or (ranks == 1 and not node):
         return ()
-    return (place.srun, f"--ntasks={ranks}", f"--nodes={min(place.nodes, ranks)}", "--kill-on-bad-exit=1", "--input=none")
+    node = node or place.node
+    count = 1 if node else min(place.nodes, ranks)
+    words = (place.srun, f"--ntasks={ranks}", f"--nodes={count}", "--kill-on-bad-exit=1", "--input=none")
+    # The step that this process is in may have all of its node's processors and memory: without --overlap srun would wait for it.
+    return (*words, f"--nodelist={node}", "--overlap") if node else words
 
 
 def ranks_words(place: Place, ranks: int) -> str:
     """Return how ranks are started, in words for the report."""
     if launch_words(place, ranks):
+        if place.node:
+            return f"srun starts {ranks} ranks on node {place.node} of job {place.job}"
         return f"srun starts {ranks} ranks on {min(place.nodes, ranks)} nodes of job {place.job}"
     return f"{ranks} processes on this node, which has {place.cpus} processors for them"

@@ -57,7 +57,7 @@ class Row:
         phases: seconds of each phase of the rank that was ready last; they follow one another from one zero, and those that
             were not reached are absent.
         wall: seconds until the last process had ended.
-        user, system: CPU seconds of all processes.
+        user, system: CPU seconds of all processes; where srun started them, of srun, and so are rss, faults and blocks.
         rss: the peak of the largest process in bytes; at least the launcher's own, about 9 MB.
         status: how the first that failed ended (negative: the signal), else 0.
         ready: seconds from the zero to the end of the first call, by rank.
@@ -65,6 +65,7 @@ class Row:
         blocks: block input operations, of 512 bytes (getrusage(2)).
         error: the last line that a failed program said.
         requests: what an emulated Lustre was asked for meanwhile, by kind, and the bytes read; empty elsewhere.
+        node: the node of the job that it was sent to, "" where the state sends it to none.
 
     """
 
@@ -84,6 +85,7 @@ class Row:
     blocks: int = 0
     error: str = ""
     requests: Mapping[str, int] = field(default_factory=dict)
+    node: str = ""
 
     @property
     def last(self) -> float | None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 RUNNING = "still measuring"
 INTERRUPTED = "interrupted"
+PLANNED = ("rounds", "cold_rounds", "warmups", "budget_seconds")
 _LEAST = 1.0
 """Seconds that a start is given even where the budget is spent."""
 
@@ -118,7 +119,7 @@ class _Run:
         states = {word: {"how": state.how, "leaves": state.leaves} for word, state in self.setting.states.items()}
         return replace(
             about,
-            plan={name: getattr(plan, name) for name in ("rounds", "cold_rounds", "warmups", "budget_seconds")},
+            plan={name: getattr(plan, name) for name in (*PLANNED, *(("fresh_nodes",) if plan.fresh_nodes else ()))},
             seed=plan.seed,
             candidates=tuple(candidate.about() for candidate in self.candidates),
             order=tuple(self.order),
@@ -206,7 +207,7 @@ class _Run:
     def _start(self, candidate: Candidate, workload: Workload, ranks: int) -> Started:
         left = max(self.end - time.monotonic(), _LEAST)
         limit = min(self.plan.timeout_seconds, left)
-        launch = launch_words(self.setting.place, ranks)
+        launch = launch_words(self.setting.place, ranks, candidate.node)
         try:
             started = self.setting.starter.start(candidate, workload, ranks=ranks, launch=launch, timeout=limit)
         except CommandFailed as error:
@@ -260,7 +261,7 @@ class _Run:
                     way.after(prepared)
                 raise
             asked = way.after(prepared)
-            self._keep(started, by_name[name], workload, state, ranks, number, asked)
+            self._keep(started, prepared, workload, state, ranks, number, asked)
 
     def _keep(
         self,
@@ -297,5 +298,6 @@ class _Run:
             blocks=started.blocks,
             error=started.error,
             requests=asked,
+            node=candidate.node,
         )
         self.rows.append(row)

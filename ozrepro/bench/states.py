@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ozrepro import process
+from ozrepro.bench.nodes import ALLOCATE, next_node
+from ozrepro.errors import UsageError
 from ozrepro.store.publish import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ozrepro.bench.candidate import Candidate
     from ozrepro.lustre.model import Totals
@@ -139,6 +141,39 @@ class DropCaches:
         return {}
 
 
+_SHARED = "what methods share, such as a base interpreter, where another was started on that node before, each in its turn; "
+
+
+@dataclass(slots=True)
+class FreshNode:
+    """Another node of the job for each start of a candidate; `nodes` in the order in which they are taken.
+
+    The node that runs the benchmark has touched every candidate, and is none of them.
+    """
+
+    nodes: tuple[str, ...]
+    how: str = (
+        "each start of a method was sent to a node of the job on which this run had not started it before, in an order drawn "
+        "from the seed; what srun takes is in its time"
+    )
+    leaves: str = f"what other programs, this job's and those of others, have read on that node before; {_SERVERS}"
+    touched: dict[str, set[str]] = field(default_factory=dict)
+
+    def prepare(self, candidate: Candidate) -> Candidate:
+        """Return the candidate on a fresh node. Raises UsageError where there is none left."""
+        node = next_node(self.nodes, self.touched, candidate.name)
+        if not node:
+            raise UsageError(f"{candidate.name} was started on every node of this job", hint=ALLOCATE)
+        if any(node in used for used in self.touched.values()) and not self.leaves.startswith(_SHARED):
+            self.leaves = _SHARED + self.leaves
+        self.touched.setdefault(candidate.name, set()).add(node)
+        return replace(candidate, node=node)
+
+    def after(self, candidate: Candidate) -> Mapping[str, int]:
+        """Do nothing: what the node knows now it keeps."""
+        return {}
+
+
 class Servers(Protocol):
     """What `Emulated` needs of the emulator."""
 
@@ -186,11 +221,13 @@ class Emulated:
         return {kind: number - self.before[kind] for kind, number in found.items()}
 
 
-def states_for(words: Iterable[str], work: Path, environ: Mapping[str, str], *, drop: bool = False) -> dict[str, State]:
+def states_for(
+    words: Iterable[str], work: Path, environ: Mapping[str, str], *, drop: bool = False, fresh: Sequence[str] = ()
+) -> dict[str, State]:
     """Return what brings about each state of these words, of `plan.STATES`, on this machine.
 
-    A cold client is a fresh copy below `work`; with `drop`, all caches of the node dropped, which needs root: an OSError of its
-    `prepare` says where that may not be.
+    A cold client is a fresh copy below `work`; with `fresh`, one of these nodes; with `drop`, all caches of the node dropped,
+    which needs root: an OSError of its `prepare` says where that may not be.
     """
     found: dict[str, State] = {}
     for word in words:
@@ -200,6 +237,8 @@ def states_for(words: Iterable[str], work: Path, environ: Mapping[str, str], *, 
             found[word] = ColdData()
         elif drop:
             found[word] = DropCaches(process.find_program("lctl", environ.get("PATH", "")) or "")
+        elif fresh:
+            found[word] = FreshNode(tuple(fresh))
         else:
             found[word] = FreshCopy(work)
     return found

@@ -47,6 +47,7 @@ def register(add: Add) -> None:
     )
     made.add_argument("--state", dest="states", action="append", metavar="S,…", help="warm, cold-data, cold-client")
     made.add_argument("--drop-caches", action="store_true", help="as root: cold-client drops the caches of the whole node")
+    made.add_argument("--fresh-nodes", action="store_true", help="in a job: each cold-client start goes to a fresh node of it")
     made.add_argument("--ranks", metavar="1,2,4", default="1", help="how many processes start at once")
     made.add_argument("--rounds", metavar="N", type=int, help=f"rounds of each state; {ROUNDS} without, 7 where cold")
     made.add_argument("--seed", metavar="N", type=int, help="of the order; drawn without, and recorded")
@@ -77,6 +78,7 @@ def bench(call: Call) -> int:
 def _measure(call: Call, name: str) -> int:
     from ozrepro.bench import emulation
     from ozrepro.bench.candidate import find
+    from ozrepro.bench.plan import fresh_words
     from ozrepro.bench.result import Keeper
     from ozrepro.bench.run import INTERRUPTED, measure
     from ozrepro.lustre.counters import read_counters
@@ -96,6 +98,8 @@ def _measure(call: Call, name: str) -> int:
         emulation.enter(_words(given.states))
     with _work_folder(found, apart=emulated is not None) as work, call.out.progress() as progress:
         plan = _plan(given, found, work)
+        if plan.nodes:
+            call.out.say(fresh_words(plan))
         found, candidates = _looked_at(found, call)
         trees = [place for workload in plan.workloads for place in workload.path if place.startswith(f"{work}/")]
         if trees:  # what is asked of a generated tree counts too
@@ -138,6 +142,12 @@ def _check(given: Arguments) -> None:
         raise UsageError("jobs are a number from 1", hint="--jobs 100")
     if given.emulate and given.drop_caches:
         raise UsageError("--drop-caches is for real file systems: --emulate has clients of its own", hint="one of the two")
+    if given.fresh_nodes and "cold-client" not in _words(given.states):
+        raise UsageError("--fresh-nodes is a way to a cold client", hint="--state warm,cold-client --fresh-nodes")
+    if given.fresh_nodes and given.drop_caches:
+        raise UsageError("--fresh-nodes and --drop-caches are two ways to a cold client", hint="one of them")
+    if given.fresh_nodes and given.emulate:
+        raise UsageError("--fresh-nodes is for real file systems: --emulate has clients of its own", hint="one of the two")
     if given.figures and Path(given.figures).exists() and not Path(given.figures).is_dir():
         raise UsageError("is no folder", where=given.figures, hint="--figures DIR")
     for path in filter(None, (given.json_file, given.csv_file, given.html_file)):
@@ -163,7 +173,8 @@ def _work_folder(found: Found, *, apart: bool) -> Iterator[Path]:
 
 
 def _plan(given: Arguments, found: Found, work: Path) -> Plan:
-    from ozrepro.bench.plan import Plan
+    from ozrepro.bench.nodes import nodes_of_job
+    from ozrepro.bench.plan import Plan, look_at_place
     from ozrepro.bench.workload import read_workload
 
     session = found.session
@@ -179,6 +190,7 @@ def _plan(given: Arguments, found: Found, work: Path) -> Plan:
         ranks=ranks,
         budget_seconds=given.budget,
         seed=given.seed if given.seed is not None else int.from_bytes(os.urandom(4), "big"),
+        nodes=nodes_of_job(look_at_place(os.environ), os.environ) if given.fresh_nodes else None,
         **rounds,
     )
 
@@ -226,13 +238,15 @@ def _setting(
 ) -> Iterator[Setting]:
     from ozrepro.bench import emulation
     from ozrepro.bench.candidate import fs_facts, host_facts
-    from ozrepro.bench.plan import look_at_place
+    from ozrepro.bench.plan import fresh_words, look_at_place
     from ozrepro.bench.result import Result
     from ozrepro.bench.run import Setting
     from ozrepro.bench.starting import Starter
     from ozrepro.bench.states import states_for
 
     place = look_at_place(os.environ)
+    if plan.nodes:
+        place = replace(place, node=plan.nodes.own)
     about = Result(
         session=found.session.name,
         lock=found.lock,
@@ -243,14 +257,15 @@ def _setting(
         candidates=(),
         profile=profile.as_dict(),
         refused=found.refused,
+        notes=(fresh_words(plan),) if plan.rounds_of("cold-client") < plan.cold_rounds else (),
     )
     given = call.arguments
     with ExitStack() as stack:
         starter = stack.enter_context(Starter(os.environ, found.session.root, work))
         if emulated is None:
-            states = states_for(plan.states, work, os.environ, drop=given.drop_caches)
+            states = states_for(plan.states, work, os.environ, drop=given.drop_caches, fresh=plan.nodes_drawn())
         else:
-            about = replace(about, fs={"type": emulation.KIND, "profile": emulated.name}, notes=(emulation.NOTE,))
+            about = replace(about, fs={"type": emulation.KIND, "profile": emulated.name}, notes=(*about.notes, emulation.NOTE))
             place = replace(place, srun="")  # the mounts are this run's own, and on this node
             emulation.check_files(filter(None, (given.json_file,)), emulation.folders(candidates))
             states = stack.enter_context(emulation.serve(candidates, emulated, plan.states, starter))

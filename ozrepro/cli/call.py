@@ -56,6 +56,7 @@ class Arguments(argparse.Namespace):
     workloads: list[str] | None
     states: list[str] | None
     drop_caches: bool
+    fresh_nodes: bool
     ranks: str
     rounds: int | None
     seed: int | None

@@ -1,4 +1,4 @@
-"""A candidate that is this Python, and a starter for it."""
+"""A candidate that is this Python, a starter for it, and a Slurm."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 from ozrepro.bench.candidate import Candidate
 from ozrepro.bench.starting import Starter
 from ozrepro.environment import Environment
+from tests.site import SiteUnavailable
+from tests.site.slurm import Slurm
 
 BIN = str(Path(sys.executable).parent)
 
@@ -38,3 +40,13 @@ def starter(tmp_path: Path) -> Iterator[Starter]:
     """Give a starter that works in the test's folder."""
     with Starter({"HOME": str(tmp_path)}, tmp_path, tmp_path / "work") as found:
         yield found
+
+
+@pytest.fixture(scope="package")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """Give a running Slurm of four nodes."""
+    try:
+        with Slurm(tmp_path_factory.mktemp("slurm"), nodes=4) as running:
+            yield running
+    except SiteUnavailable as reason:
+        pytest.skip(f"no Slurm: {reason}")

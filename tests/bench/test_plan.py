@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ozrepro.bench.plan import Load, Place, Plan, check_place, look_at_place, order, predict
+from ozrepro.bench.nodes import Nodes
+from ozrepro.bench.plan import Load, Place, Plan, check_place, fresh_words, look_at_place, order, predict
 from ozrepro.bench.workload import Workload, of_imports
 from ozrepro.errors import UsageError
 
@@ -43,6 +44,10 @@ def test_every_place_in_a_round_is_taken_by_every_candidate_about_as_often() -> 
         ({"ranks": ()}, "ranks are numbers from 1"),
         ({"rounds": 0}, "at least one round"),
         ({"budget_seconds": 0.0}, "more than 0 seconds"),
+        (
+            {"ranks": (1, 4), "nodes": Nodes("n1", ("n2",))},
+            "2 kinds of start.* each takes a node of its own: 1 fresh node for it\n  try: salloc --nodes=3",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_followed_is_refused(changes: dict[str, object], said: str) -> None:
@@ -98,3 +103,29 @@ def test_a_login_node_is_known_by_slurms_commands_outside_of_a_job(slurm: str) -
     inside = look_at_place({"PATH": slurm, "SLURM_JOB_ID": "17", "SLURM_JOB_NUM_NODES": "4"})
     assert (inside.is_login, inside.nodes, inside.srun) == (False, 4, f"{slurm}/srun")
     assert look_at_place({"PATH": slurm}).srun == ""
+
+
+@pytest.mark.parametrize(("count", "rounds"), [(2, 1), (7, 3), (14, 7), (40, 7)])
+def test_a_cold_client_has_no_more_rounds_than_fresh_nodes_for_each_kind_of_start(count: int, rounds: int) -> None:
+    nodes = Nodes("own", tuple(f"n{number}" for number in range(count)))
+    plan = Plan(EMPTY, ("warm", "cold-data", "cold-client"), (1, 4), rounds=10, cold_rounds=7, nodes=nodes)
+    assert [plan.rounds_of(state) for state in plan.states] == [10, 7, rounds]
+    assert plan.starts("cold-client") == rounds * 5
+
+
+def test_what_fresh_nodes_are_enough_for_is_said_with_how_many_there_should_be() -> None:
+    nodes = Nodes("own", tuple("abcdefg"))
+    assert fresh_words(Plan(EMPTY, ranks=(1, 4), nodes=nodes)) == (
+        "cold-client: 7 fresh nodes give 3 rounds of 2 kinds of start; 7 rounds would need a job of 15 nodes"
+    )
+    assert fresh_words(Plan(EMPTY, cold_rounds=1, nodes=Nodes("own", ("a",)))) == (
+        "cold-client: 1 fresh node gives 1 round of 1 kind of start"
+    )
+
+
+def test_the_order_of_nodes_is_drawn_from_the_seed() -> None:
+    nodes = Nodes("own", tuple("abcdefg"))
+    first, second, other = (Plan(EMPTY, seed=seed, nodes=nodes).nodes_drawn() for seed in (1, 1, 2))
+    assert first == second != other
+    assert sorted(first) == sorted(other) == list("abcdefg")
+    assert Plan(EMPTY).nodes_drawn() == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,6 @@ import pytest
 from ozrepro.bench.plan import Place
 from ozrepro.bench.ranks import launch_words, ranks_words
 from ozrepro.bench.result import Result, read_result
-from tests.site import SiteUnavailable
 from tests.site.slurm import Slurm
 
 SCRIPT = """\
@@ -39,16 +38,6 @@ with Starter(os.environ, folder, folder / "work") as starter:
     setting = Setting(starter, look_at_place(os.environ), blank, {"warm": Warm()}, counts=False, imports=False)
     measure(Plan(work, ranks=(1, 2, 4), rounds=2, warmups=1), pair, setting, Keeper(folder / "r.json", print), print)
 """
-
-
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    """Give a running Slurm."""
-    try:
-        with Slurm(tmp_path_factory.mktemp("slurm")) as running:
-            yield running
-    except SiteUnavailable as reason:
-        pytest.skip(f"no Slurm: {reason}")
 
 
 def _measured(slurm: Slurm, folder: Path) -> Result:
@@ -78,11 +67,23 @@ def test_srun_starts_the_ranks_of_a_job_and_each_says_its_times(slurm: Slurm, tm
 def test_outside_of_a_job_and_for_one_rank_nothing_stands_in_front() -> None:
     assert launch_words(Place(8), 4) == ()
     assert launch_words(Place(8, job="17", srun="/bin/srun", nodes=2), 1) == ()
+    assert launch_words(Place(8, job="17", srun="/bin/srun", nodes=2, node="n1"), 1) == ()
+
+
+def test_a_start_that_is_sent_to_a_node_has_srun_in_front_also_of_one_rank() -> None:
+    place = Place(8, job="17", srun="/bin/srun", nodes=4, node="n1")
+    assert launch_words(place, 1, "n3")[1:3] == ("--ntasks=1", "--nodes=1")
+    assert launch_words(place, 1, "n3")[-2:] == ("--nodelist=n3", "--overlap")
+    assert launch_words(place, 4, "n3")[-2:] == ("--nodelist=n3", "--overlap")
 
 
 def test_ranks_are_spread_over_no_more_nodes_than_there_are() -> None:
     place = Place(8, job="17", srun="/bin/srun", nodes=4)
     assert launch_words(place, 2)[:3] == ("/bin/srun", "--ntasks=2", "--nodes=2")
     assert launch_words(place, 64)[:3] == ("/bin/srun", "--ntasks=64", "--nodes=4")
+    assert "--overlap" not in launch_words(place, 64)
     assert ranks_words(place, 64) == "srun starts 64 ranks on 4 nodes of job 17"
+    held = replace(place, node="n2")
+    assert launch_words(held, 64)[2:] == ("--nodes=1", "--kill-on-bad-exit=1", "--input=none", "--nodelist=n2", "--overlap")
+    assert ranks_words(held, 64) == "srun starts 64 ranks on node n2 of job 17"
     assert ranks_words(Place(8), 64) == "64 processes on this node, which has 8 processors for them"

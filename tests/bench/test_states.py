@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ozrepro.bench.candidate import Candidate
-from ozrepro.bench.states import ColdData, DropCaches, FreshCopy, Warm, drop_pages, states_for
+from ozrepro.bench.states import ColdData, DropCaches, FreshCopy, FreshNode, Warm, drop_pages, states_for
+from ozrepro.errors import UsageError
 
 
 def test_warm_changes_nothing(here: Candidate) -> None:
@@ -85,9 +86,32 @@ def test_where_caches_may_not_be_dropped_the_error_names_the_switch(here: Candid
         DropCaches(switch=str(tmp_path / "nowhere" / "drop_caches")).prepare(here)
 
 
+def test_a_candidate_is_sent_to_each_fresh_node_once_and_then_there_is_none(here: Candidate) -> None:
+    state = FreshNode(("n3", "n2"))
+    assert [state.prepare(here).node for _ in range(2)] == ["n3", "n2"]
+    assert state.prepare(replace(here, name="other")).node == "n3"
+    with pytest.raises(UsageError, match="here was started on every node of this job"):
+        state.prepare(here)
+
+
+def test_what_methods_share_is_left_from_the_first_node_on_that_two_were_started_on(here: Candidate) -> None:
+    state, other = FreshNode(("n2", "n3")), replace(here, name="other")
+    state.prepare(here)
+    state.prepare(other)
+    assert "share" not in state.leaves
+    state.prepare(here)
+    state.prepare(other)
+    assert state.leaves.count("what methods share") == 1
+    assert "servers" in state.leaves
+
+
 def test_each_state_says_how_it_is_brought_about_and_what_it_leaves(tmp_path: Path) -> None:
     found = states_for(("warm", "cold-data", "cold-client"), tmp_path, {})
     assert list(found) == ["warm", "cold-data", "cold-client"]
     assert all("servers" in found[word].leaves for word in ("cold-data", "cold-client"))
     assert "locks" in found["cold-data"].leaves
     assert isinstance(states_for(("cold-client",), tmp_path, {}, drop=True)["cold-client"], DropCaches)
+    fresh = states_for(("warm", "cold-client"), tmp_path, {}, fresh=("n2", "n3"))
+    assert isinstance(fresh["cold-client"], FreshNode)
+    assert fresh["cold-client"].nodes == ("n2", "n3")
+    assert "srun" in fresh["cold-client"].how

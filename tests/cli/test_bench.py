@@ -112,6 +112,9 @@ def test_the_load_is_said_before_it_is_made(built: Project) -> None:
         (("--profile", "nix.toml"), "nix.toml: cannot read the profile"),
         (("--json", "nix/a.json"), "nix/a.json: cannot be written"),
         (("--figures", "sessions/work.toml"), "is no folder"),
+        (("--fresh-nodes",), "a way to a cold client\n  try: --state warm,cold-client --fresh-nodes"),
+        (("--state", "cold-client", "--fresh-nodes"), "this is none\n  try: salloc --nodes=8"),
+        (("--state", "cold-client", "--fresh-nodes", "--drop-caches"), "are two ways to a cold client"),
         (("other",), "one session at a time"),
     ],
 )
