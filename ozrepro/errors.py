@@ -87,13 +87,13 @@ class DriftError(LockError):
 
 
 class NoMethodError(OzreproError):
-    """No method can serve the session here; `reasons` has one line for each."""
+    """No method can serve the session here, or not `who` was asked for; `reasons` has one line for each."""
 
     exit_code = 4
 
-    def __init__(self, session: str, reasons: Iterable[str], *, hint: str = "") -> None:
+    def __init__(self, session: str, reasons: Iterable[str], *, who: str = "no method", hint: str = "") -> None:
         self.reasons = tuple(reasons)
-        super().__init__("\n  ".join((f"no method can serve session {session!r} here:", *self.reasons)), hint=hint)
+        super().__init__("\n  ".join((f"{who} can serve session {session!r} here:", *self.reasons)), hint=hint)
 
 
 class BuildError(OzreproError):

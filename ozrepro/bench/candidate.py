@@ -14,7 +14,7 @@ from ozrepro.environment import BASE_PATH, Environment
 from ozrepro.errors import LockError, NoMethodError
 from ozrepro.lock import load_lock, lock_file
 from ozrepro.methods import candidates as candidates_of
-from ozrepro.methods import load_method
+from ozrepro.methods import choose, load_method, refusal
 from ozrepro.site import mount_of
 from ozrepro.workflow import built_generation, check_section, environment_of, needs_lock, open_session
 
@@ -175,58 +175,75 @@ def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[st
     """Return the session's built methods as candidates.
 
     Without `methods`, those that the spec describes; one that cannot serve is told with its reason. Each method named must serve.
-    Raises SpecError, UsageError, LockError, and NoMethodError where none can be measured.
+    Fails as `build` and `run` would: SpecError, UsageError, LockError where the lock is missing or no longer holds, and
+    NoMethodError where none, or not the one named, can be measured; one that is not built is among these.
     """
     session = open_session(root, name, environ)
+    own = {method: open_session(root, name, environ, method=method) for method in dict.fromkeys(methods)}
+    for each in own.values():
+        candidates_of(each.spec, each.site)  # raises UsageError for a method that the spec does not describe
     lock = load_lock(session.root, name)
     if lock is None:
+        for each in own.values() or (session,):
+            choose(each.spec, each.site, None)  # where no method can be locked, the advice to lock would be a dead end
         raise needs_lock(session)
     kept: list[Candidate] = []
-    refused: list[str] = []
-    for method in dict.fromkeys(methods or candidates_of(session.spec, session.site)):
-        own = open_session(root, name, environ, method=method) if methods else session
-        if methods:
-            candidates_of(own.spec, own.site)  # raises UsageError for a method that the spec does not describe
-        reason, candidate = _candidate(own, method, lock)
-        if candidate is not None:
-            kept.append(candidate)
-        elif methods:
-            raise LockError(f"{method}: {reason}", where=str(lock_file(session.root, name)), hint=_mend(name, method, reason))
+    refused: dict[str, _Refusal] = {}
+    for method in own or candidates_of(session.spec, session.site):
+        found = _candidate(own.get(method, session), method, lock)
+        if isinstance(found, Candidate):
+            kept.append(found)
         else:
-            refused.append(f"{method}: {reason}")
-    if not kept:
-        raise NoMethodError(name, refused, hint=f"ozrepro build {name}")
+            refused[method] = found
+    lines = tuple(f"{method}: {item.reason}" for method, item in refused.items())
+    if refused and (own or not kept):
+        nearest = min(refused.values(), key=lambda item: item.steps)
+        who = "not every method asked for" if kept else "no method"
+        raise nearest.error or NoMethodError(name, lines, who=who, hint=nearest.mend)
     digest = hashlib.sha256(lock_file(session.root, name).read_bytes()).hexdigest()
-    return Found(session, tuple(kept), tuple(refused), digest)
+    return Found(session, tuple(kept), lines, digest)
 
 
-def _mend(name: str, method: str, reason: str) -> str:
-    if reason.startswith("not built"):
-        return f"ozrepro build {name} --method {method}"
-    return f"ozrepro lock {name} --method {method}" if reason.startswith("not locked") else f"ozrepro status {name}"
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a method cannot be measured, and the command that mends it.
+
+    `steps` says how far it is from being measured: 1 for a build or a lock that no longer holds, which is what `run` would begin
+    with, 2 for a lock, 3 for what the machine lacks. `error` is that of a lock that no longer holds.
+    """
+
+    reason: str
+    mend: str
+    steps: int
+    error: LockError | None = None
 
 
-def _candidate(session: Session, method: str, lock: Lock) -> tuple[str, Candidate | None]:
-    """Return why a method cannot be measured, or its candidate."""
+def _candidate(session: Session, method: str, lock: Lock) -> Candidate | _Refusal:
     tool = load_method(method)
     section = lock.section(method, tool.platform(session.site))
     if section is None:
-        return f"not locked here ({tool.platform(session.site)})", None
+        locked = f"not locked here ({tool.platform(session.site)})"
+        lacking = refusal(method, session.spec, session.site, None)
+        if lacking is not None:
+            return _Refusal(f"{locked}: {lacking}", f"ozrepro status {session.name}", 3)
+        mend = f"ozrepro lock {session.name} --method {method}"
+        return _Refusal(f"{locked}: {mend}", mend, 2)
     reason = tool.unavailable(session.spec, session.site, section)
     if reason is not None:
-        return reason, None
+        return _Refusal(reason, f"ozrepro status {session.name}", 3)
     try:
         check_section(session, section)
     except LockError as error:
-        return error.what.replace("\n  ", "; "), None
+        return _Refusal(error.what.replace("\n  ", "; "), error.hint, 1, error)
     generation = built_generation(session, section)
     if generation is None:
-        return f"not built: ozrepro build {session.name} --method {method}", None
+        mend = f"ozrepro build {session.name} --method {method}"
+        return _Refusal(f"not built: {mend}", mend, 1)
     environment = environment_of(session, section, generation)
     candidate = of_environment(
         method, environment, generation.prefix, files=generation.card["files"], size=generation.card["bytes"]
     )
-    return "", _as_built(replace(candidate, versions=tool.versions(section)), generation)
+    return _as_built(replace(candidate, versions=tool.versions(section)), generation)
 
 
 def _as_built(candidate: Candidate, generation: Generation) -> Candidate:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ozrepro.lustre.counters import Counters
     from ozrepro.lustre.profile import Profile
     from ozrepro.methods import Progress
-    from ozrepro.workflow import Session
 
 ROUNDS, BUDGET = 15, 300
 """Rounds and seconds where none are asked for: small, as others wait for the same servers."""
@@ -200,7 +199,7 @@ def _looked_at(found: Found, call: Call) -> tuple[Found, tuple[Candidate, ...]]:
     from ozrepro.bench.starting import look
 
     kept: list[Candidate] = []
-    refused = [_needed(line, found.session) for line in found.refused]
+    refused = list(found.refused)
     for candidate in found.candidates:
         try:
             kept.append(candidate.seen(look(candidate, os.environ, found.session.root)))
@@ -212,17 +211,6 @@ def _looked_at(found: Found, call: Call) -> tuple[Found, tuple[Candidate, ...]]:
     if not kept:
         raise NoMethodError(name, refused, hint=f"ozrepro verify {name}")
     return replace(found, refused=(*refused, *_undescribed(found, call.arguments.methods))), tuple(kept)
-
-
-def _needed(line: str, session: Session) -> str:
-    """Return why a method is not measured, and for one that is not locked what it would need: the tool, or the lock."""
-    from ozrepro.methods import refusal
-
-    method = line.partition(":")[0]
-    if ": not locked here" not in line:
-        return line
-    reason = refusal(method, session.spec, session.site, None)
-    return f"{line}: {reason or f'ozrepro lock {session.name} --method {method}'}"
 
 
 def _undescribed(found: Found, asked: Sequence[str] | None) -> tuple[str, ...]:

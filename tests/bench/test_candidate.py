@@ -33,20 +33,31 @@ def test_a_method_that_is_not_locked_or_not_built_is_told_with_its_reason(built:
     spec.write_text(spec.read_text() + '[conda]\ndependencies = ["python=3.12"]\n')
     found = find(built.root, "work", built.environ)
     assert [candidate.name for candidate in found.candidates] == ["venv"]
-    assert found.refused == ("conda: not locked here (linux-64)",)
+    assert found.refused == ("conda: not locked here (linux-64): ozrepro lock work --method conda",)
 
 
-def test_a_session_that_is_not_built_says_how_to_build_it(small: Project) -> None:
+@pytest.mark.parametrize("methods", [(), ("venv",)])
+def test_a_session_that_is_not_built_says_how_to_build_it(small: Project, methods: tuple[str, ...]) -> None:
     small.done("lock", "work")
-    with pytest.raises(NoMethodError, match="venv: not built: ozrepro build work --method venv"):
-        find(small.root, "work", small.environ)
-    with pytest.raises(LockError, match=r"not built.*\n  try: ozrepro build work --method venv"):
-        find(small.root, "work", small.environ, ("venv",))
+    words = r"no method can serve .*\n  venv: not built: .*\n  try: ozrepro build work --method venv"
+    with pytest.raises(NoMethodError, match=words):
+        find(small.root, "work", small.environ, methods)
 
 
 def test_a_session_without_a_lock_says_how_to_lock_it(small: Project) -> None:
+    for methods in ((), ("venv",)):
+        with pytest.raises(LockError, match="there is no lock"):
+            find(small.root, "work", small.environ, methods)
+
+
+def test_without_a_lock_a_method_that_cannot_be_locked_is_told_with_what_it_lacks(small: Project) -> None:
+    spec = small.root / "sessions" / "work.toml"
+    spec.write_text(spec.read_text() + '\n[container]\nimage = "hello.sif"\n')
+    nothing = {**small.environ, "PATH": ""}
+    with pytest.raises(NoMethodError, match="container: no Apptainer here"):
+        find(small.root, "work", nothing, ("container",))
     with pytest.raises(LockError, match="there is no lock"):
-        find(small.root, "work", small.environ)
+        find(small.root, "work", nothing)
 
 
 def test_a_method_that_is_asked_for_must_be_there(built: Project) -> None:
@@ -56,14 +67,24 @@ def test_a_method_that_is_asked_for_must_be_there(built: Project) -> None:
         find(built.root, "work", built.environ, ("venv", "conda"))
     spec = built.root / "sessions" / "work.toml"
     spec.write_text(spec.read_text() + '[conda]\ndependencies = ["python=3.12"]\n')
-    with pytest.raises(LockError, match=r"conda: not locked here \(linux-64\)\n  try: ozrepro lock work --method conda"):
+    with pytest.raises(NoMethodError, match=r"conda: not locked here .*\n  try: ozrepro lock work --method conda"):
         find(built.root, "work", built.environ, ("conda",))
+    with pytest.raises(NoMethodError, match=r"not every method asked for can serve .*\n  conda: not locked here"):
+        find(built.root, "work", built.environ, ("venv", "conda"))
 
 
-def test_a_spec_that_has_changed_since_is_a_reason(built: Project) -> None:
+@pytest.mark.parametrize("methods", [(), ("venv",)])
+def test_a_lock_that_no_longer_answers_the_spec_is_the_error_that_run_has(built: Project, methods: tuple[str, ...]) -> None:
     built.spec('imports = ["alpha"]\n\n[venv]\nrequirements = ["alpha"]\n')
-    with pytest.raises(NoMethodError, match=r"venv: is out of date: sessions/work.toml changed"):
-        find(built.root, "work", built.environ)
+    with pytest.raises(LockError, match=r"is out of date: sessions/work.toml changed") as caught:
+        find(built.root, "work", built.environ, methods)
+    assert f"ozrepro: {caught.value}" in built.ozrepro("run", "work", "--method", "venv", "--", "true").stderr
+
+
+def test_what_is_nearest_to_being_measured_is_what_is_to_be_done(built: Project) -> None:
+    built.spec('imports = ["alpha"]\n\n[conda]\ndependencies = ["python=3.12"]\n\n[venv]\nrequirements = ["alpha"]\n')
+    with pytest.raises(LockError, match=r"is out of date.*\n  try: ozrepro lock work"):
+        find(built.root, "work", built.environ, ("conda", "venv"))
 
 
 def test_any_environment_is_a_candidate(tmp_path: Path) -> None:

@@ -152,23 +152,40 @@ def test_empty_imports_are_told(built: Project) -> None:
     assert "--workload numpy" in text
 
 
-def test_a_lock_without_the_method_asked_for(built: Project) -> None:
-    """Status 3 with the command that locks it; without a lock, and not built, as everywhere."""
+def _as_run(project: Project, method: str, status: int, **more: str) -> str:
+    """Insist that `run`, `build` and `bench` with a method end with the same status, and return what `bench` said."""
+    for words in (("run", "work", "--method", method, "--", "true"), ("build", "work", "--method", method)):
+        done = project.ozrepro(*words, **more)
+        assert done.returncode == status, (words, done.stderr)
+    return refused(project, status, "work", "--method", method, **more)
+
+
+def test_a_method_that_cannot_be_measured_ends_as_run_does(built: Project) -> None:
+    """Status 4 where it is not locked or its tool is missing, 3 where the lock is missing or no longer holds; a hint in each."""
     spec = built.root / "sessions" / "work.toml"
-    spec.write_text(spec.read_text() + '\n[container]\nimage = "hello.sif"\n')
-    text = refused(built, 3, "work", "--method", "venv,container")
-    assert "container: not locked here (linux-64)" in text
-    assert "try: ozrepro lock work --method container" in text
+    first = spec.read_text()
+    spec.write_text(first + '\n[conda]\ndependencies = ["python=3.12"]\n\n[container]\nimage = "hello.sif"\n')
+    text = _as_run(built, "conda", 4)
+    assert "conda: not locked here (linux-64)" in text
+    assert "try: ozrepro lock work --method conda" in text
+    text = _as_run(built, "container", 4, PATH=str(BIN))
+    assert "container: not locked here (linux-64): no Apptainer here" in text
+    assert "try: ozrepro status work" in text
+    spec.write_text(first.replace('"alpha"]\n', '"alpha", "beta"]\n'))
+    text = _as_run(built, "venv", 3)
+    assert "is out of date" in text
+    assert "try: ozrepro lock work" in text
     built.lock().unlink()
-    assert "there is no lock" in refused(built, 3, "work")
+    assert "there is no lock" in _as_run(built, "venv", 3)
 
 
 def test_nothing_built_can_be_measured(small: Project) -> None:
-    """Status 4 with the reason of each."""
+    """Status 4 with the reason of each, whether it was asked for or not: nothing is built on the way."""
     small.done("lock", "work")
-    text = refused(small, 4, "work")
-    assert "not built" in text
-    assert "ozrepro build work" in text
+    for words in ((), ("--method", "venv")):
+        text = refused(small, 4, "work", *words)
+        assert "venv: not built" in text
+        assert "try: ozrepro build work --method venv" in text
 
 
 def test_an_unknown_session_and_no_project(built: Project, tmp_path: Path) -> None:
