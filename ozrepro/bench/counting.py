@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro import process
 from ozrepro.bench.result import Counted, Replay
-from ozrepro.bench.starting import words_of
+from ozrepro.bench.starting import own_words, words_of
 from ozrepro.errors import CommandFailed
 from ozrepro.process import find_program
 
@@ -105,7 +105,7 @@ def trace(starter: Starter, candidate: Candidate, workload: Workload, timeout: f
         log = Path(folder) / "calls"
         command = [strace, "-f", "-y", "-qq", "-e", f"trace={CALLS}", "-e", "signal=none", "-o", str(log), "--", *words]
         done = process.run(command, env=starter.variables(candidate), cwd=starter.cwd, timeout=timeout)
-        done.checked(f"counting {candidate.name}, {workload.name}")
+        replace(done, output=own_words(done.output)).checked("counting")
         return log.read_text(encoding="utf-8", errors="surrogateescape")
 
 
@@ -115,10 +115,9 @@ def replays(
     """Return what the model says of many nodes and ranks that start at once, for each profile."""
     from ozrepro.lustre.replay import replay
 
-    return tuple(
-        Replay(
-            candidate.name, nodes, ranks, profile.name, replay(counts.cold, profile, nodes=nodes, ranks=ranks, shared=True).last
-        )
-        for profile in profiles
-        for nodes, ranks in points
-    )
+    found = []
+    for profile in profiles:
+        for nodes, ranks in points:
+            last = replay(counts.cold, profile, nodes=nodes, ranks=ranks, shared=True).last
+            found.append(Replay(candidate.name, nodes, ranks, profile.name, last, counts.rows[0].workload))
+    return tuple(found)

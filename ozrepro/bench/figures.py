@@ -133,7 +133,7 @@ def _ranks(summary: Summary, axes: Axes) -> bool:
             shown = shown or len(points) > 1
             marker = "o" if state == "warm" else "s"
             axes.plot(*_columns(points), marker=marker, color=_colour(summary, name), label=f"{name}, {state}")
-        points = replayed(summary.result.replay, name, shown_preset(summary.result.replay))
+        points = replayed(summary.replay, name, shown_preset(summary.replay))
         shown = shown or bool(points)
         if points:
             axes.plot(*_columns(points), linestyle="--", color=_colour(summary, name), label=f"{name}, model")

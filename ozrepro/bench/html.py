@@ -226,7 +226,7 @@ def _counted(item: Counted) -> tuple[int, ...]:
 def _ranks(summary: Summary, methods: Mapping[str, str]) -> Iterator[str]:
     states = list(dict.fromkeys(case[1] for case in summary.cases if case[0] == summary.main))
     many = [state for state in states if len({case[2] for case in summary.cases if case[:2] == (summary.main, state)}) > 1]
-    shown = many or (states[:1] if summary.result.replay else [])
+    shown = many or (states[:1] if summary.replay else [])
     if not shown or not any(summary.seconds(*key) for key in summary.groups):
         return
 
@@ -236,21 +236,22 @@ def _ranks(summary: Summary, methods: Mapping[str, str]) -> Iterator[str]:
 
     note = "Time until the last process is ready, both axes logarithmic. Dots were measured; a dashed line is the model's."
     yield _figure("Ranks", note, methods, draw)
-    if summary.result.replay:
+    if summary.replay:
         yield _replay_table(summary)
 
 
 def _replay_table(summary: Summary) -> str:
     """Return what the model says, a row for each preset and number of nodes, a column for each candidate."""
     table: dict[tuple[str, int, int], dict[str, str]] = {}
-    for item in summary.result.replay:
+    for item in summary.replay:
         table.setdefault((item.preset, item.nodes, item.ranks), {})[item.candidate] = time_words(item.last)
     rows = [
         (preset, f"{nodes:,}", f"{ranks:,}", *(times.get(name, "-") for name in summary.names))
         for (preset, nodes, ranks), times in table.items()
     ]
-    note = "The model's own word: what waits for the file system, without what the program computes."
-    return f"<p class='soft'>{note}</p>{_table(('model', 'nodes', 'ranks on each', *summary.names), rows, 1)}"
+    workload = summary.replay[0].workload or "the workload that was started last"
+    note = f"The model's own word of {workload}: what waits for the file system, without what the program computes."
+    return f"<p class='soft'>{escape(note)}</p>{_table(('model', 'nodes', 'ranks on each', *summary.names), rows, 1)}"
 
 
 def _figure(title: str, note: str, key: Mapping[str, str], draw: Callable[[svg.Canvas], None]) -> str:

@@ -130,13 +130,17 @@ class Imports:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What the model says of `nodes` nodes with `ranks` ranks each: seconds until the last rank is ready."""
+    """What the model says of `nodes` nodes with `ranks` ranks each: seconds until the last rank is ready.
+
+    `workload` is "" in files of before it was kept: there it is the last one of the plan.
+    """
 
     candidate: str
     nodes: int
     ranks: int
     preset: str
     last: float
+    workload: str = ""
 
 
 @dataclass(frozen=True, slots=True)

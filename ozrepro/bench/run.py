@@ -182,12 +182,13 @@ class _Run:
         try:
             counts = counting.count(self.setting.starter, candidate, workload, self.plan.timeout_seconds)
         except CommandFailed as error:
-            self.notes[f"nothing was counted of {candidate.name}, {workload.name}: {error.what.splitlines()[-1].strip()}"] = None
+            what = f"{candidate.name}, {workload.name}"
+            reason = error.what.splitlines()[-1].strip()
+            self.notes[f"nothing was counted of {what}, so that the model says nothing of many nodes: {reason}"] = None
             return
         cold[key], warm[key] = counts.metadata
         self.counted += counts.rows
-        if workload == self.plan.workloads[-1]:
-            self.replays += counting.replays(candidate, counts, self.setting.profiles, self.setting.points)
+        self.replays += counting.replays(candidate, counts, self.setting.profiles, self.setting.points)
 
     def _warm_up(self, candidate: Candidate, workload: Workload) -> bool:
         """Start a workload once, discarded; a crash is recorded as the first round's. Return whether it went well."""

@@ -236,9 +236,14 @@ def _started(answer: Mapping[str, Any], ranks: int) -> Started:
         blocks=sum(end["blocks"] for end in ends),
         status=status,
         error=error,
-        output=_LINE.sub("", output),
+        output=own_words(output),
         errors=errors,
     )
+
+
+def own_words(output: str) -> str:
+    """Return what a measured program printed, without the line of the benchmark's own in it."""
+    return _LINE.sub("", output)
 
 
 def _last_line(text: str) -> str:

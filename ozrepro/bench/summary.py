@@ -11,7 +11,7 @@ from ozrepro.bench.statistics import Estimate, estimate, median, outliers, quant
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ozrepro.bench.result import Counted, Result, Row
+    from ozrepro.bench.result import Counted, Replay, Result, Row
 
 METADATA = ("lookup", "miss", "open", "close", "readdir")
 """The requests that go to the metadata server."""
@@ -94,6 +94,12 @@ class Summary:
     def names(self) -> tuple[str, ...]:
         """The candidates' names, in order."""
         return tuple(item.name for item in self.result.candidates)
+
+    @property
+    def replay(self) -> tuple[Replay, ...]:
+        """What the model says of the main workload, or where a file names none, of the last one of its plan."""
+        found = tuple(item for item in self.result.replay if item.workload == self.main)
+        return found or tuple(item for item in self.result.replay if not item.workload)
 
     def group(self, candidate: str, case: Case) -> Group | None:
         """Return the group of a candidate and case, None where nothing was started."""

@@ -235,8 +235,8 @@ def _bars(summary: Summary, canvas: Canvas, found: Sequence[Counted], kind: str,
 def scaling(summary: Summary, canvas: Canvas, workload: str, state: str) -> None:
     """Draw ranks against the time until the last is ready, both axes logarithmic; the model's curve is dashed."""
     dots = {name: measured(summary, name, workload, state) for name in summary.names}
-    preset = shown_preset(summary.result.replay)
-    curves = {name: replayed(summary.result.replay, name, preset) for name in summary.names}
+    preset = shown_preset(summary.replay)
+    curves = {name: replayed(summary.replay, name, preset) for name in summary.names}
     points = [point for table in (dots, curves) for row in table.values() for point in row]
     ranks, times = [point[0] for point in points], [point[1] for point in points]
     low, high = min(times) / 1.2, max(times) * 1.2

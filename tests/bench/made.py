@@ -60,7 +60,8 @@ def made(
         importtime=tuple(Imports(name, workloads[-1], _tree(chance)) for name in names),
         profile={"name": "busy", "mds_us": 1000, "mds_stats": 50_000},
         replay=tuple(
-            Replay(name, nodes, 32, "busy", (5.0 if name == "container" else 2.0 * nodes) + nodes / 10)
+            Replay(name, nodes, 32, "busy", share * ((5.0 if name == "container" else 2.0 * nodes) + nodes / 10), workload)
+            for workload, share in ((workload, 0.1 if workload == "empty" else 1.0) for workload in workloads)
             for name in names
             for nodes in (1, 4, 16, 64)
         ),

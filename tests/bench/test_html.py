@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -181,6 +182,20 @@ def test_colours_can_be_told_from_the_page(theme: str) -> None:
         assert _contrast(colours[name], colours["bg"]) >= 4.5, name
     for name in ("c0", "c1", "c2", "c3", "c4", "c5", "ws"):
         assert _contrast(colours[name], colours["bg"]) >= 3, name
+
+
+def test_the_model_is_shown_of_the_main_workload() -> None:
+    """The table says which, and has no number of another; without a count of it there is neither table nor curve."""
+    result = made(workloads=("imports", "empty"), ranks=(1,), rounds=2)
+    text = report(result)
+    assert "The model&#x27;s own word of imports: what waits" in text
+    assert "<td>busy</td>" in text
+    assert len(re.findall("<td>busy</td>", text)) == 4
+    less = report(replace(result, replay=tuple(item for item in result.replay if item.workload == "empty")))
+    assert "The model&#x27;s own word" not in less
+    assert "<h2>Ranks</h2>" not in less
+    before = report(replace(result, replay=tuple(replace(item, workload="") for item in result.replay[:4])))
+    assert "own word of the workload that was started last: what" in before
 
 
 def test_a_waterfall_puts_each_module_where_it_began() -> None:

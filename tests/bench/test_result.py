@@ -26,6 +26,16 @@ def test_the_file_begins_with_its_schema(tmp_path: Path) -> None:
     assert next(iter(json.loads((tmp_path / "r.json").read_text()))) == "schema"
 
 
+def test_a_file_without_what_schema_1_has_got_since_is_read(tmp_path: Path) -> None:
+    """A replay of a file written before has no workload."""
+    table = a_result().as_dict()
+    for item in table["replay"]:
+        del item["workload"]
+    (tmp_path / "r.json").write_text(json.dumps(table))
+    found = read_result(tmp_path / "r.json")
+    assert found == replace(a_result(), replay=(replace(a_result().replay[0], workload=""),))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -24,6 +24,7 @@ from tests.bench.values import a_result
 
 EMPTY = Workload("empty")
 PLACE = Place(2)
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 BLANK = a_result(rows=(), counts=(), importtime=(), replay=(), order=(), notes=(), complete=False)
 
 
@@ -228,9 +229,8 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, number: int, statu
     assert status or rest[-1] == INTERRUPTED
 
 
+@needs_strace
 def test_counting_and_import_times_are_runs_of_their_own(setting: Setting, here: Candidate) -> None:
-    if shutil.which("strace") is None:
-        pytest.skip("needs strace")
     from ozrepro.lustre.profile import QUIET
 
     starter = setting.starter
@@ -246,6 +246,26 @@ def test_counting_and_import_times_are_runs_of_their_own(setting: Setting, here:
     assert "own" in [module.name for module in found.importtime[0].modules]
     assert [(item.nodes, item.ranks, item.preset) for item in found.replay] == [(1, 1, "quiet"), (2, 4, "quiet")]
     assert len(found.rows) == 1
+
+
+@needs_strace
+def test_each_workload_that_is_counted_is_replayed(setting: Setting, here: Candidate) -> None:
+    """One whose counting fails has none, and a note says so: it ends with 3 where somebody traces it."""
+    from ozrepro.lustre.profile import QUIET
+
+    setting.starter.caller = {**setting.starter.caller, "PATH": "/usr/bin:/bin"}
+    traced = "any(line.startswith('TracerPid:') and line.split()[1] != '0' for line in open('/proc/self/status')) and exit(3)"
+    shy = Workload("shy", (), traced)
+    plan = Plan((of_imports("imports", ("own",)), shy, EMPTY), rounds=1, warmups=0)
+    wanted = replace(setting, counts=True, profiles=(QUIET,), points=((1, 1), (2, 4)))
+    found = measure(plan, (here,), wanted, ignore, ignore)
+    assert [(item.workload, item.nodes) for item in found.replay] == [
+        (name, nodes) for name in ("imports", "empty") for nodes in (1, 2)
+    ]
+    assert [row.status for row in found.rows] == [0, 0, 0]
+    [note] = [note for note in found.notes if "shy" in note]
+    assert note.startswith("nothing was counted of here, shy, so that the model says nothing of many nodes: ")
+    assert note.endswith("counting: strace ended with status 3")
 
 
 def test_without_strace_the_result_says_what_is_missing(setting: Setting, here: Candidate) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ozrepro.bench.result import About, Counted
@@ -112,6 +114,23 @@ def test_versions_that_differ() -> None:
 def test_the_verdict_is_about_the_workload_closest_to_the_users(workloads: tuple[str, ...], main: str) -> None:
     """The spec's imports, else a script, else numpy, else whatever is not empty."""
     assert summarise(made(workloads=workloads, rounds=2)).main == main
+
+
+def test_the_replay_is_that_of_the_main_workload() -> None:
+    """Wherever that stands in the plan; nothing of another stands in for it where it could not be counted."""
+    result = made(workloads=("imports", "empty"), rounds=2)
+    found = summarise(result).replay
+    assert {item.workload for item in result.replay} == {"imports", "empty"}
+    assert found
+    assert {item.workload for item in found} == {"imports"}
+    assert summarise(replace(result, replay=tuple(item for item in result.replay if item.workload == "empty"))).replay == ()
+
+
+def test_the_replay_of_a_file_that_names_no_workload_is_kept() -> None:
+    """It is of the last workload of the plan, which is not known to be the main one."""
+    result = made(workloads=("imports", "empty"), rounds=2)
+    before = tuple(replace(item, workload="") for item in result.replay if item.workload == "empty")
+    assert summarise(replace(result, replay=before)).replay == before
 
 
 def test_requests_have_one_name_each_and_an_order() -> None:

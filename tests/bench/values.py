@@ -39,7 +39,7 @@ def a_result(**changes: object) -> Result:
         "counts": (Counted("venv", "numpy", "cold-client", {"open": 3}, 10, 2, 3, 3, 4096, {"lookup": 10}),),
         "importtime": (Imports("venv", "numpy", (Module("numpy", 10, 30, 0), Module("numpy.core", 20, 20, 1))),),
         "profile": {"name": "quiet"},
-        "replay": (Replay("venv", 64, 32, "busy", 12.5),),
+        "replay": (Replay("venv", 64, 32, "busy", 12.5, "numpy"),),
         "states": {"warm": {"how": "started before", "leaves": ""}},
         "refused": ("container: no Apptainer here",),
         "notes": ("no counts: strace is not here",),
