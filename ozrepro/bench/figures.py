@@ -66,6 +66,11 @@ def _colour(summary: Summary, name: str) -> str:
     return COLOURS[summary.names.index(name) % len(COLOURS)]
 
 
+def _literal(words: str) -> str:
+    """Return words of somebody's as matplotlib shows them as they are: two dollar signs would begin and end a formula."""
+    return words.replace("$", r"\$")
+
+
 def _ratios(summary: Summary, axes: Axes) -> bool:
     found = list(reversed(summary.ratios))
     axes.axvspan(1 - DEAD_ZONE, 1 + DEAD_ZONE, color="0.9")
@@ -73,7 +78,7 @@ def _ratios(summary: Summary, axes: Axes) -> bool:
     for place, item in enumerate(found):
         ends = [[item.ratio.median - item.ratio.low], [item.ratio.high - item.ratio.median]]
         axes.errorbar([item.ratio.median], [place], xerr=ends, fmt="o", color=_colour(summary, item.candidate), capsize=3)
-    axes.set_yticks(range(len(found)), [f"{item.candidate}: {case_words(item.case)}" for item in found], fontsize=8)
+    axes.set_yticks(range(len(found)), [_literal(f"{item.candidate}: {case_words(item.case)}") for item in found], fontsize=8)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:.1g}")
@@ -100,7 +105,9 @@ def _phases(summary: Summary, axes: Axes) -> bool:
         widths = [group.phases.get(phase, 0.0) for group in groups]
         axes.barh(range(len(groups)), widths, left=begun, color=shade, label=phase.replace("_", " "))
         begun = [start + width for start, width in zip(begun, widths, strict=True)]
-    axes.set_yticks(range(len(groups)), [f"{group.candidate}: {case_words(group.case)}" for group in groups], fontsize=8)
+    axes.set_yticks(
+        range(len(groups)), [_literal(f"{group.candidate}: {case_words(group.case)}") for group in groups], fontsize=8
+    )
     axes.set_xlabel("seconds, median of each phase", fontsize=9)
     _legend(axes, len(PHASES))
     return bool(groups)
@@ -118,13 +125,14 @@ def _requests(summary: Summary, axes: Axes) -> bool:
         axes.set_xticks(range(len(kinds)), kinds)
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.5)  # so that a single request is seen
-        axes.set_ylabel(f"requests of one cold start of {summary.main}", fontsize=9)
+        axes.set_ylabel(f"requests of one cold start of {_literal(summary.main)}", fontsize=9)
         _legend(axes, len(found))
     return bool(found)
 
 
 def _ranks(summary: Summary, axes: Axes) -> bool:
     """Draw measured times of the main workload, a line for each candidate and state, and the model's, dashed."""
+    preset = shown_preset(summary)
     cases = [case for case in summary.cases if case[0] == summary.main]
     shown = False
     for name in summary.names:
@@ -133,10 +141,12 @@ def _ranks(summary: Summary, axes: Axes) -> bool:
             shown = shown or len(points) > 1
             marker = "o" if state == "warm" else "s"
             axes.plot(*_columns(points), marker=marker, color=_colour(summary, name), label=f"{name}, {state}")
-        points = replayed(summary.replay, name, shown_preset(summary.replay))
+        points = replayed(summary.replay, name, preset)
         shown = shown or bool(points)
         if points:
-            axes.plot(*_columns(points), linestyle="--", color=_colour(summary, name), label=f"{name}, model")
+            axes.plot(
+                *_columns(points), linestyle="--", color=_colour(summary, name), label=f"{name}, model ({_literal(preset)})"
+            )
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yscale("log")

@@ -234,7 +234,9 @@ def _ranks(summary: Summary, methods: Mapping[str, str]) -> Iterator[str]:
         for state in shown:
             svg.scaling(summary, canvas, summary.main, state)
 
-    note = "Time until the last process is ready, both axes logarithmic. Dots were measured; a dashed line is the model's."
+    note = "Time until the last process is ready, both axes logarithmic. Dots were measured"
+    preset = svg.shown_preset(summary)
+    note += f"; a dashed line is the model's, with the profile {preset}." if preset else "."
     yield _figure("Ranks", note, methods, draw)
     if summary.replay:
         yield _replay_table(summary)

@@ -235,14 +235,15 @@ def _bars(summary: Summary, canvas: Canvas, found: Sequence[Counted], kind: str,
 def scaling(summary: Summary, canvas: Canvas, workload: str, state: str) -> None:
     """Draw ranks against the time until the last is ready, both axes logarithmic; the model's curve is dashed."""
     dots = {name: measured(summary, name, workload, state) for name in summary.names}
-    preset = shown_preset(summary.replay)
+    preset = shown_preset(summary)
     curves = {name: replayed(summary.replay, name, preset) for name in summary.names}
     points = [point for table in (dots, curves) for row in table.values() for point in row]
     ranks, times = [point[0] for point in points], [point[1] for point in points]
     low, high = min(times) / 1.2, max(times) * 1.2
     last = max(*ranks, 2)
     height = 180.0
-    canvas.text(f"{workload}, {state}", right=f"model: {preset}" if preset else "", style="h")
+    model = cut(f"model: {preset}", canvas.inner / 2) if preset else ""  # a profile has the name of any folder
+    canvas.text(f"{workload}, {state}", right=model, style="h")
     canvas.text(time_words(high / 1.2), style="s")
     top = canvas.y
 
@@ -271,10 +272,11 @@ def measured(summary: Summary, name: str, workload: str, state: str) -> list[tup
     return [(float(ranks), seconds) for ranks, seconds in found if seconds]
 
 
-def shown_preset(replay: Sequence[Replay]) -> str:
-    """Return the preset whose curve is drawn: `busy`, which is a working day, or the first; "" where nothing was replayed."""
-    presets = [item.preset for item in replay]
-    return "busy" if "busy" in presets else next(iter(presets), "")
+def shown_preset(summary: Summary) -> str:
+    """Return the preset whose curve is drawn: the run's own, `busy` where it has several, or the first; "" without a replay."""
+    presets = [item.preset for item in summary.replay]
+    given = str((summary.result.profile or {}).get("name", ""))
+    return next((name for name in (given, "busy", *presets) if name in presets), "")
 
 
 def replayed(replay: Sequence[Replay], name: str, preset: str) -> list[tuple[float, float]]:

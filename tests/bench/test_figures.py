@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,18 @@ def test_a_figure_without_numbers_is_not_written(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     written = write_figures(summarise(made(speed={"venv": {"warm": 1.0}}, rounds=2, counts=(), replay=(), ranks=(1,))), tmp_path)
     assert [path.name for path in written] == ["phases.svg"]
+
+
+def test_the_models_curve_is_named_by_its_profile(tmp_path: Path) -> None:
+    """It is drawn for one profile alone, whose name is any folder's, as a workload's is any file's: no formula is read in them."""
+    pytest.importorskip("matplotlib")
+    name = r"$\data$"
+    first = made(speed=SMALL, workloads=(f"{name}.py",), rounds=6)
+    own = tuple(replace(item, preset=name) for item in first.replay)
+    result = replace(first, replay=(*first.replay, *own), profile={"name": name})
+    ranks = next(path for path in write_figures(summarise(result), tmp_path) if path.name == "ranks.svg").read_text()
+    assert f"<!-- conda, model ({name}) -->" in ranks
+    assert "model (busy)" not in ranks
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

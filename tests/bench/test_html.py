@@ -41,7 +41,8 @@ def crowded() -> str:
     speed = {name: {"warm": 0.001 * 8**at} for at, name in enumerate(names)}
     rows = (a_row("venv", 1, workload=LONG, status=1, ready=(), error="E" * 200), a_row("modules", workload=LONG))
     first = made(speed=speed, workloads=(LONG,), ranks=(1, 2, 4, 8, 16, 32, 64, 128), rounds=6)
-    text = report(made(speed=speed, rows=(*first.rows, *rows), workloads=(LONG,), ranks=(), notes=("n" * 300,)))
+    replay = tuple(replace(item, preset="a folder " * 20) for item in first.replay)
+    text = report(made(speed=speed, rows=(*first.rows, *rows), workloads=(LONG,), ranks=(), notes=("n" * 300,), replay=replay))
     assert LONG in text
     return text
 
@@ -196,6 +197,28 @@ def test_the_model_is_shown_of_the_main_workload() -> None:
     assert "<h2>Ranks</h2>" not in less
     before = report(replace(result, replay=tuple(replace(item, workload="") for item in result.replay[:4])))
     assert "own word of the workload that was started last: what" in before
+
+
+def test_the_models_curve_is_named_by_its_profile() -> None:
+    """In the note and in the figure; where nothing was replayed, no curve is spoken of."""
+    first = made()
+    own = tuple(replace(item, preset="<scratch>") for item in first.replay)
+    text = report(replace(first, replay=(*first.replay, *own), profile={"name": "<scratch>"}))
+    assert "a dashed line is the model&#x27;s, with the profile &lt;scratch&gt;." in text
+    assert text.count("model: &lt;scratch&gt;</text>") == 4  # two states, narrow and wide
+    assert "model: busy" not in text
+    assert "model: busy</text>" in report(replace(first, profile=None))
+    assert "a dashed line" not in report(replace(first, replay=()))
+
+
+@pytest.mark.parametrize(("given", "shown"), [("quiet", "quiet"), ("of another run", "busy"), ("", "busy")])
+def test_the_curve_is_that_of_the_profile_given_or_of_a_working_day(given: str, shown: str) -> None:
+    """A suite replays several presets into one result."""
+    first = made(rounds=2)
+    every = tuple(replace(item, preset=preset) for preset in ("quiet", "busy", "storm") for item in first.replay)
+    result = replace(first, replay=every, profile={"name": given} if given else None)
+    assert svg.shown_preset(summarise(result)) == shown
+    assert svg.shown_preset(summarise(replace(result, replay=()))) == ""
 
 
 def test_a_waterfall_puts_each_module_where_it_began() -> None:
