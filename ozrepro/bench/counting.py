@@ -63,13 +63,20 @@ class Counts:
         return first, later
 
 
-def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: float) -> Counts:
-    """Trace one start and return what it asks. Raises CommandFailed where the program or the tracing fails."""
+def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: float, counters_root: Path = Path("/")) -> Counts:
+    """Trace one start and return what it asks. Raises CommandFailed where the program or the tracing fails.
+
+    `counters_root` is the folder that proc/ and sys/ are in, with the counters of a Lustre client. A start that nobody counts has
+    come first, so that this client knows the files.
+    """
+    from ozrepro.lustre.counters import read_counters
     from ozrepro.lustre.model import Client, Totals, requests
     from ozrepro.lustre.trace import count as count_events
     from ozrepro.lustre.trace import read_trace
 
+    before = read_counters(counters_root)
     text = trace(starter, candidate, workload, timeout)
+    told = read_counters(counters_root).requests_since(before)
     events = read_trace(text, roots=candidate.roots, cwd=str(starter.cwd))
     if candidate.is_image:
         events = tuple(event for event in events if _SESSION not in f"{event.path}/")
@@ -87,6 +94,7 @@ def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: f
             read=found.read,
             bytes=found.bytes,
             requests=Totals.of(part).as_dict(),
+            client=told if state == "warm" else None,
         )
         for state, part in zip(("cold-client", "warm"), sent, strict=True)
     )

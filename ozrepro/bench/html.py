@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ozrepro.bench import svg
 from ozrepro.bench.result import PHASES
 from ozrepro.bench.statistics import verdict_words
-from ozrepro.bench.summary import case_words, metadata_requests, time_words
+from ozrepro.bench.summary import case_words, client_requests, metadata_requests, time_words
 from ozrepro.words import size_words
 
 if TYPE_CHECKING:
@@ -206,15 +206,20 @@ def _counts(summary: Summary, methods: Mapping[str, str]) -> Iterator[str]:
         for workload, state in kinds:
             svg.requests(summary, canvas, workload, state)
 
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (item.candidate, f"{item.workload}, {item.state}", *(f"{number:,}" for number in _counted(item)))
         for item in summary.result.counts
     ]
-    head = ("method", "workload and state", "found", "missing", "opened", "read", "bytes", "metadata requests")
+    head: tuple[str, ...] = ("method", "workload and state", "found", "missing", "opened", "read", "bytes", "metadata requests")
+    told = [client_requests(item) for item in summary.result.counts]
     note = (
         "What one start would send on Lustre, predicted by the cost model from its system calls, which were counted in runs of "
     )
     note += "their own."
+    if any(number is not None for number in told):
+        head = (*head, "counted by the client")
+        rows = [(*row, "-" if number is None else f"{number:,}") for row, number in zip(rows, told, strict=True)]
+        note += " The last column is what this node's own Lustre client counted meanwhile, for all users of the node."
     yield _figure("Requests", note, methods, draw)
     yield _table(head, rows, 2)
 

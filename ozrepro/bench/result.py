@@ -95,7 +95,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What one start asks of the file system under test, from a run of its own, and the requests predicted from it."""
+    """What one start asks of the file system under test, from a run of its own, and the requests predicted from it.
+
+    `client` is what the node's own Lustre client counted during that run, by kind, for all users of the node; None where it told
+    nothing. A warm-up came before, so that the warm prediction has it beside it, never the cold one.
+    """
 
     candidate: str
     workload: str
@@ -107,6 +111,7 @@ class Counted:
     read: int
     bytes: int
     requests: Mapping[str, int] = field(default_factory=dict)
+    client: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +274,7 @@ def csv_text(result: Result) -> str:
         numbers = [*((f"calls.{kind}", number) for kind, number in counted.calls.items())]
         numbers += [(name, getattr(counted, name)) for name in ("found", "missing", "opened", "read", "bytes")]
         numbers += [(f"requests.{kind}", number) for kind, number in counted.requests.items()]
+        numbers += [(f"client.{kind}", number) for kind, number in (counted.client or {}).items()]
         writer.writerows((*about, metric, value) for metric, value in numbers)
     return stream.getvalue()
 

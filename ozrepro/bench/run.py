@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro.bench import counting
@@ -49,6 +50,7 @@ class Setting:
         imports: whether runs under -X importtime are made.
         profiles: of the cost model, for the replay; none for no replay.
         points: nodes and ranks of the replay.
+        counters_root: the folder that proc/ and sys/ are in, with the counters of the node's Lustre client.
 
     """
 
@@ -60,6 +62,7 @@ class Setting:
     imports: bool = True
     profiles: tuple[Profile, ...] = ()
     points: tuple[tuple[int, int], ...] = counting.POINTS
+    counters_root: Path = Path("/")
 
 
 def measure(plan: Plan, candidates: Sequence[Candidate], setting: Setting, on_round: OnRound, say: Say) -> Result:
@@ -180,7 +183,9 @@ class _Run:
     ) -> None:
         key = (candidate.name, workload.name)
         try:
-            counts = counting.count(self.setting.starter, candidate, workload, self.plan.timeout_seconds)
+            counts = counting.count(
+                self.setting.starter, candidate, workload, self.plan.timeout_seconds, self.setting.counters_root
+            )
         except CommandFailed as error:
             what = f"{candidate.name}, {workload.name}"
             reason = error.what.splitlines()[-1].strip()

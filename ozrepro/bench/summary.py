@@ -152,6 +152,16 @@ def metadata_requests(counted: Counted) -> int:
     return sum(number for kind, number in requests_of(counted).items() if kind in METADATA)
 
 
+def client_requests(counted: Counted) -> int | None:
+    """Return how many requests the node's Lustre client counted, None where it told nothing.
+
+    A `revalidate_lock` is left out: it is a look at the locks that the client has (obd_class.h, mdc_locks.c of lustre-release).
+    """
+    if counted.client is None:
+        return None
+    return sum(number for kind, number in counted.client.items() if kind != "revalidate_lock")
+
+
 def case_words(case: Case) -> str:
     """Return a case as a line has it, such as `numpy, warm, 4 ranks`."""
     workload, state, ranks = case

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.bench.statistics import verdict_words
-from ozrepro.bench.summary import case_words, metadata_requests, time_words
+from ozrepro.bench.summary import case_words, client_requests, metadata_requests, time_words
 from ozrepro.words import size_words
 
 if TYPE_CHECKING:
@@ -99,7 +99,14 @@ def _counts(summary: Summary) -> Iterator[Line]:
         )
         for item in summary.result.counts
     ]
-    yield from _table(("METHOD", "START", "FOUND", "MISSING", "OPENED", "METADATA"), rows, numbers=(2, 3, 4, 5))
+    told = [client_requests(item) for item in summary.result.counts]
+    head: tuple[str, ...] = ("METHOD", "START", "FOUND", "MISSING", "OPENED", "METADATA")
+    if all(number is None for number in told):
+        yield from _table(head, rows, numbers=(2, 3, 4, 5))
+        return
+    beside = [(*row, "-" if number is None else f"{number:,}") for row, number in zip(rows, told, strict=True)]
+    yield from _table((*head, "CLIENT"), beside, numbers=(2, 3, 4, 5, 6))
+    yield Line("CLIENT is what this node's Lustre client counted meanwhile, for all users of it", "soft")
 
 
 def _failures(summary: Summary) -> Iterator[Line]:

@@ -56,6 +56,15 @@ class Counters:
             _difference(self.mds, before.mds), _difference(self.llite, before.llite), self.targets, tuple(dict.fromkeys(notes))
         )
 
+    def requests_since(self, before: Counters) -> dict[str, int] | None:
+        """Return requests to metadata servers after `before`, by kind; None where that cannot be known.
+
+        So it is where they were not read both times, of the same targets, or were set to zero between.
+        """
+        now, then = ([name for name in item.targets if name.startswith("mdc.")] for item in (self, before))
+        fallen = any(self.mds.get(kind, 0) < number for kind, number in before.mds.items())
+        return None if not now or now != then or fallen else _difference(self.mds, before.mds)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the counters as a table of plain values."""
         return {"mds": dict(self.mds), "llite": dict(self.llite), "targets": list(self.targets), "notes": list(self.notes)}

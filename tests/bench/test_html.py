@@ -221,6 +221,17 @@ def test_the_curve_is_that_of_the_profile_given_or_of_a_working_day(given: str, 
     assert svg.shown_preset(summarise(replace(result, replay=()))) == ""
 
 
+def test_what_a_lustre_client_counted_has_a_column_where_there_is_any() -> None:
+    """A start in which it was not counted has a dash there."""
+    first = a_result()
+    warm = replace(first.counts[0], state="warm", client={"close": 1_171})
+    text = report(replace(first, counts=(first.counts[0], warm)))
+    assert '<th class="n">counted by the client</th></tr>' in text
+    assert '<td class="n">10</td><td class="n">-</td></tr>' in text
+    assert '<td class="n">10</td><td class="n">1,171</td></tr>' in text
+    assert "counted by the client" not in report(first)
+
+
 def test_a_waterfall_puts_each_module_where_it_began() -> None:
     """Two at the top, one after the other; what the first imports lies inside it."""
     result = a_result()

@@ -27,8 +27,10 @@ def test_the_file_begins_with_its_schema(tmp_path: Path) -> None:
 
 
 def test_a_file_without_what_schema_1_has_got_since_is_read(tmp_path: Path) -> None:
-    """A replay of a file written before has no workload."""
+    """A replay of a file written before has no workload, a count nothing of a client."""
     table = a_result().as_dict()
+    for item in table["counts"]:
+        del item["client"]
     for item in table["replay"]:
         del item["workload"]
     (tmp_path / "r.json").write_text(json.dumps(table))
@@ -79,6 +81,18 @@ def test_the_csv_has_every_number_on_a_line_of_its_own() -> None:
     assert found["venv", "2", "status"] == "-9"
     assert ("venv", "2", "phase.imports") not in found
     assert found["venv", "", "requests.lookup"] == "10"
+
+
+def test_what_a_client_counted_is_in_both_files(tmp_path: Path) -> None:
+    result = replace(a_result(), counts=(replace(a_result().counts[0], client={"close": 3, "intent_lock": 9}),))
+    write_result(tmp_path / "r.json", result)
+    assert read_result(tmp_path / "r.json") == result
+    lines = csv_text(result).splitlines()
+    assert [line for line in lines if "client." in line] == [
+        "venv,numpy,cold-client,1,,client.close,3",
+        "venv,numpy,cold-client,1,,client.intent_lock,9",
+    ]
+    assert "client." not in csv_text(a_result())
 
 
 def test_the_export_has_what_hyperfines_plot_scripts_read() -> None:

@@ -21,6 +21,7 @@ from ozrepro.bench.workload import Workload, of_imports
 from ozrepro.environment import Environment
 from ozrepro.errors import UsageError
 from tests.bench.values import a_result
+from tests.lustre.test_counters import client
 
 EMPTY = Workload("empty")
 PLACE = Place(2)
@@ -266,6 +267,24 @@ def test_each_workload_that_is_counted_is_replayed(setting: Setting, here: Candi
     [note] = [note for note in found.notes if "shy" in note]
     assert note.startswith("nothing was counted of here, shy, so that the model says nothing of many nodes: ")
     assert note.endswith("counting: strace ended with status 3")
+
+
+@needs_strace
+def test_what_a_lustre_client_counts_meanwhile_stands_beside_the_prediction(
+    setting: Setting, here: Candidate, tmp_path: Path
+) -> None:
+    """Files as a client has them; every start adds 7 closes, of which those of the traced one are kept, and of no other."""
+    client(tmp_path, close=100, intent_lock=20)
+    (path,) = tmp_path.glob("proc/fs/lustre/mdc/*/md_stats")
+    seven = f"open({str(path)!r}, 'r+').write(re.sub('close +([0-9]+)', lambda m: f'close {{int(m[1]) + 7}}', open({str(path)!r}).read()))"
+    setting.starter.caller = {**setting.starter.caller, "PATH": "/usr/bin:/bin"}
+    wanted = replace(setting, counts=True, counters_root=tmp_path)
+    plan = Plan((Workload("closes", ("import re",), seven),), rounds=2, warmups=1)
+    found = measure(plan, (here,), wanted, ignore, ignore)
+    assert [row.status for row in found.rows] == [0, 0]
+    assert {counted.state: counted.client for counted in found.counts} == {"cold-client": None, "warm": {"close": 7}}
+    nowhere = measure(plan, (here,), replace(wanted, counters_root=tmp_path / "nowhere"), ignore, ignore)
+    assert [counted.client for counted in nowhere.counts] == [None, None]
 
 
 def test_without_strace_the_result_says_what_is_missing(setting: Setting, here: Candidate) -> None:

@@ -9,6 +9,7 @@ import pytest
 from ozrepro.bench.result import About, Counted
 from ozrepro.bench.summary import (
     case_words,
+    client_requests,
     compare_in,
     metadata_requests,
     requests_of,
@@ -140,6 +141,14 @@ def test_requests_have_one_name_each_and_an_order() -> None:
     )
     assert list(requests_of(counted).items()) == [("lookup", 10), ("miss", 2), ("read", 5)]
     assert metadata_requests(counted) == 12
+
+
+def test_what_a_client_counted_is_added_up_but_for_looks_at_its_own_locks() -> None:
+    """A client that counted nothing is another thing than none."""
+    counted = a_result().counts[0]
+    assert client_requests(counted) is None
+    assert client_requests(replace(counted, client={})) == 0
+    assert client_requests(replace(counted, client={"close": 3, "intent_lock": 9, "revalidate_lock": 50})) == 12
 
 
 def test_words() -> None:

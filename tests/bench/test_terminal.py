@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ozrepro.bench.result import About, Result
 from ozrepro.bench.summary import summarise
 from ozrepro.bench.terminal import WIDTH, bar, terminal_report
 from ozrepro.bench.verdict import judge
-from tests.bench.made import made
+from tests.bench.made import SPEED, made
 from tests.bench.values import a_result, a_row
 
 
@@ -76,6 +78,22 @@ def test_a_failed_group_and_far_starts_are_told() -> None:
     assert "1 start is far from the others of the kind; none is left out." in text
     assert "Noisy, so more rounds would help: venv (numpy, warm)." in text
     assert "conda failed in 1 start (numpy, warm, 1 rank): boom" in text
+
+
+def test_what_a_lustre_client_counted_has_a_column_where_there_is_any() -> None:
+    """Of the starts that it was counted in; it says that it is the whole node's."""
+    result = made(speed=SPEED)
+    told = replace(
+        result,
+        counts=tuple(replace(item, client={"close": 1_171}) if item.state == "warm" else item for item in result.counts),
+    )
+    text = shown(told)
+    rows = [line.split() for line in text.splitlines() if line.startswith("modules") and "imports," in line]
+    assert [row[-2:] for row in rows] == [["797", "-"], ["342", "1,171"]]
+    assert "METADATA  CLIENT" in text
+    assert "for all users of it" in text
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert "CLIENT" not in shown(result)
 
 
 def test_an_empty_result_can_be_shown() -> None:

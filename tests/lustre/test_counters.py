@@ -74,6 +74,31 @@ def test_other_targets_than_before_are_told(tmp_path: Path) -> None:
     assert read_counters(tmp_path).since(before).notes == ("other targets were there before",)
 
 
+def test_requests_between_are_by_kind_and_only_what_can_be_known(tmp_path: Path) -> None:
+    nothing = read_counters(tmp_path)
+    client(tmp_path, close=10, intent_lock=20)
+    before = read_counters(tmp_path)
+    assert before.requests_since(before) == {}
+    assert nothing.requests_since(nothing) is None
+    assert before.requests_since(nothing) is None
+    client(tmp_path, close=13, intent_lock=29)
+    assert read_counters(tmp_path).requests_since(before) == {"close": 3, "intent_lock": 9}
+    client(tmp_path, close=2, intent_lock=29)
+    assert read_counters(tmp_path).requests_since(before) is None
+    client(tmp_path, close=14, intent_lock=29)
+    client(tmp_path, close=900, intent_lock=900, target="fs-MDT0001-mdc-ff94")
+    assert read_counters(tmp_path).requests_since(before) is None
+
+
+def test_calls_of_programs_are_no_requests(tmp_path: Path) -> None:
+    folder = tmp_path / "proc/fs/lustre/llite/fs-ff94"
+    folder.mkdir(parents=True)
+    (folder / "stats").write_text(LLITE)
+    found = read_counters(tmp_path)
+    assert found
+    assert found.requests_since(found) is None
+
+
 def test_without_lustre_there_is_nothing_and_no_error(tmp_path: Path) -> None:
     found = read_counters(tmp_path)
     assert not found
