@@ -331,13 +331,18 @@ def _compare(call: Call, files: Sequence[str]) -> int:
 
 def _calibrate(call: Call, folders: Sequence[str]) -> int:
     from ozrepro.lustre.calibrate import calibrate
+    from ozrepro.lustre.layout import lustre_notes
     from ozrepro.lustre.profile import write_profile
 
     if len(folders) != 1 or not Path(folders[0]).is_dir():
         raise UsageError("one folder is calibrated, on the file system in question", hint="ozrepro bench calibrate DIR")
     profile = calibrate(Path(folders[0]), call.out.say)
-    for name, value in profile.as_dict().items():
-        call.out.line(f"{name} = {json.dumps(value)}")
+    notes = lustre_notes(Path(folders[0]), os.environ.get("PATH", ""), call.out.say)
+    lines = [f"{name} = {json.dumps(value)}" for name, value in profile.as_dict().items()]
+    if notes:
+        lines += ["", "[notes]", *(f"{name} = {json.dumps(value)}" for name, value in notes.items())]
+    for line in lines:
+        call.out.line(line)
     if call.arguments.output:
-        write_profile(profile, Path(call.arguments.output))
+        write_profile(profile, Path(call.arguments.output), notes)
     return 0

@@ -107,16 +107,20 @@ PRESETS: Mapping[str, Profile] = {profile.name: profile for profile in (QUIET, B
 """The presets by name."""
 
 
-def write_profile(profile: Profile, path: Path) -> None:
-    """Write a profile as TOML. Raises OzreproError when it cannot be written."""
+def write_profile(profile: Profile, path: Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write a profile as TOML, with a table of notes for its readers. Raises OzreproError when it cannot be written."""
+    told = {"notes": dict(notes)} if notes else {}
     try:
-        path.write_text(toml.dumps({"schema": SCHEMA, **profile.as_dict()}), encoding="utf-8")
+        path.write_text(toml.dumps({"schema": SCHEMA, **profile.as_dict(), **told}), encoding="utf-8")
     except OSError as error:
         raise OzreproError(f"cannot write the profile: {error.strerror or error}", where=str(path)) from error
 
 
 def read_profile(path: Path) -> Profile:
-    """Return the profile of a TOML file. Raises OzreproError naming the file and what is wrong in it."""
+    """Return the profile of a TOML file; its table of notes, if there is one, is for people, and changes nothing.
+
+    Raises OzreproError naming the file and what is wrong in it.
+    """
     try:
         table = toml.loads(toml.read_file(path))
     except OSError as error:
@@ -127,6 +131,8 @@ def read_profile(path: Path) -> Profile:
     schema = table.pop("schema", None)
     if schema != SCHEMA:
         raise OzreproError(f"its schema is {schema!r}; this ozrepro reads {SCHEMA}", where=str(path))
+    if not isinstance(table.pop("notes", {}), dict):
+        raise OzreproError("notes is a table", where=str(path), hint="[notes] on a line of its own, or # before each line")
     try:
         return Profile.from_dict(table)
     except OzreproError as error:

@@ -17,6 +17,7 @@ from ozrepro.cli.bench import with_counters
 from ozrepro.lustre.counters import Counters
 from tests.bench.made import made
 from tests.conftest import BIN, Project
+from tests.lustre.test_layout import PLAIN, printing, program
 from tests.warm import strace
 
 QUICK = ("--rounds", "6", "--budget", "60")
@@ -309,8 +310,24 @@ def test_a_folder_is_calibrated(built: Project, tmp_path: Path) -> None:
     profile = json.loads((built.root / "a.json").read_text())["profile"]
     assert profile["name"] == "data"
     assert f"mds_us = {profile['mds_us']}" in done.stdout.splitlines()
+    assert "[notes]" not in done.stdout
     assert "try: ozrepro bench calibrate DIR" in refused(built, 2, "calibrate", "nix")
     assert "try: ozrepro bench calibrate DIR" in refused(built, 2, "calibrate")
+
+
+def test_what_lustres_own_programs_say_is_noted_in_a_profile(built: Project, tmp_path: Path) -> None:
+    """The lines printed are those of the file, and the next measurement takes it."""
+    program(tmp_path / "bin", "lfs", printing(PLAIN))
+    program(tmp_path / "bin", "lctl", "echo 2.15.3")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    path = f"{tmp_path / 'bin'}:{built.environ['PATH']}"
+    done = built.ozrepro("bench", "calibrate", str(folder), "--output", "own.toml", PATH=path)
+    assert done.returncode == 0, done.stderr
+    notes = ["[notes]", 'client = "2.15.3"', 'stripe_count = "1"', 'layout = "raid0, 1 stripe of 1.0 MiB, pool ddn_hdd"']
+    assert done.stdout.splitlines()[-4:] == notes
+    assert (built.root / "own.toml").read_text().splitlines()[-4:] == notes
+    built.done("bench", "work", "--rounds", "1", "--workload", "empty", "--profile", "own.toml")
 
 
 def test_compare_needs_two_results(built: Project) -> None:

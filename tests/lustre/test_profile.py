@@ -20,6 +20,15 @@ def test_a_profile_comes_back_from_its_file(preset: Profile, tmp_path: Path) -> 
     assert Profile.from_dict(preset.as_dict()) == preset
 
 
+def test_notes_are_for_people_and_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    write_profile(BUSY, path, {"client": "2.15.3", "layout": 'raid0, "x"'})
+    assert path.read_text().endswith('\n[notes]\nclient = "2.15.3"\nlayout = "raid0, \\"x\\""\n')
+    assert read_profile(path) == BUSY
+    path.write_text("schema = 1\n[notes]\nmine = [1, 2]\n")
+    assert read_profile(path) == QUIET
+
+
 def test_presets_grow_slower() -> None:
     assert list(PRESETS.values()) == [QUIET, BUSY, STORM]
     assert QUIET.mds_us < BUSY.mds_us < STORM.mds_us
@@ -46,6 +55,7 @@ def test_each_parameter_says_where_its_number_is_from() -> None:
         ("mds_us = 3\n", "schema is None"),
         ("schema = 9\n", "schema is 9"),
         ("schema = \n", "no TOML"),
+        ('schema = 1\nnotes = "x"\n', "notes is a table"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name_with_each_mistake(text: str, said: str, tmp_path: Path) -> None:
