@@ -105,11 +105,11 @@ def _measure(call: Call, name: str) -> int:
             candidates = tuple(replace(item, roots=(*item.roots, *trees)) for item in candidates)
         if emulated is not None:
             candidates = tuple(emulation.moved(item) for item in candidates)
-        before = read_counters()
         with _setting(call, found, candidates, plan, work, profile, emulated) as setting:
+            before = read_counters(setting.counters_root)
             each = _each_round(plan, keep, progress)
             result = measure(plan, candidates, setting, each, call.out.say)
-        result = with_counters(result, read_counters().since(before))
+            result = with_counters(result, read_counters(setting.counters_root).since(before))
         each(result)
     failure = keep.failure if keep is not None else None
     _report(call, result)
@@ -248,16 +248,18 @@ def _setting(
         notes=(fresh_words(plan),) if plan.rounds_of("cold-client") < plan.cold_rounds else (),
     )
     given = call.arguments
+    counters = Path("/")
     with ExitStack() as stack:
         starter = stack.enter_context(Starter(os.environ, found.session.root, work))
         if emulated is None:
             states = states_for(plan.states, work, os.environ, drop=given.drop_caches, fresh=plan.nodes_drawn())
         else:
             about = replace(about, fs={"type": emulation.KIND, "profile": emulated.name}, notes=(*about.notes, emulation.NOTE))
+            counters = work  # where there are none: a real client of this node has nothing to do with it
             place = replace(place, srun="")  # the mounts are this run's own, and on this node
             emulation.check_files(filter(None, (given.json_file,)), emulation.folders(candidates))
             states = stack.enter_context(emulation.serve(candidates, emulated, plan.states, starter))
-        yield Setting(starter, place, about, states, profiles=(profile,))
+        yield Setting(starter, place, about, states, profiles=(profile,), counters_root=counters)
 
 
 def with_counters(result: Result, counted: Counters) -> Result:
