@@ -68,6 +68,10 @@ def operating_system(release: str | None = None) -> str:
     return f"{name}, {library}" if library.strip() else name
 
 
+LOCAL = frozenset(("apfs", "btrfs", "ext2", "ext3", "ext4", "overlay", "ramfs", "tmpfs", "xfs", "zfs"))
+"""File systems of one machine: nobody else waits for their metadata."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """One line of /proc/self/mountinfo: where, which file system, which options."""

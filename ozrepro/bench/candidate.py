@@ -15,7 +15,7 @@ from ozrepro.errors import LockError, NoMethodError
 from ozrepro.lock import load_lock, lock_file
 from ozrepro.methods import candidates as candidates_of
 from ozrepro.methods import choose, load_method, refusal
-from ozrepro.site import mount_of
+from ozrepro.site import LOCAL, mount_of
 from ozrepro.workflow import built_generation, check_section, environment_of, needs_lock, open_session
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Candidate:
         base = found["base"]
         inside = f"{base}, inside the image" if self.is_image else base
         versions = {**self.versions, **{name: found[name] for name in ("python", "blas") if found.get(name)}}
-        roots = self.roots if self.is_image else outermost((*self.roots, base, os.path.realpath(base)))
+        roots = self.roots if self.is_image else outermost(beside((*self.roots, base, os.path.realpath(base)), self.prefix))
         return replace(self, base=inside, versions=versions, roots=roots)
 
     def moved(self, new: str) -> Candidate:
@@ -118,7 +118,8 @@ def roots_of(environment: Environment, prefix: str) -> tuple[str, ...]:
     """Return the folders that an environment takes files from, but those that every node has on its own disk, outermost only.
 
     They are the prefix, its place with all links resolved, the folder that holds an image's file, and each folder in PATH and in
-    variables that hold paths: a module's `bin` or `lib` stands for the folder above it.
+    variables that hold paths: a module's `bin` or `lib` stands for the folder above it. Where the prefix is on a shared file
+    system, folders on a disk of this node are not among them: a container's program may be installed there.
     """
     texts = (*environment.path, *environment.base, *(value for value in environment.variables.values() if value.startswith("/")))
     found = {prefix, os.path.realpath(prefix)}
@@ -133,7 +134,17 @@ def roots_of(environment: Environment, prefix: str) -> tuple[str, ...]:
         ):
             top = os.path.dirname(top)
         found |= {top, os.path.realpath(top)}
-    return outermost(found)
+    return outermost(beside(found, prefix))
+
+
+def beside(folders: Iterable[str], prefix: str, mountinfo: str | None = None) -> tuple[str, ...]:
+    """Return those folders that may be asked for as the prefix is: where that is shared, not what is on a disk of this node.
+
+    `mountinfo` is as in `site.mount_of`.
+    """
+    if mount_words(prefix, mountinfo) in {"", *LOCAL}:
+        return tuple(folders)
+    return tuple(folder for folder in folders if mount_words(folder, mountinfo) not in LOCAL)
 
 
 def outermost(folders: Iterable[str]) -> tuple[str, ...]:
@@ -155,9 +166,9 @@ def tree_size(folder: str) -> tuple[int, int]:
     return files, size
 
 
-def mount_words(prefix: str) -> str:
+def mount_words(prefix: str, mountinfo: str | None = None) -> str:
     """Return the type of the file system that a folder is on, "" where it is not told."""
-    mount = mount_of(Path(prefix))
+    mount = mount_of(Path(prefix), mountinfo)
     return mount.kind if mount is not None else ""
 
 

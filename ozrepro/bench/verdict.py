@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.bench.statistics import DEAD_ZONE, FEWEST, verdict_words
 from ozrepro.bench.summary import Compared, compare_in, metadata_requests, time_words
+from ozrepro.site import LOCAL
 from ozrepro.words import size_words
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ NOTICED = 0.1
 
 MANY_FILES = 10_000
 """Files from which their number counts: a twentieth of OzSTAR's quota for a home, 200,000."""
-
-LOCAL = frozenset(("apfs", "btrfs", "ext2", "ext3", "ext4", "overlay", "ramfs", "tmpfs", "xfs", "zfs"))
-"""File systems of one machine: nobody else waits for their metadata."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.bench.candidate import Candidate, find, fs_facts, host_facts, of_environment, roots_of
+from ozrepro.bench.candidate import Candidate, beside, find, fs_facts, host_facts, of_environment, roots_of
 from ozrepro.environment import Environment
 from ozrepro.errors import LockError, NoMethodError, UsageError
 from tests.conftest import Project
@@ -154,3 +154,15 @@ def test_the_facts_of_the_machine_name_no_user(tmp_path: Path) -> None:
     assert os.path.expanduser("~") not in text
     assert fs_facts(str(tmp_path))["type"]
     assert host_facts(2)["cpus"] == 2
+
+
+def test_what_lies_on_a_disk_of_this_node_is_not_asked_of_the_file_system_that_all_share() -> None:
+    """A container's program may be installed on the node; a module's is on a shared file system, perhaps another one."""
+    text = "\n".join(
+        f"{number} 1 0:{number} / {point} rw - {kind} {kind} rw"
+        for number, (point, kind) in enumerate((("/", "ext4"), ("/fred", "lustre"), ("/apps", "nfs4"), ("/tmp", "tmpfs")))
+    )
+    folders = ("/fred/env", "/apps/python", "/opt/apptainer", "/tmp/tree")
+    assert beside(folders, "/fred/env", text) == ("/fred/env", "/apps/python")
+    assert beside(folders, "/opt/env", text) == folders
+    assert beside(folders, "/fred/env", "") == folders
