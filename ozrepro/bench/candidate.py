@@ -15,6 +15,7 @@ from ozrepro.errors import LockError, NoMethodError
 from ozrepro.lock import load_lock, lock_file
 from ozrepro.methods import candidates as candidates_of
 from ozrepro.methods import choose, load_method, refusal
+from ozrepro.settings import METHODS
 from ozrepro.site import LOCAL, mount_of
 from ozrepro.workflow import built_generation, check_section, environment_of, needs_lock, open_session
 
@@ -174,12 +175,16 @@ def mount_words(prefix: str, mountinfo: str | None = None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The session that is measured: its candidates, why others are none, and the sha256 of its lock's bytes."""
+    """The session that is measured: its candidates, why others are none, and the sha256 of its lock's bytes.
+
+    `undescribed` has a line for each method that the spec does not describe, none where methods were asked for by name.
+    """
 
     session: Session
     candidates: tuple[Candidate, ...]
     refused: tuple[str, ...]
     lock: str
+    undescribed: tuple[str, ...] = ()
 
 
 def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[str] = ()) -> Found:
@@ -212,7 +217,9 @@ def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[st
         who = "not every method asked for" if kept else "no method"
         raise nearest.error or NoMethodError(name, lines, who=who, hint=nearest.mend)
     digest = hashlib.sha256(lock_file(session.root, name).read_bytes()).hexdigest()
-    return Found(session, tuple(kept), lines, digest)
+    lacking = [] if own else [method for method in METHODS if getattr(session.spec, method) is None]
+    undescribed = tuple(f"{method}: {session.spec.path.name} has no [{method}]" for method in lacking)
+    return Found(session, tuple(kept), lines, digest, undescribed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,17 @@ from ozrepro import process
 from ozrepro.bench.result import Counted, Replay
 from ozrepro.bench.starting import own_words, words_of
 from ozrepro.errors import CommandFailed
+from ozrepro.lustre.counters import read_counters
 from ozrepro.process import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ozrepro.bench.candidate import Candidate
+    from ozrepro.bench.result import Result
     from ozrepro.bench.starting import Starter
     from ozrepro.bench.workload import Workload
+    from ozrepro.lustre.counters import Counters
     from ozrepro.lustre.model import Request
     from ozrepro.lustre.profile import Profile
 
@@ -69,7 +72,6 @@ def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: f
     `counters_root` is the folder that proc/ and sys/ are in, with the counters of a Lustre client. A start that nobody counts has
     come first, so that this client knows the files.
     """
-    from ozrepro.lustre.counters import read_counters
     from ozrepro.lustre.model import Client, Totals, requests
     from ozrepro.lustre.trace import count as count_events
     from ozrepro.lustre.trace import read_trace
@@ -129,3 +131,12 @@ def replays(
             last = replay(counts.cold, profile, nodes=nodes, ranks=ranks, shared=True).last
             found.append(Replay(candidate.name, nodes, ranks, profile.name, last, counts.rows[0].workload))
     return tuple(found)
+
+
+def with_counters(result: Result, counted: Counters) -> Result:
+    """Return a result with what the node's own Lustre client has counted meanwhile; the same one where there is none."""
+    if not counted:
+        return result
+    requests = ", ".join(f"{kind} {number:,}" for kind, number in counted.mds.items()) or "none that could be read"
+    line = f"During all of it this node's Lustre client counted, for all users, these requests to metadata servers: {requests}."
+    return replace(result, fs={**result.fs, "counters": counted.as_dict()}, notes=(*result.notes, line, *counted.notes))

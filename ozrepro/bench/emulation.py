@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ozrepro.bench.candidate import Candidate
-    from ozrepro.bench.starting import Starter
-    from ozrepro.bench.states import State
+    from ozrepro.bench.run import Setting
     from ozrepro.lustre.profile import Profile
 
 STATES = ("warm", "cold-client")
@@ -59,24 +58,33 @@ def check_files(paths: Iterable[str], served: Sequence[str]) -> None:
                 raise UsageError(f"cannot be written while {folder} is emulated", where=path, hint="a file outside of it")
 
 
-def moved(candidate: Candidate) -> Candidate:
+def shown(candidate: Candidate) -> Candidate:
     """Return a candidate that says of itself that it is served by the emulator."""
     return replace(candidate, mount=f"{KIND}, from {candidate.mount}")
 
 
 @contextmanager
 def serve(
-    candidates: Sequence[Candidate], profile: Profile, states: Iterable[str], starter: Starter
-) -> Iterator[dict[str, State]]:
-    """Serve what the candidates take files from for as long as a `with` lasts; give what brings about each state.
+    real: Setting, candidates: Sequence[Candidate], profile: Profile, states: Iterable[str], written: Iterable[str] = ()
+) -> Iterator[Setting]:
+    """Serve what the candidates take files from for as long as a `with` lasts; give the setting of it, from that without.
 
-    The Python that runs this may be among it, so the launcher of `starter` is started while nothing is mounted, and all that
-    measuring needs is imported before. Raises OzreproError where it cannot be mounted.
+    The Python that runs this may be among it, so the launcher is started while nothing is mounted, and all that measuring needs
+    is imported before. Raises UsageError where one of the `written` files is in a folder that is served, OzreproError where
+    that cannot be mounted.
     """
     from ozrepro.bench import counting, importtime  # noqa: F401
-    from ozrepro.lustre import model, replay, trace  # noqa: F401
+    from ozrepro.lustre import counters, model, replay, trace  # noqa: F401
     from ozrepro.lustre.emulator import Emulator
 
+    served, starter = folders(candidates), real.starter
+    check_files(written, served)
     starter.renew()
-    with Emulator.over(folders(candidates), profile) as servers:
-        yield {word: Emulated(servers, word != "warm", starter.renew) for word in states}
+    with Emulator.over(served, profile) as servers:
+        yield replace(
+            real,
+            about=replace(real.about, fs={"type": KIND, "profile": profile.name}, notes=(*real.about.notes, NOTE)),
+            place=replace(real.place, srun=""),  # the mounts are this run's own, and on this node
+            states={word: Emulated(servers, word != "warm", starter.renew) for word in states},
+            counters_root=starter.work,  # where there are none: a real client of this node has nothing to do with it
+        )

@@ -18,6 +18,7 @@ from ozrepro.bench.ranks import launch_words
 from ozrepro.bench.result import Counted, Imports, Replay, Result, Row
 from ozrepro.bench.starting import not_started
 from ozrepro.errors import CommandFailed, OzreproError, UsageError
+from ozrepro.lustre.counters import read_counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,6 +78,7 @@ def measure(plan: Plan, candidates: Sequence[Candidate], setting: Setting, on_ro
             "there is nothing to measure" if not names else f"two candidates are called {max(names, key=names.count)}"
         )
     check_place(plan, setting.place)
+    before = read_counters(setting.counters_root)
     run = _Run(plan, tuple(candidates), setting, on_round, say)
     try:
         why = run.all()
@@ -84,7 +86,7 @@ def measure(plan: Plan, candidates: Sequence[Candidate], setting: Setting, on_ro
         why = INTERRUPTED
     finally:
         setting.starter.close()
-    result = run.result(why)
+    result = counting.with_counters(run.result(why), read_counters(setting.counters_root).since(before))
     on_round(result)
     return result
 

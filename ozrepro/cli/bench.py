@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro.cli.call import take_names
-from ozrepro.errors import NoMethodError, OzreproError, UsageError
+from ozrepro.errors import OzreproError, UsageError
 from ozrepro.settings import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from ozrepro.bench.candidate import Candidate, Found
+    from ozrepro.bench.candidate import Found
     from ozrepro.bench.plan import Plan
     from ozrepro.bench.result import Result
-    from ozrepro.bench.run import OnRound, Setting
+    from ozrepro.bench.run import OnRound
     from ozrepro.cli.call import Add, Arguments, Call
-    from ozrepro.lustre.counters import Counters
     from ozrepro.lustre.profile import Profile
     from ozrepro.methods import Progress
 
@@ -78,9 +74,9 @@ def _measure(call: Call, name: str) -> int:
     from ozrepro.bench import emulation
     from ozrepro.bench.candidate import find
     from ozrepro.bench.plan import fresh_words
+    from ozrepro.bench.prepare import for_plan, looked_at, setting_for, work_folder
     from ozrepro.bench.result import Keeper
     from ozrepro.bench.run import INTERRUPTED, measure
-    from ozrepro.lustre.counters import read_counters
     from ozrepro.lustre.profile import BUSY
 
     given = call.arguments
@@ -95,22 +91,19 @@ def _measure(call: Call, name: str) -> int:
     keep = Keeper(Path(given.json_file), call.out.say) if given.json_file else None
     if emulated is not None:
         emulation.enter(_words(given.states))
-    with _work_folder(found, apart=emulated is not None) as work, call.out.progress() as progress:
+    with work_folder(found, apart=emulated is not None) as work, call.out.progress() as progress:
         plan = _plan(given, found, work)
         if plan.nodes:
             call.out.say(fresh_words(plan))
-        found, candidates = _looked_at(found, call)
-        trees = [place for workload in plan.workloads for place in workload.path if place.startswith(f"{work}/")]
-        if trees:  # what is asked of a generated tree counts too
-            candidates = tuple(replace(item, roots=(*item.roots, *trees)) for item in candidates)
+        found = looked_at(found, os.environ, call.out.say)
+        candidates = for_plan(found.candidates, plan, work)
         if emulated is not None:
-            candidates = tuple(emulation.moved(item) for item in candidates)
-        with _setting(call, found, candidates, plan, work, profile, emulated) as setting:
-            before = read_counters(setting.counters_root)
-            each = _each_round(plan, keep, progress)
-            result = measure(plan, candidates, setting, each, call.out.say)
-            result = with_counters(result, read_counters(setting.counters_root).since(before))
-        each(result)
+            candidates = tuple(emulation.shown(item) for item in candidates)
+        found, written = replace(found, candidates=candidates), filter(None, (given.json_file,))
+        with setting_for(
+            found, plan, work, os.environ, profile, drop=given.drop_caches, emulated=emulated, written=written
+        ) as setting:
+            result = measure(plan, candidates, setting, _each_round(plan, keep, progress), call.out.say)
     failure = keep.failure if keep is not None else None
     _report(call, result)
     if failure is not None:
@@ -155,22 +148,6 @@ def _check(given: Arguments) -> None:
             raise UsageError("cannot be written: no such folder, or it is another's", where=path, hint="another file")
 
 
-@contextmanager
-def _work_folder(found: Found, *, apart: bool) -> Iterator[Path]:
-    """Give a folder on the file system under test, and remove it; `apart` from what is emulated and cannot be written."""
-    from ozrepro.store.publish import remove_tree
-
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="bench-", dir=None if apart else found.session.store.folder))
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="ozrepro-bench-"))  # the store is another's, and only read
-    try:
-        yield folder
-    finally:
-        remove_tree(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _plan(given: Arguments, found: Found, work: Path) -> Plan:
     from ozrepro.bench.nodes import nodes_of_job
     from ozrepro.bench.plan import Plan, look_at_place
@@ -192,83 +169,6 @@ def _plan(given: Arguments, found: Found, work: Path) -> Plan:
         nodes=nodes_of_job(look_at_place(os.environ), os.environ) if given.fresh_nodes else None,
         **rounds,
     )
-
-
-def _looked_at(found: Found, call: Call) -> tuple[Found, tuple[Candidate, ...]]:
-    """Start each candidate's Python once; one that does not start is not measured, and told."""
-    from ozrepro.bench.starting import look
-
-    kept: list[Candidate] = []
-    refused = list(found.refused)
-    for candidate in found.candidates:
-        try:
-            kept.append(candidate.seen(look(candidate, os.environ, found.session.root)))
-        except OzreproError as error:
-            refused.append(f"{candidate.name}: {error.what}")
-    for line in refused:
-        call.out.say(f"not measured: {line}")
-    name = found.session.name
-    if not kept:
-        raise NoMethodError(name, refused, hint=f"ozrepro verify {name}")
-    return replace(found, refused=(*refused, *_undescribed(found, call.arguments.methods))), tuple(kept)
-
-
-def _undescribed(found: Found, asked: Sequence[str] | None) -> tuple[str, ...]:
-    """Return a line for each method that the session does not describe, unless methods were asked for."""
-    spec = found.session.spec
-    lacking = [method for method in METHODS if getattr(spec, method) is None]
-    return () if asked else tuple(f"{method}: {spec.path.name} has no [{method}]" for method in lacking)
-
-
-@contextmanager
-def _setting(
-    call: Call, found: Found, candidates: Sequence[Candidate], plan: Plan, work: Path, profile: Profile, emulated: Profile | None
-) -> Iterator[Setting]:
-    from ozrepro.bench import emulation
-    from ozrepro.bench.candidate import fs_facts, host_facts
-    from ozrepro.bench.plan import fresh_words, look_at_place
-    from ozrepro.bench.result import Result
-    from ozrepro.bench.run import Setting
-    from ozrepro.bench.starting import Starter
-    from ozrepro.bench.states import states_for
-
-    place = look_at_place(os.environ)
-    if plan.nodes:
-        place = replace(place, node=plan.nodes.own)
-    about = Result(
-        session=found.session.name,
-        lock=found.lock,
-        host=host_facts(place.cpus),
-        fs=fs_facts(candidates[0].prefix),
-        plan={},
-        seed=plan.seed,
-        candidates=(),
-        profile=profile.as_dict(),
-        refused=found.refused,
-        notes=(fresh_words(plan),) if plan.rounds_of("cold-client") < plan.cold_rounds else (),
-    )
-    given = call.arguments
-    counters = Path("/")
-    with ExitStack() as stack:
-        starter = stack.enter_context(Starter(os.environ, found.session.root, work))
-        if emulated is None:
-            states = states_for(plan.states, work, os.environ, drop=given.drop_caches, fresh=plan.nodes_drawn())
-        else:
-            about = replace(about, fs={"type": emulation.KIND, "profile": emulated.name}, notes=(*about.notes, emulation.NOTE))
-            counters = work  # where there are none: a real client of this node has nothing to do with it
-            place = replace(place, srun="")  # the mounts are this run's own, and on this node
-            emulation.check_files(filter(None, (given.json_file,)), emulation.folders(candidates))
-            states = stack.enter_context(emulation.serve(candidates, emulated, plan.states, starter))
-        yield Setting(starter, place, about, states, profiles=(profile,), counters_root=counters)
-
-
-def with_counters(result: Result, counted: Counters) -> Result:
-    """Return a result with what the node's own Lustre client has counted meanwhile; the same one where there is none."""
-    if not counted:
-        return result
-    requests = ", ".join(f"{kind} {number:,}" for kind, number in counted.mds.items()) or "none that could be read"
-    line = f"During all of it this node's Lustre client counted, for all users, these requests to metadata servers: {requests}."
-    return replace(result, fs={**result.fs, "counters": counted.as_dict()}, notes=(*result.notes, line, *counted.notes))
 
 
 def _each_round(plan: Plan, keep: OnRound | None, progress: Progress) -> OnRound:

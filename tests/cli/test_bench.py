@@ -11,10 +11,7 @@ from typing import Any
 
 import pytest
 
-from ozrepro.bench.compare import differences
 from ozrepro.bench.result import write_result
-from ozrepro.cli.bench import with_counters
-from ozrepro.lustre.counters import Counters
 from tests.bench.made import made
 from tests.conftest import BIN, Project
 from tests.lustre.test_layout import PLAIN, printing, program
@@ -285,17 +282,6 @@ def test_a_file_that_is_no_result_is_told(built: Project, text: str, said: str) 
     told = refused(built, 2, "compare", "a.json", "b.json")
     assert "b.json" in told
     assert said in told
-
-
-def test_what_a_lustre_client_counted_is_told_beside_the_prediction() -> None:
-    """All of the node's requests, as other users' cannot be told apart; nothing where there is no such client."""
-    result = made(speed={"venv": {"warm": 1.0}}, rounds=1)
-    assert with_counters(result, Counters({}, {}, ())) is result
-    found = with_counters(result, Counters({"close": 1200, "intent_lock": 90}, {}, ("mdc.fred",), ("llite cannot be read",)))
-    assert found.notes[0].endswith("these requests to metadata servers: close 1,200, intent_lock 90.")
-    assert found.notes[1] == "llite cannot be read"
-    assert found.fs["counters"]["mds"] == {"close": 1200, "intent_lock": 90}
-    assert differences(result, found) == ()
 
 
 def test_a_folder_is_calibrated(built: Project, tmp_path: Path) -> None:

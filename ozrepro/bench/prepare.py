@@ -1,0 +1,109 @@
+"""What a measurement needs before its first start: a folder to work in, candidates that start, and the setting they start in."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro.bench.candidate import fs_facts, host_facts
+from ozrepro.bench.plan import fresh_words, look_at_place
+from ozrepro.bench.result import Result
+from ozrepro.bench.run import Setting
+from ozrepro.bench.starting import Starter, look
+from ozrepro.bench.states import states_for
+from ozrepro.errors import NoMethodError, OzreproError
+from ozrepro.store.publish import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from ozrepro.bench.candidate import Candidate, Found
+    from ozrepro.bench.plan import Plan
+    from ozrepro.lustre.profile import Profile
+
+
+@contextmanager
+def work_folder(found: Found, *, apart: bool) -> Iterator[Path]:
+    """Give a folder on the file system under test, and remove it; `apart` from what is emulated and cannot be written."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="bench-", dir=None if apart else found.session.store.folder))
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="ozrepro-bench-"))  # the store is another's, and only read
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def looked_at(found: Found, environ: Mapping[str, str], say: Callable[[str], None]) -> Found:
+    """Start each candidate's Python once; one that does not start is refused, and `say` is told of all that are.
+
+    Raises NoMethodError where none is left.
+    """
+    kept: list[Candidate] = []
+    refused = list(found.refused)
+    for candidate in found.candidates:
+        try:
+            kept.append(candidate.seen(look(candidate, environ, found.session.root)))
+        except OzreproError as error:
+            refused.append(f"{candidate.name}: {error.what}")
+    for line in refused:
+        say(f"not measured: {line}")
+    if not kept:
+        name = found.session.name
+        raise NoMethodError(name, refused, hint=f"ozrepro verify {name}")
+    return replace(found, candidates=tuple(kept), refused=tuple(refused))
+
+
+def for_plan(candidates: Sequence[Candidate], plan: Plan, work: Path) -> tuple[Candidate, ...]:
+    """Return the candidates of a plan: what is asked of a tree that it had generated below `work` counts too."""
+    trees = [place for workload in plan.workloads for place in workload.path if place.startswith(f"{work}/")]
+    return tuple(replace(item, roots=(*item.roots, *trees)) for item in candidates)
+
+
+@contextmanager
+def setting_for(
+    found: Found,
+    plan: Plan,
+    work: Path,
+    environ: Mapping[str, str],
+    profile: Profile,
+    *,
+    drop: bool = False,
+    emulated: Profile | None = None,
+    written: Iterable[str] = (),
+) -> Iterator[Setting]:
+    """Give the setting of a plan on the real file system, or with `emulated` on an emulated one of that profile.
+
+    `profile` is the model's; `drop` makes a cold client by dropping all caches; `written` are files that are written meanwhile,
+    which may not be in a folder that is emulated. Raises what `emulation.serve` does.
+    """
+    place = look_at_place(environ)
+    if plan.nodes:
+        place = replace(place, node=plan.nodes.own)
+    about = Result(
+        session=found.session.name,
+        lock=found.lock,
+        host=host_facts(place.cpus),
+        fs=fs_facts(found.candidates[0].prefix),
+        plan={},
+        seed=plan.seed,
+        candidates=(),
+        profile=profile.as_dict(),
+        refused=(*found.refused, *found.undescribed),
+        notes=(fresh_words(plan),) if plan.rounds_of("cold-client") < plan.cold_rounds else (),
+    )
+    with Starter(environ, found.session.root, work) as starter:
+        setting = Setting(starter, place, about, {}, profiles=(profile,))
+        if emulated is None:
+            yield replace(setting, states=states_for(plan.states, work, environ, drop=drop, fresh=plan.nodes_drawn()))
+            return
+        from ozrepro.bench import emulation
+
+        with emulation.serve(setting, found.candidates, emulated, plan.states, written) as served:
+            yield served
