@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ _NEWUSER, _NEWNS = 0x10000000, 0x00020000  # linux/sched.h
 _RECURSIVE, _PRIVATE = 0x4000, 0x40000  # linux/mount.h
 _SYS_ADMIN = 21  # linux/capability.h
 _VERSION = 0x20080522
-_AMBIENT, _RAISE, _CLEAR = 47, 2, 4  # linux/prctl.h
+_AMBIENT, _IS_SET, _RAISE, _LOWER = 47, 1, 2, 3  # linux/prctl.h
 
 
 def enter() -> None:
@@ -33,40 +34,56 @@ def enter() -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if os.geteuid() != 0 or libc.unshare(_NEWNS) != 0:
-        user, group = os.geteuid(), os.getegid()
-        if libc.unshare(_NEWUSER | _NEWNS) != 0:
-            raise OzreproError(
-                f"folders cannot be served in their own place: {_reason()}",
-                hint="as root, or where users may make user namespaces (sysctl user.max_user_namespaces)",
-            )
-        # Without "deny" only root may say which groups there are.
-        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        _enter_as_user(libc)
+    if libc.mount(b"none", b"/", None, _RECURSIVE | _PRIVATE, None) != 0:
+        raise _refused(os.strerror(ctypes.get_errno()))
+
+
+def _enter_as_user(libc: ctypes.CDLL) -> None:
+    user, group = os.geteuid(), os.getegid()
+    _wait_for_ended_threads()
+    if libc.unshare(_NEWUSER | _NEWNS) != 0:
+        number = ctypes.get_errno()
+        raise _refused("this process has threads already" if number == errno.EINVAL else os.strerror(number))
+    # Without "deny" only root may say which groups there are.
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        try:
             with open(f"/proc/self/{name}", "w", encoding="ascii") as stream:
                 stream.write(text)
-    if libc.mount(b"none", b"/", None, _RECURSIVE | _PRIVATE, None) != 0:
-        raise OzreproError(f"the mounts of this process cannot be made its own: {os.strerror(ctypes.get_errno())}")
+        except OSError as error:  # AppArmor may allow a user namespace, and nothing in it
+            raise _refused(f"/proc/self/{name}: {error.strerror}") from error
 
 
-def _reason() -> str:
-    number = ctypes.get_errno()
-    if number == errno.EINVAL:
-        return "this process has threads already"
-    return os.strerror(number)
+def _wait_for_ended_threads(patience: float = 1.0) -> None:
+    """Wait until threads that have ended are gone: for a moment after its end, also when joined, the kernel counts one."""
+    end = time.monotonic() + patience
+    while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+def _refused(reason: str) -> OzreproError:
+    return OzreproError(
+        f"folders cannot be served in their own place: {reason}",
+        hint="as root, or where users may make user namespaces: "
+        "sysctl user.max_user_namespaces kernel.apparmor_restrict_unprivileged_userns",
+    )
 
 
 @contextmanager
 def may_mount() -> Iterator[None]:
     """Let programs that are started meanwhile by this thread, or by one that it starts, mount file systems in this namespace.
 
-    A user's programs lose that right otherwise, as those that are measured should. Does nothing where there is none to give.
+    A user's programs lose that right otherwise, as those that are measured should. Does nothing where there is none to give, or
+    where they have it anyway.
     """
     libc = ctypes.CDLL(None)
-    if os.geteuid() != 0 and _make_inheritable(libc):
-        libc.prctl(_AMBIENT, _RAISE, _SYS_ADMIN, 0, 0)
+    has = os.geteuid() == 0 or libc.prctl(_AMBIENT, _IS_SET, _SYS_ADMIN, 0, 0) == 1
+    given = not has and _make_inheritable(libc) and libc.prctl(_AMBIENT, _RAISE, _SYS_ADMIN, 0, 0) == 0
     try:
         yield
     finally:
-        libc.prctl(_AMBIENT, _CLEAR, 0, 0, 0)
+        if given:
+            libc.prctl(_AMBIENT, _LOWER, _SYS_ADMIN, 0, 0)
 
 
 def _make_inheritable(libc: ctypes.CDLL) -> bool:
