@@ -176,6 +176,9 @@ class Emulator:
         thread, self._thread = self._thread, None
         pid, self._pid = self._pid, 0
         try:
+            if thread is not None and thread.is_alive() and not pid:  # ended before it said its number
+                with suppress(OzreproError):
+                    pid = int(self._answer("started"))
             if thread is not None and thread.is_alive() and pid:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)

@@ -204,20 +204,25 @@ def test_a_killed_caller_leaves_no_mount(tree: Path, mounts: tuple[Path, Path]) 
     gone(mounts[0])
 
 
-def test_an_interrupt_before_all_is_mounted_leaves_no_mount(
-    tree: Path, mounts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("at", ["started", "ready"])
+def test_an_interrupt_before_all_is_mounted_leaves_neither_mount_nor_process(
+    at: str, tree: Path, mounts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = emulator(tree, *mounts)
     answer = running._answer
+    asked: list[str] = []
 
     def interrupted(word: str) -> str:
-        if word == "ready":
+        asked.append(word)
+        if asked.count(at) == 1 and word == at:
             raise KeyboardInterrupt
         return answer(word)
 
     monkeypatch.setattr(running, "_answer", interrupted)
+    before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt), running:
         pytest.fail("it was entered")
+    assert set(threading.enumerate()) <= before, "the thread that waits for the process is still there"
     assert not any(is_mounted(str(mount)) for mount in mounts)
 
 
