@@ -288,9 +288,9 @@ def _metrics(row: Row) -> Iterator[tuple[str, float]]:
 
 
 def hyperfine_text(result: Result) -> str:
-    """Return the wall times in the JSON of hyperfine's --export-json, which its plot scripts read."""
+    """Return the wall times in the JSON of hyperfine's --export-json, which its plot scripts read; a lost start has none."""
     groups: dict[tuple[str, str, str, int], list[Row]] = {}
-    for row in result.rows:
+    for row in (row for row in result.rows if row.wall):
         groups.setdefault((row.candidate, row.workload, row.state, row.ranks), []).append(row)
     return json.dumps({"results": [_hyperfine(key, rows) for key, rows in groups.items()]}, indent=1) + "\n"
 

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 ROUNDS, BUDGET = 15, 300
 """Rounds and seconds where none are asked for: small, as others wait for the same servers."""
 
+_FILES = {
+    "json": "the result, after every round",
+    "csv": "every number",
+    "html": "the whole report",
+    "hyperfine": "wall times, for hyperfine's plot scripts",
+}
+
 
 def register(add: Add) -> None:
     """Add the command of this module."""
@@ -52,7 +59,7 @@ def register(add: Add) -> None:
     made.add_argument("--profile", metavar="P", help=what)
     what = "serve the environments as a Lustre of this profile would, on any machine, to this run alone"
     made.add_argument("--emulate", metavar="P", help=what)
-    for form, words in (("json", "the result, after every round"), ("csv", "every number"), ("html", "the whole report")):
+    for form, words in _FILES.items():
         made.add_argument(f"--{form}", dest=f"{form}_file", metavar="FILE", help=words)
     made.add_argument("--figures", metavar="DIR", help="figures as SVG, by matplotlib")
     made.add_argument("--output", metavar="FILE", help="calibrate: where the profile goes")
@@ -142,7 +149,7 @@ def _check(given: Arguments) -> None:
         raise UsageError("--fresh-nodes is for real file systems: --emulate has clients of its own", hint="one of the two")
     if given.figures and Path(given.figures).exists() and not Path(given.figures).is_dir():
         raise UsageError("is no folder", where=given.figures, hint="--figures DIR")
-    for path in filter(None, (given.json_file, given.csv_file, given.html_file)):
+    for path in filter(None, (getattr(given, f"{form}_file") for form in _FILES)):
         folder = Path(path).parent
         if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(path).is_dir():
             raise UsageError("cannot be written: no such folder, or it is another's", where=path, hint="another file")
@@ -186,7 +193,7 @@ def _each_round(plan: Plan, keep: OnRound | None, progress: Progress) -> OnRound
 
 def _report(call: Call, result: Result) -> None:
     """Print the report, and write the files asked for."""
-    from ozrepro.bench.result import csv_text, write_text
+    from ozrepro.bench.result import csv_text, hyperfine_text, write_text
     from ozrepro.bench.summary import summarise
     from ozrepro.bench.terminal import terminal_report
     from ozrepro.bench.verdict import judge
@@ -199,6 +206,8 @@ def _report(call: Call, result: Result) -> None:
         call.out.styled(line.text, {"head": "bold", "strong": "bold green", "soft": "dim"}.get(line.style, ""))
     if given.csv_file:
         write_text(Path(given.csv_file), csv_text(result))
+    if given.hyperfine_file:
+        write_text(Path(given.hyperfine_file), hyperfine_text(result))
     if given.html_file:
         from ozrepro.bench.html import html_report
 

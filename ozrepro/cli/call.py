@@ -62,10 +62,12 @@ class Arguments(argparse.Namespace):
     seed: int | None
     budget: float
     jobs: int
-    profile: str
+    profile: str | None
+    emulate: str | None
     json_file: str | None
     csv_file: str | None
     html_file: str | None
+    hyperfine_file: str | None
     figures: str | None
     handler: Handler
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import resource
+import shutil
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,13 +97,25 @@ def test_what_a_client_counted_is_in_both_files(tmp_path: Path) -> None:
     assert "client." not in csv_text(a_result())
 
 
-def test_the_export_has_what_hyperfines_plot_scripts_read() -> None:
+def test_the_export_for_hyperfines_plot_scripts_has_wall_times_of_all_starts_that_have_one() -> None:
     rows = tuple(a_row(number=number, wall=number / 10) for number in (1, 2, 3))
-    [one] = json.loads(hyperfine_text(replace(a_result(), rows=rows)))["results"]
+    lost = a_row(number=4, wall=0.0, status=-9)
+    [one] = json.loads(hyperfine_text(replace(a_result(), rows=(*rows, lost))))["results"]
     assert one["command"] == "venv: numpy, warm, 1 rank"
     assert (one["median"], one["min"], one["max"], one["times"]) == (0.2, 0.1, 0.3, [0.1, 0.2, 0.3])
     assert one["stddev"] == pytest.approx(0.1)
     assert one["exit_codes"] == [0, 0, 0]
+
+
+@pytest.mark.skipif(shutil.which("hyperfine") is None, reason="hyperfine is not here")
+def test_the_export_has_all_that_hyperfines_own_has(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.json"
+    words = ["hyperfine", "--style", "none", "--runs", "2", "--export-json", str(path), "sleep 0.01"]
+    subprocess.run(words, check=True, capture_output=True)
+    [theirs] = json.loads(path.read_text())["results"]
+    [ours] = json.loads(hyperfine_text(replace(a_result(), rows=(a_row(), a_row()))))["results"]
+    assert set(theirs) <= set(ours)
+    assert all(isinstance(ours[key], type(value)) for key, value in theirs.items())
 
 
 def test_a_full_disk_keeps_the_last_whole_file_and_is_told_once(tmp_path: Path) -> None:

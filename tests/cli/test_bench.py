@@ -54,8 +54,8 @@ def test_a_described_method_that_is_not_locked_is_told_with_what_it_needs(built:
 
 
 def test_files(built: Project, tmp_path: Path) -> None:
-    """JSON with every row, CSV, HTML; no other output than the report."""
-    names = {form: tmp_path / f"a.{form}" for form in ("json", "csv", "html")}
+    """JSON with every row, CSV, HTML, and wall times for hyperfine's scripts; no other output than the report."""
+    names = {form: tmp_path / f"a.{form}" for form in ("json", "csv", "html", "hyperfine")}
     words = [word for form, path in names.items() for word in (f"--{form}", str(path))]
     built.done(
         "bench", "work", *QUICK, "--workload", "empty", "--ranks", "1,2", "--state", "warm,cold-data", "--seed", "9", *words
@@ -69,6 +69,7 @@ def test_files(built: Project, tmp_path: Path) -> None:
     assert str(Path(built.environ["HOME"])) not in names["json"].read_text()
     assert names["csv"].read_text().startswith("candidate,workload,state,ranks,round,metric,value\n")
     assert names["html"].read_text().startswith("<!DOCTYPE html>")
+    assert [len(item["times"]) for item in json.loads(names["hyperfine"].read_text())["results"]] == [6] * 4
 
 
 @needs_strace
