@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,12 +89,7 @@ def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: f
             candidate=candidate.name,
             workload=workload.name,
             state=state,
-            calls=dict(found.calls),
-            found=found.found,
-            missing=found.missing,
-            opened=found.opened,
-            read=found.read,
-            bytes=found.bytes,
+            **asdict(found),
             requests=Totals.of(part).as_dict(),
             client=told if state == "warm" else None,
         )

@@ -21,12 +21,3 @@ def launch_words(place: Place, ranks: int, node: str = "") -> tuple[str, ...]:
     words = (place.srun, f"--ntasks={ranks}", f"--nodes={count}", "--kill-on-bad-exit=1", "--input=none")
     # The step that this process is in may have all of its node's processors and memory: without --overlap srun would wait for it.
     return (*words, f"--nodelist={node}", "--overlap") if node else words
-
-
-def ranks_words(place: Place, ranks: int) -> str:
-    """Return how ranks are started, in words for the report."""
-    if launch_words(place, ranks):
-        if place.node:
-            return f"srun starts {ranks} ranks on node {place.node} of job {place.job}"
-        return f"srun starts {ranks} ranks on {min(place.nodes, ranks)} nodes of job {place.job}"
-    return f"{ranks} processes on this node, which has {place.cpus} processors for them"

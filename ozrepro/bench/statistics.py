@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 RESAMPLES = 5000
 DEAD_ZONE = 0.05
@@ -32,15 +32,6 @@ class Estimate:
     low: float
     high: float
     count: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the value as JSON can hold it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Estimate:
-        """Return the value that `as_dict` wrote."""
-        return cls(float(table["median"]), float(table["low"]), float(table["high"]), int(table["count"]))
 
 
 def median(values: Sequence[float]) -> float:

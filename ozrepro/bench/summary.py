@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING
 
 from ozrepro.bench.result import PHASES
 from ozrepro.bench.statistics import Estimate, estimate, median, outliers, quantile, ratio
+from ozrepro.lustre.model import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ozrepro.bench.result import Counted, Replay, Result, Row
 
-METADATA = ("lookup", "miss", "open", "close", "readdir")
+METADATA = tuple(kind for kind, server in KINDS.items() if server == "mds")
 """The requests that go to the metadata server."""
 
-OBJECTS = ("glimpse", "enqueue", "read")
+OBJECTS = tuple(kind for kind, server in KINDS.items() if server == "ost")
 """The requests that go to the servers of the data."""
 
 NOISY = 0.10
 """Standard deviation to mean from which a group is called noisy; pyperf warns at the same share."""
-
-_PLURALS = {f"{kind}{'es' if kind == 'miss' else 's'}": kind for kind in (*METADATA, *OBJECTS)}
 
 Case = tuple[str, str, int]
 """Workload, state and ranks: what candidates are compared under."""
@@ -143,8 +142,7 @@ def compare_in(
 
 def requests_of(counted: Counted) -> dict[str, int]:
     """Return a count's predicted requests by kind, in the order of METADATA and OBJECTS, without those that are none."""
-    given = {_PLURALS.get(kind, kind): number for kind, number in counted.requests.items()}
-    return {kind: given[kind] for kind in (*METADATA, *OBJECTS) if given.get(kind)}
+    return {kind: counted.requests[kind] for kind in (*METADATA, *OBJECTS) if counted.requests.get(kind)}
 
 
 def metadata_requests(counted: Counted) -> int:

@@ -69,11 +69,6 @@ class Counters:
         """Return the counters as a table of plain values."""
         return {"mds": dict(self.mds), "llite": dict(self.llite), "targets": list(self.targets), "notes": list(self.notes)}
 
-    @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Counters:
-        """Return the counters that `as_dict` gave."""
-        return cls(table["mds"], table["llite"], tuple(table["targets"]), tuple(table["notes"]))
-
 
 def _difference(after: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
     changes = {kind: number - before.get(kind, 0) for kind, number in after.items()}

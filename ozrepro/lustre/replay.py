@@ -16,8 +16,7 @@ from ozrepro.errors import UsageError
 from ozrepro.lustre.serving import SERVERS, cost
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
+    from collections.abc import Sequence
 
     from ozrepro.lustre.model import Request
     from ozrepro.lustre.profile import Profile
@@ -39,21 +38,6 @@ class Replayed:
     """For how long it was."""
     events: int
     """Requests that were served."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the result as a table of plain values."""
-        return {
-            "last": self.last,
-            "by_rank": list(self.by_rank),
-            "busiest": self.busiest,
-            "busy": self.busy,
-            "events": self.events,
-        }
-
-    @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Replayed:
-        """Return the result that `as_dict` gave."""
-        return cls(**{**table, "by_rank": tuple(table["by_rank"])})
 
 
 def replay(requests: Sequence[Request], profile: Profile, *, nodes: int, ranks: int, shared: bool) -> Replayed:

@@ -16,7 +16,6 @@ from ozrepro.errors import OzreproError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any
 
 __all__ = ["CALLS", "Counts", "Event", "count", "read_trace"]
 
@@ -77,22 +76,6 @@ class Counts:
     """Distinct files of which something was read or mapped."""
     bytes: int
     """Bytes that reads returned; what is mapped is not among them."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the counts as a table of plain values."""
-        return {
-            "calls": dict(self.calls),
-            "found": self.found,
-            "missing": self.missing,
-            "opened": self.opened,
-            "read": self.read,
-            "bytes": self.bytes,
-        }
-
-    @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Counts:
-        """Return the counts that `as_dict` gave."""
-        return cls(**table)
 
 
 def count(events: Iterable[Event]) -> Counts:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.bench.plan import Place
-from ozrepro.bench.ranks import launch_words, ranks_words
+from ozrepro.bench.ranks import launch_words
 from ozrepro.bench.result import Result, read_result
 from tests.site.slurm import Slurm
 
@@ -82,8 +82,5 @@ def test_ranks_are_spread_over_no_more_nodes_than_there_are() -> None:
     assert launch_words(place, 2)[:3] == ("/bin/srun", "--ntasks=2", "--nodes=2")
     assert launch_words(place, 64)[:3] == ("/bin/srun", "--ntasks=64", "--nodes=4")
     assert "--overlap" not in launch_words(place, 64)
-    assert ranks_words(place, 64) == "srun starts 64 ranks on 4 nodes of job 17"
     held = replace(place, node="n2")
     assert launch_words(held, 64)[2:] == ("--nodes=1", "--kill-on-bad-exit=1", "--input=none", "--nodelist=n2", "--overlap")
-    assert ranks_words(held, 64) == "srun starts 64 ranks on node n2 of job 17"
-    assert ranks_words(Place(8), 64) == "64 processes on this node, which has 8 processors for them"

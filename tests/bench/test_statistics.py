@@ -46,11 +46,6 @@ def test_the_interval_holds_the_true_median_in_most_of_many_experiments() -> Non
     assert held >= 54  # 95 % of 60 is 57
 
 
-def test_an_estimate_comes_back_from_its_table() -> None:
-    found = estimate([1, 2, 3], 1)
-    assert Estimate.from_dict(found.as_dict()) == found
-
-
 def test_a_load_that_both_of_a_round_share_leaves_the_ratio_exact() -> None:
     load = [1.0, 5.0, 2.0, 9.0, 1.5, 3.0]
     found = ratio([(0.5 * factor, 1.0 * factor) for factor in load], 3)

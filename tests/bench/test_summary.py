@@ -134,11 +134,9 @@ def test_the_replay_of_a_file_that_names_no_workload_is_kept() -> None:
     assert summarise(replace(result, replay=before)).replay == before
 
 
-def test_requests_have_one_name_each_and_an_order() -> None:
-    """Singular or plural, in the order of the report; bytes are no requests."""
-    counted = Counted(
-        "venv", "numpy", "warm", {}, 0, 0, 0, 0, 0, {"reads": 5, "misses": 2, "lookup": 10, "bytes": 999, "opens": 0}
-    )
+def test_requests_have_an_order_and_those_of_metadata_are_told_from_others() -> None:
+    """That of the report; bytes are no requests."""
+    counted = Counted("venv", "numpy", "warm", {}, 0, 0, 0, 0, 0, {"read": 5, "miss": 2, "lookup": 10, "bytes": 999, "open": 0})
     assert list(requests_of(counted).items()) == [("lookup", 10), ("miss", 2), ("read", 5)]
     assert metadata_requests(counted) == 12
 

@@ -21,7 +21,6 @@ from tests.warm import strace
 REASON = Emulator.unavailable(in_place=True)
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
 
-METADATA = ("lookup", "miss", "open", "close", "readdir")
 _UNTRACED = strace.why_not()
 needs_strace = pytest.mark.skipif(bool(_UNTRACED), reason=_UNTRACED or "strace works")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from ozrepro.bench.summary import METADATA
 from ozrepro.lustre.emulator import Emulator
 
 ROOT = Path(__file__).resolve().parents[2]
 REASON = Emulator.unavailable()
-METADATA = ("lookup", "miss", "open", "close", "readdir")
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.skipif(bool(REASON), reason=REASON)]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ozrepro.errors import UsageError
 from ozrepro.lustre.model import KINDS, PRESETS, QUIET, STORM, Client, Profile, Request, requests
-from ozrepro.lustre.replay import Replayed, replay
+from ozrepro.lustre.replay import replay
 from ozrepro.lustre.trace import Event
 
 LOOKUP = Request("lookup", "mds", kept=True)
@@ -83,11 +83,6 @@ def test_a_million_requests_are_each_served() -> None:
 def test_nothing_to_ask_is_ready_at_once() -> None:
     found = replay([], QUIET, nodes=2, ranks=2, shared=True)
     assert (found.last, found.events) == (0.0, 0)
-
-
-def test_a_result_comes_back_from_its_table() -> None:
-    found = replay([LOOKUP, OPEN], QUIET, nodes=2, ranks=2, shared=True)
-    assert Replayed.from_dict(found.as_dict()) == found
 
 
 @pytest.mark.parametrize(("nodes", "ranks"), [(0, 1), (1, 0), (-1, 2)])
