@@ -141,7 +141,7 @@ class DropCaches:
         return {}
 
 
-_SHARED = "what methods share, such as a base interpreter, where another was started on that node before, each in its turn; "
+_SHARED = "what methods share, such as a base interpreter, where another was started on that node before, each in its turn"
 
 
 @dataclass(slots=True)
@@ -156,16 +156,20 @@ class FreshNode:
         "each start of a method was sent to a node of the job on which this run had not started it before, in an order drawn "
         "from the seed; what srun takes is in its time"
     )
-    leaves: str = f"what other programs, this job's and those of others, have read on that node before; {_SERVERS}"
     touched: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def leaves(self) -> str:
+        """Say it of what was started until now."""
+        before = f"what other programs, this job's and those of others, have read on that node before; {_SERVERS}"
+        starts = [node for nodes in self.touched.values() for node in nodes]
+        return before if len(starts) == len(set(starts)) else f"{_SHARED}; {before}"
 
     def prepare(self, candidate: Candidate) -> Candidate:
         """Return the candidate on a fresh node. Raises UsageError where there is none left."""
         node = next_node(self.nodes, self.touched, candidate.name)
         if not node:
             raise UsageError(f"{candidate.name} was started on every node of this job", hint=ALLOCATE)
-        if any(node in used for used in self.touched.values()) and not self.leaves.startswith(_SHARED):
-            self.leaves = _SHARED + self.leaves
         self.touched.setdefault(candidate.name, set()).add(node)
         return replace(candidate, node=node)
 
