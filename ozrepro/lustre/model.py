@@ -133,7 +133,6 @@ class Client:
     sized: set[str] = field(default_factory=set)
     locked: set[str] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
-    asked: dict[str, int] = field(default_factory=dict)
     fetched: dict[str, int] = field(default_factory=dict)
     opens: Counter[str] = field(default_factory=Counter)
 
@@ -148,8 +147,9 @@ def requests(events: Iterable[Event], cache: Client) -> tuple[Request, ...]:
     What the program still has open at its end is closed then.
     """
     events = tuple(events)
-    there = _there(events)
-    run = _Run(cache, there)
+    # The client knows a size as soon as it needs it, a trace only once the program asks.
+    cache.sizes.update((event.path, event.size) for event in events if event.kind == "stat")
+    run = _Run(cache, _there(events))
     sent: list[Request] = []
     for event in events:
         sent += run.requests(event)
@@ -175,6 +175,7 @@ class _Run:
         self.cache = cache
         self.there = there
         self.open: Counter[str] = Counter()
+        self.asked: dict[str, int] = {}
 
     def requests(self, event: Event) -> Iterator[Request]:
         """Yield what one event sends."""
@@ -205,7 +206,6 @@ class _Run:
 
     def _looked(self, event: Event) -> Iterator[Request]:
         if event.kind == "stat":
-            self.cache.sizes[event.path] = event.size
             yield from self._once("glimpse", event.path, self.cache.sized)
         elif event.kind == "link":  # the target is a request of its own, and kept with the link
             yield from self._once("lookup", event.path, self.cache.links)
@@ -265,10 +265,11 @@ class _Run:
     def _read(self, event: Event) -> Iterator[Request]:
         cache, path = self.cache, event.path
         yield from self._once("enqueue", path, cache.locked)
-        before = cache.asked.get(path, 0)
-        cache.asked[path] = max(before, event.size) if event.kind == "map" else before + event.size
+        # A trace does not say from where in a file was read: a program is taken to begin at the front, and to go on.
+        before = self.asked.get(path, 0)
+        self.asked[path] = max(before, event.size) if event.kind == "map" else before + event.size
         size = cache.sizes.get(path)
-        wanted = cache.asked[path] if size is None else min(cache.asked[path], size)
+        wanted = self.asked[path] if size is None else min(self.asked[path], size)
         if size is not None and size <= self.profile.whole_bytes:
             wanted = size
         done = cache.fetched.get(path, 0)

@@ -113,6 +113,15 @@ def test_a_large_file_is_read_in_parts_as_far_as_it_is_wanted() -> None:
     ]
 
 
+@pytest.mark.parametrize("known", [(), (Event("stat", A, size=10 << 20),)])
+def test_what_one_program_has_read_the_next_one_finds_in_memory(known: tuple[Event, ...]) -> None:
+    cache = client()
+    done = [*known, Event("open", A), Event("read", A, size=3 << 20), Event("read", A, size=2 << 20), Event("close", A)]
+    assert sent(*done, on=cache).count("read") == 2
+    assert sent(*done, on=cache).count("read") == 0
+    assert sent(Event("open", A), Event("read", A, size=9 << 20), on=cache).count("read") == 1
+
+
 def test_totals_count_by_kind_and_come_back_from_their_table() -> None:
     totals = Totals.of(requests([Event("stat", A, size=5), Event("open", A), Event("read", A, size=5)], client()))
     assert totals == Totals(lookups=1, opens=1, closes=1, glimpses=1, enqueues=1, reads=1, bytes=5)
@@ -126,7 +135,7 @@ def test_a_second_run_on_the_same_client_never_sends_more_of_anything(done: list
     cache = client()
     first, second = (Totals.of(requests(done, cache)).as_dict() for _ in range(2))
     assert all(second[kind] <= first[kind] for kind in first)
-    assert second["lookup"] == second["glimpse"] == second["enqueue"] == second["readdir"] == 0
+    assert second["lookup"] == second["glimpse"] == second["enqueue"] == second["readdir"] == second["read"] == 0
 
 
 @given(events)
