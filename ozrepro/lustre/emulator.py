@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from ozrepro.lustre.emulated import Tree
+
 __all__ = ["Emulator", "main"]
 
 _PATIENCE = 60.0
@@ -45,14 +47,14 @@ _PR_SET_TIMERSLACK = 29
 class Emulator:
     """A folder at one or several mounts, as long as a `with` lasts. Whatever happens, no mount is left behind.
 
-    `source` is read only. Each of `mounts` is an empty folder outside of it, made where it is missing.
+    `source` is read only. Each of `mounts` is an empty folder outside of it, made where it is missing; without a source each
+    shows the folder that is there: see `over`.
     """
 
-    def __init__(self, source: str | os.PathLike[str], mounts: Sequence[str | os.PathLike[str]], profile: Profile) -> None:
-        self.source = os.path.realpath(source)
+    def __init__(self, source: str | os.PathLike[str] | None, mounts: Sequence[str | os.PathLike[str]], profile: Profile) -> None:
+        self.source = None if source is None else os.path.realpath(source)
         self.mounts = tuple(os.path.abspath(mount) for mount in mounts)
         self.profile = profile
-        self.in_place = False
         self._words: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._failure = ""
@@ -64,9 +66,7 @@ class Emulator:
 
         Everybody who sees the mounts finds the folders read-only meanwhile: see `namespace.enter`.
         """
-        found = cls("/", folders, profile)
-        found.in_place = True
-        return found
+        return cls(None, folders, profile)
 
     @staticmethod
     def unavailable(*, in_place: bool = False) -> str:
@@ -84,7 +84,7 @@ class Emulator:
         return ""
 
     def __enter__(self) -> Emulator:  # noqa: PYI034 - typing.Self is of Python 3.11
-        reason = self._refusal() or self.unavailable(in_place=self.in_place)
+        reason = self._refusal() or self.unavailable(in_place=self.source is None)
         if reason:
             raise OzreproError(reason)
         self._start()
@@ -112,19 +112,14 @@ class Emulator:
         return Totals.from_dict(json.loads(self._answer("totals")))
 
     def _refusal(self) -> str:
-        if self.in_place:
-            missing = [folder for folder in self.mounts if not os.path.isdir(folder)]
-            return (
-                f"there is no folder {missing[0]} to emulate" if missing else "" if self.mounts else "there is nothing to emulate"
-            )
-        if not os.path.isdir(self.source):
-            return f"there is no folder {self.source} to emulate"
-        for mount in self.mounts:
-            if os.path.commonpath([self.source, os.path.realpath(os.path.dirname(mount))]) == self.source:
-                return f"{mount} cannot be a mount: it is inside the folder {self.source} that it would show"
-            if is_mounted(mount):
-                return f"something is mounted at {mount} already; fusermount3 -u -z {mount} takes it away"
-        return "" if self.mounts else "the emulator needs at least one mount"
+        shown = self.mounts if self.source is None else (self.source,)
+        missing = [folder for folder in shown if not os.path.isdir(folder)]
+        if missing:
+            return f"there is no folder {missing[0]} to emulate"
+        if self.source is None:
+            return "" if self.mounts else "there is nothing to emulate"
+        reasons = [_taken(mount, self.source) for mount in self.mounts] or ["the emulator needs at least one mount"]
+        return next(filter(None, reasons), "")
 
     def _start(self) -> None:
         for mount in self.mounts:
@@ -148,7 +143,7 @@ class Emulator:
             profile = Path(folder) / "profile.toml"
             try:
                 write_profile(self.profile, profile)
-                folders = ["--in-place", *self.mounts] if self.in_place else [self.source, *self.mounts]
+                folders = ["--in-place", *self.mounts] if self.source is None else [self.source, *self.mounts]
                 command = [sys.executable, "-m", "ozrepro.lustre.emulator", "--profile", str(profile), *folders]
                 # Its folder is not the caller's, where a file may be named as a module is.
                 done = process.run(command, env=os.environ, cwd=folder, on_line=self._words.put)
@@ -192,6 +187,15 @@ class Emulator:
                     unmount(mount)
 
 
+def _taken(mount: str, source: str) -> str:
+    """Return why the folder `source` cannot be shown at a mount, or nothing."""
+    if os.path.commonpath([source, os.path.realpath(os.path.dirname(mount))]) == source:
+        return f"{mount} cannot be a mount: it is inside the folder {source} that it would show"
+    if is_mounted(mount):
+        return f"something is mounted at {mount} already; fusermount3 -u -z {mount} takes it away"
+    return ""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve mounts until told to end; return the exit status: 1 when one of them could not be made."""
     parser = argparse.ArgumentParser(prog="python -m ozrepro.lustre.emulator", description="Mount a folder as on a Lustre.")
@@ -206,12 +210,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     _prepare()
     _say(f"started {os.getpid()}")
-    folders = (
-        [(folder, folder) for folder in given.folders]
-        if given.in_place
-        else [(given.folders[0], mount) for mount in given.folders[1:]]
-    )
-    return _Daemon(folders, profile, given.counters, in_place=given.in_place).run(awaited)
+    if given.in_place:
+        places = [(_held(folder), folder, 0) for folder in given.folders]
+    else:
+        places = [(given.folders[0], mount, number) for number, mount in enumerate(given.folders[1:])]
+    # The helper is setuid, which counts for nothing in a user's namespace; and that ends with its last process anyway.
+    helper = not given.in_place and fusermount() is not None
+    return _Daemon(places, profile, given.counters, helper=helper).run(awaited)
 
 
 def _prepare() -> None:
@@ -227,22 +232,21 @@ def _prepare() -> None:
 
 
 class _Daemon:
-    """The process behind the mounts: one thread for each, and the first one for signals."""
+    """The process behind the mounts: one thread for each, and the first one for signals.
 
-    def __init__(self, folders: Sequence[tuple[str, str]], profile: Profile, counters: Path | None, *, in_place: bool) -> None:
+    Of `places` each has the folder that is shown, where it is mounted, and the number of the client node that sees it there.
+    """
+
+    def __init__(self, places: Sequence[tuple[str, str, int]], profile: Profile, counters: Path | None, *, helper: bool) -> None:
         from ozrepro.lustre.emulated import Ledger, Tree
 
-        self.mounts = tuple(mount for _, mount in folders)
+        self.mounts = tuple(mount for _, mount, _ in places)
         self.counters = counters
-        self.in_place = in_place
-        self.ledger = Ledger(profile, 1 if in_place else len(folders))
-        sources = [_held(source) if in_place else source for source, _ in folders]
-        numbers = [0 if in_place else number for number, _ in enumerate(folders)]
-        self.trees = [
-            Tree(source, number, self.ledger, profile, self._mounted) for source, number in zip(sources, numbers, strict=True)
-        ]
+        self.helper = helper
+        self.ledger = Ledger(profile, len({number for _, _, number in places}))
+        self.trees = [Tree(source, number, self.ledger, profile, self._mounted) for source, _, number in places]
         self.lock = threading.Lock()
-        self.coming = self.left = len(folders)
+        self.coming = self.left = len(places)
         self.status = 0
 
     def run(self, awaited: set[signal.Signals]) -> int:
@@ -269,13 +273,11 @@ class _Daemon:
             if self.coming == 0:
                 _say(f"ready {len(self.mounts)}")
 
-    def _serve(self, tree: object, mount: str) -> None:
-        from ozrepro.lustre.emulated import Tree, serve
+    def _serve(self, tree: Tree, mount: str) -> None:
+        from ozrepro.lustre.emulated import serve
 
-        assert isinstance(tree, Tree)
         try:
-            # The helper is setuid, which counts for nothing in a user's namespace; and that ends with its last process anyway.
-            serve(tree, mount, helper=not self.in_place and fusermount() is not None)
+            serve(tree, mount, helper=self.helper)
         except RuntimeError as error:
             self.status = 1
             _say(f"cannot mount {mount}: libfuse ended with status {error}")
