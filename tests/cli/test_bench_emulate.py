@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ozrepro.lustre.emulator import Emulator
-from ozrepro.lustre.mounting import SOURCE
+from ozrepro.lustre.mounting import SOURCE, is_mounted
 from tests.conftest import BIN, Project
 from tests.warm import strace
 
@@ -26,21 +26,23 @@ needs_strace = pytest.mark.skipif(bool(_UNTRACED), reason=_UNTRACED or "strace w
 
 
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
+def nothing_left(built: Project) -> Iterator[None]:
     """Fail a test that leaves a mount for others to see, or an emulator of its own."""
-    before = set(_emulators())
     yield
-    assert SOURCE not in Path("/proc/self/mountinfo").read_text()
-    assert set(_emulators()) <= before
+    assert not is_mounted(str(built.prefix()))
+    assert list(_emulators(built)) == []
 
 
-def _emulators() -> Iterator[int]:
+def _emulators(project: Project) -> Iterator[int]:
+    """Yield the emulators that were started from a project, known by its home; others may run on this machine."""
+    home = f"HOME={project.environ['HOME']}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if b"ozrepro.lustre.emulator" in (folder / "cmdline").read_bytes():
-                yield int(folder.name)
+            words, variables = ((folder / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
         except OSError:
             continue  # it has ended
+        if b"ozrepro.lustre.emulator" in words and home in variables:
+            yield int(folder.name)
 
 
 def _result(path: Path) -> dict[str, Any]:
@@ -121,9 +123,12 @@ def _started(project: Project, path: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_an_interrupt_reports_what_there_is(built: Project, tmp_path: Path) -> None:
+def test_an_interrupt_reports_what_there_is_and_nobody_else_has_seen_a_mount(built: Project, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     process = _started(built, path)
+    (daemon,) = _emulators(built)
+    assert SOURCE in Path(f"/proc/{daemon}/mountinfo").read_text()
+    assert not is_mounted(str(built.prefix()))
     process.send_signal(signal.SIGINT)
     out, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
@@ -133,9 +138,8 @@ def test_an_interrupt_reports_what_there_is(built: Project, tmp_path: Path) -> N
 
 def test_a_killed_emulator_keeps_what_there_is_and_the_status_tells(built: Project, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    before = set(_emulators())
     process = _started(built, path)
-    (daemon,) = set(_emulators()) - before
+    (daemon,) = _emulators(built)
     os.kill(daemon, signal.SIGKILL)
     out, said = process.communicate(timeout=120)
     assert process.returncode == 1, said
@@ -148,9 +152,8 @@ def test_a_killed_emulator_keeps_what_there_is_and_the_status_tells(built: Proje
 
 
 def test_a_killed_benchmark_takes_its_emulator_along(built: Project, tmp_path: Path) -> None:
-    before = set(_emulators())
     process = _started(built, tmp_path / "a.json")
-    (daemon,) = set(_emulators()) - before
+    (daemon,) = _emulators(built)
     watched = os.pidfd_open(daemon)
     process.kill()
     process.communicate(timeout=120)
