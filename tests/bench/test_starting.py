@@ -40,13 +40,12 @@ def test_nothing_runs_before_the_interpreter_unless_there_is_a_prefix(
 
 
 def test_a_slow_start_of_the_environment_is_in_its_own_phase(starter: Starter, here: Candidate, tmp_path: Path) -> None:
-    # Asserts where a pause lands, not how long anything takes: the pause is of the test's own making, and far longer.
     slow = tmp_path / "slow"
     slow.write_text('#!/bin/sh\n/bin/sleep 0.5\nexec "$@"\n')
     slow.chmod(0o755)
     environment = Environment(**{**here.environment.as_dict(), "prefix": (str(slow),)})
     done = starter.start(Candidate("slow", environment, here.prefix, ()), EMPTY)
-    assert max(done.phases, key=lambda phase: done.phases[phase]) == "environment"
+    assert done.phases["environment"] > 0.45  # where the pause lands; a busy machine only adds to it
 
 
 def test_the_peak_of_memory_is_the_programs_own_not_the_starters(starter: Starter, here: Candidate) -> None:

@@ -64,10 +64,10 @@ def test_what_is_measured_is_said(tmp_path: Path) -> None:
 def test_a_slow_metadata_server_is_seen_as_one(tmp_path: Path) -> None:
     tree = filled(tmp_path / "tree", 110)
     said: list[str] = []
-    with Emulator(tree, [tmp_path / "mount"], replace(BUSY, mds_us=20_000, ost_us=0)):
+    with Emulator(tree, [tmp_path / "mount"], replace(BUSY, mds_us=5_000, ost_us=0)):
         found = calibrate(tmp_path / "mount", said.append)
     assert "nothing can be written" in said[0]
-    assert found.mds_us >= 19_000  # no upper limit: a busy machine only adds to it
+    assert found.mds_us >= 4_500  # no upper limit: a busy machine only adds to it
     assert found.ost_stream == QUIET.ost_stream
 
 
