@@ -52,7 +52,7 @@ def why_not(environ: Mapping[str, str], cwd: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class Asked:
     """What one start asks: rows of a cold client and of one that has seen it all, and the requests of each."""
 
     rows: tuple[Counted, Counted]
@@ -66,7 +66,7 @@ class Counts:
         return first, later
 
 
-def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: float, counters_root: Path = Path("/")) -> Counts:
+def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: float, counters_root: Path = Path("/")) -> Asked:
     """Trace one start and return what it asks. Raises CommandFailed where the program or the tracing fails.
 
     `counters_root` is the folder that proc/ and sys/ are in, with the counters of a Lustre client. A start that nobody counts has
@@ -95,7 +95,7 @@ def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: f
         )
         for state, part in zip(("cold-client", "warm"), sent, strict=True)
     )
-    return Counts((rows[0], rows[1]), *sent)
+    return Asked((rows[0], rows[1]), *sent)
 
 
 def trace(starter: Starter, candidate: Candidate, workload: Workload, timeout: float) -> str:
@@ -115,7 +115,7 @@ def trace(starter: Starter, candidate: Candidate, workload: Workload, timeout: f
 
 
 def replays(
-    candidate: Candidate, counts: Counts, profiles: Iterable[Profile], points: Sequence[tuple[int, int]] = POINTS
+    candidate: Candidate, asked: Asked, profiles: Iterable[Profile], points: Sequence[tuple[int, int]] = POINTS
 ) -> tuple[Replay, ...]:
     """Return what the model says of many nodes and ranks that start at once, for each profile."""
     from ozrepro.lustre.replay import replay
@@ -123,8 +123,8 @@ def replays(
     found = []
     for profile in profiles:
         for nodes, ranks in points:
-            last = replay(counts.cold, profile, nodes=nodes, ranks=ranks, shared=True).last
-            found.append(Replay(candidate.name, nodes, ranks, profile.name, last, counts.rows[0].workload))
+            last = replay(asked.cold, profile, nodes=nodes, ranks=ranks, shared=True).last
+            found.append(Replay(candidate.name, nodes, ranks, profile.name, last, asked.rows[0].workload))
     return tuple(found)
 
 

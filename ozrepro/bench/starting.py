@@ -143,11 +143,7 @@ class Starter:
 
     def program(self, words: Sequence[str], candidate: Candidate) -> list[str]:
         """Return a command with the path of its program. Raises CommandFailed where the candidate has none of this name."""
-        path = self.variables(candidate)["PATH"]
-        found = words[0] if words[0].startswith("/") else shutil.which(words[0], path=path)
-        if found is None:
-            raise CommandFailed(f"{candidate.name} has no program {words[0]}", hint=f"looked for in {path}")
-        return [found, *words[1:]]
+        return _with_program(words, candidate, self.variables(candidate)["PATH"])
 
     def start(
         self,
@@ -213,6 +209,13 @@ class Starter:
         return str(gate)
 
 
+def _with_program(words: Sequence[str], candidate: Candidate, path: str) -> list[str]:
+    found = words[0] if words[0].startswith("/") else shutil.which(words[0], path=path)
+    if found is None:
+        raise CommandFailed(f"there is no program {words[0]}", where=candidate.name, hint=f"looked for in {path}")
+    return [found, *words[1:]]
+
+
 def _started(answer: Mapping[str, Any], ranks: int) -> Started:
     ends = answer["ends"]
     if "lost" in answer:
@@ -276,14 +279,15 @@ def _phases(match: re.Match[str], zero: float, offset: float) -> dict[str, float
 def look(candidate: Candidate, caller: Mapping[str, str], cwd: Path) -> dict[str, str]:
     """Return where a candidate's base interpreter lives, Python's version and numpy's BLAS: `base`, `python`, `blas`.
 
-    Starts its Python once. Raises BuildError where that cannot be.
+    Starts its Python once. Raises CommandFailed where there is none or it takes ten minutes, BuildError where it fails.
     """
     variables = candidate.environment.variables_for(caller)
-    words = candidate.environment.command([candidate.python, "-c", _LOOK])
-    program = words[0] if words[0].startswith("/") else shutil.which(words[0], path=variables["PATH"])
-    done = process.run([program or words[0], *words[1:]], env=variables, cwd=cwd, timeout=600)
+    words = _with_program(candidate.environment.command([candidate.python, "-c", _LOOK]), candidate, variables["PATH"])
+    done = process.run(words, env=variables, cwd=cwd, timeout=600)
     said = [line.split(" ", 2) for line in done.output.splitlines() if line.startswith("ozrepro-look: ")]
     found = {line[1]: line[2] for line in said if len(line) == 3}
     if done.status or "base" not in found:
-        raise BuildError(f"{candidate.name}: its Python does not start: {_last_line(done.errors)}", hint="ozrepro verify NAME")
+        raise BuildError(
+            f"its Python does not start: {_last_line(done.errors)}", where=candidate.name, hint="ozrepro verify NAME"
+        )
     return found

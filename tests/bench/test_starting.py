@@ -125,7 +125,7 @@ def test_ranks_do_not_wait_for_one_that_has_failed(starter: Starter, here: Candi
 
 def test_a_program_that_is_not_there_is_named(starter: Starter, here: Candidate) -> None:
     nothing = Candidate("nothing", Environment(base=("/nowhere",)), here.prefix, ())
-    with pytest.raises(CommandFailed, match="nothing has no program python"):
+    with pytest.raises(CommandFailed, match="nothing: there is no program python"):
         starter.start(nothing, EMPTY)
     with pytest.raises(CommandFailed, match="cannot start /nowhere/python: No such file"):
         starter.run([["/nowhere/python"]], here)
