@@ -187,6 +187,49 @@ def test_a_mount_in_use_goes_too(tree: Path, mounts: tuple[Path, Path]) -> None:
         assert not is_mounted(str(mounts[0]))
 
 
+def test_folders_in_their_own_place_are_one_node_and_are_what_they_were_afterwards(tree: Path, tmp_path: Path) -> None:
+    """In a namespace, as for the benchmark: whoever is not in it sees nothing of it."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "way").symlink_to(tree / "sub")
+    script = f"""
+import os
+from ozrepro.errors import OzreproError
+from ozrepro.lustre.emulator import Emulator
+from ozrepro.lustre.model import Totals
+from ozrepro.lustre.namespace import enter
+from tests.lustre.test_emulator import FAST, run
+enter()
+reason = Emulator.unavailable(in_place=True)
+assert not reason, reason
+tree, other = {str(tree)!r}, {str(other)!r}
+with Emulator.over([tree, other], FAST) as running:
+    for _ in range(2):
+        run(f"assert open({{other + '/way/small.txt'!r}}).read() == 'hello'")
+    print(running.totals() == Totals(lookups=4, opens=2, closes=2, glimpses=1, enqueues=1, reads=1, bytes=5))
+    try:
+        open(tree + "/new", "w")
+    except OSError as error:
+        print(error.strerror)
+    running.remount()
+    print(running.totals() == Totals())
+open(tree + "/new", "w").close()
+for folders, said in (([], "nothing to emulate"), ([tree + "/none"], "no folder")):
+    try:
+        Emulator.over(folders, FAST).__enter__()
+    except OzreproError as error:
+        print(said in str(error))
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
+    if "cannot be served in their own place" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[-2])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["True", "Read-only file system", "True", "True", "True"]
+    assert (tree / "new").exists()
+    assert not is_mounted(str(tree))
+
+
 def test_a_killed_caller_leaves_no_mount(tree: Path, mounts: tuple[Path, Path]) -> None:
     script = (
         "import sys, threading\n"
