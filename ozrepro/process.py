@@ -90,12 +90,18 @@ def run(
     `argv[0]` should be an absolute path: PATH is only searched as `env` gives it. `env` is the whole environment. `text` goes to
     its standard input. `timeout` is in seconds. `on_line` is called with each line of its standard error as it comes.
     Standard output comes back byte for byte (surrogates stand for what is no UTF-8), standard error as readable text.
-    When the caller is interrupted, the whole group is killed, so that no installer goes on writing behind an error.
-    Raises CommandFailed when the program cannot be started or takes longer than `timeout`.
+    When the caller is interrupted, or after `timeout`, the whole group is ended, so that no installer goes on writing behind an
+    error: asked first, then killed. Raises CommandFailed when the program cannot be started or takes longer than `timeout`.
     """
     process = start(argv, env=env, cwd=cwd)
     said: list[str] = []
-    killer = threading.Timer(timeout or 0, _kill_group, (process.pid,))
+    late = threading.Event()
+
+    def end_late() -> None:
+        late.set()
+        _end_group(process)
+
+    killer = threading.Timer(timeout or 0, end_late)
     listener = threading.Thread(target=_listen, args=(process, said, on_line), daemon=True)
     try:
         listener.start()
@@ -105,17 +111,19 @@ def run(
         output = _exchange(process, text)
         status = process.wait()
     except BaseException:
-        _kill_group(process.pid)
+        _end_group(process)
         process.wait()
         raise
     finally:
         killer.cancel()
+        if killer.ident is not None:
+            killer.join()
         if listener.ident is not None:
             listener.join()
         for stream in (process.stdin, process.stdout, process.stderr):
             assert stream is not None
             stream.close()
-    if timeout is not None and status == -signal.SIGKILL:
+    if late.is_set():
         raise CommandFailed(f"{os.path.basename(argv[0])} was killed: it took longer than {timeout:g} s")
     return Finished(tuple(argv), status, output, "".join(said))
 
@@ -138,9 +146,18 @@ def _exchange(process: subprocess.Popen[bytes], text: str) -> str:
     return process.stdout.read().decode("utf-8", "surrogateescape")
 
 
-def _kill_group(pid: int) -> None:
+def _end_group(process: subprocess.Popen[bytes], patience: float = 2.0) -> None:
+    """End a program with its whole group: asked first, killed after `patience` seconds.
+
+    A container that is killed at once leaves the mount of its image behind, and the program that serves it.
+    """
     with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and _is_there(process):
+        time.sleep(0.01)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 class NoAnswer(CommandFailed):
@@ -202,13 +219,7 @@ class Companion:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGTERM)
-        # What it started may need a moment too: a container that is killed at once leaves the mount of its image behind.
-        deadline = time.monotonic() + patience
-        while time.monotonic() < deadline and _is_there(self._process):
-            time.sleep(0.01)
-        _kill_group(self._process.pid)
+        _end_group(self._process, patience)
         self._process.wait()
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None

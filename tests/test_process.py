@@ -48,6 +48,19 @@ def test_too_long_a_run_is_killed_with_all_its_children() -> None:
         run(["/bin/sh", "-c", "sleep 1000 & wait"], env=PLAIN, timeout=0.2)
 
 
+def test_too_long_a_run_may_clean_up_before_it_is_killed(tmp_path: Path) -> None:
+    # As a container's starter does, which takes the mount of its image away.
+    script = f"trap 'echo cleaned >{tmp_path}/left; exit 0' TERM; echo up >&2; while :; do sleep 0.01; done"
+    with pytest.raises(CommandFailed, match="longer than"):
+        run(["/bin/sh", "-c", script], env=PLAIN, timeout=0.2)
+    assert (tmp_path / "left").read_text() == "cleaned\n"
+
+
+def test_a_run_that_will_not_end_is_killed() -> None:
+    with pytest.raises(CommandFailed, match="longer than"):
+        run(["/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.01; done"], env=PLAIN, timeout=0.2)
+
+
 def test_an_interrupt_kills_the_whole_group(tmp_path: Path) -> None:
     # The grandchild holds the write end of a pipe: when it is dead, the read end sees the end of the file.
     fifo = tmp_path / "fifo"
