@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,7 +99,10 @@ def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: f
 
 
 def trace(starter: Starter, candidate: Candidate, workload: Workload, timeout: float) -> str:
-    """Return strace's text of one start. Raises CommandFailed where the program fails under it."""
+    """Return strace's text of one start. Raises CommandFailed where the program fails under it, or takes over `timeout` seconds.
+
+    It is started by the launcher as those that are timed are: what a program leaves running behind it holds nobody up.
+    """
     from ozrepro.lustre.trace import CALLS
 
     strace = find_program("strace", starter.caller.get("PATH", ""))
@@ -109,8 +112,12 @@ def trace(starter: Starter, candidate: Candidate, workload: Workload, timeout: f
     with tempfile.TemporaryDirectory(prefix="ozrepro-bench-") as folder:
         log = Path(folder) / "calls"
         command = [strace, "-f", "-y", "-qq", "-e", f"trace={CALLS}", "-e", "signal=none", "-o", str(log), "--", *words]
-        done = process.run(command, env=starter.variables(candidate), cwd=starter.cwd, timeout=timeout)
-        replace(done, output=own_words(done.output)).checked("counting")
+        answer = starter.run([command], candidate, timeout=timeout)
+        if "lost" in answer:
+            raise CommandFailed(f"counting: strace {answer['lost']}")
+        (end,) = answer["ends"]
+        output, errors = (end[name].decode("utf-8", "replace") for name in ("output", "errors"))
+        process.Finished((strace,), end["status"], own_words(output), errors).checked("counting")
         return log.read_text(encoding="utf-8", errors="surrogateescape")
 
 

@@ -39,6 +39,9 @@ PLANNED = ("rounds", "cold_rounds", "warmups", "budget_seconds")
 _LEAST = 1.0
 """Seconds that a start is given even where the budget is spent."""
 
+_SHARE = 0.5
+"""Of what is left of the budget, how much a start may take that is not timed: what hangs leaves some for the others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -176,7 +179,7 @@ class _Run:
                 if not reason:
                     self._count_one(candidate, workload, cold, warm)
                 if self.setting.imports and workload.statements:
-                    found = imports_of(starter, candidate, workload, self.plan.timeout_seconds)
+                    found = imports_of(starter, candidate, workload, self._limit(_SHARE))
                     self.imports += [found] if found is not None else []
         return cold, warm
 
@@ -185,9 +188,8 @@ class _Run:
     ) -> None:
         key = (candidate.name, workload.name)
         try:
-            counts = counting.count(
-                self.setting.starter, candidate, workload, self.plan.timeout_seconds, self.setting.counters_root
-            )
+            limit = self._limit(_SHARE)  # strace waits for all that a program leaves running
+            counts = counting.count(self.setting.starter, candidate, workload, limit, self.setting.counters_root)
         except CommandFailed as error:
             what = f"{candidate.name}, {workload.name}"
             reason = error.what.splitlines()[-1].strip()
@@ -206,15 +208,18 @@ class _Run:
             started = self._start(candidate, workload, 1)
         except _Spent:
             return False
-        if started.status:
+        if not started.ready:
             self._keep(started, candidate, workload, self.plan.states[0], 1, 1, {})
         else:
             self.good.add(key)
-        return not started.status
+        return bool(started.ready)
+
+    def _limit(self, share: float = 1.0) -> float:
+        """Return the seconds that a start may take: a share of what is left of the budget, but some at least."""
+        return min(self.plan.timeout_seconds, max(share * (self.end - time.monotonic()), _LEAST))
 
     def _start(self, candidate: Candidate, workload: Workload, ranks: int) -> Started:
-        left = max(self.end - time.monotonic(), _LEAST)
-        limit = min(self.plan.timeout_seconds, left)
+        limit = self._limit()
         launch = launch_words(self.setting.place, ranks, candidate.node)
         try:
             started = self.setting.starter.start(candidate, workload, ranks=ranks, launch=launch, timeout=limit)
@@ -282,12 +287,12 @@ class _Run:
         asked: Mapping[str, int],
     ) -> None:
         key = (candidate.name, workload.name)
-        if started.status == 0:
+        if started.ready:
             self.good.add(key)
         elif key not in self.good:
             self.bad.add(key)
             self.say(f"{candidate.name}, {workload.name}: ended with {started.status}, and is not started again: {started.error}")
-        if started.status:
+        if not started.ready:
             self.notes[f"{candidate.name}, {workload.name}: ended with {started.status}: {started.error}"] = None
         row = Row(
             candidate=candidate.name,

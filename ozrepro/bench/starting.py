@@ -11,6 +11,7 @@ import marshal
 import os
 import re
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,13 +187,14 @@ class Starter:
             line = self._launcher.ask(marshal.dumps(request).hex().encode(), timeout)
         except CommandFailed as error:
             self.close()
+            late = isinstance(error, NoAnswer)
             return {
                 "zero": 0.0,
                 "offset": 0.0,
                 "ends": [],
                 "problem": "",
-                "lost": f"was ended: {error.what}",
-                "late": isinstance(error, NoAnswer),
+                "lost": f"was ended: {f'it took longer than {timeout:g} s' if late else error.what}",
+                "late": late,
             }
         except BaseException:
             self.close()
@@ -227,7 +229,6 @@ def _started(answer: Mapping[str, Any], ranks: int) -> Started:
     whole = [phases for phases in told if len(phases) == 4]
     complete = status == 0 and len(whole) == ranks
     slowest = max(whole or told, key=lambda phases: sum(phases.values()), default={})
-    error = "" if complete else _last_line(errors) if status else f"{ranks - len(whole)} of {ranks} said no times"
     return Started(
         phases=slowest,
         ready=tuple(sum(phases.values()) for phases in whole) if complete else (),
@@ -238,10 +239,25 @@ def _started(answer: Mapping[str, Any], ranks: int) -> Started:
         faults=sum(end["faults"] for end in ends),
         blocks=sum(end["blocks"] for end in ends),
         status=status,
-        error=error,
+        error="" if complete else _why(status, errors, ranks - len(whole), ranks),
         output=own_words(output),
         errors=errors,
     )
+
+
+def _why(status: int, errors: str, silent: int, ranks: int) -> str:
+    """Return in one line why a start failed of which `silent` ranks told no times, never nothing."""
+    if status:
+        return _last_line(errors) or (f"killed by {_signal_name(-status)}" if status < 0 else "it said nothing on standard error")
+    who = f"{silent} of {ranks} ranks" if ranks > 1 else "it"
+    return f"{who} ended before the times were told, as os._exit does"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # one of those for real-time
 
 
 def own_words(output: str) -> str:

@@ -117,7 +117,7 @@ def _measure(call: Call, name: str) -> int:
         raise failure
     if result.why == INTERRUPTED:
         return 130
-    return 1 if result.failed or any(row.status for row in result.rows) else 0
+    return 1 if result.failed or any(row.last is None for row in result.rows) else 0
 
 
 def _words(given: Sequence[str] | None) -> list[str]:

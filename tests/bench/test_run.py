@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -111,6 +112,31 @@ def test_a_program_that_never_worked_is_recorded_once_and_not_started_again(sett
     assert any("is not started again" in line for line in said)
     assert any("here, bad: ended with 1" in note for note in found.notes)
     assert found.complete
+
+
+def test_a_program_that_tells_no_times_is_a_failure_too(setting: Setting, here: Candidate) -> None:
+    told: list[str] = []
+    found = measure(Plan((Workload("quiet", ("import os",), "os._exit(0)"),), rounds=3), (here,), setting, ignore, told.append)
+    assert [(row.status, row.last) for row in found.rows] == [(0, None)]
+    assert any("is not started again: it ended before the times were told" in line for line in told)
+
+
+@needs_strace
+def test_a_program_that_leaves_another_running_is_measured_within_its_budget(
+    setting: Setting, here: Candidate, tmp_path: Path
+) -> None:
+    """Strace waits for the other as well, longer than there is time."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    daemon = f"import os, time; os.fork() or (os.setsid(), open({str(fifo)!r}).read(), os._exit(0))"
+    leaves = Workload("leaves", ("import os",), f"exec({daemon!r})")
+    setting.starter.caller = {**setting.starter.caller, "PATH": "/usr/bin:/bin"}
+    plan = Plan((leaves,), rounds=1, warmups=0, budget_seconds=6)
+    found = measure(plan, (here,), replace(setting, counts=True), ignore, ignore)
+    with open(fifo, "w"):
+        pass  # those that wait for it end now
+    assert [row.status for row in found.rows] == [0]
+    assert any("counting: strace was ended: it took longer than" in note for note in found.notes)
 
 
 def test_a_program_that_fails_now_and_then_goes_on_and_each_failure_is_a_row(

@@ -86,11 +86,17 @@ def test_a_signal_is_a_negative_status(starter: Starter, here: Candidate) -> Non
     done = starter.start(here, Workload("killed", ("import os",), f"os.kill(os.getpid(), {int(signal.SIGKILL)})"))
     assert done.status == -signal.SIGKILL
     assert done.ready == ()
+    assert done.error == "killed by SIGKILL"
+
+
+def test_a_program_that_fails_silently_is_said_to(starter: Starter, here: Candidate) -> None:
+    done = starter.start(here, Workload("silent", ("import os",), "os._exit(3)"))
+    assert (done.status, done.error) == (3, "it said nothing on standard error")
 
 
 def test_a_program_that_ends_itself_without_a_word_has_no_times(starter: Starter, here: Candidate) -> None:
     done = starter.start(here, Workload("quiet", ("import os",), "os._exit(0)"))
-    assert (done.status, done.ready, done.error) == (0, (), "1 of 1 said no times")
+    assert (done.status, done.ready, done.error) == (0, (), "it ended before the times were told, as os._exit does")
 
 
 def test_too_long_a_start_is_ended_and_the_next_one_works(starter: Starter, here: Candidate, tmp_path: Path) -> None:
@@ -102,7 +108,7 @@ def test_too_long_a_start_is_ended_and_the_next_one_works(starter: Starter, here
         os.set_blocking(stream.fileno(), True)
         assert stream.read() == b""  # nobody holds the other end any more
     assert done.status == -signal.SIGKILL
-    assert "no answer within 2 s" in done.error
+    assert done.error == "was ended: it took longer than 2 s"
     assert starter.start(here, EMPTY).status == 0
 
 

@@ -205,6 +205,14 @@ def test_a_workload_that_fails_is_reported_and_the_status_tells(built: Project) 
     assert "venv failed in 1 start (fit.py, warm, 1 rank): ValueError: no data here" in text
 
 
+def test_a_script_that_ends_itself_is_a_failure_for_the_status_too(built: Project) -> None:
+    """It tells no times, so nothing is known of it, whatever its own status."""
+    (built.root / "fit.py").write_text("import os\nos._exit(0)\n")
+    done = built.ozrepro("bench", "work", *QUICK, "--workload", "fit.py")
+    assert done.returncode == 1, done.stderr
+    assert "venv failed in 1 start (fit.py, warm, 1 rank): it ended before the times were told" in " ".join(done.stdout.split())
+
+
 def _started(project: Project, *words: str) -> subprocess.Popen[str]:
     """Start a long measurement and return when its rounds begin."""
     command = [str(BIN / "ozrepro"), "bench", "work", "--rounds", "100000", "--workload", "empty", "--budget", "3000", *words]
