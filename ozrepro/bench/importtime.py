@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ozrepro.bench.result import Imports, Module
+from ozrepro.errors import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,11 +65,14 @@ def slowest(modules: tuple[Module, ...], kept: int = KEPT) -> tuple[Module, ...]
 
 
 def imports_of(starter: Starter, candidate: Candidate, workload: Workload, timeout: float) -> Imports | None:
-    """Start a workload under `-X importtime` and return its slowest imports, None where the program failed.
+    """Start a workload under `-X importtime` and return its slowest imports, None where it failed or was not there.
 
     A start of its own, not one of those that are timed: what is printed takes time.
     """
-    done = starter.start(candidate, workload, options=("-X", "importtime"), timeout=timeout)
+    try:
+        done = starter.start(candidate, workload, options=("-X", "importtime"), timeout=timeout)
+    except CommandFailed:
+        return None
     if done.status:
         return None
     return Imports(candidate.name, workload.name, slowest(read_importtime(done.errors)))

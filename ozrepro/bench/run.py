@@ -43,6 +43,10 @@ _SHARE = 0.5
 """Of what is left of the budget, how much a start may take that is not timed: what hangs leaves some for the others."""
 
 
+def _nothing() -> None:
+    """Stand for a file system that does not go away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """All that measuring needs besides the plan and the candidates.
@@ -54,6 +58,7 @@ class Setting:
         imports: whether runs under -X importtime are made.
         profiles: of the cost model, for the replay; none for no replay.
         points: nodes and ranks of the replay.
+        check: raises OzreproError where the file system under test has gone; asked after a failure, which is then no method's.
         counters_root: the folder that proc/ and sys/ are in, with the counters of the node's Lustre client.
 
     """
@@ -66,6 +71,7 @@ class Setting:
     imports: bool = True
     profiles: tuple[Profile, ...] = ()
     points: tuple[tuple[int, int], ...] = counting.POINTS
+    check: Callable[[], object] = _nothing
     counters_root: Path = Path("/")
 
 
@@ -87,6 +93,11 @@ def measure(plan: Plan, candidates: Sequence[Candidate], setting: Setting, on_ro
         why = run.all()
     except KeyboardInterrupt:
         why = INTERRUPTED
+    except UsageError:
+        raise
+    except (OSError, OzreproError) as error:
+        why, run.failed = f"it could not go on: {error}", True
+        say(why)
     finally:
         setting.starter.close()
     result = counting.with_counters(run.result(why), read_counters(setting.counters_root).since(before))
@@ -191,6 +202,7 @@ class _Run:
             limit = self._limit(_SHARE)  # strace waits for all that a program leaves running
             counts = counting.count(self.setting.starter, candidate, workload, limit, self.setting.counters_root)
         except CommandFailed as error:
+            self.setting.check()
             what = f"{candidate.name}, {workload.name}"
             reason = error.what.splitlines()[-1].strip()
             self.notes[f"nothing was counted of {what}, so that the model says nothing of many nodes: {reason}"] = None
@@ -209,6 +221,7 @@ class _Run:
         except _Spent:
             return False
         if not started.ready:
+            self.setting.check()
             self._keep(started, candidate, workload, self.plan.states[0], 1, 1, {})
         else:
             self.good.add(key)

@@ -180,29 +180,33 @@ class Starter:
         """
         variables = self.variables(candidate)
         request = ([(words, variables, str(self.cwd)) for words in commands], gate, ranks)
-        if self._launcher is None:
-            self.renew()
-        assert self._launcher is not None
+        line = marshal.dumps(request).hex().encode()
         try:
-            line = self._launcher.ask(marshal.dumps(request).hex().encode(), timeout)
+            try:
+                told = self._ask(line, timeout)
+            except NoAnswer:
+                raise
+            except CommandFailed:  # somebody killed the launcher, for which the program can do nothing: once more
+                self.close()
+                told = self._ask(line, timeout)
         except CommandFailed as error:
             self.close()
             late = isinstance(error, NoAnswer)
-            return {
-                "zero": 0.0,
-                "offset": 0.0,
-                "ends": [],
-                "problem": "",
-                "lost": f"was ended: {f'it took longer than {timeout:g} s' if late else error.what}",
-                "late": late,
-            }
+            why = f"it took longer than {timeout:.3g} s" if late else f"the benchmark's launcher was lost twice: {error.what}"
+            return {"zero": 0.0, "offset": 0.0, "ends": [], "problem": "", "lost": f"was ended: {why}", "late": late}
         except BaseException:
             self.close()
             raise
-        answer: dict[str, Any] = marshal.loads(bytes.fromhex(line.decode()))  # noqa: S302 - from the program started above
+        answer: dict[str, Any] = marshal.loads(bytes.fromhex(told.decode()))  # noqa: S302 - from the program started above
         if answer["problem"]:
             raise CommandFailed(answer["problem"])
         return answer
+
+    def _ask(self, line: bytes, timeout: float | None) -> bytes:
+        if self._launcher is None:
+            self.renew()
+        assert self._launcher is not None
+        return self._launcher.ask(line, timeout)
 
     def _gate(self) -> str:
         self._gates += 1

@@ -146,6 +146,8 @@ def _choose(
 
 
 def _headline(summary: Summary, choice: str, working: Sequence[str], left: Sequence[str]) -> str:
+    if not summary.groups:
+        return "Nothing can be recommended: no start was measured."
     if not working:
         return "Nothing can be recommended: no method started its workload without a failure."
     if len(summary.names) == 1:
@@ -212,7 +214,8 @@ def _load_words(summary: Summary, loads: dict[str, int | None], jobs: int) -> st
     work = f"{jobs or JOBS:,} job{'s' if (jobs or JOBS) > 1 else ''} of {ranks} rank{'s' if ranks > 1 else ''}"
     stated = work if jobs else f"{work} (assumed; state yours with --jobs)"
     if not counted:
-        return f"Load on a metadata server of {stated}: not known, as no system calls were counted."
+        why = "no system calls were counted" if loads else "nothing was started without a failure"
+        return f"Load on a metadata server of {stated}: not known, as {why}."
     each = ", ".join(f"{name} {number:,}" for name, number in counted.items())
     text = f"Load on a metadata server of {stated}, by the cost model: {each} requests"
     most = max(counted.values())
@@ -274,8 +277,9 @@ def _unmeasured(summary: Summary, loads: dict[str, int | None], cold: Case | Non
         lines.append("The client knew all names in the cold starts: only data were out of memory, no lookup was.")
     if warm is None:
         lines.append("No warm start was measured.")
-    if any(number is None for number in loads.values()):
-        lines.append("The requests are not known of every method.")
+    unknown = [name for name, number in loads.items() if number is None]
+    if 0 < len(unknown) < len(loads):
+        lines.append(f"The requests of {' and '.join(unknown)} are not known.")
     lines += [_failed(group) for group in summary.groups.values() if group.failed]
     if not result.complete:
         lines.append(f"The run is not complete: {result.why or 'it was cut short'}.")

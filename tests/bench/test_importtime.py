@@ -12,6 +12,7 @@ from ozrepro.bench.importtime import imports_of, read_importtime, slowest
 from ozrepro.bench.result import Module
 from ozrepro.bench.starting import Starter
 from ozrepro.bench.workload import Workload, of_imports
+from ozrepro.environment import Environment
 
 TEXT = """\
 import time: self [us] | cumulative | imported package
@@ -68,6 +69,8 @@ def test_every_part_kept_hangs_together(kept: int) -> None:
 
 def test_a_program_that_fails_has_no_tree(starter: Starter, here: Candidate) -> None:
     assert imports_of(starter, here, Workload("bad", ("import not_there",)), 60) is None
+    nothing = Candidate("nothing", Environment(base=("/nowhere",)), here.prefix, ())
+    assert imports_of(starter, nothing, of_imports("imports", ("own",)), 60) is None
     found = imports_of(starter, here, of_imports("imports", ("own",)), 60)
     assert found is not None
     assert "own" in [module.name for module in found.modules]

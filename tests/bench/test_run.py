@@ -20,7 +20,7 @@ from ozrepro.bench.starting import Starter
 from ozrepro.bench.states import ColdData, FreshCopy, State, Warm
 from ozrepro.bench.workload import Workload, of_imports
 from ozrepro.environment import Environment
-from ozrepro.errors import UsageError
+from ozrepro.errors import OzreproError, UsageError
 from tests.bench.values import a_result
 from tests.lustre.test_counters import client
 
@@ -193,6 +193,19 @@ def test_a_state_that_cannot_be_brought_about_keeps_what_there_is(setting: Setti
     assert not found.complete
     assert found.failed
     assert "cold-client could not be brought about" in found.why
+
+
+def _gone() -> None:
+    raise OzreproError("the emulator has ended: it was killed")
+
+
+def test_a_start_that_fails_since_its_file_system_has_gone_is_no_methods_failure(setting: Setting, here: Candidate) -> None:
+    told: list[str] = []
+    plan = Plan((Workload("fails", (), "1 / 0"),), rounds=2)
+    found = measure(plan, (here,), replace(setting, check=_gone), ignore, told.append)
+    assert (found.rows, found.complete, found.failed) == ((), False, True)
+    assert found.why == "it could not go on: the emulator has ended: it was killed"
+    assert told == [found.why]
 
 
 def test_two_candidates_of_one_name_and_none_are_refused(setting: Setting, here: Candidate) -> None:

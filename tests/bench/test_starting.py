@@ -112,6 +112,20 @@ def test_too_long_a_start_is_ended_and_the_next_one_works(starter: Starter, here
     assert starter.start(here, EMPTY).status == 0
 
 
+def test_a_killed_launcher_is_replaced_and_the_start_is_made_again(starter: Starter, here: Candidate, tmp_path: Path) -> None:
+    mark = tmp_path / "first"
+    once = f"os.path.exists({str(mark)!r}) or (open({str(mark)!r}, 'w').close(), os.kill(os.getppid(), 9), time.sleep(1000))"
+    done = starter.start(here, Workload("kills", ("import os, time",), once))
+    assert (done.status, len(done.ready)) == (0, 1)
+
+
+def test_a_program_that_kills_the_launcher_each_time_is_a_failure(starter: Starter, here: Candidate) -> None:
+    done = starter.start(here, Workload("kills", ("import os, time",), "(os.kill(os.getppid(), 9), time.sleep(1000))"))
+    assert (done.status, done.ready, done.late) == (-signal.SIGKILL, (), False)
+    assert "the benchmark's launcher was lost twice" in done.error
+    assert starter.start(here, EMPTY).status == 0
+
+
 def test_ranks_wait_for_each_other_and_each_says_its_times(starter: Starter, here: Candidate) -> None:
     done = starter.start(here, of_imports("imports", ("own",)), ranks=4)
     assert (done.status, len(done.ready)) == (0, 4)

@@ -145,12 +145,28 @@ def test_nothing_that_works_is_said_without_an_error() -> None:
         assert "The run is not complete: interrupted." in found.unmeasured
 
 
+def test_a_run_without_a_start_does_not_say_that_methods_failed() -> None:
+    """As where the first start hangs until the time budget is spent."""
+    result = made(speed={"modules": SAME, "conda": SAME})
+    found = verdict(replace(result, rows=(), order=(), counts=(), complete=False, why="the time budget"))
+    assert found.headline == "Nothing can be recommended: no start was measured."
+    assert "as nothing was started without a failure" in found.sentences[1]
+
+
+def test_methods_that_were_not_counted_are_named_where_others_were() -> None:
+    result = made(speed={"modules": SAME, "conda": SAME})
+    some = replace(result, counts=tuple(item for item in result.counts if item.candidate == "conda"))
+    assert "The requests of modules are not known." in verdict(some).unmeasured
+    none = verdict(replace(result, counts=()))
+    assert not any("requests of" in line for line in none.unmeasured)
+    assert "no system calls were counted" in none.sentences[1]
+
+
 def test_what_was_not_measured_is_told() -> None:
     """No cold start, no counts, and the notes of the run."""
     speed = {"modules": {"warm": 0.3}, "conda": {"warm": 0.3}}
     found = verdict(made(speed=speed, counts=(), notes=("No system call was counted: strace is not here.",)))
     assert "No cold start was measured: a job's first start on a node is one." in found.unmeasured
-    assert "The requests are not known of every method." in found.unmeasured
     assert "No system call was counted: strace is not here." in found.unmeasured
     assert found.sentences[1].endswith("not known, as no system calls were counted.")
     cold = verdict(made(speed={"modules": {"cold-data": 1.0}, "conda": {"cold-data": 1.0}}))
