@@ -64,7 +64,7 @@ class Plan:
         if not self.workloads:
             raise UsageError("there is nothing to start", hint="--workload empty")
         if not self.ranks or min(self.ranks) < 1 or max(self.ranks) > 100_000:
-            raise UsageError("ranks are numbers from 1, such as --ranks 1,2,4")
+            raise UsageError("ranks are numbers from 1 to 100,000", hint="--ranks 1,2,4")
         if self.rounds < 1 or self.cold_rounds < 1 or self.warmups < 0:
             raise UsageError("a plan has at least one round", hint="--rounds 15")
         if not self.budget_seconds > 0 or not self.timeout_seconds > 0:
@@ -180,7 +180,8 @@ class Load:
     def words(self) -> str:
         """Return the load as one line that is printed before it is made."""
         each = ", ".join(f"{name} {count:,}" for name, count in self.requests.items())
-        text = f"{self.processes:,} processes, at most {self.ranks} at once; on Lustre, requests to its metadata server: {each}"
+        many = f"{self.processes:,} process{'es' if self.processes > 1 else ''}"
+        text = f"{many}, at most {self.ranks} at once; on Lustre, requests to its metadata server: {each}"
         return f"{text} (assumed for {', '.join(self.assumed)}: nothing was counted)" if self.assumed else text
 
 

@@ -59,9 +59,11 @@ def of_script(script: Path, arguments: Sequence[str] = ()) -> Workload:
     try:
         tree = ast.parse(script.read_bytes(), str(script))
     except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", where=str(script)) from error
+        hint = "--workload fit.py, its path from the project's folder"
+        raise UsageError(f"cannot be read: {error.strerror}", where=str(script), hint=hint) from error
     except (SyntaxError, ValueError) as error:
-        raise UsageError(f"is no Python that this interpreter can read: {error}", where=str(script)) from error
+        hint = f"python -m py_compile {script.name}"
+        raise UsageError(f"is no Python that this interpreter can read: {error}", where=str(script), hint=hint) from error
     found = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom)) and _is_absolute(node)]
     statements = tuple(dict.fromkeys(ast.unparse(node) for node in found))
     place = script.resolve()

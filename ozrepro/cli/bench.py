@@ -1,16 +1,18 @@
-"""The command bench: measure the methods of a session here, compare two results, calibrate the model."""
+"""The command bench: measure the methods of sessions here, compare two results, calibrate the model."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ozrepro.cli.benchoptions import FILES, check, named_profile, own_files, refuse_others, split_words
 from ozrepro.cli.call import take_names
 from ozrepro.errors import OzreproError, UsageError
-from ozrepro.settings import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,24 +22,17 @@ if TYPE_CHECKING:
     from ozrepro.bench.result import Result
     from ozrepro.bench.run import OnRound
     from ozrepro.cli.call import Add, Arguments, Call
-    from ozrepro.lustre.profile import Profile
     from ozrepro.methods import Progress
 
+_INTERRUPTED = 130
 ROUNDS, BUDGET = 15, 300
 """Rounds and seconds where none are asked for: small, as others wait for the same servers."""
-
-_FILES = {
-    "json": "the result, after every round",
-    "csv": "every number",
-    "html": "the whole report",
-    "hyperfine": "wall times, for hyperfine's plot scripts",
-}
 
 
 def register(add: Add) -> None:
     """Add the command of this module."""
     made = add("bench", "measure a session's methods here, and say which to take", bench)
-    what = "a session; or `compare A.json B.json`, two results; or `calibrate DIR`, a file system for the model"
+    what = "sessions, one after another; or `compare A.json B.json`, two results; or `calibrate DIR`, a file system for the model"
     take_names(made, "+", what)
     made.add_argument("--method", dest="methods", action="append", metavar="M,…", help="these methods alone")
     made.add_argument(
@@ -59,7 +54,7 @@ def register(add: Add) -> None:
     made.add_argument("--profile", metavar="P", help=what)
     what = "serve the environments as a Lustre of this profile would, on any machine, to this run alone"
     made.add_argument("--emulate", metavar="P", help=what)
-    for form, words in _FILES.items():
+    for form, words in FILES.items():
         made.add_argument(f"--{form}", dest=f"{form}_file", metavar="FILE", help=words)
     made.add_argument("--figures", metavar="DIR", help="figures as SVG, by matplotlib")
     made.add_argument("--output", metavar="FILE", help="calibrate: where the profile goes")
@@ -67,42 +62,90 @@ def register(add: Add) -> None:
 
 
 def bench(call: Call) -> int:
-    """Measure a session, or compare, or calibrate; 1 where a program failed or a file could not be written."""
+    """Measure sessions, or compare, or calibrate; 1 where a program failed or a file could not be written."""
     name, *rest = call.arguments.names
     actions = {"compare": _compare, "calibrate": _calibrate}
     if name in actions and (rest or not (call.root / "sessions" / f"{name}.toml").exists()):
         return actions[name](call, rest)
-    if rest:
-        raise UsageError("one session at a time is measured", hint=f"ozrepro bench {name}")
-    return _measure(call, name)
+    return _measure_all(call, tuple(dict.fromkeys(call.arguments.names)))
 
 
-def _measure(call: Call, name: str) -> int:
+def _measure_all(call: Call, names: Sequence[str]) -> int:
+    """Measure one session after the other; return the highest status, or that of an interrupt at once.
+
+    A mistake in the command or in a spec is told before anything is started; of several sessions, what keeps one from being
+    measured keeps it alone.
+    """
     from ozrepro.bench import emulation
+
+    given = call.arguments
+    own = {name: own_files(given, name) if len(names) > 1 else given for name in names}
+    for arguments in own.values():
+        check(arguments)
+    found, status = _find(call, names)
+    if given.emulate and found:
+        emulation.enter(split_words("--state", given.states))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # the end of a job is no less an interrupt than Ctrl-C
+            signal.signal(number, signal.default_int_handler)
+    for place, item in enumerate(found):
+        if place:
+            call.out.line()
+        try:
+            ended = _measure(replace(call, arguments=own[item.session.name]), item)
+        except OzreproError as error:
+            ended = _told(call, item.session.name, error, alone=len(names) == 1)
+        if ended == _INTERRUPTED:
+            return ended
+        status = max(status, ended)
+    return status
+
+
+def _find(call: Call, names: Sequence[str]) -> tuple[list[Found], int]:
+    """Return what can be measured, and the highest status of what cannot."""
     from ozrepro.bench.candidate import find
+
+    found, status = [], 0
+    for name in names:
+        try:
+            found.append(find(call.root, name, os.environ, split_words("--method", call.arguments.methods)))
+        except OzreproError as error:
+            mistake = error.exit_code == UsageError.exit_code
+            status = max(status, _told(call, name, error, alone=len(names) == 1 or mistake))
+    return found, status
+
+
+def _told(call: Call, name: str, error: OzreproError, *, alone: bool) -> int:
+    """Say what keeps one of several sessions from being measured, and return its status; raise it where it ends all."""
+    if alone:
+        raise error
+    _say_of(call, name, str(error))
+    return error.exit_code
+
+
+def _say_of(call: Call, name: str, text: str) -> None:
+    call.out.say(f"{name}: {text}")
+
+
+def _measure(call: Call, found: Found) -> int:
+    from ozrepro.bench import emulation
     from ozrepro.bench.plan import fresh_words
     from ozrepro.bench.prepare import for_plan, looked_at, setting_for, work_folder
     from ozrepro.bench.result import Keeper
     from ozrepro.bench.run import INTERRUPTED, measure
     from ozrepro.lustre.profile import BUSY
 
-    given = call.arguments
-    methods = _words(given.methods)
-    unknown = [method for method in methods if method not in METHODS]
-    if unknown:
-        raise UsageError(f"{unknown[0]!r} is no method", hint=f"one of: {', '.join(METHODS)}")
-    emulated = _profile(given.emulate) if given.emulate else None
-    profile = _profile(given.profile) if given.profile else emulated or BUSY
-    _check(given)
-    found = find(call.root, name, os.environ, methods)
-    keep = Keeper(Path(given.json_file), call.out.say) if given.json_file else None
-    if emulated is not None:
-        emulation.enter(_words(given.states))
+    given, say = call.arguments, call.out.say
+    if len(given.names) > 1:
+        say = functools.partial(_say_of, call, found.session.name)
+    emulated = named_profile(given.emulate) if given.emulate else None
+    profile = named_profile(given.profile) if given.profile else emulated or BUSY
+    keep = Keeper(Path(given.json_file), say) if given.json_file else None
     with work_folder(found, apart=emulated is not None) as work, call.out.progress() as progress:
         plan = _plan(given, found, work)
         if plan.nodes:
-            call.out.say(fresh_words(plan))
-        found = looked_at(found, os.environ, call.out.say)
+            say(fresh_words(plan))
+        found = looked_at(found, os.environ, say)
         candidates = for_plan(found.candidates, plan, work)
         if emulated is not None:
             candidates = tuple(emulation.shown(item) for item in candidates)
@@ -110,49 +153,14 @@ def _measure(call: Call, name: str) -> int:
         with setting_for(
             found, plan, work, os.environ, profile, drop=given.drop_caches, emulated=emulated, written=written
         ) as setting:
-            result = measure(plan, candidates, setting, _each_round(plan, keep, progress), call.out.say)
+            result = measure(plan, candidates, setting, _each_round(plan, keep, progress), say)
     failure = keep.failure if keep is not None else None
     _report(call, result)
     if failure is not None:
         raise failure
     if result.why == INTERRUPTED:
-        return 130
+        return _INTERRUPTED
     return 1 if result.failed or any(row.last is None for row in result.rows) else 0
-
-
-def _words(given: Sequence[str] | None) -> list[str]:
-    return list(dict.fromkeys(word for text in given or () for word in text.split(",") if word))
-
-
-def _profile(word: str) -> Profile:
-    from ozrepro.lustre.profile import PRESETS, read_profile
-
-    if word in PRESETS:
-        return PRESETS[word]
-    try:
-        return read_profile(Path(word))
-    except OzreproError as error:
-        raise UsageError(error.what, where=error.where, hint=error.hint) from error
-
-
-def _check(given: Arguments) -> None:
-    """Raise UsageError for what could only be found wrong after minutes of measuring."""
-    if given.jobs < 0:
-        raise UsageError("jobs are a number from 1", hint="--jobs 100")
-    if given.emulate and given.drop_caches:
-        raise UsageError("--drop-caches is for real file systems: --emulate has clients of its own", hint="one of the two")
-    if given.fresh_nodes and "cold-client" not in _words(given.states):
-        raise UsageError("--fresh-nodes is a way to a cold client", hint="--state warm,cold-client --fresh-nodes")
-    if given.fresh_nodes and given.drop_caches:
-        raise UsageError("--fresh-nodes and --drop-caches are two ways to a cold client", hint="one of them")
-    if given.fresh_nodes and given.emulate:
-        raise UsageError("--fresh-nodes is for real file systems: --emulate has clients of its own", hint="one of the two")
-    if given.figures and Path(given.figures).exists() and not Path(given.figures).is_dir():
-        raise UsageError("is no folder", where=given.figures, hint="--figures DIR")
-    for path in filter(None, (getattr(given, f"{form}_file") for form in _FILES)):
-        folder = Path(path).parent
-        if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(path).is_dir():
-            raise UsageError("cannot be written: no such folder, or it is another's", where=path, hint="another file")
 
 
 def _plan(given: Arguments, found: Found, work: Path) -> Plan:
@@ -161,15 +169,15 @@ def _plan(given: Arguments, found: Found, work: Path) -> Plan:
     from ozrepro.bench.workload import read_workload
 
     session = found.session
-    words = _words(given.workloads) or ["empty", "imports"]
+    words = split_words("--workload", given.workloads) or ["empty", "imports"]
     try:
-        ranks = tuple(int(word) for word in _words([given.ranks]))
+        ranks = tuple(int(word) for word in split_words("--ranks", [given.ranks]))
     except ValueError as error:
         raise UsageError(f"{given.ranks!r} are no numbers of processes", hint="--ranks 1,2,4") from error
     rounds = {"rounds": given.rounds, "cold_rounds": given.rounds} if given.rounds is not None else {}
     return Plan(
         tuple(read_workload(word, session.spec.imports, session.root, work / "generated") for word in words),
-        states=tuple(_words(given.states)) or ("warm",),
+        states=tuple(split_words("--state", given.states)) or ("warm",),
         ranks=ranks,
         budget_seconds=given.budget,
         seed=given.seed if given.seed is not None else int.from_bytes(os.urandom(4), "big"),
@@ -223,6 +231,7 @@ def _compare(call: Call, files: Sequence[str]) -> int:
     from ozrepro.bench.result import read_result
     from ozrepro.bench.summary import case_words, summarise
 
+    refuse_others(call.arguments, "compare")
     if len(files) != 2:
         raise UsageError("two results are compared", hint="ozrepro bench compare A.json B.json")
     first, second = (summarise(read_result(Path(path))) for path in files)
@@ -245,8 +254,14 @@ def _calibrate(call: Call, folders: Sequence[str]) -> int:
     from ozrepro.lustre.layout import lustre_notes
     from ozrepro.lustre.profile import write_profile
 
-    if len(folders) != 1 or not Path(folders[0]).is_dir():
+    refuse_others(call.arguments, "calibrate")
+    if len(folders) != 1:
         raise UsageError("one folder is calibrated, on the file system in question", hint="ozrepro bench calibrate DIR")
+    if not Path(folders[0]).is_dir():
+        raise UsageError("is no folder", where=folders[0], hint="ozrepro bench calibrate DIR")
+    output = call.arguments.output
+    if output is not None and (Path(output).is_dir() or not os.access(Path(output).parent, os.W_OK)):
+        raise UsageError("cannot be written: no such folder, or it is another's", where=output, hint="--output FILE")
     profile = calibrate(Path(folders[0]), call.out.say)
     notes = lustre_notes(Path(folders[0]), os.environ.get("PATH", ""), call.out.say)
     lines = [f"{name} = {json.dumps(value)}" for name, value in profile.as_dict().items()]

@@ -114,7 +114,17 @@ def test_the_load_is_said_before_it_is_made(built: Project) -> None:
         (("--fresh-nodes",), "a way to a cold client\n  try: --state warm,cold-client --fresh-nodes"),
         (("--state", "cold-client", "--fresh-nodes"), "this is none\n  try: salloc --nodes=8"),
         (("--state", "cold-client", "--fresh-nodes", "--drop-caches"), "are two ways to a cold client"),
-        (("other",), "one session at a time"),
+        (("nix",), "there is no session 'nix'"),
+        (("--method", ""), "--method has nothing in it"),
+        (("--workload", ","), "--workload has nothing in it"),
+        (("--state", ""), "--state has nothing in it"),
+        (("--emulate", ""), "cannot read the profile"),
+        (("--json", ""), "--json has no name"),
+        (("--figures", ""), "--figures has no name"),
+        (("--figures", "sessions/work.toml/new"), "is no folder"),
+        (("--json", "a", "--csv", "./a"), "two results would be written to one file"),
+        (("--output", "a.toml"), "--output is for calibrate"),
+        (("--drop-caches",), "a way to a cold client\n  try: --state warm,cold-client --drop-caches"),
     ],
 )
 def test_wrong_usage_is_told_with_what_would_be_right(built: Project, words: tuple[str, ...], said: str) -> None:
@@ -213,6 +223,64 @@ def test_a_script_that_ends_itself_is_a_failure_for_the_status_too(built: Projec
     assert "venv failed in 1 start (fit.py, warm, 1 rank): it ended before the times were told" in " ".join(done.stdout.split())
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("compare", "a.json", "b.json", "--html", "a.html"), "--html is for measuring, and does nothing for compare"),
+        (("compare", "a.json", "b.json", "--output", "a"), "--output is for calibrate"),
+        (("calibrate", ".", "--emulate", "busy"), "--emulate is for measuring, and does nothing for calibrate"),
+        (("calibrate", ".", "--output", "nix/a.toml"), "nix/a.toml: cannot be written"),
+        (("calibrate", "nix"), "nix: is no folder"),
+    ],
+)
+def test_an_option_of_another_action_and_a_place_that_is_none_are_told(small: Project, words: tuple[str, ...], said: str) -> None:
+    """Status 2 with what would be right, before a file is read or written."""
+    text = refused(small, 2, *words)
+    assert said in text
+    assert "try: " in text
+    assert "operations a second" not in text
+
+
+def test_figures_without_matplotlib_are_refused_before_anything_is_started(built: Project, tmp_path: Path) -> None:
+    """And not after minutes of measuring. A file in its place hides the real one."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as u\nfound = u.find_spec\nu.find_spec = lambda name, *more: None if name == 'matplotlib' else found(name, *more)\n"
+    )
+    text = refused(built, 2, "work", "--figures", "figures", PYTHONPATH=str(tmp_path))
+    assert "figures as files need matplotlib" in text
+    assert "at most 1 at once" not in text
+
+
+def test_several_sessions_are_measured_each_with_its_report_and_files(built: Project) -> None:
+    """One after the other; the name stands in each file's name."""
+    built.spec((built.root / "sessions" / "work.toml").read_text(), "other")
+    built.done("lock", "other")
+    built.done("build", "other")
+    words = ("--rounds", "1", "--workload", "empty", "--json", "a.b.json", "--csv", "all")
+    done = built.ozrepro("bench", "work", "other", *words)
+    assert done.returncode == 0, done.stderr
+    heads = [line.split(":")[0] for line in done.stdout.splitlines() if "compared on" in line]
+    assert heads == ["work", "other"]
+    assert [json.loads((built.root / f"a.b-{name}.json").read_text())["session"] for name in ("work", "other")] == [
+        "work",
+        "other",
+    ]
+    assert (built.root / "all-work").exists()
+    assert not (built.root / "a.b.json").exists()
+    assert "ozrepro: other: 3 processes, at most 1 at once" in done.stderr
+
+
+def test_of_several_sessions_those_that_can_be_are_measured_and_the_status_is_the_highest(built: Project) -> None:
+    """A session without a lock keeps no other from its report; a name that is none ends all before a start."""
+    built.spec((built.root / "sessions" / "work.toml").read_text(), "other")
+    done = built.ozrepro("bench", "other", "work", "--rounds", "1", "--workload", "empty")
+    assert done.returncode == 3, done.stderr
+    assert "ozrepro: other: " in done.stderr
+    assert "try: ozrepro lock other" in done.stderr
+    assert "work: 1 compared on" in done.stdout
+    assert "there is no session 'nix'" in refused(built, 2, "work", "nix")
+
+
 def _started(project: Project, *words: str) -> subprocess.Popen[str]:
     """Start a long measurement and return when its rounds begin."""
     command = [str(BIN / "ozrepro"), "bench", "work", "--rounds", "100000", "--workload", "empty", "--budget", "3000", *words]
@@ -231,13 +299,14 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_an_interrupt_reports_what_there_is(built: Project, tmp_path: Path) -> None:
-    """Status 130, a whole file that says why, the report, and nothing left behind."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_reports_what_there_is(built: Project, tmp_path: Path, number: signal.Signals) -> None:
+    """Status 130, a whole file that says why, the report, and nothing left behind; Slurm ends a job by SIGTERM."""
     path = tmp_path / "a.json"
     process = _started(built, "--json", str(path))
     while not _rows(path):
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     found = json.loads(path.read_text())
@@ -356,5 +425,5 @@ def test_few_paths_are_opened_before_the_first_measurement(built: Project, capsy
 def test_no_other_command_loads_the_benchmark(built: Project) -> None:
     """Nor does the benchmark's own help load what measures."""
     code = "import sys; from ozrepro.cli.program import parser; parser({!r}); print([m for m in sys.modules if 'bench' in m or 'lustre' in m])"
-    for command, loaded in (("status", "[]"), ("bench", "['ozrepro.cli.bench']")):
+    for command, loaded in (("status", "[]"), ("bench", "['ozrepro.cli.benchoptions', 'ozrepro.cli.bench']")):
         assert built.run("python", "-c", code.format(command)).stdout.strip() == loaded

@@ -1,0 +1,130 @@
+"""The options of `bench`: what they mean, and what is wrong in them before anything is started."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro.cli.call import Arguments
+from ozrepro.errors import OzreproError, UsageError
+from ozrepro.settings import METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ozrepro.lustre.profile import Profile
+
+FILES = {
+    "json": "the result, after every round",
+    "csv": "every number",
+    "html": "the whole report",
+    "hyperfine": "wall times, for hyperfine's plot scripts",
+}
+"""The files that a result is written to, as options, and what each has."""
+
+
+def own_files(given: Arguments, name: str) -> Arguments:
+    """Return the arguments with files that are one session's own: its name stands in front of the ending."""
+    files = {f"{form}_file": getattr(given, f"{form}_file") for form in FILES}
+    paths = {key: Path(text) for key, text in files.items() if text}
+    own = {key: str(path.with_name(f"{path.stem}-{name}{path.suffix}")) for key, path in paths.items()}
+    figures = {"figures": str(Path(given.figures) / name)} if given.figures else {}
+    return Arguments(**{**vars(given), **own, **figures})
+
+
+def split_words(option: str, given: Sequence[str] | None) -> list[str]:
+    """Return the words of an option, none where it was not given. Raises UsageError where nothing is in it."""
+    words = list(dict.fromkeys(word for text in given or () for word in text.split(",") if word))
+    if given and not words:
+        raise UsageError(f"{option} has nothing in it", hint=f"ozrepro bench NAME without {option}")
+    return words
+
+
+def refuse_others(given: Arguments, action: str) -> None:
+    """Raise UsageError for an option that was given to an action for which it does nothing."""
+    names = {"methods": "method", "workloads": "workload", "states": "state"}
+    plain = ("drop_caches", "fresh_nodes", "rounds", "seed", "jobs", "profile", "emulate", "figures")
+    names.update({name: name.replace("_", "-") for name in plain})
+    names.update({f"{form}_file": form for form in FILES})
+    for name, option in names.items():
+        if getattr(given, name) not in (None, False, 0):
+            raise UsageError(
+                f"--{option} is for measuring, and does nothing for {action}", hint=f"ozrepro bench {action}, without it"
+            )
+    if action == "compare" and given.output is not None:
+        raise UsageError("--output is for calibrate", hint="ozrepro bench compare A.json B.json >FILE")
+
+
+def named_profile(word: str) -> Profile:
+    """Return the preset of this name, or the profile in this file. Raises UsageError."""
+    from ozrepro.lustre.profile import PRESETS, read_profile
+
+    if word in PRESETS:
+        return PRESETS[word]
+    try:
+        return read_profile(Path(word))
+    except OzreproError as error:
+        raise UsageError(error.what, where=error.where, hint=error.hint) from error
+
+
+def check(given: Arguments) -> None:
+    """Raise UsageError for what could only be found wrong after minutes of measuring."""
+    unknown = [method for method in split_words("--method", given.methods) if method not in METHODS]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} is no method", hint=f"one of: {', '.join(METHODS)}")
+    split_words("--workload", given.workloads)
+    for word in (given.emulate, given.profile):
+        if word is not None:
+            named_profile(word)
+    if given.output is not None:
+        raise UsageError("--output is for calibrate", hint="--json FILE, for a result")
+    if given.jobs < 0:
+        raise UsageError("jobs are a number from 1", hint="--jobs 100")
+    _check_cold(given)
+    _check_files(given)
+
+
+def _check_cold(given: Arguments) -> None:
+    """Raise UsageError for ways to a cold client that contradict each other or the states, or that are not open here."""
+    from ozrepro.bench.states import DROP_CACHES
+
+    if given.emulate and given.drop_caches:
+        raise UsageError("--drop-caches is for real file systems: --emulate has clients of its own", hint="one of the two")
+    for option, asked in (("--fresh-nodes", given.fresh_nodes), ("--drop-caches", given.drop_caches)):
+        if asked and "cold-client" not in split_words("--state", given.states):
+            raise UsageError(f"{option} is a way to a cold client", hint=f"--state warm,cold-client {option}")
+    if given.fresh_nodes and given.drop_caches:
+        raise UsageError("--fresh-nodes and --drop-caches are two ways to a cold client", hint="one of them")
+    if given.fresh_nodes and given.emulate:
+        raise UsageError("--fresh-nodes is for real file systems: --emulate has clients of its own", hint="one of the two")
+    if given.drop_caches and not os.access(DROP_CACHES, os.W_OK):
+        raise UsageError(
+            "only root may drop the caches of a node", hint="without --drop-caches, or as root on a machine of yours"
+        )
+
+
+def _check_files(given: Arguments) -> None:
+    """Raise UsageError for a file that could not be written, or would be written over."""
+    empty = [form for form in FILES if getattr(given, f"{form}_file") == ""]
+    if empty or given.figures == "":
+        raise UsageError(f"--{empty[0] if empty else 'figures'} has no name", hint="a file's name, or without the option")
+    if given.figures:
+        folder = next(path for path in (Path(given.figures), *Path(given.figures).absolute().parents) if path.exists())
+        if not folder.is_dir():
+            raise UsageError("is no folder", where=str(folder), hint="--figures DIR")
+        if not os.access(folder, os.W_OK):
+            raise UsageError(
+                "nothing can be written to this folder", where=str(folder), hint="--figures DIR, in a folder of yours"
+            )
+        if find_spec("matplotlib") is None:
+            raise UsageError("figures as files need matplotlib", hint="pip install 'ozrepro[report]'")
+    seen: set[str] = set()
+    for path in filter(None, (getattr(given, f"{form}_file") for form in FILES)):
+        folder = Path(path).parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(path).is_dir():
+            raise UsageError("cannot be written: no such folder, or it is another's", where=path, hint="another file")
+        if os.path.realpath(path) in seen:
+            raise UsageError("two results would be written to one file", where=path, hint="a file for each")
+        seen.add(os.path.realpath(path))
