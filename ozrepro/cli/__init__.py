@@ -13,14 +13,19 @@ import sys
 def main() -> None:
     """Run the command line and exit with its status."""
     words = sys.argv[1:]
-    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may follow; see argcomplete's documentation
-        from ozrepro.cli.program import complete
+    try:
+        if "_ARGCOMPLETE" in os.environ:  # a shell asks what may follow; see argcomplete's documentation
+            from ozrepro.cli.program import complete
 
-        complete()
-    if words[:1] == ["run"]:
-        from ozrepro.cli.start import start
+            complete()
+        if words[:1] == ["run"]:
+            from ozrepro.cli.start import start
 
-        start(words[1:])
-    from ozrepro.cli.program import run_program
+            start(words[1:])
+        from ozrepro.cli.program import run_program
 
-    sys.exit(run_program(words))
+        status = run_program(words)
+    except KeyboardInterrupt:  # while modules were loaded, which takes seconds on a file system that is cold
+        sys.stderr.write("ozrepro: interrupted\n")
+        status = 130
+    sys.exit(status)

@@ -63,11 +63,29 @@ def register(add: Add) -> None:
 
 def bench(call: Call) -> int:
     """Measure sessions, or compare, or calibrate; 1 where a program failed or a file could not be written."""
+    _take_signals()
     name, *rest = call.arguments.names
     actions = {"compare": _compare, "calibrate": _calibrate}
     if name in actions and (rest or not (call.root / "sessions" / f"{name}.toml").exists()):
         return actions[name](call, rest)
     return _measure_all(call, tuple(dict.fromkeys(call.arguments.names)))
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _take_signals() -> None:
+    """Let the end of a job or of a terminal interrupt as Ctrl-C does. Signals that are ignored already, as by nohup, stay so."""
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    """Interrupt, once: a second Ctrl-C would leave behind what the first one has begun to remove."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _measure_all(call: Call, names: Sequence[str]) -> int:
@@ -85,9 +103,6 @@ def _measure_all(call: Call, names: Sequence[str]) -> int:
     found, status = _find(call, names)
     if given.emulate and found:
         emulation.enter(split_words("--state", given.states))
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # the end of a job is no less an interrupt than Ctrl-C
-            signal.signal(number, signal.default_int_handler)
     for place, item in enumerate(found):
         if place:
             call.out.line()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SILENT = 24 * 3600.0
 """Seconds after which an unfinished generation without any proof about its owner counts as abandoned."""
+_BENCH = "was left by a benchmark more than a day ago"
 _OF_A_TURN = (".broken", ".beat", ".failed", ".holder")
 
 
@@ -61,6 +62,7 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
             found.append(_unneeded(generation.folder, link.name, used, jobs))
     found += [orphan for orphan in orphans if orphan.path.name not in named]
     found += [Leftover(path, "is trash", remove=True) for path in sorted((store.folder / "trash").iterdir())]
+    found += [Leftover(path, _BENCH, remove=True) for path in sorted(store.folder.glob("bench-*")) if _is_old(path)]
     found += _spare_images(store)
     found += _old_records(store, {item.path.name for item in found if item.remove}, named)
     return found

@@ -316,6 +316,28 @@ def test_an_interrupt_reports_what_there_is(built: Project, tmp_path: Path, numb
     assert not [item for item in built.store().iterdir() if item.name.startswith("bench-")]
 
 
+def test_a_second_interrupt_loses_neither_the_report_nor_the_cleaning(built: Project, tmp_path: Path) -> None:
+    """The impatient's: in the middle of a fresh copy's start."""
+    path = tmp_path / "a.json"
+    process = _started(built, "--json", str(path), "--state", "cold-client")
+    while not _rows(path):
+        assert process.poll() is None
+    for _ in range(20):
+        process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "The run is not complete: interrupted." in out
+    assert not [item for item in built.store().iterdir() if item.name.startswith("bench-")]
+
+
+def test_an_interrupt_while_modules_are_loaded_is_said_in_a_line(small: Project) -> None:
+    """Loading takes seconds where the file system is cold; a finder that stands for the user's key."""
+    code = "import sys\nclass Key:\n    def find_spec(self, name, *_):\n        if name == 'ozrepro.cli.bench': raise KeyboardInterrupt\n"
+    code += "sys.meta_path.insert(0, Key())\nsys.argv = ['ozrepro', 'bench', 'work']\nfrom ozrepro.cli import main\nmain()\n"
+    done = small.run("python", "-c", code)
+    assert (done.returncode, done.stderr) == (130, "ozrepro: interrupted\n")
+
+
 def test_a_file_that_can_no_longer_be_written_ends_with_an_error_and_a_report(built: Project, tmp_path: Path) -> None:
     """The measuring goes on, and what was measured is shown."""
     folder = tmp_path / "results"

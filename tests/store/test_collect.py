@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,18 @@ def wanted(_key: str, _section: str) -> str:
 
 def unwanted(_key: str, _section: str) -> None:
     return None
+
+
+def test_what_a_killed_benchmark_left_goes_after_a_day(store: Store) -> None:
+    for name in ("bench-old", "bench-new"):
+        (store.folder / name / "copy-1-1").mkdir(parents=True)
+    day = 25 * 3600
+    os.utime(store.folder / "bench-old", (time.time() - day, time.time() - day))
+    assert reasons(store) == {"bench-old": ("was left by a benchmark more than a day ago", True)}
+    (leftover,) = plan(store, wanted)
+    assert remove(store, leftover)
+    assert not (store.folder / "bench-old").exists()
+    assert (store.folder / "bench-new").exists()
 
 
 def made(store: Store, key: str = KEY, *, rebuild: bool = False) -> Generation:
