@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,3 +105,26 @@ def built(small: Project) -> Project:
     small.done("lock", "work")
     small.done("build", "work")
     return small
+
+
+def unmount(mount: Path) -> None:
+    """Unmount, lazily where something still uses it."""
+    for words in (["fusermount3", "-u"], ["fusermount", "-u"], ["umount"], ["fusermount", "-uz"], ["umount", "-l"]):
+        if shutil.which(words[0]) and subprocess.run([*words, str(mount)], capture_output=True, check=False).returncode == 0:
+            return
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a file system of its own, to be made small or large by `mount -o remount`."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a tmpfs")
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(mount)], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"no tmpfs can be mounted here: {made.stderr.strip()}")
+    try:
+        yield mount
+    finally:
+        unmount(mount)

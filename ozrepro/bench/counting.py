@@ -111,14 +111,17 @@ def trace(starter: Starter, candidate: Candidate, workload: Workload, timeout: f
     words = starter.program(words_of(candidate, workload), candidate)
     with tempfile.TemporaryDirectory(prefix="ozrepro-bench-") as folder:
         log = Path(folder) / "calls"
-        command = [strace, "-f", "-y", "-qq", "-e", f"trace={CALLS}", "-e", "signal=none", "-o", str(log), "--", *words]
+        command = [strace, "-f", "-y", "-q", "-e", f"trace={CALLS}", "-e", "signal=none", "-o", str(log), "--", *words]
         answer = starter.run([command], candidate, timeout=timeout)
         if "lost" in answer:
             raise CommandFailed(f"counting: strace {answer['lost']}")
         (end,) = answer["ends"]
         output, errors = (end[name].decode("utf-8", "replace") for name in ("output", "errors"))
         process.Finished((strace,), end["status"], own_words(output), errors).checked("counting")
-        return log.read_text(encoding="utf-8", errors="surrogateescape")
+        text = log.read_text(encoding="utf-8", errors="surrogateescape")
+    if not text.rstrip().endswith("+++"):  # it ends with how the last process did; strace goes on where a disk is full
+        raise CommandFailed(f"counting: what strace wrote is not whole: is there room in {tempfile.gettempdir()}?")
+    return text
 
 
 def replays(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro.bench.candidate import fs_facts, host_facts
+from ozrepro.bench.candidate import fs_facts, host_facts, mount_words
 from ozrepro.bench.plan import fresh_words, look_at_place
 from ozrepro.bench.result import Result
 from ozrepro.bench.run import Setting
@@ -66,6 +67,14 @@ def for_plan(candidates: Sequence[Candidate], plan: Plan, work: Path) -> tuple[C
     return tuple(replace(item, roots=(*item.roots, *trees)) for item in candidates)
 
 
+def _elsewhere(prefix: str, work: Path) -> tuple[str, ...]:
+    """Return a note where what is made for the run is on another file system than the one under test."""
+    if os.stat(prefix).st_dev == os.stat(work).st_dev:
+        return ()
+    what = f"Nothing can be written to the store, so fresh copies and generated trees were in {work.parent}"
+    return (f"{what} ({mount_words(str(work)) or 'unknown'}): another file system than that of the environments.",)
+
+
 @contextmanager
 def setting_for(
     found: Found,
@@ -86,6 +95,8 @@ def setting_for(
     place = look_at_place(environ)
     if plan.nodes:
         place = replace(place, node=plan.nodes.own)
+    copies = "cold-client" in plan.states and not drop and plan.nodes is None
+    makes = copies or any(place.startswith(f"{work}/") for workload in plan.workloads for place in workload.path)
     about = Result(
         session=found.session.name,
         lock=found.lock,
@@ -96,7 +107,10 @@ def setting_for(
         candidates=(),
         profile=profile.as_dict(),
         refused=(*found.refused, *found.undescribed),
-        notes=(fresh_words(plan),) if plan.rounds_of("cold-client") < plan.cold_rounds else (),
+        notes=(
+            *((fresh_words(plan),) if plan.rounds_of("cold-client") < plan.cold_rounds else ()),
+            *(_elsewhere(found.candidates[0].prefix, work) if makes and not emulated else ()),
+        ),
     )
     with Starter(environ, found.session.root, work) as starter:
         setting = Setting(starter, place, about, {}, profiles=(profile,))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from ozrepro import process
 from ozrepro.bench.nodes import ALLOCATE, next_node
-from ozrepro.errors import UsageError
+from ozrepro.errors import OzreproError, UsageError
+from ozrepro.store import failed
 from ozrepro.store.publish import remove_tree
 
 if TYPE_CHECKING:
@@ -102,13 +103,15 @@ class FreshCopy:
         target = self.work / f"copy-{os.getpid()}-{self.number}" / os.path.basename(candidate.prefix)
         try:
             # An image may be a link to the user's own file; links inside an environment are its own and stay links.
-            shutil.copytree(candidate.prefix, target, symlinks=not candidate.is_image)
+            shutil.copytree(candidate.prefix, target, symlinks=not candidate.is_image, copy_function=_copy)
             files = list(_files((str(target),)))
             for path in files:
                 _flush(path)
             drop_pages(files)
-        except OSError:
+        except (OSError, OzreproError) as error:
             remove_tree(target.parent)
+            if isinstance(error, shutil.Error):  # it goes on after a failure, and tells them all
+                raise OSError(error.args[0][0][2]) from None
             raise
         return candidate.moved(str(target))
 
@@ -274,6 +277,14 @@ def drop_pages(paths: Iterable[str]) -> int:
             finally:
                 os.close(descriptor)
     return count
+
+
+def _copy(source: str, target: str) -> str:
+    """Copy one file. Raises StoreError, at which copying a tree ends: of an OSError it would collect one for each file."""
+    try:
+        return shutil.copy2(source, target)
+    except OSError as error:
+        raise failed("make a fresh copy", Path(target), error) from error
 
 
 def _flush(path: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import UsageError
+from ozrepro.store import failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,10 +79,17 @@ def generate(folder: Path, modules: int, size: int) -> Workload:
     """Write a package tree of `modules` modules of about `size` bytes each below `folder`; return the workload that imports it.
 
     In the manner of Pynamic (LLNL): many modules that a main one imports, each of which also imports its neighbour. The same
-    numbers give the same bytes. Raises UsageError for numbers that make no tree.
+    numbers give the same bytes. Raises UsageError for numbers that make no tree, StoreError where it cannot be written.
     """
     if not 1 <= modules <= 100_000 or not 0 <= size <= 10_000_000:
         raise UsageError(f"generated:{modules}:{size} is no tree", hint="generated:MODULES:BYTES, such as generated:500:4000")
+    try:
+        return _generate(folder, modules, size)
+    except OSError as error:
+        raise failed("write the generated tree", folder, error) from error
+
+
+def _generate(folder: Path, modules: int, size: int) -> Workload:
     top = folder / TREE
     names = [f"part{number // _PER_PACKAGE:04d}.module{number:05d}" for number in range(modules)]
     for number, name in enumerate(names):

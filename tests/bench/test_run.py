@@ -328,6 +328,20 @@ def test_what_a_lustre_client_counts_meanwhile_stands_beside_the_prediction(
     assert "counters" not in nowhere.fs
 
 
+@needs_strace
+def test_a_trace_for_which_there_is_no_room_is_not_taken_for_a_whole_one(
+    setting: Setting, here: Candidate, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strace goes on where its file cannot grow, and ends as if all were well."""
+    subprocess.run(["mount", "-o", "remount,size=4096", str(small_disk)], check=True)
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    setting.starter.caller = {**setting.starter.caller, "PATH": "/usr/bin:/bin"}
+    plan = Plan((of_imports("imports", ("own",)),), rounds=1, warmups=0)
+    found = measure(plan, (here,), replace(setting, counts=True), ignore, ignore)
+    assert found.counts == ()
+    assert any(f"what strace wrote is not whole: is there room in {small_disk}?" in note for note in found.notes)
+
+
 def test_without_strace_the_result_says_what_is_missing(setting: Setting, here: Candidate) -> None:
     setting.starter.caller = {"PATH": "/nowhere"}
     found = measure(Plan((EMPTY,), rounds=1, warmups=0), (here,), replace(setting, counts=True), ignore, ignore)

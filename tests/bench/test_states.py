@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from ozrepro.bench.candidate import Candidate
 from ozrepro.bench.states import ColdData, DropCaches, FreshCopy, FreshNode, Warm, drop_pages, states_for
-from ozrepro.errors import UsageError
+from ozrepro.errors import StoreError, UsageError
 
 
 def test_warm_changes_nothing(here: Candidate) -> None:
@@ -69,6 +70,26 @@ def test_a_copy_that_cannot_be_made_leaves_nothing(here: Candidate, tmp_path: Pa
     with pytest.raises(OSError, match="No such file"):
         state.prepare(replace(here, prefix=str(tmp_path / "gone")))
     assert not list(tmp_path.glob("work/*"))
+
+
+def test_a_copy_ends_with_the_first_file_for_which_there_is_no_room(here: Candidate, small_disk: Path) -> None:
+    """Not with one line for each file that comes after it."""
+    subprocess.run(["mount", "-o", "remount,size=16384", str(small_disk)], check=True)
+    for number in range(20):
+        (Path(here.prefix) / f"file{number}").write_bytes(b"x" * 4096)
+    with pytest.raises(StoreError, match="No space left on device") as told:
+        FreshCopy(small_disk / "work").prepare(here)
+    assert len(str(told.value)) < 500
+    assert not list(small_disk.glob("work/*"))
+
+
+def test_a_copy_for_which_no_folder_can_be_made_says_so_once(here: Candidate, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,nr_inodes=5", str(small_disk)], check=True)
+    for number in range(20):
+        (Path(here.prefix) / f"folder{number}").mkdir()
+    with pytest.raises((OSError, StoreError), match="No space left on device") as told:
+        FreshCopy(small_disk / "work").prepare(here)
+    assert len(str(told.value)) < 500
 
 
 def test_dropping_caches_writes_the_kernels_word_and_clears_lustres_locks(here: Candidate, tmp_path: Path) -> None:

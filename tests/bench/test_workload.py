@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.bench.workload import NUMPY_CALL, Workload, generate, of_imports, of_script, read_workload
-from ozrepro.errors import UsageError
+from ozrepro.errors import StoreError, UsageError
 
 
 def test_words_name_workloads(tmp_path: Path) -> None:
@@ -61,6 +61,12 @@ def test_a_generated_tree_has_the_modules_and_sizes_asked_for_and_imports(tmp_pa
     code = f"import sys; sys.path.insert(0, {work.path[0]!r}); {work.statements[0]}; print({work.call})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("44\n", "")
+
+
+def test_a_tree_for_which_there_is_no_room_is_an_error_with_the_room_left(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=16384", str(small_disk)], check=True)
+    with pytest.raises(StoreError, match="cannot write the generated tree: No space left on device"):
+        generate(small_disk, 20, 4000)
 
 
 def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:

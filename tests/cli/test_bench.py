@@ -82,6 +82,20 @@ def test_what_is_asked_of_a_generated_tree_is_counted(built: Project) -> None:
     assert opened["generated:60:100"] >= opened["empty"] + 60
 
 
+def test_copies_on_another_file_system_than_that_under_test_are_told(built: Project, small_disk: Path) -> None:
+    """Where the store is another's: a cold start from there says nothing of the store's file system."""
+    subprocess.run(["mount", "-o", "remount,size=200M", str(small_disk)], check=True)
+    subprocess.run(["chmod", "0777", str(small_disk)], check=True)
+    code = "import sys, tempfile\nmade = tempfile.mkdtemp\ndef mkdtemp(suffix=None, prefix=None, dir=None):\n"
+    code += "    if dir and prefix == 'bench-': raise PermissionError('read-only')\n    return made(suffix, prefix, dir)\n"
+    code += "tempfile.mkdtemp = mkdtemp\nfrom ozrepro.cli import main\nsys.argv[0] = 'ozrepro'\nmain()\n"
+    words = ("bench", "work", "--rounds", "1", "--workload", "empty", "--state")
+    done = built.run("python", "-c", code, *words, "cold-client", TMPDIR=str(small_disk))
+    assert done.returncode == 0, done.stderr
+    assert "(tmpfs): another file system than that of the environments" in " ".join(done.stdout.split())
+    assert "another file system" not in built.run("python", "-c", code, *words, "warm", TMPDIR=str(small_disk)).stdout
+
+
 def test_figures(built: Project, tmp_path: Path) -> None:
     """Files of matplotlib, where it is there."""
     pytest.importorskip("matplotlib")

@@ -16,9 +16,6 @@ from ozrepro.doctor.stores import check_locks, check_store, judge
 from ozrepro.site import Mount, mount_of
 from tests.doctor.conftest import Patient
 from tests.store import noflock
-from tests.store.conftest import small_disk
-
-__all__ = ["small_disk"]
 
 needs_filter = pytest.mark.skipif(bool(noflock.why_not()), reason=noflock.why_not() or "it works")
 # A program whose flock(2) always fails with an errno, or (0) always succeeds without locking: Lustre's localflock, seen from two nodes.

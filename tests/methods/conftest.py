@@ -28,7 +28,6 @@ from tests.site.fixtures import (
 )
 from tests.site.ordinary import Account
 from tests.site.registry import Registry
-from tests.store.conftest import small_disk
 from tests.wheels import make_wheel
 
 __all__ = [
@@ -42,7 +41,6 @@ __all__ = [
     "registry",
     "serve",
     "site",
-    "small_disk",
     "user_programs",
 ]
 

@@ -12,6 +12,7 @@ import pytest
 
 from ozrepro.store import Store
 from ozrepro.store.publish import remove_tree
+from tests.conftest import unmount
 from tests.store.running import Pipe
 
 if TYPE_CHECKING:
@@ -70,26 +71,3 @@ def two_mounts(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     finally:
         for mount in mounted:
             unmount(mount)
-
-
-def unmount(mount: Path) -> None:
-    """Unmount, lazily where something still uses it."""
-    for words in (["fusermount3", "-u"], ["fusermount", "-u"], ["umount"], ["fusermount", "-uz"], ["umount", "-l"]):
-        if shutil.which(words[0]) and subprocess.run([*words, str(mount)], capture_output=True, check=False).returncode == 0:
-            return
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a file system of its own, to be made small or large by `mount -o remount`."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a tmpfs")
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(mount)], capture_output=True, text=True, check=False)
-    if made.returncode != 0:
-        pytest.skip(f"no tmpfs can be mounted here: {made.stderr.strip()}")
-    try:
-        yield mount
-    finally:
-        unmount(mount)
