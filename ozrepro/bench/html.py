@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ozrepro.bench import svg
 from ozrepro.bench.result import PHASES
 from ozrepro.bench.statistics import verdict_words
-from ozrepro.bench.summary import case_words, client_requests, metadata_requests, time_words
+from ozrepro.bench.summary import case_words, client_requests, metadata_requests, place_words, time_words
 from ozrepro.words import size_words
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _page(summary: Summary, verdict: Verdict, left_out: int) -> str:
 
 def _verdict(summary: Summary, verdict: Verdict) -> str:
     result = summary.result
-    where = ", ".join(str(item) for item in (result.host.get("name"), result.fs.get("type")) if item)
+    where = place_words(result)
     sentences = "".join(f"<p>{escape(text)}</p>" for text in verdict.sentences)
     text = f"<h1>Which method for {escape(result.session)}?</h1><p class='soft'>Measured on {escape(where or 'this machine')}</p>"
     text += f'<div class="verdict"><p><strong>{escape(verdict.headline)}</strong></p>{sentences}</div>'
@@ -157,7 +157,9 @@ def _numbers(summary: Summary, left_out: int) -> str:
         "most",
         "starts",
     )
-    note = "Seconds until the last rank had done its first call. No start is left out; “+2 failed” are not in the times."
+    note = "Seconds until the last rank had done its first call. No start is left out."
+    if any(group.failed for group in summary.groups.values()):
+        note += " Those behind a “+” failed, and are not in the times."
     if left_out:
         note += (
             f" {left_out} combinations of workload, state and ranks are left out here to keep this file small: they are in the "
@@ -241,7 +243,7 @@ def _ranks(summary: Summary, methods: Mapping[str, str]) -> Iterator[str]:
 
     note = "Time until the last process is ready, both axes logarithmic. Dots were measured"
     preset = svg.shown_preset(summary)
-    note += f"; a dashed line is the model's, with the profile {preset}." if preset else "."
+    note += f"; a dashed line is the model's, of nodes that know nothing yet, with the profile {preset}." if preset else "."
     yield _figure("Ranks", note, methods, draw)
     if summary.replay:
         yield _replay_table(summary)

@@ -160,6 +160,13 @@ def client_requests(counted: Counted) -> int | None:
     return sum(number for kind, number in counted.client.items() if kind != "revalidate_lock")
 
 
+def place_words(result: Result) -> str:
+    """Return where a result was measured: the machine, and the file system's type, of an emulated one with its profile."""
+    kind, profile = str(result.fs.get("type") or ""), result.fs.get("profile")
+    words = (str(result.host.get("name") or ""), f"{kind} ({profile})" if kind and profile else kind)
+    return ", ".join(word for word in words if word)
+
+
 def case_words(case: Case) -> str:
     """Return a case as a line has it, such as `numpy, warm, 4 ranks`."""
     workload, state, ranks = case

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.bench.statistics import verdict_words
-from ozrepro.bench.summary import case_words, client_requests, metadata_requests, time_words
+from ozrepro.bench.summary import case_words, client_requests, metadata_requests, place_words, time_words
 from ozrepro.words import size_words
 
 if TYPE_CHECKING:
@@ -36,10 +36,8 @@ def terminal_report(summary: Summary, verdict: Verdict, *, plain: bool = False) 
 
 def _candidates(summary: Summary) -> Iterator[Line]:
     result = summary.result
-    where = [str(item) for item in (result.host.get("name"), result.fs.get("type")) if item]
-    yield Line(
-        _cut(f"{result.session}: {len(result.candidates)} compared" + (f" on {', '.join(where)}" if where else "")), "head"
-    )
+    where = place_words(result)
+    yield Line(_cut(f"{result.session}: {len(result.candidates)} compared" + (f" on {where}" if where else "")), "head")
     rows = []
     for item in result.candidates:
         size = (f"{item.files:,}", size_words(item.bytes)) if item.files else ("?", "?")
@@ -89,7 +87,7 @@ def _counts(summary: Summary) -> Iterator[Line]:
     if not summary.result.counts:
         return
     yield Line("")
-    yield Line("system calls of one start, and the requests on Lustre that the model predicts", "head")
+    yield Line("paths that a start asks for, and requests on Lustre that the model predicts", "head")
     rows = [
         (
             item.candidate,

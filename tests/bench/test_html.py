@@ -204,7 +204,7 @@ def test_the_models_curve_is_named_by_its_profile() -> None:
     first = made()
     own = tuple(replace(item, preset="<scratch>") for item in first.replay)
     text = report(replace(first, replay=(*first.replay, *own), profile={"name": "<scratch>"}))
-    assert "a dashed line is the model&#x27;s, with the profile &lt;scratch&gt;." in text
+    assert "a dashed line is the model&#x27;s, of nodes that know nothing yet, with the profile &lt;scratch&gt;." in text
     assert text.count("model: &lt;scratch&gt;</text>") == 4  # two states, narrow and wide
     assert "model: busy" not in text
     assert "model: busy</text>" in report(replace(first, profile=None))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ozrepro.bench.html import html_report
 from ozrepro.bench.result import About, Result
 from ozrepro.bench.summary import summarise
 from ozrepro.bench.terminal import WIDTH, bar, terminal_report
@@ -64,6 +65,14 @@ def test_all_parts_are_there() -> None:
         "- Not measured: venv: not locked here (any)",
     ):
         assert part in text
+
+
+def test_an_emulated_file_system_is_named_with_its_profile() -> None:
+    """Times on a busy one and on a quiet one are far apart."""
+    result = made(fs={"type": "emulated lustre", "profile": "storm"})
+    summary = summarise(result)
+    assert terminal_report(summary, judge(summary))[0].text.endswith(" compared on node, emulated lustre (storm)")
+    assert "node, emulated lustre (storm)" in html_report(summary, judge(summary))
 
 
 def test_a_failed_group_and_far_starts_are_told() -> None:
