@@ -73,6 +73,8 @@ class Emulator:
         """Return why there can be no emulator here, with what would help, or nothing; `in_place` needs no program to mount."""
         if not os.path.exists("/dev/fuse"):
             return "the emulator needs /dev/fuse: load the kernel's module fuse, or let the container have it"
+        if in_place and not os.access("/dev/fuse", os.R_OK | os.W_OK):  # otherwise fusermount3 opens it, as root
+            return "the emulator may not open /dev/fuse: chmod 666 /dev/fuse, as root"
         if not in_place and os.geteuid() != 0 and fusermount() is None:
             return "the emulator needs root or fusermount3: apt-get install fuse3"
         try:

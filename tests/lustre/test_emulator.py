@@ -230,6 +230,18 @@ for folders, said in (([], "nothing to emulate"), ([tree + "/none"], "no folder"
     assert not is_mounted(str(tree))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a device")
+def test_a_device_that_may_not_be_opened_is_told_before_anything_is_mounted() -> None:
+    code = "from ozrepro.lustre.emulator import Emulator; print(Emulator.unavailable(in_place=True))"
+    make = "mount -t tmpfs none /dev && mknod /dev/null c 1 3 && chmod 666 /dev/null && mknod -m 600 /dev/fuse c 10 229"
+    words = ["unshare", "-m", "sh", "-c", f'{make} && exec setpriv --reuid=65534 --clear-groups "$@"', "sh"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run([*words, sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    assert done.stdout == "the emulator may not open /dev/fuse: chmod 666 /dev/fuse, as root\n"
+
+
 def test_a_killed_caller_leaves_no_mount(tree: Path, mounts: tuple[Path, Path]) -> None:
     script = (
         "import sys, threading\n"
