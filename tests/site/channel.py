@@ -103,8 +103,11 @@ class Channel:
         return dataclasses.replace(self, prefix=prefix)
 
 
-def make_channel(prefix: Path, program: str, *, many: int = MANY, digest: str = "") -> Channel:
-    """Make both channels in an empty folder from an interpreter and from wheels. `many`: the files of `many-files`."""
+def make_channel(prefix: Path, program: str, *, many: int = MANY, digest: str = "", heavy: bool = False) -> Channel:
+    """Make both channels in an empty folder from an interpreter and from wheels.
+
+    `many`: the files of `many-files`. `heavy`: with pandas, matplotlib and what they need.
+    """
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         raise SiteUnavailable("the conda channel is made for Linux on x86-64 only")
     source = python._ask(program)
@@ -113,13 +116,13 @@ def make_channel(prefix: Path, program: str, *, many: int = MANY, digest: str = 
     before = os.umask(0o022)
     try:
         with tempfile.TemporaryDirectory(prefix=".making-", dir=prefix) as scratch:
-            _fill(prefix, source, Path(scratch), many)
+            _fill(prefix, source, Path(scratch), many, heavy=heavy)
     finally:
         os.umask(before)
     return Channel(prefix, digest, source.version, _archives(prefix))
 
 
-def _fill(prefix: Path, source: python.Interpreter, work: Path, many: int) -> None:
+def _fill(prefix: Path, source: python.Interpreter, work: Path, many: int, *, heavy: bool) -> None:
     """Write every package, the large ones first and several at a time, then the indexes."""
     small, others = smallpackages.packages(many), smallpackages.others()
     tools = python.make_tools(source, work / "tools")
@@ -135,7 +138,8 @@ def _fill(prefix: Path, source: python.Interpreter, work: Path, many: int) -> No
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs: list[Future[object]] = [pool.submit(from_interpreter)]
-        jobs += [pool.submit(from_wheel, wheel) for wheel in realpackages.download(source, tools, work / "wheels")]
+        wheels = realpackages.download(source, tools, work / "wheels", heavy=heavy)
+        jobs += [pool.submit(from_wheel, wheel) for wheel in wheels]
         jobs += [pool.submit(condapackage.write, package, main, tools) for package in small]
         jobs += [pool.submit(condapackage.write, package, prefix / OTHER, tools) for package in others]
         for job in jobs:
@@ -180,10 +184,11 @@ def behind_the_site() -> str:
         return python.find().executable
 
 
-def wanted_digest(program: str, many: int) -> str:
+def wanted_digest(program: str, many: int, *, heavy: bool = False) -> str:
     """Return what tells one channel from another, as a site's digest does: scripts, interpreter, indexer, but no place."""
     modules = (condapackage, pack, python, realpackages, smallpackages)
     scripts = [Path(str(module.__file__)).read_bytes() for module in modules] + [Path(__file__).read_bytes()]
+    scripts += [b"heavy"] if heavy else []
     found = python._ask(program)
     if found is None:
         raise SiteUnavailable(f"{program} cannot be packed: a CPython with ensurepip and its headers is needed")
@@ -207,10 +212,10 @@ def default_prefix(digest: str) -> Path:
     return Path(given) if given else Path("/var/tmp") / f"{_NAME}{os.geteuid()}-{digest}"
 
 
-def make_cached(prefix: Path | None = None, program: str = "", *, many: int = MANY) -> Channel:
-    """Return the channels, made now unless whole ones of the same digest are there."""
+def make_cached(prefix: Path | None = None, program: str = "", *, many: int = MANY, heavy: bool = False) -> Channel:
+    """Return the channels, made now unless whole ones of the same digest are there: heavy ones beside the others."""
     program = program or behind_the_site()
-    digest = wanted_digest(program, many)
+    digest = wanted_digest(program, many, heavy=heavy)
     prefix = Path(os.path.abspath(prefix or default_prefix(digest)))
     with contextlib.suppress(SiteUnavailable):
         if _serves(channel := load_channel(prefix), digest) and make._trusted(prefix):
@@ -223,7 +228,7 @@ def make_cached(prefix: Path | None = None, program: str = "", *, many: int = MA
                 return channel  # another process made it meanwhile
         (prefix / DESCRIPTION).unlink(missing_ok=True)  # first of all: what is half removed is not whole
         make._clear(prefix)
-        channel = make_channel(prefix, program, many=many, digest=digest)
+        channel = make_channel(prefix, program, many=many, digest=digest, heavy=heavy)
         make._open_to_all(prefix)
         draft = prefix / f"{DESCRIPTION}.new"
         draft.write_text(json.dumps({**dataclasses.asdict(channel), "prefix": str(prefix)}, indent=1) + "\n", encoding="utf-8")
@@ -254,9 +259,10 @@ def main() -> int:
     parser.add_argument("--prefix", type=Path, help="where; else $OZREPRO_TEST_CHANNEL, else a folder below /var/tmp")
     parser.add_argument("--python", default="", help="the interpreter to pack; else the one behind the site's modules")
     parser.add_argument("--many", type=int, default=MANY, help="how many files many-files has")
+    parser.add_argument("--heavy", action="store_true", help="with pandas, matplotlib and what they need")
     given = parser.parse_args()
     try:
-        channel = make_cached(given.prefix, given.python, many=given.many)
+        channel = make_cached(given.prefix, given.python, many=given.many, heavy=given.heavy)
     except SiteUnavailable as reason:
         print(f"cannot make the conda channel: {reason}", file=sys.stderr)
         return 1

@@ -41,6 +41,18 @@ PINNED = {
     "six": "1.16.0",
     "wheel": "0.37.1",
 }
+HEAVY = {
+    "cycler": "0.11.0",
+    "fonttools": "4.33.3",
+    "kiwisolver": "1.4.2",
+    "matplotlib": "3.5.2",
+    "pandas": "1.4.2",
+    "pillow": "9.1.1",
+    "pyparsing": "3.0.9",
+    "pytz": "2022.1",
+}
+"""What a heavier astronomy stack needs more: on request alone, since it makes the making a third longer."""
+
 NEWER_NUMPY = "1.26.4"
 """Alone it is chosen; with scipy 1.8.1, which needs numpy <1.25, it cannot be."""
 _EDITABLE = 1 << 20
@@ -85,10 +97,11 @@ def _forget_place(tree: Path) -> None:
                 path.write_bytes(raw.replace(old, PLACEHOLDER.encode()))
 
 
-def download(source: python.Interpreter, tools: Path, folder: Path) -> list[Path]:
+def download(source: python.Interpreter, tools: Path, folder: Path, *, heavy: bool = False) -> list[Path]:
     """Download the wheels for an interpreter, and one other numpy; return them."""
     pinned = source.short == "python{}.{}".format(*python.WANTED)
-    wanted = [f"{name}=={version}" if pinned else name for name, version in PINNED.items()]
+    versions = {**PINNED, **HEAVY} if heavy else PINNED
+    wanted = [f"{name}=={version}" if pinned else name for name, version in versions.items()]
     pip = [str(tools / "bin" / "python"), "-m", "pip", "download", "-q", "--only-binary=:all:", "-d", str(folder)]
     _pip([*pip, *wanted])
     (numpy,) = folder.glob("numpy-*.whl")
