@@ -186,7 +186,9 @@ def measure(project: Project, cell: Cell, rounds: int, places: Mapping[str, str]
     table = json.loads(result.read_text(encoding="utf-8"))
     # A waterfall of imports is the same for every preset, and half of the file.
     table["importtime"] = []
-    about = {**facts, "preset": cell.preset, "command": f"ozrepro {' '.join(words)}"}
+    imports = toml.loads((project.root / "sessions" / f"{cell.session}.toml").read_text(encoding="utf-8"))["imports"]
+    command = f"ozrepro {' '.join(words)}"
+    about = {**facts, "preset": cell.preset, "jobs": JOBS, "imports": imports, "command": command}
     found: dict[str, Any] = tidy({**table, "suite": about}, places)
     left = stray(found, (platform.node(), project.account.name))
     if left:

@@ -1,0 +1,190 @@
+"""The page says what the results say, whoever wins; made-up results stand for no measurement."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import page
+import plots
+import pytest
+from measured import Measured, read
+
+from tests.bench.made import made
+
+FAST = {"cold-client": 0.5, "warm": 0.3}
+SLOW = {"cold-client": 2.0, "warm": 0.9}
+WINS = {"modules": SLOW, "conda": SLOW, "container": FAST}
+LOSES = {"modules": FAST, "conda": SLOW, "container": SLOW}
+DRAW = {"modules": FAST, "conda": FAST, "container": FAST}
+TREE = {
+    "lookup": 360,
+    "miss": 70,
+    "open": 172,
+    "close": 172,
+    "readdir": 19,
+    "glimpse": 320,
+    "enqueue": 171,
+    "read": 180,
+    "bytes": 9,
+}
+IMAGE = {"lookup": 4, "open": 1, "close": 1, "glimpse": 1, "enqueue": 1, "read": 38, "bytes": 7}
+
+
+def table_of(
+    session: str = "analysis",
+    preset: str = "busy",
+    speed: Mapping[str, Mapping[str, float]] = WINS,
+    rounds: int = 7,
+    **changes: Any,
+) -> dict[str, Any]:
+    """Return one file of results: what the emulated servers were asked for is in each row."""
+    result = made(speed=speed, rounds=rounds, session=session, **changes)
+    table = replace(result, replay=tuple(replace(item, preset=preset) for item in result.replay)).as_dict()
+    table["host"] = {"cpus": 2, "model": "A Processor", "memory": 8 << 30, "system": "Linux 6.1", "python": "3.11.7"}
+    for row in table["rows"]:
+        asked = IMAGE if row["candidate"] == "container" else TREE
+        row["requests"] = dict(asked) if row["state"] == "cold-client" else {**asked, "lookup": 0}
+    about = {"date": "2026-01-02", "preset": preset, "jobs": 100, "imports": ["numpy"], "apptainer": "1.4", "lmod": "8"}
+    return {**table, "suite": {**about, "command": f"ozrepro bench {session}"}}
+
+
+def cells(folder: Path, *tables: Mapping[str, Any]) -> tuple[Measured, ...]:
+    """Return the results of these files."""
+    for number, table in enumerate(tables):
+        (folder / f"{number}.json").write_text(json.dumps(table), encoding="utf-8")
+    return read(folder)
+
+
+def short(text: str) -> str:
+    """Return the part of the page that sums it up."""
+    return text.partition("## In short")[2].partition("\n## ")[0]
+
+
+class TestWhoWins:
+    def test_a_container_that_is_faster_is_said_to_be(self, tmp_path: Path) -> None:
+        text = page.page_text(cells(tmp_path, table_of(speed=WINS)))
+        assert "Cold, of 2 cases, the clearly fastest is modules in 0, conda in 0, container in 2." in short(text)
+        assert "Start-up of imports with 4 ranks: with nothing known to the client, container takes" in text
+
+    def test_a_container_that_is_slower_is_said_to_be(self, tmp_path: Path) -> None:
+        text = page.page_text(cells(tmp_path, table_of(speed=LOSES)))
+        assert "Cold, of 2 cases, the clearly fastest is modules in 2, conda in 0, container in 0." in short(text)
+        assert "Warm, of 2 cases, the clearly fastest is modules in 2, conda in 0, container in 0." in short(text)
+
+    def test_where_none_is_clearly_faster_none_is_named(self, tmp_path: Path) -> None:
+        text = page.page_text(cells(tmp_path, table_of(speed=DRAW)))
+        assert "Cold, of 2 cases, the clearly fastest is modules in 0, conda in 0, container in 0, none in 2." in short(text)
+
+    def test_of_three_rounds_nothing_is_said_but_that_they_are_too_few(self, tmp_path: Path) -> None:
+        few = table_of(preset="storm", ranks=(1,), rounds=3)
+        text = page.page_text(cells(tmp_path, table_of(), few))
+        assert "Cold, of 2 cases," in short(text)
+        assert "Cold, 1 more case has under 6 rounds: too few to say which is fastest." in short(text)
+        row = next(line for line in text.splitlines() if line.startswith("| storm | cold |"))
+        assert "**" not in row
+
+    def test_only_a_clear_ratio_is_in_bold(self, tmp_path: Path) -> None:
+        text = page.page_text(cells(tmp_path, table_of(speed={"modules": FAST, "conda": FAST, "container": SLOW})))
+        row = next(line for line in text.splitlines() if line.startswith("| busy | cold | 1 |"))
+        modules, conda, container = row.split(" | ")[4:]
+        assert "(" not in modules
+        assert "**" not in conda
+        assert re.search(r"\*\*\([34]\.\d\d \[", container)
+
+
+class TestRequests:
+    def test_asked_for_and_predicted_stand_side_by_side_in_every_kind(self, tmp_path: Path) -> None:
+        text = page.page_text(cells(tmp_path, table_of()))
+        assert "| lookup | 360 / 359 | 0 / 0 | 360 / 359 | 0 / 0 | 4 / 2 | 0 / 0 |" in text
+        assert "| to the metadata server | 793 / 797 |" in text
+        assert (
+            "Predicted metadata requests of a cold start against those asked for: modules +1 %, conda +1 %, container -33 %."
+            in text
+        )
+
+    def test_the_factor_is_of_what_was_asked_for(self, tmp_path: Path) -> None:
+        text = page.page_text(cells(tmp_path, table_of()))
+        assert (
+            "asks the metadata server for: modules 793, conda 793, container 6; modules 132 times as often as container."
+            in short(text)
+        )
+
+    def test_without_the_emulator_s_count_the_prediction_is_all_there_is(self, tmp_path: Path) -> None:
+        table = table_of()
+        for row in table["rows"]:
+            row["requests"] = {}
+        text = page.page_text(cells(tmp_path, table))
+        assert "| lookup | - / 359 |" in text
+        assert "against those asked for" not in text
+
+    def test_a_start_that_failed_counts_for_nothing(self, tmp_path: Path) -> None:
+        table = table_of()
+        for row in table["rows"]:
+            if row["round"] > 1 and row["candidate"] == "modules":
+                row.update(status=1, requests={"lookup": 1})
+        (cell,) = cells(tmp_path, table)
+        assert cell.served("modules", "cold-client")["lookup"] == 360
+
+
+class TestPage:
+    def test_versions_that_differ_are_in_a_table_and_none_is_said_where_there_are_none(self, tmp_path: Path) -> None:
+        table = table_of()
+        assert "| numpy | 1.22.3 | 2.1.0 | 2.1.0 |" in page.page_text(cells(tmp_path, table))
+        for item in table["candidates"]:
+            item["versions"] = {"numpy": "1.22.3"}
+        text = page.page_text(cells(tmp_path, table))
+        assert "No package that several methods of it hold differs in version: numpy 1.22.3." in text
+
+    def test_ranks_compete_only_where_there_are_fewer_processors(self, tmp_path: Path) -> None:
+        table = table_of()
+        assert "The machine has 2 processors, for which 4 ranks compete" in page.page_text(cells(tmp_path, table))
+        table["host"]["cpus"] = 8
+        assert "compete" not in page.page_text(cells(tmp_path, table))
+
+    def test_presets_come_from_quiet_to_storm_and_their_growth_is_told(self, tmp_path: Path) -> None:
+        found = cells(tmp_path, table_of(preset="storm"), table_of(preset="busy"), table_of(preset="quiet", speed=LOSES))
+        assert [cell.preset for cell in found] == ["quiet", "busy", "storm"]
+        (line,) = (line for line in page.page_text(found).splitlines() if line.startswith("- From `quiet` to `storm`"))
+        assert re.search(r"modules from \d+ ms to [12]\.\d\d s; .*container from [12]\.\d\d s to \d+ ms\.", line)
+
+    def test_the_replay_goes_to_64_nodes_and_its_ends_are_told(self, tmp_path: Path) -> None:
+        text = page.page_text(cells(tmp_path, table_of()))
+        assert "| analysis | busy | 64 × 32 | 134 s | 134 s | 11.4 s |" in text
+        assert "- `analysis` on `busy`, 64 × 32: modules waits for 134 s, container for 11.4 s." in text
+
+    def test_days_that_differ_are_told_as_a_span(self, tmp_path: Path) -> None:
+        other = table_of(preset="quiet")
+        other["suite"]["date"] = "2026-02-03"
+        text = page.page_text(cells(tmp_path, table_of(), other))
+        assert "`nox -s bench`, 2026-01-02 to 2026-02-03:" in text
+
+    def test_no_results_are_an_error_with_the_command_to_try(self, tmp_path: Path) -> None:
+        with pytest.raises(SystemExit, match=r"suite\.py"):
+            page.write(tmp_path, tmp_path / "docs")
+        assert not (tmp_path / "docs").exists()
+
+
+class TestFigures:
+    def test_the_same_results_give_the_same_files(self, tmp_path: Path) -> None:
+        some = cells(tmp_path, table_of(), table_of("astronomy", speed=LOSES))
+        first, second = (plots.write_plots(some, tmp_path / name) for name in ("a", "b"))
+        assert [path.name for path in first] == [f"{name}.svg" for name in plots.NAMES]
+        assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+    def test_the_page_shows_each_of_them(self, tmp_path: Path) -> None:
+        page.write(_folder(tmp_path, table_of()), tmp_path / "docs")
+        text = (tmp_path / "docs" / page.PAGE).read_text(encoding="utf-8")
+        shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+        assert sorted(shown) == sorted(f"{page.FIGURES}/{name}.svg" for name in plots.NAMES)
+        assert all((tmp_path / "docs" / name).is_file() for name in shown)
+
+
+def _folder(tmp_path: Path, table: Mapping[str, Any]) -> Path:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.json").write_text(json.dumps(table), encoding="utf-8")
+    return tmp_path / "results"
