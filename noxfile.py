@@ -57,6 +57,14 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
+    """Measure modules, conda and a container on the emulated Lustre; write the page and figures (`-- --only analysis,quiet`)."""
+    session.install("-e", ".[test]")
+    session.run("python", "benchmarks/suite.py", *session.posargs)
+    session.run("python", "benchmarks/page.py")
+
+
+@nox.session
+def bench_overhead(session: nox.Session) -> None:
     """Measure what ozrepro adds to a start, a nox session and a build."""
     session.install("-e", ".[test]")
     session.run("python", "benchmarks/overhead.py", *session.posargs)

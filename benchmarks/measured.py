@@ -72,7 +72,7 @@ class Measured:
     def served(self, name: str, state: str) -> dict[str, int]:
         """Return what the emulated servers were asked for in one start of one rank, by kind: the median of the rounds."""
         rows = [row for row in self.summary.result.rows if (row.candidate, row.state, row.ranks) == (name, state, 1)]
-        found = [asked for row in rows if (asked := dict(getattr(row, "requests", None) or {})) and row.status == 0]
+        found = [asked for row in rows if (asked := dict(row.requests)) and row.status == 0]
         return {kind: round(median([asked.get(kind, 0) for asked in found])) for kind in (*REQUESTS, "bytes")} if found else {}
 
     def predicted(self, name: str, state: str) -> dict[str, int]:

@@ -121,6 +121,16 @@ class TestRequests:
         text = page.page_text(cells(tmp_path, table))
         assert "| lookup | - / 359 |" in text
         assert "against those asked for" not in text
+        assert "What the servers were asked for is not in the results" in text
+
+    def test_opens_that_a_lock_spares_are_explained_where_there_are_such(self, tmp_path: Path) -> None:
+        table = table_of()
+        table["profile"]["open_lock_after"] = 5
+        assert "from open 5 of a file on" not in page.page_text(cells(tmp_path, table))
+        for row in table["rows"]:
+            if row["state"] == "warm":
+                row["requests"]["open"] = 0
+        assert "from open 5 of a file on" in page.page_text(cells(tmp_path, table))
 
     def test_a_start_that_failed_counts_for_nothing(self, tmp_path: Path) -> None:
         table = table_of()

@@ -1,0 +1,206 @@
+"""The parts of the suite's page that are tables: what was compared, times, requests, and the replay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from measured import COLD, REQUESTS, WARM, methods_of, of_session, sessions_of, total, typical
+
+from ozrepro.bench.statistics import DEAD_ZONE, verdict_words
+from ozrepro.bench.summary import METADATA, OBJECTS, time_words
+from ozrepro.words import size_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from measured import Measured
+
+    from ozrepro.bench.statistics import Estimate
+    from ozrepro.bench.summary import Case
+
+
+def compared(cells: Sequence[Measured]) -> list[str]:
+    """Return what the methods hold, and which versions differ."""
+    lines = ["## What was compared", ""]
+    lines += ["| session | method | files | size | build | interpreter |", "|---|---|---|---|---|---|"]
+    for session in sessions_of(cells):
+        for item in of_session(cells, session)[0].summary.result.candidates:
+            built = time_words(item.build_seconds) if item.build_seconds is not None else "not known"
+            where = "in the image" if item.base.endswith("inside the image") else _where(item.base)
+            lines.append(f"| {session} | {item.name} | {item.files:,} | {size_words(item.bytes)} | {built} | {where} |")
+    lines += ["", "Files and size are those of the environment alone: what the site's modules hold belongs to the site."]
+    for session in sessions_of(cells):
+        lines += _payload_words(of_session(cells, session)[0])
+    return lines
+
+
+def _where(base: str) -> str:
+    return {"site": "of the site's module", "project": "of the environment"}.get(base.partition("/")[0], "of the machine")
+
+
+def _payload_words(cell: Measured) -> list[str]:
+    imports = cell.about.get("imports", [])
+    lines = [f"`{cell.session}` imports {listed([f'`{name}`' for name in imports])}."] if imports else []
+    unlike = cell.summary.unlike
+    versions = cell.summary.result.candidates[0].versions
+    shared = [
+        f"{name} {versions[name]}" for name in ("python", "numpy", "scipy", "pandas", "matplotlib", "astropy") if name in versions
+    ]
+    if not unlike:
+        return [*lines, f"No package that several methods of it hold differs in version: {', '.join(shared)}."]
+    table = [
+        f"Versions that differ in `{cell.session}`:",
+        "",
+        f"| package | {' | '.join(cell.names)} |",
+        f"|---|{'---|' * len(cell.names)}",
+    ]
+    table += [f"| {package} | {' | '.join(row[name] or '-' for name in cell.names)} |" for package, row in unlike.items()]
+    return [*lines, "", *table]
+
+
+def times(cells: Sequence[Measured]) -> list[str]:
+    """Return the times of each session, and their ratios to the first method."""
+    reference = methods_of(cells)[0]
+    lines = [
+        "## Start-up",
+        "",
+        "Median seconds until the last rank has done its first call.",
+        f"In brackets: the ratio to {reference}, the median over the rounds of each round's own ratio, with its 95 % interval.",
+        f"Below 1 the method is faster; in bold where the interval clears 1 by {DEAD_ZONE * 100:.0f} %.",
+        "",
+        "![Cold and warm starts: ratio to the first method, by preset](benchmark/ratios.svg)",
+    ]
+    for session in sessions_of(cells):
+        some = of_session(cells, session)
+        lines += ["", f"### {session}", "", f"| preset | state | ranks | rounds | {' | '.join(some[0].names)} |"]
+        lines.append(f"|---|---|---|---|{'---|' * len(some[0].names)}")
+        for cell in some:
+            for state, words in ((COLD, "cold"), (WARM, "warm")):
+                for case in cell.cases(state):
+                    lines.append(
+                        f"| {cell.preset} | {words} | {case[2]} | {_rounds(cell, case)} | {' | '.join(_time_cells(cell, case))} |"
+                    )
+    return lines
+
+
+def _rounds(cell: Measured, case: Case) -> int:
+    groups = [cell.summary.group(name, case) for name in cell.names]
+    return min(len(group.runs) if group is not None else 0 for group in groups)
+
+
+def _time_cells(cell: Measured, case: Case) -> Iterable[str]:
+    reference = cell.names[0]
+    for name in cell.names:
+        seconds = cell.summary.seconds(name, case)
+        found = cell.ratio(name, reference, case) if name != reference else None
+        if seconds is None:
+            yield "failed"
+        elif found is None:
+            yield time_words(seconds)
+        else:
+            clear = verdict_words(found).startswith(("faster", "slower"))
+            words = f"({ratio_words(found)})"
+            yield f"{time_words(seconds)} {f'**{words}**' if clear else words}"
+
+
+def ratio_words(found: Estimate) -> str:
+    """Return a ratio with its interval, with digits enough to tell it from nothing."""
+    digits = 2 if found.median >= 0.1 else 3
+    return f"{found.median:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
+def requests(cells: Sequence[Measured]) -> list[str]:
+    """Return what one start asks the servers for, measured and predicted."""
+    lines = [
+        "## What a start asks the servers for",
+        "",
+        "Requests of one start of one rank: what the emulated servers were asked for, as the median of the rounds.",
+        "Behind it stands what the [model](lustre.md#what-a-client-sends) predicts from the system calls of another start.",
+        "Lookups, misses, opens, closes and listings go to the metadata server, which all users of a file system share.",
+        "",
+        "![Requests of a cold start by kind, on a logarithmic axis](benchmark/requests.svg)",
+    ]
+    for session in sessions_of(cells):
+        cell = typical(of_session(cells, session))
+        lines += [
+            "",
+            f"### {session}, on {cell.preset}",
+            "",
+            f"| requests | {' | '.join(f'{name}, cold | warm' for name in cell.names)} |",
+        ]
+        lines.append(f"|---|{'---|---|' * len(cell.names)}")
+        columns = [(cell.served(name, state), cell.predicted(name, state)) for name in cell.names for state in (COLD, WARM)]
+        lines += [f"| {kind} | {' | '.join(_pair(column, (kind,)) for column in columns)} |" for kind in REQUESTS]
+        lines.append(f"| to the metadata server | {' | '.join(_pair(column, METADATA) for column in columns)} |")
+        lines.append(f"| to the object servers | {' | '.join(_pair(column, OBJECTS) for column in columns)} |")
+        lines += ["", *_agreement_words(cell), *_open_lock_words(cell)]
+    return lines
+
+
+def _pair(column: tuple[Mapping[str, int], Mapping[str, int]], kinds: Sequence[str]) -> str:
+    served, predicted = (f"{total(part, kinds):,}" if part else "-" for part in column)
+    return f"{served} / {predicted}"
+
+
+def _agreement_words(cell: Measured) -> list[str]:
+    """Say how far prediction and emulation are apart, method by method; nothing where one of them is missing."""
+    parts = []
+    for name in cell.names:
+        served, predicted = (total(part, METADATA) for part in (cell.served(name, COLD), cell.predicted(name, COLD)))
+        if served and predicted:
+            parts.append(f"{name} {(predicted - served) / served * 100:+.0f} %")
+    if not parts:
+        return ["What the servers were asked for is not in the results: only the prediction is."]
+    return [f"Predicted metadata requests of a cold start against those asked for: {', '.join(parts)}."]
+
+
+def _open_lock_words(cell: Measured) -> list[str]:
+    """Say why warm starts open less than predicted, where they do: the prediction is of the second start."""
+    pairs = [(cell.served(name, WARM).get("open", 0), cell.predicted(name, WARM).get("open", 0)) for name in cell.names]
+    after = int((cell.summary.result.profile or {}).get("open_lock_after", 0))
+    if not after or not any(2 * served < predicted for served, predicted in pairs):
+        return []
+    return [
+        "The prediction of a warm start is of the second one on a node, which opens each file anew.",
+        f"The measured ones are later: from open {after} of a file on, the client holds a lock for it and asks no more.",
+    ]
+
+
+def replays(cells: Sequence[Measured]) -> list[str]:
+    """Return what the model says of many nodes."""
+    lines = [
+        "## Many nodes at once",
+        "",
+        "The [replay](lustre.md#from-requests-to-time) of the predicted requests: when the last rank has all its answers.",
+        "It is the waiting for the servers alone, without the processor's time, which the table above has.",
+        "",
+        "![Replay: seconds until the last rank is ready against ranks](benchmark/replay.svg)",
+        "",
+    ]
+    names = methods_of(cells)
+    lines += [f"| session | preset | nodes × ranks | {' | '.join(names)} |", f"|---|---|---|{'---|' * len(names)}"]
+    most: list[str] = []
+    for cell in cells:
+        table = {(item.nodes, item.ranks, item.candidate): item.last for item in cell.summary.result.replay}
+        points = sorted({key[:2] for key in table})
+        for nodes, ranks in points:
+            times = [table.get((nodes, ranks, name)) for name in names]
+            shown = " | ".join(time_words(value) if value is not None else "-" for value in times)
+            lines.append(f"| {cell.session} | {cell.preset} | {nodes} × {ranks} | {shown} |")
+        most += _most_words(cell, table, points[-1]) if points else []
+    return [*lines, "", *most]
+
+
+def _most_words(cell: Measured, table: Mapping[tuple[int, int, str], float], point: tuple[int, int]) -> list[str]:
+    keys = {name: (point[0], point[1], name) for name in cell.names}
+    times = {name: table[key] for name, key in keys.items() if key in table}
+    if len(times) < 2:
+        return []
+    first, last = min(times, key=lambda name: times[name]), max(times, key=lambda name: times[name])
+    words = f"`{cell.session}` on `{cell.preset}`, {point[0]} × {point[1]}: {last} waits for {time_words(times[last])}"
+    return [f"- {words}, {first} for {time_words(times[first])}."]
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words with an `and` before the last."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
