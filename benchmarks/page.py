@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from measured import COLD, TOO_FEW, WARM, methods_of, of_session, read, sessions_of, total, typical  # noqa: E402
-from tables import compared, listed, replays, requests, times  # noqa: E402
+from page_tables import compared, listed, replays, requests, times  # noqa: E402
 
 from ozrepro.bench.statistics import FEWEST  # noqa: E402
 from ozrepro.bench.summary import METADATA, time_words  # noqa: E402
@@ -75,7 +75,7 @@ def _fastest_words(cells: Sequence[Measured], state: str) -> list[str]:
         lines.append(f"- {lead}, of {_count(len(told), 'case')}, the clearly fastest is {', '.join(each)}{none}.")
     few = len(found) - len(told)
     if few:
-        words = f"{_count(few, 'more case')} {'has' if few == 1 else 'have'} under {FEWEST} rounds"
+        words = f"{_count(few, 'more case' if told else 'case')} {'has' if few == 1 else 'have'} under {FEWEST} rounds"
         lines.append(f"- {lead}, {words}: too few to say which is fastest.")
     return lines
 

@@ -87,6 +87,9 @@ class TestWhoWins:
         assert "Cold, 1 more case has under 6 rounds: too few to say which is fastest." in short(text)
         row = next(line for line in text.splitlines() if line.startswith("| storm | cold |"))
         assert "**" not in row
+        alone = short(page.page_text(cells(tmp_path, few, {**few, "session": "other"})))
+        assert "Warm, 2 cases have under 6 rounds: too few to say which is fastest." in alone
+        assert "clearly fastest" not in alone
 
     def test_only_a_clear_ratio_is_in_bold(self, tmp_path: Path) -> None:
         text = page.page_text(cells(tmp_path, table_of(speed={"modules": FAST, "conda": FAST, "container": SLOW})))

@@ -148,7 +148,7 @@ def _agreement_words(cell: Measured) -> list[str]:
     for name in cell.names:
         served, predicted = (total(part, METADATA) for part in (cell.served(name, COLD), cell.predicted(name, COLD)))
         if served and predicted:
-            parts.append(f"{name} {(predicted - served) / served * 100:+.0f} %")
+            parts.append(f"{name} {round((predicted - served) / served * 100):+d} %")
     if not parts:
         return ["What the servers were asked for is not in the results: only the prediction is."]
     return [f"Predicted metadata requests of a cold start against those asked for: {', '.join(parts)}."]
