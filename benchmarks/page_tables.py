@@ -181,7 +181,7 @@ def replays(cells: Sequence[Measured]) -> list[str]:
     lines += [f"| session | preset | nodes × ranks | {' | '.join(names)} |", f"|---|---|---|{'---|' * len(names)}"]
     most: list[str] = []
     for cell in cells:
-        table = {(item.nodes, item.ranks, item.candidate): item.last for item in cell.summary.result.replay}
+        table = {(item.nodes, item.ranks, item.candidate): item.last for item in cell.summary.replay}
         points = sorted({key[:2] for key in table})
         for nodes, ranks in points:
             times = [table.get((nodes, ranks, name)) for name in names]

@@ -150,7 +150,7 @@ def _replay(figure: Figure, cells: Sequence[Measured], sessions: Sequence[str]) 
     for axes, session in zip(grid, sessions, strict=True):
         for cell in of_session(cells, session):
             for number, name in enumerate(cell.names):
-                found = [item for item in cell.summary.result.replay if item.candidate == name]
+                found = [item for item in cell.summary.replay if item.candidate == name]
                 points = sorted((item.nodes * item.ranks, item.last) for item in found)
                 ticks |= {item.nodes * item.ranks: f"{item.nodes} × {item.ranks}" for item in found}
                 axes.plot(
