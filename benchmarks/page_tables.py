@@ -29,6 +29,7 @@ def compared(cells: Sequence[Measured]) -> list[str]:
             where = "in the image" if item.base.endswith("inside the image") else _where(item.base)
             lines.append(f"| {session} | {item.name} | {item.files:,} | {size_words(item.bytes)} | {built} | {where} |")
     lines += ["", "Files and size are those of the environment alone: what the site's modules hold belongs to the site."]
+    lines.append("The build is the one that made the environment, with whatever was in the cache then.")
     for session in sessions_of(cells):
         lines += _payload_words(of_session(cells, session)[0])
     return lines
