@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ozrepro.bench.statistics import Estimate
     from ozrepro.bench.summary import Case
 
+UNBROKEN = "\u00a0"
+"""A space at which no line of a narrow table is broken."""
+
 
 def compared(cells: Sequence[Measured]) -> list[str]:
     """Return what the methods hold, and which versions differ."""
@@ -100,7 +103,7 @@ def _time_cells(cell: Measured, case: Case) -> Iterable[str]:
             yield time_words(seconds)
         else:
             clear = verdict_words(found).startswith(("faster", "slower"))
-            words = f"({ratio_words(found)})"
+            words = f"({ratio_words(found)})".replace(" ", UNBROKEN)
             yield f"{time_words(seconds)} {f'**{words}**' if clear else words}"
 
 
@@ -123,24 +126,23 @@ def requests(cells: Sequence[Measured]) -> list[str]:
     ]
     for session in sessions_of(cells):
         cell = typical(of_session(cells, session))
-        lines += [
-            "",
-            f"### {session}, on {cell.preset}",
-            "",
-            f"| requests | {' | '.join(f'{name}, cold | warm' for name in cell.names)} |",
-        ]
-        lines.append(f"|---|{'---|---|' * len(cell.names)}")
-        columns = [(cell.served(name, state), cell.predicted(name, state)) for name in cell.names for state in (COLD, WARM)]
-        lines += [f"| {kind} | {' | '.join(_pair(column, (kind,)) for column in columns)} |" for kind in REQUESTS]
-        lines.append(f"| to the metadata server | {' | '.join(_pair(column, METADATA) for column in columns)} |")
-        lines.append(f"| to the object servers | {' | '.join(_pair(column, OBJECTS) for column in columns)} |")
+        lines += ["", f"### {session}, on {cell.preset}", "", f"| requests | {' | '.join(cell.names)} |"]
+        lines.append(f"|---|{'---|' * len(cell.names)}")
+        lines += [f"| {kind}, cold | {_pairs(cell, COLD, (kind,))} |" for kind in REQUESTS]
+        for state, words in ((COLD, "cold"), (WARM, "warm")):
+            lines.append(f"| to the metadata server, {words} | {_pairs(cell, state, METADATA)} |")
+            lines.append(f"| to the object servers, {words} | {_pairs(cell, state, OBJECTS)} |")
         lines += ["", *_agreement_words(cell), *_open_lock_words(cell)]
     return lines
 
 
-def _pair(column: tuple[Mapping[str, int], Mapping[str, int]], kinds: Sequence[str]) -> str:
-    served, predicted = (f"{total(part, kinds):,}" if part else "-" for part in column)
-    return f"{served} / {predicted}"
+def _pairs(cell: Measured, state: str, kinds: Sequence[str]) -> str:
+    """Return what each method's start asked for and was predicted to, as the cells of a row."""
+    found = []
+    for name in cell.names:
+        counts = (cell.served(name, state), cell.predicted(name, state))
+        found.append(" / ".join(f"{total(part, kinds):,}" if part else "-" for part in counts))
+    return " | ".join(found)
 
 
 def _agreement_words(cell: Measured) -> list[str]:

@@ -97,14 +97,14 @@ class TestWhoWins:
         modules, conda, container = row.split(" | ")[4:]
         assert "(" not in modules
         assert "**" not in conda
-        assert re.search(r"\*\*\([34]\.\d\d \[", container)
+        assert re.search(r"\*\*\([34]\.\d\d\u00a0\[", container)
 
 
 class TestRequests:
     def test_asked_for_and_predicted_stand_side_by_side_in_every_kind(self, tmp_path: Path) -> None:
         text = page.page_text(cells(tmp_path, table_of()))
-        assert "| lookup | 360 / 359 | 0 / 0 | 360 / 359 | 0 / 0 | 4 / 2 | 0 / 0 |" in text
-        assert "| to the metadata server | 793 / 797 |" in text
+        assert "| lookup, cold | 360 / 359 | 360 / 359 | 4 / 2 |" in text
+        assert "| to the metadata server, cold | 793 / 797 | 793 / 797 | 6 / 4 |" in text
         assert (
             "Predicted metadata requests of a cold start against those asked for: modules +1 %, conda +1 %, container -33 %."
             in text
@@ -122,7 +122,7 @@ class TestRequests:
         for row in table["rows"]:
             row["requests"] = {}
         text = page.page_text(cells(tmp_path, table))
-        assert "| lookup | - / 359 |" in text
+        assert "| lookup, cold | - / 359 |" in text
         assert "against those asked for" not in text
         assert "What the servers were asked for is not in the results" in text
 
