@@ -261,7 +261,9 @@ def _pays(summary: Summary, own: About, other: About, case: Case | None) -> str:
     words = f"{time_words(longer)} longer than that of {other.name}"
     found = _ratio(summary, own.name, other.name, case)
     mine, theirs = (summary.seconds(name, case) if case else None for name in (own.name, other.name))
-    clear = found is not None and found.ratio.count >= FEWEST and found.ratio.high < 1 - DEAD_ZONE
+    if found is not None and found.ratio.count < FEWEST:
+        return f"{words}, with too few rounds to say whether its starts make up for it"
+    clear = found is not None and found.ratio.high < 1 - DEAD_ZONE
     if not clear or mine is None or theirs is None or theirs <= mine:
         return f"{words}, which its starts do not make up for"
     starts = -(-longer // (theirs - mine))

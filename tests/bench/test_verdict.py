@@ -106,6 +106,8 @@ def test_a_longer_build_pays_after_so_many_starts() -> None:
     same = made(speed={"modules": SAME, "container": SAME}, ranks=(1,))
     assert verdict(same).choice == "container"
     assert "which its starts do not make up for" in verdict(same).sentences[2]
+    few = made(speed=fast, ranks=(1,), rounds=3)
+    assert "with too few rounds to say whether its starts make up for it" in verdict(few).sentences[2]
 
 
 def test_an_unknown_build_time_is_said() -> None:
