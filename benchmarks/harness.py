@@ -27,7 +27,8 @@ from overhead import Report, facts
 from paired import Estimate
 
 from ozrepro.bench.candidate import Candidate
-from ozrepro.bench.plan import Place, Plan
+from ozrepro.bench.place import Place
+from ozrepro.bench.plan import Plan
 from ozrepro.bench.result import Result
 from ozrepro.bench.run import Setting, measure
 from ozrepro.bench.starting import Starter

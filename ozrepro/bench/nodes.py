@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from ozrepro.bench.plan import Place
+    from ozrepro.bench.place import Place
 
 ALLOCATE = "salloc --nodes=8 --exclusive, and the same command inside"
 

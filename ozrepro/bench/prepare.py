@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro.bench.candidate import fs_facts, host_facts, mount_words
-from ozrepro.bench.plan import fresh_words, look_at_place
+from ozrepro.bench.place import look_at_place
+from ozrepro.bench.plan import fresh_words
 from ozrepro.bench.result import Result
 from ozrepro.bench.run import Setting
 from ozrepro.bench.starting import Starter, look

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ozrepro.bench.plan import Place
+    from ozrepro.bench.place import Place
 
 
 def launch_words(place: Place, ranks: int, node: str = "") -> tuple[str, ...]:

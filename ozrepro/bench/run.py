@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ozrepro.bench.candidate import Candidate
-    from ozrepro.bench.plan import Place, Plan
+    from ozrepro.bench.place import Place
+    from ozrepro.bench.plan import Plan
     from ozrepro.bench.starting import Started, Starter
     from ozrepro.bench.states import State
     from ozrepro.bench.workload import Workload

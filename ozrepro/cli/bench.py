@@ -180,7 +180,8 @@ def _measure(call: Call, found: Found) -> int:
 
 def _plan(given: Arguments, found: Found, work: Path) -> Plan:
     from ozrepro.bench.nodes import nodes_of_job
-    from ozrepro.bench.plan import Plan, look_at_place
+    from ozrepro.bench.place import look_at_place
+    from ozrepro.bench.plan import Plan
     from ozrepro.bench.workload import read_workload
 
     session = found.session

@@ -21,7 +21,8 @@ SCRIPT = """\
 import os, sys
 from pathlib import Path
 from ozrepro.bench.candidate import find
-from ozrepro.bench.plan import Plan, look_at_place
+from ozrepro.bench.place import look_at_place
+from ozrepro.bench.plan import Plan
 from ozrepro.bench.result import Keeper, Result
 from ozrepro.bench.run import Setting, measure
 from ozrepro.bench.starting import Starter, look

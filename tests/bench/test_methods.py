@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ozrepro.bench.candidate import Candidate, Found, find
-from ozrepro.bench.plan import Place, Plan
+from ozrepro.bench.place import Place
+from ozrepro.bench.plan import Plan
 from ozrepro.bench.result import Result
 from ozrepro.bench.run import Setting, measure
 from ozrepro.bench.starting import Starter, look

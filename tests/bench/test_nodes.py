@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro.bench.nodes import next_node, nodes_of_job, own_node
-from ozrepro.bench.plan import Place
+from ozrepro.bench.place import Place
 from ozrepro.bench.result import read_result
 from ozrepro.errors import UsageError
 from tests.conftest import BIN, Project
@@ -81,7 +81,8 @@ from dataclasses import replace
 from pathlib import Path
 from ozrepro.bench.candidate import Candidate
 from ozrepro.bench.nodes import nodes_of_job
-from ozrepro.bench.plan import Plan, look_at_place
+from ozrepro.bench.place import look_at_place
+from ozrepro.bench.plan import Plan
 from ozrepro.bench.result import Keeper
 from ozrepro.bench.run import Setting, measure
 from ozrepro.bench.starting import Starter

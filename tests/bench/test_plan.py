@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro.bench.nodes import Nodes
-from ozrepro.bench.plan import Load, Place, Plan, check_place, fresh_words, look_at_place, order, predict
+from ozrepro.bench.place import Place
+from ozrepro.bench.plan import Load, Plan, check_place, fresh_words, order, predict
 from ozrepro.bench.workload import Workload, of_imports
 from ozrepro.errors import UsageError
 
@@ -86,23 +86,6 @@ def test_many_requests_from_a_login_node_are_refused() -> None:
     with pytest.raises(UsageError, match="about 900,000 requests"):
         check_place(Plan(EMPTY), Place(8, scheduler=True), Load(10, {"venv": 900_000}, 1))
     check_place(Plan(EMPTY), Place(8, scheduler=True), Load(10, {"venv": 9_000}, 1))
-
-
-@pytest.fixture
-def slurm(tmp_path: Path) -> str:
-    """Give a PATH with programs named as Slurm's."""
-    for name in ("srun", "sbatch"):
-        (tmp_path / name).write_text("#!/bin/sh\n")
-        (tmp_path / name).chmod(0o755)
-    return str(tmp_path)
-
-
-def test_a_login_node_is_known_by_slurms_commands_outside_of_a_job(slurm: str) -> None:
-    assert look_at_place({"PATH": slurm}).is_login
-    assert not look_at_place({"PATH": "/nowhere"}).is_login
-    inside = look_at_place({"PATH": slurm, "SLURM_JOB_ID": "17", "SLURM_JOB_NUM_NODES": "4"})
-    assert (inside.is_login, inside.nodes, inside.srun) == (False, 4, f"{slurm}/srun")
-    assert look_at_place({"PATH": slurm}).srun == ""
 
 
 @pytest.mark.parametrize(("count", "rounds"), [(2, 1), (7, 3), (14, 7), (40, 7)])

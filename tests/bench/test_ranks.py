@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.bench.plan import Place
+from ozrepro.bench.place import Place
 from ozrepro.bench.ranks import launch_words
 from ozrepro.bench.result import Result, read_result
 from tests.site.slurm import Slurm
@@ -19,7 +19,8 @@ import os, sys
 from dataclasses import replace
 from pathlib import Path
 from ozrepro.bench.candidate import Candidate
-from ozrepro.bench.plan import Plan, look_at_place
+from ozrepro.bench.place import look_at_place
+from ozrepro.bench.plan import Plan
 from ozrepro.bench.result import Keeper
 from ozrepro.bench.run import Setting, measure
 from ozrepro.bench.starting import Starter

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from ozrepro.bench.candidate import Candidate
-from ozrepro.bench.plan import Place, Plan, order
+from ozrepro.bench.place import Place
+from ozrepro.bench.plan import Plan, order
 from ozrepro.bench.result import Result, read_result
 from ozrepro.bench.run import INTERRUPTED, RUNNING, Setting, measure
 from ozrepro.bench.starting import Starter
@@ -227,7 +228,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from ozrepro.bench.candidate import Candidate
-from ozrepro.bench.plan import Place, Plan
+from ozrepro.bench.place import Place
+from ozrepro.bench.plan import Plan
 from ozrepro.bench.result import Keeper
 from ozrepro.bench.run import Setting, measure
 from ozrepro.bench.starting import Starter
