@@ -154,10 +154,12 @@ def _end_group(process: subprocess.Popen[bytes], patience: float = 2.0) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and _is_there(process):
-        time.sleep(0.01)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    try:
+        while time.monotonic() < deadline and _is_there(process):
+            time.sleep(0.01)
+    finally:  # a second Ctrl-C ends the patience, not the killing
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 class NoAnswer(CommandFailed):

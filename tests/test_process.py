@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -59,6 +60,28 @@ def test_too_long_a_run_may_clean_up_before_it_is_killed(tmp_path: Path) -> None
 def test_a_run_that_will_not_end_is_killed() -> None:
     with pytest.raises(CommandFailed, match="longer than"):
         run(["/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.01; done"], env=PLAIN, timeout=0.2)
+
+
+TWICE = """\
+import signal
+from ozrepro.process import run
+signal.signal(signal.SIGINT, signal.default_int_handler)
+script = "trap 'echo asked >&2' TERM; echo $$ >&2; while :; do sleep 0.01; done"
+run(["/bin/sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, on_line=lambda line: print(line, flush=True))
+"""
+
+
+def test_a_second_interrupt_ends_the_patience_with_a_program_and_not_the_killing() -> None:
+    with subprocess.Popen([sys.executable, "-c", TWICE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as caller:
+        assert caller.stdout is not None
+        watched = os.pidfd_open(int(caller.stdout.readline()))
+        for _ in range(2):
+            caller.send_signal(signal.SIGINT)
+            caller.stdout.readline()  # that it was asked to end; then the end of all
+        caller.communicate(timeout=60)
+    ended, _, _ = select.select([watched], [], [], 30)
+    os.close(watched)
+    assert ended
 
 
 def test_an_interrupt_kills_the_whole_group(tmp_path: Path) -> None:
