@@ -264,7 +264,8 @@ class TestImageFile:
         done = project.run(*words, "run", "work", "--", "true")
         assert done.returncode == 0, done.stderr
         lines = log.read_text(errors="replace").splitlines()
-        started = max(
+        # Apptainer starts programs of its own, and opens the image from its first thread in one start of forty: its first call counts.
+        started = next(
             number
             for number, line in enumerate(lines)
             if line.startswith("execve") and line.endswith("= 0") and "apptainer" in line
