@@ -334,9 +334,7 @@ def test_everybody_may_read_what_was_installed(channel: Channel, rattler: Rattle
 
 def test_making_it_again_takes_what_is_there(channel: Channel) -> None:
     before = (channel.prefix / making.DESCRIPTION).stat()
-    began = time.monotonic()
     assert make_cached() == channel == load_channel(channel.prefix)
-    assert time.monotonic() - began < 5  # well under a second on an idle machine
     assert (channel.prefix / making.DESCRIPTION).stat().st_ino == before.st_ino
 
 

@@ -304,9 +304,7 @@ def test_a_private_copy_is_apart(site: Site, private_site: Callable[[], Site]) -
 
 def test_making_it_again_takes_what_is_there(site: Site) -> None:
     before = (site.prefix / "site.json").stat()
-    began = time.monotonic()
     assert make.make(site.prefix) == site
-    assert time.monotonic() - began < 5  # well under a second on an idle machine
     assert (site.prefix / "site.json").stat().st_ino == before.st_ino
     assert load_site(site.prefix) == site
 

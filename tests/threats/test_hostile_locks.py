@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ozrepro.store.publish import remove_tree
 from ozrepro.toml import loads
+from tests.calls import counted_calls
 from tests.conftest import BIN
 from tests.threats.helpers import UNPACKS, Said, inside, make_project, outside
 from tests.threats.locks import ALL, Hostile, edited
@@ -48,12 +48,12 @@ def test_a_hostile_lock_is_refused_by_name(locked: tuple[Project, str], hostile:
     project, good = locked
     project.lock().write_bytes(hostile.make(good))
     remove_tree(project.store() / "gens")  # left by a version that took an earlier one
-    began = time.monotonic()
     for words in COMMANDS:
-        said = inside(project, *words)
+        with counted_calls() as calls:
+            said = inside(project, *words)
         said.refused("sessions/work.lock", *hostile.words)
         assert said.output == ""
-    assert time.monotonic() - began < 20
+        assert calls.count < 5_000_000  # 1.5 million at most, for 20,000 packages that are all wrong
     assert not (project.store() / "gens").exists()
 
 
