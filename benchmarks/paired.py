@@ -1,7 +1,7 @@
 """Times commands against each other: whole processes, in rounds, each round in a new random order.
 
 Commands of one round share the same background load, so the ratio within a round is what is kept: the headline is the median
-of the per-round ratios with a percentile-bootstrap interval. Nothing is discarded but the warm-up rounds.
+of the per-round ratios with a interval of 95 %. Nothing is discarded but the warm-up rounds.
 """
 
 from __future__ import annotations
@@ -9,18 +9,17 @@ from __future__ import annotations
 import os
 import random
 import resource
-import statistics
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ozrepro.bench import statistics
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-
-RESAMPLES = 5000
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def run_rounds(commands: Sequence[Command], rounds: int, seed: int, *, warm_up: 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A median with its bootstrap interval of 95 %."""
+    """A median with its interval of 95 %."""
 
     median: float
     low: float
@@ -96,10 +95,9 @@ class Estimate:
 
 
 def estimate(values: Sequence[float], seed: int) -> Estimate:
-    """Return the median of `values` and the interval in which 95 % of its bootstrap resamples lie."""
-    chance = random.Random(seed)
-    medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
-    return Estimate(statistics.median(values), medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES)])
+    """Return the median of `values` and its interval, as a report of `ozrepro bench` has them."""
+    found = statistics.estimate(values, seed)
+    return Estimate(found.median, found.low, found.high)
 
 
 def ratio(rounds: Rounds, ours: str, theirs: str, seed: int, *, cpu: bool = False) -> Estimate:

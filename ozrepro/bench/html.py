@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.bench import svg
 from ozrepro.bench.result import PHASES
-from ozrepro.bench.statistics import verdict_words
+from ozrepro.bench.statistics import FEWEST, verdict_words
 from ozrepro.bench.summary import case_words, client_requests, metadata_requests, place_words, time_words
 from ozrepro.words import size_words
 
@@ -158,6 +158,8 @@ def _numbers(summary: Summary, left_out: int) -> str:
         "starts",
     )
     note = "Seconds until the last rank had done its first call. No start is left out."
+    if any(group.seconds is not None and group.seconds.count < FEWEST for group in summary.groups.values()):
+        note += f" Of fewer than {FEWEST} starts the interval is their range, which holds the true median less often."
     if any(group.failed for group in summary.groups.values()):
         note += " Those behind a “+” failed, and are not in the times."
     if left_out:

@@ -49,7 +49,7 @@ class Plan:
     states: tuple[str, ...] = ("warm",)
     ranks: tuple[int, ...] = (1,)
     rounds: int = 15
-    cold_rounds: int = 7
+    cold_rounds: int = 9
     warmups: int = 2
     budget_seconds: float = 300.0
     seed: int = 0

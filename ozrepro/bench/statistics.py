@@ -26,7 +26,7 @@ SUSPECT = 3.5
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A median, its bootstrap interval of 95 %, and the number of values that it is from."""
+    """A median, its interval of 95 %, and the number of values that it is from. Of fewer than FEWEST it is their range."""
 
     median: float
     low: float
@@ -56,7 +56,8 @@ def quantile(values: Sequence[float], share: float) -> float:
 def estimate(values: Sequence[float], seed: int) -> Estimate:
     """Return the median of values and its interval: percentile bootstrap, 95 %, repeatable by `seed`.
 
-    Raises ValueError for no values.
+    Where the bootstrap's is narrower than that of order statistics it gives way: of 7 values it would leave out the least and the
+    most, and hold the true median in 87 % of cases. Raises ValueError for no values.
     """
     middle = median(values)
     ordered, size = sorted(values), len(values)
@@ -69,7 +70,23 @@ def estimate(values: Sequence[float], seed: int) -> Estimate:
         upper = ordered[drawn[half]]
         medians.append(upper if odd else (ordered[drawn[half - 1]] + upper) / 2)
     medians.sort()
-    return Estimate(middle, medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES) - 1], size)
+    ends = left_out(size)
+    low = min(medians[int(0.025 * RESAMPLES)], ordered[ends])
+    high = max(medians[int(0.975 * RESAMPLES) - 1], ordered[-1 - ends])
+    return Estimate(middle, low, high, size)
+
+
+def left_out(size: int) -> int:
+    """Return how many of `size` ordered values may be left out at each end: the rest hold the true median in 95 % of cases.
+
+    The number of values below it is binomial with 1/2 (David and Nagaraja, Order Statistics, 2003, 7.1). 0 also where all of them
+    are too few.
+    """
+    ends, below = 0, 1 + size
+    while 2 * below <= 0.05 * 2**size:
+        ends += 1
+        below += math.comb(size, ends + 1)
+    return ends
 
 
 def ratio(pairs: Sequence[tuple[float, float]], seed: int) -> Estimate:

@@ -46,7 +46,7 @@ def register(add: Add) -> None:
     made.add_argument("--drop-caches", action="store_true", help="as root: cold-client drops the caches of the whole node")
     made.add_argument("--fresh-nodes", action="store_true", help="in a job: each cold-client start goes to a fresh node of it")
     made.add_argument("--ranks", metavar="1,2,4", default="1", help="how many processes start at once")
-    made.add_argument("--rounds", metavar="N", type=int, help=f"rounds of each state; {ROUNDS} without, 7 where cold")
+    made.add_argument("--rounds", metavar="N", type=int, help=f"rounds of each state; {ROUNDS} without, 9 where cold")
     made.add_argument("--seed", metavar="N", type=int, help="of the order; drawn without, and recorded")
     made.add_argument("--budget", metavar="SECONDS", type=float, default=BUDGET, help="time after which no round begins")
     made.add_argument("--jobs", metavar="N", type=int, default=0, help="how many jobs the verdict is for; 100 without")

@@ -85,6 +85,14 @@ def test_what_a_stranger_wrote_is_text(usual: str) -> None:
     assert "&lt;img src=x" in text
 
 
+def test_the_interval_of_few_starts_is_said_to_be_their_range(usual: str) -> None:
+    """Of six on the word holds."""
+    speed = {"venv": {"warm": 0.3}, "conda": {"warm": 0.4}}
+    words = "Of fewer than 6 starts the interval is their range, which holds the true median less often."
+    assert words in report(made(speed=speed, rounds=5))
+    assert words not in report(made(speed=speed, rounds=6))
+
+
 def test_it_is_small(usual: str) -> None:
     """The usual one is far below the limit; one with very many cases leaves some out, and says so."""
     assert len(usual.encode()) < LIMIT * 0.6

@@ -99,7 +99,7 @@ def test_a_cold_client_has_no_more_rounds_than_fresh_nodes_for_each_kind_of_star
 def test_what_fresh_nodes_are_enough_for_is_said_with_how_many_there_should_be() -> None:
     nodes = Nodes("own", tuple("abcdefg"))
     assert fresh_words(Plan(EMPTY, ranks=(1, 4), nodes=nodes)) == (
-        "cold-client: 7 fresh nodes give 3 rounds of 2 kinds of start; 7 rounds would need a job of 15 nodes"
+        "cold-client: 7 fresh nodes give 3 rounds of 2 kinds of start; 9 rounds would need a job of 19 nodes"
     )
     assert fresh_words(Plan(EMPTY, cold_rounds=1, nodes=Nodes("own", ("a",)))) == (
         "cold-client: 1 fresh node gives 1 round of 1 kind of start"

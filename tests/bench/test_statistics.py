@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ozrepro.bench.statistics import Estimate, estimate, median, outliers, quantile, ratio, verdict_words
+from ozrepro.bench.statistics import Estimate, estimate, left_out, median, outliers, quantile, ratio, verdict_words
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=40))
@@ -44,6 +44,28 @@ def test_the_interval_holds_the_true_median_in_most_of_many_experiments() -> Non
         found = estimate([chance.lognormvariate(0, 0.5) for _ in range(15)], seed)
         held += found.low <= 1 <= found.high
     assert held >= 54  # 95 % of 60 is 57
+
+
+@pytest.mark.parametrize("size", range(1, 61))
+def test_as_many_values_are_left_out_as_the_binomial_allows(size: int) -> None:
+    def covers(ends: int) -> float:
+        return 1 - 2 * sum(math.comb(size, number) for number in range(ends + 1)) / float(2**size)
+
+    ends = left_out(size)
+    assert covers(ends) >= 0.95 or ends == 0
+    assert covers(ends + 1) < 0.95
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=30), st.integers(0, 9))
+def test_an_interval_is_never_narrower_than_that_of_order_statistics(values: list[float], seed: int) -> None:
+    found, ends = estimate(values, seed), left_out(len(values))
+    assert found.low <= sorted(values)[ends]
+    assert found.high >= sorted(values)[-1 - ends]
+
+
+def test_seven_values_have_their_range_as_interval() -> None:
+    found = estimate([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 1)
+    assert (found.low, found.high) == (1.0, 7.0)
 
 
 def test_a_load_that_both_of_a_round_share_leaves_the_ratio_exact() -> None:
