@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro.bench.result import read_result
 from ozrepro.bench.statistics import FEWEST, median, verdict_words
-from ozrepro.bench.summary import METADATA, OBJECTS, compare_in, requests_of, summarise
+from ozrepro.bench.summary import compare_in, requests_of, summarise
+from ozrepro.lustre.model import METADATA, OBJECTS
 from ozrepro.lustre.profile import PRESETS
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from measured import COLD, TOO_FEW, WARM, methods_of, of_session, read, sessions
 from page_tables import compared, listed, replays, requests, times  # noqa: E402
 
 from ozrepro.bench.statistics import FEWEST  # noqa: E402
-from ozrepro.bench.summary import METADATA, time_words  # noqa: E402
+from ozrepro.bench.summary import time_words  # noqa: E402
 from ozrepro.bench.verdict import judge  # noqa: E402
+from ozrepro.lustre.model import METADATA  # noqa: E402
 from ozrepro.words import size_words  # noqa: E402
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from measured import COLD, REQUESTS, WARM, methods_of, of_session, sessions_of, total, typical
 
 from ozrepro.bench.statistics import DEAD_ZONE, verdict_words
-from ozrepro.bench.summary import METADATA, OBJECTS, time_words
+from ozrepro.bench.summary import time_words
+from ozrepro.lustre.model import METADATA, OBJECTS
 from ozrepro.words import size_words
 
 if TYPE_CHECKING:

@@ -301,7 +301,15 @@ def host_facts(cpus: int) -> dict[str, Any]:
     }
 
 
-def fs_facts(prefix: str) -> dict[str, Any]:
-    """Return the type and the mount options of the file system that a folder is on."""
-    mount = mount_of(Path(prefix))
-    return {"type": mount.kind, "options": sorted(mount.options)} if mount is not None else {"type": "", "options": []}
+def fs_facts(folders: Iterable[str], mountinfo: str | None = None) -> dict[str, Any]:
+    """Return the type and the mount options of the file system that folders are on.
+
+    Of several, that of the first folder which others wait for too: a store on a disk of this machine does not spare the servers
+    of modules. `also` has the types of the others then. `mountinfo` is as for `mount_of`.
+    """
+    found = [mount for mount in (mount_of(Path(folder), mountinfo) for folder in dict.fromkeys(folders)) if mount is not None]
+    if not found:
+        return {"type": "", "options": []}
+    main = next((mount for mount in found if mount.kind not in LOCAL), found[0])
+    also = sorted({mount.kind for mount in found} - {main.kind})
+    return {"type": main.kind, "options": sorted(main.options), **({"also": also} if also else {})}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,10 +61,13 @@ class Asked:
     warm: tuple[Request, ...]
 
     @property
-    def metadata(self) -> tuple[int, int]:
-        """Requests to the metadata server: of the first start on a node, and of the next one."""
-        first, later = (sum(request.server == "mds" for request in sent) for sent in (self.cold, self.warm))
-        return first, later
+    def metadata(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Requests to the metadata server by kind: of the first start on a node, and of the next one."""
+        return _to_metadata(self.cold), _to_metadata(self.warm)
+
+
+def _to_metadata(sent: Iterable[Request]) -> dict[str, int]:
+    return dict(Counter(request.kind for request in sent if request.server == "mds"))
 
 
 def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: float, counters_root: Path = Path("/")) -> Asked:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from ozrepro.bench.result import PHASES
 from ozrepro.bench.statistics import DEAD_ZONE
-from ozrepro.bench.summary import METADATA, OBJECTS, case_words, requests_of
+from ozrepro.bench.summary import case_words, requests_of
 from ozrepro.bench.svg import measured, replayed, shown_preset
 from ozrepro.errors import StoreError, UsageError
+from ozrepro.lustre.model import METADATA, OBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

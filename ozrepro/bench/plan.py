@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import UsageError
+from ozrepro.lustre.model import of_starts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -154,13 +155,18 @@ class Load:
 
 
 def predict(
-    plan: Plan, images: Mapping[str, bool], cold: Mapping[tuple[str, str], int], warm: Mapping[tuple[str, str], int]
+    plan: Plan,
+    images: Mapping[str, bool],
+    cold: Mapping[tuple[str, str], Mapping[str, int]],
+    warm: Mapping[tuple[str, str], Mapping[str, int]],
+    open_lock_after: int,
 ) -> Load:
     """Return the load that a plan will make.
 
     `images` says of each candidate whether it is an image. `cold` and `warm` have the requests to the metadata server of one
-    start, by candidate and workload, where they are known: the first start on a node, and the next one. Processes on one node
-    share its cache, so of several ranks all but one are warm. A fresh copy also makes every file, which is not counted here.
+    start by their kind, of each candidate and workload, where they are known: the first start on a node, and the next one.
+    Processes on one node share its cache, so of several ranks all but one are warm, and from open number `open_lock_after` of a
+    file on none is asked for. A fresh copy also makes every file, which is not counted here.
     """
     requests: dict[str, int] = {}
     assumed: dict[str, None] = {}
@@ -171,13 +177,13 @@ def predict(
             key = (name, workload.name)
             if key not in cold:
                 assumed[name] = None
-            first = cold.get(key, _assumed(workload, is_image=is_image))
+            first = cold.get(key, {"lookup": _assumed(workload, is_image=is_image)})
             later = warm.get(key, first)
             for state in plan.states:
-                count = plan.starts(state)
-                processes += count
-                colds = plan.rounds_of(state) * len(plan.ranks) if state == "cold-client" else 1
-                total += colds * first + (count - colds) * later
+                processes += plan.starts(state)
+                # A client that is cold each time, or one that makes all the starts of the state.
+                series = plan.ranks * plan.rounds_of(state) if state == "cold-client" else (plan.starts(state),)
+                total += sum(sum(of_starts(first, later, starts, open_lock_after).values()) for starts in series)
         requests[name] = total
     return Load(processes, requests, max(plan.ranks), tuple(assumed))
 

@@ -102,7 +102,7 @@ def setting_for(
         session=found.session.name,
         lock=found.lock,
         host=host_facts(place.cpus),
-        fs=fs_facts(found.candidates[0].prefix),
+        fs=fs_facts(root for candidate in found.candidates for root in (candidate.prefix, *candidate.roots)),
         plan={},
         seed=plan.seed,
         candidates=(),

@@ -19,6 +19,7 @@ from ozrepro.bench.result import Counted, Imports, Replay, Result, Row
 from ozrepro.bench.starting import not_started
 from ozrepro.errors import CommandFailed, OzreproError, UsageError
 from ozrepro.lustre.counters import read_counters
+from ozrepro.lustre.profile import QUIET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     OnRound = Callable[[Result], None]
     Say = Callable[[str], None]
+    _Requests = dict[tuple[str, str], dict[str, int]]
 
 RUNNING = "still measuring"
 INTERRUPTED = "interrupted"
@@ -158,7 +160,8 @@ class _Run:
         """Do all of it; return why it is not complete, or ""."""
         cold, warm = self._count()
         self.on_round(self.result(RUNNING))
-        load = predict(self.plan, {item.name: item.is_image for item in self.candidates}, cold, warm)
+        images = {item.name: item.is_image for item in self.candidates}
+        load = predict(self.plan, images, cold, warm, (*self.setting.profiles, QUIET)[0].open_lock_after)
         self.say(load.words())
         check_place(self.plan, self.setting.place, load)
         reasons = []
@@ -169,10 +172,10 @@ class _Run:
             reasons.append(self._state(state, share))
         return "; ".join(filter(None, reasons))
 
-    def _count(self) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str], int]]:
-        """Make the runs that count and that trace imports; return requests to the metadata server, cold and warm."""
-        cold: dict[tuple[str, str], int] = {}
-        warm: dict[tuple[str, str], int] = {}
+    def _count(self) -> tuple[_Requests, _Requests]:
+        """Make the runs that count and that trace imports; return requests to the metadata server by kind, cold and warm."""
+        cold: _Requests = {}
+        warm: _Requests = {}
         starter = self.setting.starter
         reason = (
             counting.why_not(starter.caller, starter.cwd)
@@ -195,9 +198,7 @@ class _Run:
                     self.imports += [found] if found is not None else []
         return cold, warm
 
-    def _count_one(
-        self, candidate: Candidate, workload: Workload, cold: dict[tuple[str, str], int], warm: dict[tuple[str, str], int]
-    ) -> None:
+    def _count_one(self, candidate: Candidate, workload: Workload, cold: _Requests, warm: _Requests) -> None:
         key = (candidate.name, workload.name)
         try:
             limit = self._limit(_SHARE)  # strace waits for all that a program leaves running

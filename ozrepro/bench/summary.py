@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING
 
 from ozrepro.bench.result import PHASES
 from ozrepro.bench.statistics import Estimate, estimate, median, outliers, quantile, ratio
-from ozrepro.lustre.model import KINDS
+from ozrepro.lustre.model import METADATA, OBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ozrepro.bench.result import Counted, Replay, Result, Row
-
-METADATA = tuple(kind for kind, server in KINDS.items() if server == "mds")
-"""The requests that go to the metadata server."""
-
-OBJECTS = tuple(kind for kind, server in KINDS.items() if server == "ost")
-"""The requests that go to the servers of the data."""
 
 NOISY = 0.10
 """Standard deviation to mean from which a group is called noisy; pyperf warns at the same share."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from ozrepro.bench.result import PHASES
 from ozrepro.bench.statistics import DEAD_ZONE, verdict_words
-from ozrepro.bench.summary import METADATA, OBJECTS, case_words, requests_of, time_words
+from ozrepro.bench.summary import case_words, requests_of, time_words
+from ozrepro.lustre.model import METADATA, OBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

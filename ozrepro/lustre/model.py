@@ -52,6 +52,12 @@ KINDS: Mapping[str, str] = {
 }
 """The kinds of requests, and who answers them."""
 
+METADATA = tuple(kind for kind, server in KINDS.items() if server == "mds")
+"""The requests that go to the metadata server."""
+
+OBJECTS = tuple(kind for kind, server in KINDS.items() if server == "ost")
+"""The requests that go to the servers of the data."""
+
 _EXECUTED = 128 << 10
 """Bytes of a program of unknown size that are read at its start: Linux's usual readahead."""
 
@@ -287,6 +293,25 @@ class _Run:
     @property
     def profile(self) -> Profile:
         return self.cache.profile
+
+
+def senders(kind: str, starts: int, open_lock_after: int) -> int:
+    """Return how many of so many starts by one client send their requests of a kind, where the client kept no answer.
+
+    The open that is number `open_lock_after` still asks, and its close no more; 0 is for a client that always asks.
+    """
+    if not open_lock_after or kind not in {"open", "close"}:
+        return starts
+    return min(starts, open_lock_after if kind == "open" else open_lock_after - 1)
+
+
+def of_starts(first: Mapping[str, int], later: Mapping[str, int], starts: int, open_lock_after: int) -> dict[str, int]:
+    """Return the requests by kind of so many starts by one client, one or more, from those of a cold start and of the next."""
+    return {
+        kind: first.get(kind, 0) + max(0, senders(kind, starts, open_lock_after) - 1) * later.get(kind, 0)
+        for kind in KINDS
+        if first.get(kind) or later.get(kind)
+    }
 
 
 def _request(kind: str, *, bytes: int = 0, kept: bool = False) -> Request:  # noqa: A002

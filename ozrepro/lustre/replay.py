@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import UsageError
+from ozrepro.lustre.model import senders
 from ozrepro.lustre.serving import SERVERS, cost
 
 if TYPE_CHECKING:
@@ -59,16 +60,9 @@ def replay(requests: Sequence[Request], profile: Profile, *, nodes: int, ranks: 
         if shared and request.kept:
             run.one_a_node(*costs[key])
         else:
-            run.every_rank(*costs[key], below=_asking(request.kind, profile.open_lock_after, ranks) if shared else ranks)
+            run.every_rank(*costs[key], below=senders(request.kind, ranks, profile.open_lock_after) if shared else ranks)
     busy, busiest = max(zip(run.busy, SERVERS, strict=True))
     return Replayed(max(run.at), tuple(run.at), busiest, busy, run.events)
-
-
-def _asking(kind: str, after: int, ranks: int) -> int:
-    """Return how many ranks of a node ask: the open that is number `after` still does, and its close no more."""
-    if not after or kind not in {"open", "close"}:
-        return ranks
-    return min(ranks, after if kind == "open" else after - 1)
 
 
 class _Run:

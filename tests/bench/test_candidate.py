@@ -150,10 +150,25 @@ def test_what_a_look_found_is_taken_over_and_an_interpreter_elsewhere_is_asked_t
 
 
 def test_the_facts_of_the_machine_name_no_user(tmp_path: Path) -> None:
-    text = str(host_facts(2)) + str(fs_facts(str(tmp_path)))
+    text = str(host_facts(2)) + str(fs_facts([str(tmp_path)]))
     assert os.path.expanduser("~") not in text
-    assert fs_facts(str(tmp_path))["type"]
+    assert fs_facts([str(tmp_path)])["type"]
     assert host_facts(2)["cpus"] == 2
+
+
+def test_a_store_on_a_disk_of_this_node_does_not_make_shared_modules_local() -> None:
+    """The requests go to the servers that others wait for, wherever the environment is."""
+    told = fs_facts(["/scratch/store", "/apps/gcc", "/apps/numpy"], MOUNTS)
+    assert (told["type"], told["also"]) == ("lustre", ["xfs"])
+    assert fs_facts(["/scratch/store"], MOUNTS) == {"type": "xfs", "options": ["relatime", "rw"]}
+    assert fs_facts(["/nowhere"], "") == {"type": "", "options": []}
+
+
+MOUNTS = """\
+21 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
+22 21 8:2 / /scratch rw,relatime - xfs /dev/sda2 rw
+23 21 0:50 / /apps rw,relatime - lustre 10.0.0.1@o2ib:/apps rw,flock
+"""
 
 
 def test_what_lies_on_a_disk_of_this_node_is_not_asked_of_the_file_system_that_all_share() -> None:

@@ -57,7 +57,8 @@ def test_a_plan_that_cannot_be_followed_is_refused(changes: dict[str, object], s
 
 def test_the_load_is_counted_from_single_starts() -> None:
     plan = Plan(EMPTY, ("warm", "cold-client"), (1, 4), rounds=10, cold_rounds=3, warmups=2)
-    load = predict(plan, {"venv": False, "container": True}, {("venv", "empty"): 100}, {("venv", "empty"): 30})
+    first, later = {"lookup": 60, "open": 20, "close": 20}, {"miss": 10, "open": 10, "close": 10}
+    load = predict(plan, {"venv": False, "container": True}, {("venv", "empty"): first}, {("venv", "empty"): later}, 0)
     warm = 1 * 100 + (2 + 10 * 5 - 1) * 30
     cold = 3 * 2 * 100 + (3 * 5 - 6) * 30
     assert load.requests["venv"] == warm + cold
@@ -67,11 +68,20 @@ def test_the_load_is_counted_from_single_starts() -> None:
     assert "assumed for container" in load.words()
 
 
+def test_opens_that_the_client_has_a_lock_for_are_no_load() -> None:
+    plan = Plan(EMPTY, ("warm", "cold-client"), (1, 8), rounds=10, cold_rounds=3, warmups=2)
+    first, later = {"lookup": 60, "open": 20, "close": 20}, {"miss": 1, "open": 10, "close": 10}
+    load = predict(plan, {"venv": False}, {("venv", "empty"): first}, {("venv", "empty"): later}, 5)
+    warm = 100 + (2 + 10 * 9 - 1) * 1 + 4 * 10 + 3 * 10
+    cold = 3 * (100 + 100 + 7 * 1 + 4 * 10 + 3 * 10)
+    assert load.requests["venv"] == warm + cold
+
+
 def test_an_image_is_assumed_to_ask_for_less_than_a_tree() -> None:
     numpy = (of_imports("numpy", ("numpy",)),)
-    load = predict(Plan(numpy), {"venv": False, "container": True}, {}, {})
+    load = predict(Plan(numpy), {"venv": False, "container": True}, {}, {}, 5)
     assert load.requests["container"] * 50 < load.requests["venv"]
-    assert predict(Plan(EMPTY), {"venv": False}, {}, {}).requests["venv"] < load.requests["venv"]
+    assert predict(Plan(EMPTY), {"venv": False}, {}, {}, 5).requests["venv"] < load.requests["venv"]
 
 
 def test_many_ranks_on_a_login_node_are_refused_and_in_a_job_they_are_not() -> None:

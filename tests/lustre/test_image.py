@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.bench.summary import METADATA
 from ozrepro.lustre.emulator import Emulator
+from ozrepro.lustre.model import METADATA
 
 ROOT = Path(__file__).resolve().parents[2]
 REASON = Emulator.unavailable()
