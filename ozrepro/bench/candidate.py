@@ -22,7 +22,8 @@ from ozrepro.workflow import built_generation, check_section, environment_of, ne
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ozrepro.lock import Lock
+    from ozrepro.lock import Lock, Section
+    from ozrepro.methods import Method
     from ozrepro.store.publish import Generation
     from ozrepro.workflow import Session
 
@@ -261,7 +262,15 @@ def _candidate(session: Session, method: str, lock: Lock) -> Candidate | _Refusa
     candidate = of_environment(
         method, environment, generation.prefix, files=generation.card["files"], size=generation.card["bytes"]
     )
-    return _as_built(replace(candidate, versions=tool.versions(section)), generation)
+    return _as_built(replace(candidate, versions=_versions(tool, section, generation.prefix)), generation)
+
+
+def _versions(tool: Method, section: Section, prefix: Path) -> dict[str, str]:
+    """Return the version of each package: the lock's, and where it has several for several Pythons, what was built from it."""
+    locked = tool.versions(section)
+    if not any("|" in version for version in locked.values()):
+        return locked
+    return {**{name: version for name, version in locked.items() if "|" not in version}, **tool.contents(prefix)}
 
 
 def _as_built(candidate: Candidate, generation: Generation) -> Candidate:

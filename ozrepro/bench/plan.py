@@ -63,6 +63,10 @@ class Plan:
             raise UsageError(f"{wrong[0] if wrong else 'nothing'!r} is no state", hint=f"one of: {', '.join(STATES)}")
         if not self.workloads:
             raise UsageError("there is nothing to start", hint="--workload empty")
+        names = [workload.name for workload in self.workloads]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise UsageError(f"the workload {twice[0]} is named twice", hint="--workload with each one once")
         if not self.ranks or min(self.ranks) < 1 or max(self.ranks) > 100_000:
             raise UsageError("ranks are numbers from 1 to 100,000", hint="--ranks 1,2,4")
         if self.rounds < 1 or self.cold_rounds < 1 or self.warmups < 0:

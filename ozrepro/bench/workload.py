@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import UsageError
@@ -131,10 +131,21 @@ def read_workload(word: str, imports: Sequence[str], root: Path, work: Path) -> 
             )
         return of_imports("imports", imports)
     if kind == "generated":
-        return generate(work, *_numbers(word, rest))
+        modules, size = _numbers(word, rest)
+        return generate(work / f"{modules}-{size}", modules, size)
     if word.endswith(".py"):
         return of_script(root / word)
     raise UsageError(f"{word!r} is no workload", hint=f"one of: {', '.join(WORDS)}, or a script's path that ends in .py")
+
+
+def read_workloads(words: Sequence[str], imports: Sequence[str], root: Path, work: Path) -> tuple[Workload, ...]:
+    """Return the workloads of several words, as `read_workload` does; scripts of one file name get their paths as names."""
+    found = [read_workload(word, imports, root, work) for word in words]
+    names = [workload.name for workload in found]
+    return tuple(
+        replace(workload, name=word) if workload.script and names.count(workload.name) > 1 else workload
+        for word, workload in zip(words, found, strict=True)
+    )
 
 
 def _numbers(word: str, rest: str) -> tuple[int, int]:

@@ -182,7 +182,7 @@ def _plan(given: Arguments, found: Found, work: Path) -> Plan:
     from ozrepro.bench.nodes import nodes_of_job
     from ozrepro.bench.place import look_at_place
     from ozrepro.bench.plan import Plan
-    from ozrepro.bench.workload import read_workload
+    from ozrepro.bench.workload import read_workloads
 
     session = found.session
     words = split_words("--workload", given.workloads) or ["empty", "imports"]
@@ -192,7 +192,7 @@ def _plan(given: Arguments, found: Found, work: Path) -> Plan:
         raise UsageError(f"{given.ranks!r} are no numbers of processes", hint="--ranks 1,2,4") from error
     rounds = {"rounds": given.rounds, "cold_rounds": given.rounds} if given.rounds is not None else {}
     return Plan(
-        tuple(read_workload(word, session.spec.imports, session.root, work / "generated") for word in words),
+        read_workloads(words, session.spec.imports, session.root, work / "generated"),
         states=tuple(split_words("--state", given.states)) or ("warm",),
         ranks=ranks,
         budget_seconds=given.budget,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ozrepro.bench.candidate import Candidate, beside, find, fs_facts, host_fact
 from ozrepro.environment import Environment
 from ozrepro.errors import LockError, NoMethodError, UsageError
 from tests.conftest import Project
+from tests.wheels import make_wheel
 
 
 def test_the_built_method_of_a_lock_is_a_candidate(built: Project) -> None:
@@ -26,6 +28,26 @@ def test_the_built_method_of_a_lock_is_a_candidate(built: Project) -> None:
     assert one.roots[0] == str(built.prefix())
     assert found.lock == hashlib.sha256(built.lock().read_bytes()).hexdigest()
     assert found.refused == ()
+
+
+def test_a_package_of_several_versions_in_the_lock_has_the_one_that_was_built(project: Project) -> None:
+    """Others are for other Pythons; one that no version is installed of is none of the candidate's."""
+    for version in ("1.0", "2.0"):
+        make_wheel(project.wheelhouse, "alpha", version)
+        make_wheel(project.wheelhouse, "beta", version)
+    older = [
+        f'alpha==1.0; python_version<"3.{sys.version_info.minor}"',
+        f'alpha==2.0; python_version>="3.{sys.version_info.minor}"',
+    ]
+    gone = ['beta==1.0; python_version<"3.6"', 'beta==2.0; python_version>="3.40"']
+    listed = ", ".join(f"'{line}'" for line in (*older, *gone))
+    project.spec(f"[venv]\nrequirements = [{listed}]\n")
+    project.done("lock", "work")
+    assert "1.0" in project.lock().read_text(encoding="utf-8")
+    project.done("build", "work")
+    [one] = find(project.root, "work", project.environ).candidates
+    assert one.versions["alpha"] == "2.0"
+    assert "beta" not in one.versions
 
 
 def test_a_method_that_is_not_locked_or_not_built_is_told_with_its_reason(built: Project) -> None:

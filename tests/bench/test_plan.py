@@ -43,6 +43,7 @@ def test_every_place_in_a_round_is_taken_by_every_candidate_about_as_often() -> 
         ({"ranks": (0,)}, "ranks are numbers from 1"),
         ({"ranks": ()}, "ranks are numbers from 1"),
         ({"rounds": 0}, "at least one round"),
+        ({"workloads": (*EMPTY, *EMPTY)}, "the workload empty is named twice"),
         ({"budget_seconds": 0.0}, "more than 0 seconds"),
         (
             {"ranks": (1, 4), "nodes": Nodes("n1", ("n2",))},

@@ -65,7 +65,7 @@ def test_a_tree_that_was_generated_for_the_plan_counts_and_a_scripts_own_folder_
     (tmp_path / "fit.py").write_text("")
     workloads = tuple(read_workload(word, (), tmp_path, tmp_path / "work" / "generated") for word in ("generated:2:9", "fit.py"))
     [one] = for_plan(found.candidates, Plan(workloads), tmp_path / "work")
-    assert one.roots == (*found.candidates[0].roots, str(tmp_path / "work" / "generated"))
+    assert one.roots == (*found.candidates[0].roots, str(tmp_path / "work" / "generated" / "2-9"))
 
 
 def test_a_setting_has_what_brings_about_each_state_of_the_plan_and_what_the_result_says_beforehand(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.bench.workload import NUMPY_CALL, Workload, generate, of_imports, of_script, read_workload
+from ozrepro.bench.workload import NUMPY_CALL, Workload, generate, of_imports, of_script, read_workload, read_workloads
 from ozrepro.errors import StoreError, UsageError
 
 
@@ -51,6 +51,23 @@ def test_a_script_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | 
         (tmp_path / "x.py").write_bytes(content)
     with pytest.raises(UsageError, match=said):
         read_workload("x.py", (), tmp_path, tmp_path)
+
+
+def test_scripts_of_one_file_name_have_their_paths_as_names(tmp_path: Path) -> None:
+    for folder in ("one", "other", "third"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / ("fit.py" if folder != "third" else "plot.py")).write_text("")
+    words = ("one/fit.py", "empty", "other/fit.py", "third/plot.py")
+    found = read_workloads(words, (), tmp_path, tmp_path)
+    assert [workload.name for workload in found] == ["one/fit.py", "empty", "other/fit.py", "plot.py"]
+
+
+def test_generated_trees_of_other_numbers_are_apart(tmp_path: Path) -> None:
+    first, second = read_workloads(("generated:30:10", "generated:3:10"), (), tmp_path, tmp_path)
+    assert first.path != second.path
+    for work, last in ((first, "29"), (second, "2")):
+        code = f"import sys; sys.path.insert(0, {work.path[0]!r}); {work.statements[0]}; print({work.call})"
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == f"{last}\n"
 
 
 def test_a_generated_tree_has_the_modules_and_sizes_asked_for_and_imports(tmp_path: Path) -> None:
