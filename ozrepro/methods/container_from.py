@@ -55,8 +55,9 @@ def generate(section: Section, spec: Spec, site: Site, say: Say) -> list[str]:
     toolchain, absent = find_exactly(open_uv(site), provides, wanted)
     for name in absent:
         say(f"{name} {provides[name]} of the modules is in no index as a wheel: the image is made without it")
-    packages = {item.name: item for item in (*toolchain, *_wheels(layer, wanted))}
-    lines = hashed_lines([packages[name] for name in sorted(packages)])
+    own = _wheels(layer, wanted)  # a name may stand there several times, for several Pythons
+    beneath = [item for item in toolchain if item.name not in {package.name for package in own}]
+    lines = hashed_lines(sorted((*beneath, *own), key=lambda item: item.name))
     return write.of_wheels(base or write.PYTHON_BASE.format(minor=minor), lines, title)
 
 

@@ -53,6 +53,21 @@ class TestMaking:
         assert "source 1.0 is locked as a source archive: the image is made without it" in said
         assert generate(section, spec, site, print) == lines
 
+    def test_each_version_that_is_locked_for_some_python_is_in_the_list(self, project: Project) -> None:
+        """Whatever Python the base has: pip takes the one whose marker holds."""
+        for version in ("1.0", "2.0"):
+            make_wheel(project.wheelhouse, "alpha", version)
+        project.spec(
+            "[venv]\nrequirements = ['alpha==1.0; python_version<\"3.12\"', 'alpha==2.0; python_version>=\"3.12\"']\n"
+            '[container]\nfrom = "venv"\n'
+        )
+        project.done("lock", "--method", "venv")
+        spec, site, lock = load_spec(project.root, "work"), site_of(project), load_lock(project.root, "work")
+        assert lock is not None
+        lines = generate(source_section(spec, site, Change(others=lock.sections)), spec, site, print)
+        assert is_made(lines)
+        assert [line.partition(" ;")[0] for line in lines if "==" in line] == ["alpha==1.0", "alpha==2.0"]
+
     def test_a_section_that_is_not_there_is_named(self, locked: tuple[Project, Lock]) -> None:
         project, _ = locked
         spec, site = load_spec(project.root, "work"), site_of(project)
