@@ -9,13 +9,16 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import OzreproError
+from ozrepro.lustre.links import learn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from ozrepro.lustre.links import Links
 
 __all__ = ["CALLS", "Counts", "Event", "count", "read_trace"]
 
@@ -41,6 +44,9 @@ _LISTING = frozenset({"getdents64", "getdents"})
 _CHANGING = re.compile(
     r"(mk|rm)dir|unlink|rename|link(at)?$|symlink|mknod|truncate|f?ch(mod|own)|lchown|utime|l?(set|remove)xattr"
 )
+_OF_THE_LINK = frozenset({"link", "access", "missing", "change"})
+"""Kinds of events whose path may be a link itself, and not what it leads to."""
+
 _BY_DESCRIPTOR = frozenset({"fstat", "fchdir", "close"}) | _READING | _LISTING
 
 
@@ -100,20 +106,42 @@ def read_trace(text: str, *, roots: tuple[str, ...], cwd: str = "/") -> tuple[Ev
     """Return what was done to paths at or below `roots`, in order.
 
     `roots` are absolute; `cwd` is the folder that the program was started in, for relative paths of calls that do not name
-    theirs. Lines that are no system call are passed over, as are calls that a signal ended. Raises OzreproError when a root is
-    relative.
+    theirs. A path through a folder that is a symbolic link is told as where it leads, if that is below a root too, and the link
+    itself once, before the first path through it. Lines that are no system call are passed over, as are calls that a signal
+    ended. Raises OzreproError when a root is relative.
     """
     for root in roots:
         if not root.startswith("/"):
             raise OzreproError(f"the root {root!r} of a trace is not absolute", hint="give the folder's full path")
-    inside = tuple(posixpath.normpath(root) for root in roots)
+    tops = tuple(posixpath.normpath(root) for root in roots)
+
+    def inside(path: str) -> bool:
+        return any(path == top or path.startswith(top.rstrip("/") + "/") for top in tops)
+
     reader = _Reader(cwd)
-    return tuple(
-        event
-        for pid, line in _whole_lines(text)
-        for event in reader.events(pid, line)
-        if any(event.path == root or event.path.startswith(root.rstrip("/") + "/") for root in inside)
-    )
+    events = [event for pid, line in _whole_lines(text) for event in reader.events(pid, line)]
+    links = learn(reader.opened, reader.folders_opened)
+    straight = _straight(events, links, frozenset(reader.opened.values()), inside)
+    return tuple(event for event in straight if inside(event.path))
+
+
+def _straight(events: Iterable[Event], links: Links, led: frozenset[str], inside: Callable[[str], bool]) -> Iterator[Event]:
+    """Yield events with their paths as the links to folders lead them, and each such link once. `led`: what opens led to."""
+    told: set[str] = set()
+    for event in events:
+        path, passed = links.follow(event.path, last=event.kind not in _OF_THE_LINK)
+        if event.kind == "link":
+            told.add(path)
+        if path == event.path or (inside(event.path) and not inside(path)):
+            yield event
+            continue
+        for link in passed:
+            if link not in told:
+                told.add(link)
+                yield Event("link", link)
+        # What looked like a link of its own is none where it is what was opened.
+        if event.kind != "link" or path not in led:
+            yield replace(event, path=path)
 
 
 def _whole_lines(text: str) -> Iterator[tuple[str, str]]:
@@ -133,11 +161,16 @@ def _whole_lines(text: str) -> Iterator[tuple[str, str]]:
 
 
 class _Reader:
-    """Turns calls into events; remembers each process's folder, which older calls leave unsaid."""
+    """Turns calls into events; remembers each process's folder, which older calls leave unsaid.
+
+    `opened` has for each path that was opened by its name where that led, `folders_opened` those of them that are folders.
+    """
 
     def __init__(self, cwd: str) -> None:
         self.start = cwd
         self.folders: dict[str, str] = {}
+        self.opened: dict[str, str] = {}
+        self.folders_opened: set[str] = set()
 
     def events(self, pid: str, line: str) -> Iterator[Event]:
         matched = _CALL.fullmatch(line)
@@ -157,7 +190,16 @@ class _Reader:
             yield Event("access", path)
         else:
             resolved = posixpath.normpath(_plain(target.removesuffix(" (deleted)"))) if target else path
+            if name in _OPENING and target:
+                self._learn(path, resolved, arguments)
             yield from _succeeded(name, path, arguments, int(result, 0), resolved)
+
+    def _learn(self, path: str, resolved: str, arguments: str) -> None:
+        if "/.." in arguments or '"..' in arguments:  # behind a link it is another folder than the one that is written before
+            path = resolved
+        self.opened[path] = resolved
+        if "O_DIRECTORY" in arguments:
+            self.folders_opened.add(path)
 
     def _path(self, pid: str, name: str, arguments: str) -> str | None:
         directory = _DIRECTORY.match(arguments)

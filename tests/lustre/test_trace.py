@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import OzreproError
+from ozrepro.lustre.model import Client, Totals, requests
 from ozrepro.lustre.trace import Counts, Event, count, read_trace
 from tests.lustre.events import strace
 
@@ -54,6 +55,49 @@ def test_counts_of_a_real_program_repeat(tmp_path: Path) -> None:
         found.append(count(read_trace(text, roots=(root, str(tmp_path)))))
     assert found[0] == found[1]
     assert found[0].missing >= 1
+
+
+def software(root: Path) -> None:
+    """Make a folder with four modules, of which one is a link to another, and a link to the folder."""
+    real = root / "real"
+    (real / "pkg").mkdir(parents=True)
+    for name in ("one", "two", "three"):
+        (real / "pkg" / f"{name}.py").write_text("NUMBER = 1\n")
+    (real / "pkg" / "four.py").symlink_to("one.py")
+    (root / "link").symlink_to("real")
+
+
+def importing(out: Path, path: Path) -> str:
+    script = f"import sys; sys.path.insert(0, {str(path)!r}); import pkg.one, pkg.two, pkg.three, pkg.four"
+    return strace(out, sys.executable, "-I", "-S", "-B", "-c", script, cwd=out.parent)
+
+
+def test_software_behind_a_linked_folder_is_counted_once(tmp_path: Path) -> None:
+    """As what it is without the link, but for the link's own two lookups, and those only below a root."""
+    software(tmp_path)
+    direct, through = (importing(tmp_path / f"trace of {name}", tmp_path / name) for name in ("real", "link"))
+    whole = str(tmp_path.resolve())
+    for roots, more in (((f"{whole}/real/pkg", f"{whole}/link/pkg"), 0), ((whole,), 1)):
+        plain, linked = (read_trace(text, roots=roots) for text in (direct, through))
+        assert [event for event in linked if event != Event("link", f"{whole}/link")] == list(plain)
+        assert count(linked).found == count(plain).found + more
+        sent = [Totals.of(requests(events, Client(roots))) for events in (plain, linked)]
+        assert sent[1].lookups == sent[0].lookups + 2 * more  # its name, and where it leads
+        assert Event("link", f"{whole}/real/pkg/four.py") in linked
+
+
+def test_a_linked_folder_is_not_followed_out_of_the_roots() -> None:
+    text = (
+        'openat(AT_FDCWD</>, "/fs/link", O_RDONLY|O_DIRECTORY) = 3</disk/real>\n'
+        'stat("/fs/link/a", {st_mode=S_IFREG|0644, st_size=7, ...}) = 0\n'
+    )
+    assert kinds(text) == [("link", "/fs/link"), ("stat", "/fs/link/a")]
+    assert kinds(text, "/fs", "/disk") == [("link", "/fs/link"), ("opendir", "/disk/real"), ("stat", "/disk/real/a")]
+
+
+def test_a_path_that_goes_up_says_nothing_of_links() -> None:
+    text = "".join(f'openat(AT_FDCWD</>, "/fs/l/../{name}", O_RDONLY) = 3</other/{name}>\n' for name in "ab")
+    assert kinds(f'{text}access("/fs/a", F_OK) = 0\n', "/fs", "/other")[-1] == ("access", "/fs/a")
 
 
 def test_only_what_is_below_a_root_counts() -> None:
