@@ -13,16 +13,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import OzreproError
-from ozrepro.lustre.links import learn
+from ozrepro.lustre.links import above, learn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ozrepro.lustre.links import Links
 
 __all__ = ["CALLS", "Counts", "Event", "count", "read_trace"]
 
-CALLS = "%file,?fstat,?fchdir,?read,?pread64,?readv,?preadv,?preadv2,?mmap,?getdents64,?getdents,?close"
+CALLS = (
+    "%file,?fork,?vfork,?clone,?clone3,?fstat,?fchdir,?read,?pread64,?readv,?preadv,?preadv2,?mmap,?getdents64,?getdents,?close"
+)
 """What strace is to trace. A question mark lets a call be absent, as some are on other processors than x86-64."""
 
 _LINE = re.compile(r"(?:\[pid +(\d+)\] +|(\d+) +)?(.*)", re.DOTALL)
@@ -41,10 +43,14 @@ _OPENING = frozenset({"open", "openat", "openat2", "creat"})
 _ASKING = frozenset({"stat", "lstat", "newfstatat", "fstatat64", "statx", "fstat"})
 _READING = frozenset({"read", "pread64", "readv", "preadv", "preadv2"})
 _LISTING = frozenset({"getdents64", "getdents"})
+_STARTING = frozenset({"fork", "vfork", "clone", "clone3"})
 _CHANGING = re.compile(
     r"(mk|rm)dir|unlink|rename|link(at)?$|symlink|mknod|truncate|f?ch(mod|own)|lchown|utime|l?(set|remove)xattr"
 )
-_OF_THE_LINK = frozenset({"link", "access", "missing", "change"})
+_BELOW_FILE = "below a file"
+"""The kind of an event, inside this module, whose path goes on where a file stands: only that file was looked at."""
+
+_OF_THE_LINK = frozenset({"link", "access", "missing", "change", _BELOW_FILE})
 """Kinds of events whose path may be a link itself, and not what it leads to."""
 
 _BY_DESCRIPTOR = frozenset({"fstat", "fchdir", "close"}) | _READING | _LISTING
@@ -118,11 +124,12 @@ def read_trace(text: str, *, roots: tuple[str, ...], cwd: str = "/") -> tuple[Ev
     def inside(path: str) -> bool:
         return any(path == top or path.startswith(top.rstrip("/") + "/") for top in tops)
 
-    reader = _Reader(cwd)
-    events = [event for pid, line in _whole_lines(text) for event in reader.events(pid, line)]
+    lines = tuple(_whole_lines(text))
+    reader = _Reader(cwd, _started(lines))
+    events = [event for pid, line in lines for event in reader.events(pid, line)]
     links = learn(reader.opened, reader.folders_opened)
     straight = _straight(events, links, frozenset(reader.opened.values()), inside)
-    return tuple(event for event in straight if inside(event.path))
+    return _without_below_file([event for event in straight if inside(event.path)], frozenset(tops))
 
 
 def _straight(events: Iterable[Event], links: Links, led: frozenset[str], inside: Callable[[str], bool]) -> Iterator[Event]:
@@ -144,6 +151,20 @@ def _straight(events: Iterable[Event], links: Links, led: frozenset[str], inside
             yield replace(event, path=path)
 
 
+def _without_below_file(events: Sequence[Event], tops: frozenset[str]) -> tuple[Event, ...]:
+    """Return events in which a path that goes on behind a file is that of the file: the first that is known for no folder."""
+    if not any(event.kind == _BELOW_FILE for event in events):
+        return tuple(events)
+    folders = {part for top in tops for part in (top, *above(top))}
+    folders.update(event.path for event in events if event.kind in {"dir", "opendir", "readdir"})
+    folders.update(part for event in events if event.found for part in above(event.path))
+
+    def looked_at(path: str) -> str:
+        return next((part for part in above(path)[::-1] if part not in folders), path)
+
+    return tuple(Event("access", looked_at(event.path)) if event.kind == _BELOW_FILE else event for event in events)
+
+
 def _whole_lines(text: str) -> Iterator[tuple[str, str]]:
     """Yield process and call of each line; a call that another interrupted is put together at the place where it ended."""
     begun: dict[str, str] = {}
@@ -160,15 +181,28 @@ def _whole_lines(text: str) -> Iterator[tuple[str, str]]:
         yield pid, line
 
 
+def _started(lines: Iterable[tuple[str, str]]) -> dict[str, tuple[str, bool]]:
+    """Return for each process that another started, or thread, that other, and whether both have one folder for ever."""
+    found = {}
+    for pid, line in lines:
+        if line.startswith(("fork(", "vfork(", "clone(", "clone3(")):
+            matched = _CALL.fullmatch(line)
+            if matched is not None and matched[3] != "?" and matched[5] is None:
+                found[matched[3]] = (pid, "CLONE_FS" in matched[2])
+    return found
+
+
 class _Reader:
     """Turns calls into events; remembers each process's folder, which older calls leave unsaid.
 
+    `started` has for each process the one that started it: its first calls may stand before the end of the call that did.
     `opened` has for each path that was opened by its name where that led, `folders_opened` those of them that are folders.
     """
 
-    def __init__(self, cwd: str) -> None:
+    def __init__(self, cwd: str, started: Mapping[str, tuple[str, bool]]) -> None:
         self.start = cwd
-        self.folders: dict[str, str] = {}
+        self.started = started
+        self.folders: dict[str, list[str]] = {}
         self.opened: dict[str, str] = {}
         self.folders_opened: set[str] = set()
 
@@ -180,13 +214,17 @@ class _Reader:
         if name == "mmap":
             yield from _mapping(arguments, error)
             return
+        if name in _STARTING:
+            if error is None:
+                self._folder(result)  # as it is now: the one that started it may go elsewhere
+            return
         path = self._path(pid, name, arguments)
         if path is None:
             return
         if error is not None:
             yield from _failed(name, path, error)
         elif name in {"chdir", "fchdir"}:
-            self.folders[pid] = path
+            self._folder(pid)[0] = path
             yield Event("access", path)
         else:
             resolved = posixpath.normpath(_plain(target.removesuffix(" (deleted)"))) if target else path
@@ -204,7 +242,7 @@ class _Reader:
     def _path(self, pid: str, name: str, arguments: str) -> str | None:
         directory = _DIRECTORY.match(arguments)
         if directory is not None and directory[1] == "AT_FDCWD" and directory[2]:
-            self.folders[pid] = _plain(directory[2])
+            self._folder(pid)[0] = _plain(directory[2])
         if name in _BY_DESCRIPTOR:
             return _of_descriptor(directory)
         quoted = _QUOTED.search(arguments)
@@ -215,7 +253,17 @@ class _Reader:
             return _of_descriptor(directory)
         if directory is not None and directory[1] != "AT_FDCWD" and directory[2]:
             return posixpath.normpath(posixpath.join(_plain(directory[2]), asked))
-        return posixpath.normpath(posixpath.join(self.folders.get(pid, self.start), asked))
+        return posixpath.normpath(posixpath.join(self._folder(pid)[0], asked))
+
+    def _folder(self, pid: str) -> list[str]:
+        """Return the folder of a process, as the only item of a list that all have together who go elsewhere together."""
+        if pid not in self.folders:
+            self.folders[pid] = [self.start]
+            if pid in self.started:
+                parent, together = self.started[pid]
+                folder = self._folder(parent)
+                self.folders[pid] = folder if together else folder.copy()
+        return self.folders[pid]
 
 
 def _of_descriptor(matched: re.Match[str] | None) -> str | None:
@@ -230,8 +278,8 @@ def _failed(name: str, path: str, error: str) -> Iterator[Event]:
         return
     if error == "ENOENT":
         yield Event("missing", path, found=False)
-    elif error == "ENOTDIR":  # what stands above it is a file: only that was looked at
-        yield Event("access", posixpath.dirname(path))
+    elif error == "ENOTDIR":
+        yield Event(_BELOW_FILE, path, found=False)
     else:
         yield Event("access", path)
 

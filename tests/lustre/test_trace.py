@@ -129,10 +129,67 @@ def test_a_relative_path_is_that_of_its_process() -> None:
     ]
 
 
+LOOK = "os.access('here', os.R_OK); os.path.islink('here'); os.access('none', os.R_OK); os.readlink('link')"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"os.chdir('deep')\nif os.fork() == 0:\n    {LOOK}\n    os._exit(0)\nos.wait()",
+        f"os.chdir('deep')\nif os.fork() == 0:\n    os.chdir('/')\n    os._exit(0)\nos.wait()\n{LOOK}",
+        f"os.chdir('deep')\nsubprocess.run([sys.executable, '-I', '-S', '-c', {f'import os; {LOOK}'!r}], check=True)",
+        f"subprocess.run([sys.executable, '-I', '-S', '-c', {f'import os; {LOOK}'!r}], cwd='deep', check=True)",
+        f"thread = threading.Thread(target=os.chdir, args=('deep',))\nthread.start(); thread.join()\n{LOOK}",
+    ],
+    ids=["a child", "a parent", "a program", "a program elsewhere", "a thread"],
+)
+def test_a_process_is_in_the_folder_that_it_was_started_in(script: str, tmp_path: Path) -> None:
+    """A child has its parent's, and what it does then is its own; threads of a process have one together."""
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    (deep / "here").touch()
+    (deep / "link").symlink_to("here")
+    start = f"import os, subprocess, sys, threading\n{script}"
+    text = strace(tmp_path / "trace", sys.executable, "-I", "-c", start, cwd=tmp_path)
+    found = read_trace(text, roots=(str(deep),), cwd=str(tmp_path))
+    below = [(event.kind, event.path.removeprefix(f"{deep}/")) for event in found if event.path != str(deep)]
+    assert below == [("access", "here"), ("stat", "here"), ("missing", "none"), ("link", "link")]
+
+
+def test_a_child_may_be_seen_before_the_call_that_started_it_has_ended() -> None:
+    text = (
+        '11 chdir("/fs/deep")          = 0\n'
+        "11 vfork( <unfinished ...>\n"
+        '12 access("a", F_OK) = 0\n'
+        "11 <... vfork resumed>)               = 12\n"
+        "11 clone(child_stack=NULL, flags=CLONE_CHILD_SETTID|SIGCHLD) = 13\n"
+        "11 clone3({flags=CLONE_VM|CLONE_FS|CLONE_FILES, exit_signal=0} => {parent_tid=[14]}, 88) = 14\n"
+        "11 fork() = -1 EAGAIN (Resource temporarily unavailable)\n"
+        '11 chdir("/fs/other")          = 0\n'
+        '12 access("b", F_OK) = 0\n'
+        '13 access("c", F_OK) = 0\n'
+        '14 access("d", F_OK) = 0\n'
+    )
+    assert [path for _, path in kinds(text)] == ["/fs/deep", "/fs/deep/a", "/fs/other", "/fs/deep/b", "/fs/deep/c", "/fs/other/d"]
+
+
+def test_what_would_stand_below_a_file_is_not_there(tmp_path: Path) -> None:
+    """Only the file was looked at, however much of a path goes on behind it."""
+    folder = tmp_path / "root" / "folder"
+    folder.mkdir(parents=True)
+    (folder / "plain").touch()
+    script = "import os\nfor end in ('/a', '/a/b/c', '/'):\n    os.path.exists(f'folder/plain{end}')\n"
+    script += "try: os.listdir('folder/plain')\nexcept NotADirectoryError: pass\nos.listdir('folder')"
+    text = strace(tmp_path / "trace", sys.executable, "-I", "-S", "-c", script, cwd=tmp_path / "root")
+    found = read_trace(text, roots=(str(tmp_path / "root"),), cwd=str(tmp_path / "root"))
+    assert [event for event in found if "plain" in event.path] == [Event("access", str(folder / "plain"))] * 4
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
         ('stat("/fs/a.zip/b", 0x7ffd) = -1 ENOTDIR (Not a directory)', [("access", "/fs/a.zip")]),
+        ('stat("/fs/a.zip/b/c", 0x7ffd) = -1 ENOTDIR (Not a directory)', [("access", "/fs/a.zip")]),
         ('open("/fs/a", O_RDONLY) = -1 EACCES (Permission denied)', [("access", "/fs/a")]),
         ('lstat("/fs/l", {st_mode=S_IFLNK|0777, st_size=3, ...}) = 0', [("access", "/fs/l")]),
         ('readlink("/fs/l", "abc", 4096) = 3', [("link", "/fs/l")]),
