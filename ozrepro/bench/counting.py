@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ozrepro.lustre.counters import Counters
     from ozrepro.lustre.model import Request
     from ozrepro.lustre.profile import Profile
+    from ozrepro.lustre.trace import Event
 
 POINTS = ((1, 1), (1, 16), (8, 32), (64, 32))
 """Nodes and ranks on each for which the replay says when the last is ready."""
@@ -54,8 +55,9 @@ def why_not(environ: Mapping[str, str], cwd: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What one start asks: rows of a cold client and of one that has seen it all, and the requests of each."""
+    """What one start asks: what it did, rows of a cold client and of one that has seen it all, and the requests of each."""
 
+    events: tuple[Event, ...]
     rows: tuple[Counted, Counted]
     cold: tuple[Request, ...]
     warm: tuple[Request, ...]
@@ -70,11 +72,20 @@ def _to_metadata(sent: Iterable[Request]) -> dict[str, int]:
     return dict(Counter(request.kind for request in sent if request.server == "mds"))
 
 
-def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: float, counters_root: Path = Path("/")) -> Asked:
+def count(
+    starter: Starter,
+    candidate: Candidate,
+    workload: Workload,
+    timeout: float,
+    *,
+    profile: Profile,
+    counters_root: Path = Path("/"),
+) -> Asked:
     """Trace one start and return what it asks. Raises CommandFailed where the program or the tracing fails.
 
-    `counters_root` is the folder that proc/ and sys/ are in, with the counters of a Lustre client. A start that nobody counts has
-    come first, so that this client knows the files.
+    `profile` says how large the client's reads are, and from when on it holds the lock on an open file. `counters_root` is the
+    folder that proc/ and sys/ are in, with the counters of a Lustre client. A start that nobody counts has come first, so that
+    this client knows the files.
     """
     from ozrepro.lustre.model import Client, Totals, requests
     from ozrepro.lustre.trace import count as count_events
@@ -86,7 +97,7 @@ def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: f
     events = read_trace(text, roots=candidate.roots, cwd=str(starter.cwd))
     if candidate.is_image:
         events = tuple(event for event in events if _SESSION not in f"{event.path}/")
-    found, client = count_events(events), Client(roots=candidate.roots)
+    found, client = count_events(events), Client(candidate.roots, profile)
     sent = (requests(events, client), requests(events, client))
     rows = tuple(
         Counted(
@@ -99,7 +110,7 @@ def count(starter: Starter, candidate: Candidate, workload: Workload, timeout: f
         )
         for state, part in zip(("cold-client", "warm"), sent, strict=True)
     )
-    return Asked((rows[0], rows[1]), *sent)
+    return Asked(events, (rows[0], rows[1]), *sent)
 
 
 def trace(starter: Starter, candidate: Candidate, workload: Workload, timeout: float) -> str:
@@ -132,12 +143,14 @@ def replays(
     candidate: Candidate, asked: Asked, profiles: Iterable[Profile], points: Sequence[tuple[int, int]] = POINTS
 ) -> tuple[Replay, ...]:
     """Return what the model says of many nodes and ranks that start at once, for each profile."""
+    from ozrepro.lustre.model import Client, requests
     from ozrepro.lustre.replay import replay
 
     found = []
     for profile in profiles:
+        cold = requests(asked.events, Client(candidate.roots, profile))
         for nodes, ranks in points:
-            last = replay(asked.cold, profile, nodes=nodes, ranks=ranks, shared=True).last
+            last = replay(cold, profile, nodes=nodes, ranks=ranks, shared=True).last
             found.append(Replay(candidate.name, nodes, ranks, profile.name, last, asked.rows[0].workload))
     return tuple(found)
 

@@ -61,6 +61,7 @@ class Setting:
         imports: whether runs under -X importtime are made.
         profiles: of the cost model, for the replay; none for no replay.
         points: nodes and ranks of the replay.
+        client: of whose client the requests are predicted; the first of `profiles` without.
         check: raises OzreproError where the file system under test has gone; asked after a failure, which is then no method's.
         counters_root: the folder that proc/ and sys/ are in, with the counters of the node's Lustre client.
 
@@ -74,8 +75,14 @@ class Setting:
     imports: bool = True
     profiles: tuple[Profile, ...] = ()
     points: tuple[tuple[int, int], ...] = counting.POINTS
+    client: Profile | None = None
     check: Callable[[], object] = _nothing
     counters_root: Path = Path("/")
+
+    @property
+    def predicted(self) -> Profile:
+        """The profile whose client the requests are predicted of."""
+        return self.client or next(iter(self.profiles), QUIET)
 
 
 def measure(plan: Plan, candidates: Sequence[Candidate], setting: Setting, on_round: OnRound, say: Say) -> Result:
@@ -202,7 +209,10 @@ class _Run:
         key = (candidate.name, workload.name)
         try:
             limit = self._limit(_SHARE)  # strace waits for all that a program leaves running
-            counts = counting.count(self.setting.starter, candidate, workload, limit, self.setting.counters_root)
+            setting = self.setting
+            counts = counting.count(
+                setting.starter, candidate, workload, limit, profile=setting.predicted, counters_root=setting.counters_root
+            )
         except CommandFailed as error:
             self.setting.check()
             what = f"{candidate.name}, {workload.name}"

@@ -15,6 +15,7 @@ import pytest
 
 from ozrepro.lustre.emulator import Emulator
 from ozrepro.lustre.mounting import SOURCE, is_mounted
+from ozrepro.lustre.profile import Profile, write_profile
 from tests.conftest import BIN, Project
 from tests.warm import strace
 
@@ -73,6 +74,24 @@ def test_each_start_says_what_the_servers_were_asked_for_as_the_model_predicts(b
     (predicted,) = [item["requests"] for item in found["counts"] if item["state"] == "cold-client"]
     for kind in ("lookup", "open", "close", "glimpse"):
         assert abs(predicted[kind] - cold[kind]) <= 0.03 * cold[kind] + 1, kind
+
+
+@needs_strace
+@pytest.mark.parametrize("other", [(), ("--profile", "storm")], ids=["its own", "another for the replay"])
+def test_what_is_predicted_is_of_the_client_that_is_emulated(other: tuple[str, ...], built: Project, tmp_path: Path) -> None:
+    """One that holds the lock on each file it opens, and reads in small parts: it closes nothing, and reads more often."""
+    path, profile = tmp_path / "a.json", tmp_path / "own.toml"
+    write_profile(Profile(name="own", open_lock_after=1, read_bytes=256 << 10, whole_bytes=0), profile)
+    words = ("--workload", "imports", "--state", "warm,cold-client", "--rounds", "1", "--json", str(path))
+    built.done("bench", "work", "--emulate", str(profile), *words, *other)
+    found = _result(path)
+    predicted, asked = ({item["state"]: item["requests"] for item in found[part]} for part in ("counts", "rows"))
+    assert predicted["cold-client"]["open"] > 5
+    assert predicted["cold-client"]["close"] == 0
+    for state in ("cold-client", "warm"):
+        for kind in ("lookup", "open", "close", "glimpse", "enqueue", "read"):
+            assert abs(predicted[state][kind] - asked[state][kind]) <= 0.03 * asked[state][kind] + 1, (state, kind)
+    assert {item["preset"] for item in found["replay"]} == {other[-1] if other else "own"}
 
 
 def test_a_generated_tree_is_served_too(built: Project, tmp_path: Path) -> None:
