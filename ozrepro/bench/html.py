@@ -235,7 +235,13 @@ def _counted(item: Counted) -> tuple[int, ...]:
 def _ranks(summary: Summary, methods: Mapping[str, str]) -> Iterator[str]:
     states = list(dict.fromkeys(case[1] for case in summary.cases if case[0] == summary.main))
     many = [state for state in states if len({case[2] for case in summary.cases if case[:2] == (summary.main, state)}) > 1]
-    shown = many or (states[:1] if summary.replay else [])
+    preset = svg.shown_preset(summary)
+    curves = any(svg.replayed(summary.replay, name, preset) for name in summary.names)
+    wanted = many or (states[:1] if summary.replay else [])
+    # A state in which every start failed has no dot, and without a curve not even a scale.
+    shown = [
+        state for state in wanted if curves or any(svg.measured(summary, name, summary.main, state) for name in summary.names)
+    ]
     if not shown or not any(summary.seconds(*key) for key in summary.groups):
         return
 
@@ -244,7 +250,6 @@ def _ranks(summary: Summary, methods: Mapping[str, str]) -> Iterator[str]:
             svg.scaling(summary, canvas, summary.main, state)
 
     note = "Time until the last process is ready, both axes logarithmic. Dots were measured"
-    preset = svg.shown_preset(summary)
     note += f"; a dashed line is the model's, of nodes that know nothing yet, with the profile {preset}." if preset else "."
     yield _figure("Ranks", note, methods, draw)
     if summary.replay:

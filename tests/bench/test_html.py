@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ozrepro.bench import html, svg
 from ozrepro.bench.html import LIMIT, html_report
-from ozrepro.bench.result import Result
+from ozrepro.bench.result import Result, Row
 from ozrepro.bench.summary import summarise
 from ozrepro.bench.verdict import judge
 from tests.bench.browser import CHROMIUM, Box, lay_out, picture
-from tests.bench.made import made
+from tests.bench.made import SPEED, made
 from tests.bench.values import a_result, a_row
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -110,6 +114,53 @@ def test_it_is_small(usual: str) -> None:
 def test_little_or_nothing_measured_is_still_a_page(result: Result) -> None:
     """An interrupted run has what it has."""
     text = report(result)
+    assert text.startswith("<!DOCTYPE html>")
+    assert text.count("<svg") == text.count("</svg>")
+
+
+def failing(result: Result, lost: Callable[[Row], bool]) -> Result:
+    """Return a result in which some starts failed."""
+    rows = (replace(row, status=1, ready=(), phases={}, error="no such file") if lost(row) else row for row in result.rows)
+    return replace(result, rows=tuple(rows))
+
+
+def test_a_state_whose_starts_all_failed_has_no_figure_of_ranks() -> None:
+    """The other states have theirs; with a replay it still shows the model's curves."""
+    first = made(workloads=("imports", "empty"), rounds=2)
+    whole = failing(first, lambda row: row.workload == "imports" and row.state == "cold-client")
+    assert len(re.findall(r'class="h"[^>]*>imports, cold-client<', _ranks_part(report(whole)))) == 2  # narrow and wide
+    bare = replace(whole, replay=())
+    part = _ranks_part(report(bare))
+    assert "imports, warm<" in part
+    assert "imports, cold-client<" not in part
+    assert "<h2>Ranks</h2>" not in report(failing(bare, lambda row: row.workload == "imports"))
+
+
+def _ranks_part(text: str) -> str:
+    return text.partition("<h2>Ranks</h2>")[2].partition("<h2>")[0]
+
+
+TWO = {name: SPEED[name] for name in ("modules", "container")}
+KEYS = [(name, state, ranks) for name in TWO for state in ("warm", "cold-client") for ranks in (1, 4)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lost=st.sets(st.sampled_from(KEYS)),
+    empty=st.booleans(),
+    left_out=st.sets(st.sampled_from(["replay", "counts", "importtime", "profile"])),
+    only=st.sampled_from([("imports",), ("imports", "empty")]),
+)
+def test_whatever_failed_the_report_is_a_whole_page(
+    lost: set[tuple[str, str, int]], empty: bool, left_out: set[str], only: tuple[str, ...]
+) -> None:
+    """Any groups of starts, with the other workload or without, and any part of what is measured besides them."""
+    first = failing(
+        made(speed=TWO, workloads=only, rounds=1),
+        lambda row: (row.candidate, row.state, row.ranks) in lost and (empty or row.workload != "empty"),
+    )
+    nothing: dict[str, Any] = {name: None if name == "profile" else () for name in left_out}
+    text = report(replace(first, **nothing))
     assert text.startswith("<!DOCTYPE html>")
     assert text.count("<svg") == text.count("</svg>")
 
