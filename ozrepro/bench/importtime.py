@@ -7,14 +7,14 @@ microseconds: its own, and with all that it imports (CPython's documentation, "-
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ozrepro.bench.result import Imports, Module
 from ozrepro.errors import CommandFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ozrepro.bench.candidate import Candidate
     from ozrepro.bench.starting import Starter
@@ -46,13 +46,36 @@ def read_importtime(text: str) -> tuple[Module, ...]:
             place -= 1
         node.inner = waiting[place:]
         waiting[place:] = [node]
-    return tuple(_flat(waiting, 0))
+    return begun(tuple(_flat(waiting, 0)))
 
 
 def _flat(nodes: list[_Node], depth: int) -> Iterator[Module]:
     for node in nodes:
         yield Module(node.name, node.own, node.total, depth)
         yield from _flat(node.inner, depth + 1)
+
+
+def begun(modules: Iterable[Module]) -> tuple[Module, ...]:
+    """Return modules with where they began, which is right where none is left out.
+
+    A module begins when the one before it on its level has ended, or with the one that imports it: the text does not say when an
+    importer's own time was, and it is taken to come last.
+    """
+    found: list[Module] = []
+    begins = [0]
+    for module in modules:
+        del begins[module.depth + 1 :]
+        begins += begins[-1:] * (module.depth + 1 - len(begins))
+        begin = begins[module.depth]
+        found.append(replace(module, begin_us=begin))
+        begins[module.depth] = begin + module.cumulative_us
+        begins.append(begin)
+    return tuple(found)
+
+
+def total_us(modules: Iterable[Module]) -> int:
+    """Return the microseconds of a whole tree of imports."""
+    return sum(module.cumulative_us for module in modules if module.depth == 0)
 
 
 def slowest(modules: tuple[Module, ...], kept: int = KEPT) -> tuple[Module, ...]:
@@ -75,4 +98,5 @@ def imports_of(starter: Starter, candidate: Candidate, workload: Workload, timeo
         return None
     if done.status:
         return None
-    return Imports(candidate.name, workload.name, slowest(read_importtime(done.errors)))
+    modules = read_importtime(done.errors)
+    return Imports(candidate.name, workload.name, slowest(modules), total_us(modules))

@@ -116,21 +116,29 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One line of the tree of imports: what it took itself and with what it imports, in microseconds."""
+    """One line of the tree of imports: what it took itself and with what it imports, in microseconds.
+
+    `begin_us` is how much of the imports came before it; None in files of before it was kept.
+    """
 
     name: str
     self_us: int
     cumulative_us: int
     depth: int
+    begin_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Imports:
-    """The slowest imports of one start, a module before what it imports."""
+    """The slowest imports of one start, a module before what it imports.
+
+    `total_us` is what all imports took, those left out too; 0 in files of before it was kept.
+    """
 
     candidate: str
     workload: str
     modules: tuple[Module, ...]
+    total_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +200,8 @@ class Result:
 
 
 def _imports(table: Mapping[str, Any]) -> Imports:
-    return Imports(table["candidate"], table["workload"], tuple(Module(**item) for item in table["modules"]))
+    modules = tuple(Module(**item) for item in table["modules"])
+    return Imports(table["candidate"], table["workload"], modules, table.get("total_us", 0))
 
 
 def read_result(path: Path) -> Result:

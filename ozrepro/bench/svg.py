@@ -10,6 +10,7 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from ozrepro.bench.importtime import begun, total_us
 from ozrepro.bench.result import PHASES
 from ozrepro.bench.statistics import DEAD_ZONE, verdict_words
 from ozrepro.bench.summary import case_words, requests_of, time_words
@@ -297,23 +298,18 @@ def waterfalls(summary: Summary, canvas: Canvas) -> None:
 
 def waterfall(imports: Imports, canvas: Canvas) -> None:
     """Draw the slowest imports of one start, each from where it began to its end; the strong part is a module's own time."""
-    slowest = sorted(imports.modules, key=lambda item: -item.cumulative_us)[:SHOWN]
-    kept = {id(item) for item in slowest}
-    total = max(sum(item.cumulative_us for item in imports.modules if item.depth == 0), 1)
+    modules = imports.modules
+    if any(item.begin_us is None for item in modules):  # a file of before these were kept: as if nothing were left out
+        modules = begun(modules)
+    slowest = {id(item) for item in sorted(modules, key=lambda item: -item.cumulative_us)[:SHOWN]}
+    total = max(imports.total_us or total_us(modules), 1)
     scale = canvas.inner / total
     canvas.text(f"{imports.candidate}: {imports.workload}", right=time_words(total / 1e6), style="h")
-    begins: list[float] = [0.0]
-    for item in imports.modules:
-        # A module begins when the one before it on its level has ended, or with the one that imports it.
-        del begins[item.depth + 1 :]
-        while len(begins) <= item.depth:
-            begins.append(begins[-1])
-        begun = begins[item.depth]
-        begins[item.depth] = begun + item.cumulative_us
-        begins.append(begun)
-        if id(item) in kept:
+    for item in modules:
+        if id(item) in slowest:
+            begin = (item.begin_us or 0) * scale
             canvas.text(f"{'· ' * min(item.depth, 6)}{item.name}", right=time_words(item.cumulative_us / 1e6))
-            canvas.rect(begun * scale, min(item.cumulative_us, total) * scale, "w", height=8, y=canvas.y + 1)
-            canvas.rect(begun * scale, min(item.self_us, total) * scale, "ws", height=8, y=canvas.y + 1)
+            canvas.rect(begin, min(item.cumulative_us, total) * scale, "w", height=8, y=canvas.y + 1)
+            canvas.rect(begin, min(item.self_us, total) * scale, "ws", height=8, y=canvas.y + 1)
             canvas.gap(12)
     canvas.gap()

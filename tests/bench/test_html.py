@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from ozrepro.bench import html, svg
 from ozrepro.bench.html import LIMIT, html_report
-from ozrepro.bench.result import Result, Row
+from ozrepro.bench.importtime import begun, read_importtime, slowest, total_us
+from ozrepro.bench.result import Imports, Result, Row
 from ozrepro.bench.summary import summarise
 from ozrepro.bench.verdict import judge
 from tests.bench.browser import CHROMIUM, Box, lay_out, picture
@@ -291,13 +292,29 @@ def test_what_a_lustre_client_counted_has_a_column_where_there_is_any() -> None:
     assert "counted by the client" not in report(first)
 
 
-def test_a_waterfall_puts_each_module_where_it_began() -> None:
-    """Two at the top, one after the other; what the first imports lies inside it."""
-    result = a_result()
-    imports = result.importtime[0].modules
-    assert [item.depth for item in imports] == [0, 1]
-    canvas = svg.Canvas(216)
-    svg.waterfall(result.importtime[0], canvas)
+def bars(imports: Imports) -> tuple[str, list[tuple[float, float]]]:
+    """Return the text of a waterfall that is 200 pixels wide, and begin and width of each bar."""
+    canvas = svg.Canvas(200 + 2 * svg.EDGE)
+    svg.waterfall(imports, canvas)
     drawn = canvas.drawn("t", "wide")
-    bars = [(float(x), float(width)) for x, width in re.findall(r'<rect class="w" x="([\d.]+)".*?width="([\d.]+)"', drawn)]
-    assert bars == [(8.0, 200.0), (8.0, pytest.approx(133.3))]
+    found = re.findall(r'<rect class="w" x="([\d.]+)".*?width="([\d.]+)"', drawn)
+    return drawn, [(float(x) - svg.EDGE, float(width)) for x, width in found]
+
+
+def test_a_waterfall_puts_each_module_where_it_began() -> None:
+    """Two at the top, one after the other; what the first imports lies inside it. So also for a file that has no begins."""
+    imports = a_result().importtime[0]
+    assert [(item.depth, item.begin_us) for item in imports.modules] == [(0, None), (1, None)]
+    assert bars(imports)[1] == [(0.0, 200.0), (0.0, pytest.approx(133.3))]
+    with_begins = Imports("venv", "numpy", begun(imports.modules), 30)
+    assert bars(with_begins) == bars(imports)
+
+
+def test_a_waterfall_of_a_part_has_the_time_and_the_places_of_the_whole() -> None:
+    """A hundred imports of 1 ms each, then one of 100 ms: it begins in the middle, however few of the others are kept."""
+    text = "".join(f"import time: {1000:9} | {1000:10} | m{number}\n" for number in range(100))
+    whole = read_importtime(f"{text}import time: {100_000:9} | {100_000:10} | last\n")
+    drawn, found = bars(Imports("venv", "imports", slowest(whole, 10), total_us(whole)))
+    assert ">200 ms<" in drawn
+    assert found[-1] == (100.0, 100.0)
+    assert found[:2] == [(0.0, 1.0), (1.0, 1.0)]

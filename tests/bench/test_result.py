@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.bench.result import Keeper, csv_text, hyperfine_text, read_result, write_result
+from ozrepro.bench.result import Imports, Keeper, Module, csv_text, hyperfine_text, read_result, write_result
 from ozrepro.errors import UsageError
 from tests.bench.values import a_result, a_row
 
@@ -23,18 +23,28 @@ def test_a_result_comes_back_from_its_file(tmp_path: Path) -> None:
     assert read_result(tmp_path / "r.json") == a_result()
 
 
+def test_where_imports_began_comes_back_too(tmp_path: Path) -> None:
+    result = replace(a_result(), importtime=(Imports("venv", "numpy", (Module("numpy", 10, 30, 0, 500),), 700),))
+    write_result(tmp_path / "r.json", result)
+    assert read_result(tmp_path / "r.json") == result
+
+
 def test_the_file_begins_with_its_schema(tmp_path: Path) -> None:
     write_result(tmp_path / "r.json", a_result())
     assert next(iter(json.loads((tmp_path / "r.json").read_text()))) == "schema"
 
 
 def test_a_file_without_what_schema_1_has_got_since_is_read(tmp_path: Path) -> None:
-    """A replay of a file written before has no workload, a count nothing of a client."""
+    """A replay of a file written before has no workload, a count nothing of a client, imports neither begins nor their total."""
     table = a_result().as_dict()
     for item in table["counts"]:
         del item["client"]
     for item in table["replay"]:
         del item["workload"]
+    for item in table["importtime"]:
+        del item["total_us"]
+        for module in item["modules"]:
+            del module["begin_us"]
     (tmp_path / "r.json").write_text(json.dumps(table))
     found = read_result(tmp_path / "r.json")
     assert found == replace(a_result(), replay=(replace(a_result().replay[0], workload=""),))
