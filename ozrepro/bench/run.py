@@ -168,7 +168,7 @@ class _Run:
         cold, warm = self._count()
         self.on_round(self.result(RUNNING))
         images = {item.name: item.is_image for item in self.candidates}
-        load = predict(self.plan, images, cold, warm, (*self.setting.profiles, QUIET)[0].open_lock_after)
+        load = predict(self.plan, images, cold, warm, self.setting.predicted.open_lock_after)
         self.say(load.words())
         check_place(self.plan, self.setting.place, load)
         reasons = []
