@@ -79,13 +79,40 @@ def _differences(first: Result, second: Result) -> Iterator[str]:
         for key in dict.fromkeys((*one, *two)):
             if key != "counters" and one.get(key) != two.get(key):
                 yield f"{title} {key}: {_told(one.get(key))}, then {_told(two.get(key))}"
-    sides = {item.name: item for item in second.candidates}
-    for item in first.candidates:
-        if item.name in sides:
-            yield from _versions(item, sides[item.name])
+    yield from _states(first, second)
+    yield from _methods(first, second)
     for names, where in ((_only(first, second), "first"), (_only(second, first), "second")):
         if names:
             yield f"only in the {where}: {', '.join(names)}"
+
+
+def _states(first: Result, second: Result) -> Iterator[str]:
+    """Yield what two states of one name are: what each leaves follows from how it was made, and is told where that is alike."""
+    for name, one in first.states.items():
+        two = second.states.get(name)
+        if two is None:
+            continue
+        for key, title in (("how", name), ("leaves", f"{name} leaves")):
+            if one.get(key) != two.get(key):
+                missing = "unknown" if key == "how" else "nothing"
+                yield f"{title}: {one.get(key) or missing}; then {two.get(key) or missing}"
+                break
+
+
+def _methods(first: Result, second: Result) -> Iterator[str]:
+    """Yield what is not alike of the methods that both have, once for all of which it is the same."""
+    sides = {item.name: item for item in second.candidates}
+    moved = (_told(first.fs.get("type")), _told(second.fs.get("type")))
+    found: dict[str, list[str]] = {}
+    for one in first.candidates:
+        two = sides.get(one.name, one)
+        if one.base != two.base:
+            found.setdefault(f"base interpreter {_told(one.base)}, then {_told(two.base)}", []).append(one.name)
+        if one.mount != two.mount and (_told(one.mount), _told(two.mount)) != moved:  # that was told of the file system
+            found.setdefault(f"on {_told(one.mount)}, then {_told(two.mount)}", []).append(one.name)
+        for text in _versions(one, two):
+            found.setdefault(text, []).append(one.name)
+    yield from (f"{', '.join(names)}: {text}" for text, names in found.items())
 
 
 def _versions(first: About, second: About) -> Iterator[str]:
@@ -96,7 +123,7 @@ def _versions(first: About, second: About) -> Iterator[str]:
     ]
     if unlike:
         more = f" and {len(unlike) - 3} packages more" if len(unlike) > 3 else ""
-        yield f"{first.name}: {'; '.join(unlike[:3])}{more}"
+        yield f"{'; '.join(unlike[:3])}{more}"
 
 
 def _only(first: Result, second: Result) -> list[str]:

@@ -36,7 +36,7 @@ def test_differences_of_place_lock_and_versions() -> None:
     """Each with both values; nothing is said of what is alike."""
     one = a_result()
     assert differences(one, one) == ()
-    candidates = (About("venv", versions={"numpy": "2.1"}), About("conda"))
+    candidates = (About("venv", versions={"numpy": "2.1"}, base="/usr", mount="ext4"), About("conda"))
     other = a_result(
         session="fit", lock="", host={"name": "other", "cpus": 2}, fs={"type": "lustre", "options": ["rw"]}, candidates=candidates
     )
@@ -46,6 +46,54 @@ def test_differences_of_place_lock_and_versions() -> None:
         "host name: node, then other",
         "file system type: ext4, then lustre",
         "venv: numpy 2.0, then 2.1",
+    )
+
+
+FRESH, DROPPED = "a fresh copy for each start", "all caches of this node were dropped"
+
+
+def test_a_state_of_one_name_that_was_brought_about_differently_is_told() -> None:
+    """A fresh copy and dropped caches are both called cold-client, and are not the same start."""
+    one = a_result(states={"warm": {"how": "started before", "leaves": ""}, "cold-client": {"how": FRESH, "leaves": "servers"}})
+    other = a_result(states={"warm": {"how": "started before", "leaves": ""}, "cold-client": {"how": DROPPED, "leaves": "locks"}})
+    assert differences(one, other) == (f"cold-client: {FRESH}; then {DROPPED}",)
+    assert differences(one, a_result()) == (), "a state of one alone is not compared"
+
+
+def test_what_a_state_leaves_is_told_where_it_was_brought_about_alike() -> None:
+    """Nodes that several methods share are not as fresh as nodes of their own."""
+    one, other = (a_result(states={"cold-client": {"how": "fresh nodes", "leaves": leaves}}) for leaves in ("", "what is shared"))
+    assert differences(one, other) == ("cold-client leaves: nothing; then what is shared",)
+
+
+def test_another_base_interpreter_or_mount_of_a_method_is_told() -> None:
+    """Both decide what a start reads and from where; one that was not found out is unknown."""
+    one = a_result(candidates=(About("venv", base="/usr", mount="ext4"), About("conda", base="/opt")))
+    other = a_result(candidates=(About("venv", base="/apps/python", mount="lustre"), About("conda")))
+    assert differences(one, other) == (
+        "venv: base interpreter /usr, then /apps/python",
+        "venv: on ext4, then lustre",
+        "conda: base interpreter /opt, then unknown",
+    )
+
+
+def test_what_is_the_same_of_several_methods_is_told_once() -> None:
+    """And what the file system's own line says is not said again of each method that is on it."""
+    one, other = (
+        a_result(
+            fs={"type": kind},
+            candidates=(
+                *(About(name, versions={"numpy": version}, base=base, mount=kind) for name in ("modules", "conda")),
+                About("container", mount=f"{kind}, by squashfuse"),
+            ),
+        )
+        for kind, version, base in (("ext4", "2.0", "/usr"), ("lustre", "2.1", "/apps"))
+    )
+    assert differences(one, other) == (
+        "file system type: ext4, then lustre",
+        "modules, conda: base interpreter /usr, then /apps",
+        "modules, conda: numpy 2.0, then 2.1",
+        "container: on ext4, by squashfuse, then lustre, by squashfuse",
     )
 
 
