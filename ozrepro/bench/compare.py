@@ -79,11 +79,24 @@ def _differences(first: Result, second: Result) -> Iterator[str]:
         for key in dict.fromkeys((*one, *two)):
             if key != "counters" and one.get(key) != two.get(key):
                 yield f"{title} {key}: {_told(one.get(key))}, then {_told(two.get(key))}"
+    yield from _scripts(first, second)
     yield from _states(first, second)
     yield from _methods(first, second)
     for names, where in ((_only(first, second), "first"), (_only(second, first), "second")):
         if names:
             yield f"only in the {where}: {', '.join(names)}"
+
+
+def _scripts(first: Result, second: Result) -> Iterator[str]:
+    """Yield the scripts of which the text is another, or may be: results of before it was kept do not tell."""
+    others = {row.workload for row in second.rows}
+    for name in dict.fromkeys(row.workload for row in first.rows if row.workload in others):
+        one, two = first.scripts.get(name), second.scripts.get(name)
+        if one and two and one != two:
+            yield f"{name}: another text, sha256 {one[:12]}, then {two[:12]}"
+        elif name.endswith(".py") and not (one and two):
+            which = "second" if one else "first" if two else "two"
+            yield f"{name}: perhaps another text, as the {which} did not keep its sha256"
 
 
 def _states(first: Result, second: Result) -> Iterator[str]:

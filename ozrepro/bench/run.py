@@ -161,6 +161,7 @@ class _Run:
             complete=not why,
             why=why,
             failed=self.failed,
+            scripts={workload.name: workload.digest for workload in plan.workloads if workload.digest},
         )
 
     def all(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ class Workload:
         script: a file that is run as the phase `first_call` instead, "" for none.
         arguments: the script's arguments.
         path: folders in front of `sys.path`.
+        digest: the sha256 of the script, in hexadecimal, "" for none.
 
     """
 
@@ -41,6 +43,7 @@ class Workload:
     script: str = ""
     arguments: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
+    digest: str = ""
 
 
 def of_imports(name: str, modules: Sequence[str]) -> Workload:
@@ -58,7 +61,8 @@ def of_script(script: Path, arguments: Sequence[str] = ()) -> Workload:
     Python.
     """
     try:
-        tree = ast.parse(script.read_bytes(), str(script))
+        content = script.read_bytes()
+        tree = ast.parse(content, str(script))
     except OSError as error:
         hint = "--workload fit.py, its path from the project's folder"
         raise UsageError(f"cannot be read: {error.strerror}", where=str(script), hint=hint) from error
@@ -68,7 +72,14 @@ def of_script(script: Path, arguments: Sequence[str] = ()) -> Workload:
     found = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom)) and _is_absolute(node)]
     statements = tuple(dict.fromkeys(ast.unparse(node) for node in found))
     place = script.resolve()
-    return Workload(script.name, statements, script=str(place), arguments=tuple(arguments), path=(str(place.parent),))
+    return Workload(
+        script.name,
+        statements,
+        script=str(place),
+        arguments=tuple(arguments),
+        path=(str(place.parent),),
+        digest=hashlib.sha256(content).hexdigest(),
+    )
 
 
 def _is_absolute(node: ast.Import | ast.ImportFrom) -> bool:

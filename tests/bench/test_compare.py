@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ozrepro.bench.compare import changes, differences, rows, unpaired, within
 from ozrepro.bench.result import About
 from ozrepro.bench.summary import summarise
 from tests.bench.made import made
-from tests.bench.values import a_result
+from tests.bench.values import a_result, a_row
 
 FAST = {"modules": {"warm": 0.3}, "conda": {"warm": 0.3}}
 SLOW = {"modules": {"warm": 0.9}, "conda": {"warm": 0.3}}
@@ -95,6 +97,23 @@ def test_what_is_the_same_of_several_methods_is_told_once() -> None:
         "modules, conda: numpy 2.0, then 2.1",
         "container: on ext4, by squashfuse, then lustre, by squashfuse",
     )
+
+
+def test_a_script_whose_text_was_changed_is_told() -> None:
+    """Its name is the workload in both results; without its text a ratio says nothing of the methods."""
+    rows = (a_row(workload="fit.py"), a_row(workload="same.py"), a_row(workload="numpy"), a_row(workload="gone.py"))
+    one = a_result(rows=rows, scripts={"fit.py": "1" * 64, "same.py": "2" * 64, "gone.py": "3" * 64})
+    other = replace(one, rows=rows[:3], scripts={"fit.py": "4" * 64, "same.py": "2" * 64})
+    assert differences(one, other) == ("fit.py: another text, sha256 111111111111, then 444444444444",)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "which"), [({}, {"fit.py": "1"}, "first"), ({"fit.py": "1"}, {}, "second"), ({}, {}, "two")]
+)
+def test_a_script_of_a_result_that_did_not_keep_its_text_may_be_another(one: object, two: object, which: str) -> None:
+    """Results of before it was kept."""
+    first, second = (a_result(rows=(a_row(workload="fit.py"), a_row()), scripts=scripts) for scripts in (one, two))
+    assert differences(first, second) == (f"fit.py: perhaps another text, as the {which} did not keep its sha256",)
 
 
 def test_the_ratio_within_each_result_is_what_travels() -> None:

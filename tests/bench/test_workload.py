@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ def test_a_scripts_own_imports_are_taken_without_running_it(tmp_path: Path) -> N
     found = of_script(script, ("--fast",))
     assert found.statements == ("import json as j, os", "from pathlib import Path", "import os")
     assert (found.name, found.script, found.arguments, found.path) == ("a script.py", str(script), ("--fast",), (str(tmp_path),))
+    assert found.digest == hashlib.sha256(script.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(("content", "said"), [(b"import (", "is no Python"), (b"\0", "is no Python"), (None, "cannot be read")])

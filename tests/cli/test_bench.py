@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import signal
@@ -383,6 +384,18 @@ def test_two_results_are_compared(built: Project, tmp_path: Path) -> None:
     assert "slower by" in lines[2]
     assert "no clear difference" in lines[3]
     assert lines[5].startswith("TO modules")
+
+
+def test_a_script_that_was_changed_between_two_results_is_told(built: Project) -> None:
+    """The result keeps what the script was, and not where: the folder is one person's."""
+    script = built.root / "fit.py"
+    for name, text in (("a", "import json\n"), ("b", "import json, decimal\n")):
+        script.write_text(text)
+        built.done("bench", "work", "--rounds", "1", "--workload", "fit.py,empty", "--json", f"{name}.json")
+        found = json.loads((built.root / f"{name}.json").read_text())["scripts"]
+        assert found == {"fit.py": hashlib.sha256(text.encode()).hexdigest()}
+    [told] = [line for line in built.done("bench", "compare", "a.json", "b.json").splitlines() if line.startswith("not alike")]
+    assert told.startswith("not alike: fit.py: another text, sha256 ")
 
 
 @pytest.mark.parametrize(
