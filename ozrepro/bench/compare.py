@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.bench.statistics import RESAMPLES, Estimate, median, verdict_words
-from ozrepro.bench.summary import case_words, time_words
+from ozrepro.bench.summary import case_words, compare_in, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,16 +149,34 @@ def _told(value: object) -> str:
     return "unknown" if value in (None, "") else words
 
 
-def within(first: Summary, second: Summary) -> tuple[tuple[str, Case, str, str], ...]:
-    """Return candidate, case, and what each result says of it against the reference of the first, where both can say it."""
-    if first.reference != second.reference:
-        return ()
-    others = {(item.candidate, item.case): verdict_words(item.ratio) for item in second.ratios}
-    return tuple(
-        (item.candidate, item.case, verdict_words(item.ratio), others[item.candidate, item.case])
-        for item in first.ratios
-        if (item.candidate, item.case) in others
-    )
+@dataclass(frozen=True, slots=True)
+class Within:
+    """What each of two results says of the ratio of a candidate to the reference, in words."""
+
+    candidate: str
+    reference: str
+    case: Case
+    first: str
+    second: str
+
+
+def within(first: Summary, second: Summary) -> tuple[Within, ...]:
+    """Return what both results say of their candidates against the first one that both have timed, in the order of the first.
+
+    The same methods may stand in another order in the two, and one may lack what the other has for its reference.
+    """
+    reference = next((name for name in first.names if _is_timed(first, name) and _is_timed(second, name)), "")
+    found = []
+    for candidate, case in ((name, case) for case in first.cases for name in first.names if name != reference):
+        pair = [compare_in(item.groups, candidate, reference, case, item.result.seed) for item in (first, second)]
+        words = [verdict_words(item.ratio) for item in pair if item is not None]
+        if len(words) == 2:
+            found.append(Within(candidate, reference, case, *words))
+    return tuple(found)
+
+
+def _is_timed(summary: Summary, candidate: str) -> bool:
+    return any(group.seconds is not None for (name, _), group in summary.groups.items() if name == candidate)
 
 
 def rows(found: Sequence[Change]) -> list[tuple[str, str, str, str, str]]:

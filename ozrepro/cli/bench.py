@@ -258,10 +258,11 @@ def _compare(call: Call, files: Sequence[str]) -> int:
     if not found:
         raise UsageError("the two have no method, workload, state and ranks in common", hint="the same options for both")
     out.table(("METHOD", "START", "FIRST", "SECOND", "THE SECOND IS"), rows(found))
-    inside = [(name, case_words(case), one, two) for name, case, one, two in within(first, second)]
+    inside = within(first, second)
     if inside:
         out.line()
-        out.table((f"TO {first.reference}", "START", "IN THE FIRST", "IN THE SECOND"), inside)
+        told = [(item.candidate, case_words(item.case), item.first, item.second) for item in inside]
+        out.table((f"TO {inside[0].reference}", "START", "IN THE FIRST", "IN THE SECOND"), told)
     return 0
 
 

@@ -117,12 +117,31 @@ def test_a_script_of_a_result_that_did_not_keep_its_text_may_be_another(one: obj
 
 
 def test_the_ratio_within_each_result_is_what_travels() -> None:
-    """To one reference; with other references there is nothing to set side by side."""
+    """Each is paired by round, whatever the load of the two days was."""
     first, second = (summarise(made(speed=speed, ranks=(1,))) for speed in (FAST, SLOW))
-    ((candidate, case, before, after),) = within(first, second)
-    assert (candidate, case, before) == ("conda", ("imports", "warm", 1), "no clear difference")
-    assert after.startswith("faster by ")
-    assert within(first, summarise(second.result, "conda")) == ()
+    (found,) = within(first, second)
+    assert (found.candidate, found.reference, found.case) == ("conda", "modules", ("imports", "warm", 1))
+    assert found.first == "no clear difference"
+    assert found.second.startswith("faster by ")
+
+
+def test_the_same_methods_in_another_order_have_their_ratios_too() -> None:
+    """The second is told against the reference of the first: another order in the spec is no other result."""
+    first, second = (summarise(made(speed=speed, ranks=(1,))) for speed in (FAST, SLOW))
+    turned = replace(second.result, candidates=second.result.candidates[::-1])
+    assert summarise(turned).reference != first.reference
+    assert within(first, summarise(turned)) == within(first, second)
+
+
+def test_where_one_lacks_the_others_reference_the_first_that_both_have_is_taken() -> None:
+    """One method in common alone has no ratio within."""
+    speed = {name: {"warm": seconds} for name, seconds in (("modules", 0.3), ("conda", 0.3), ("container", 0.9))}
+    first = summarise(made(speed=speed, ranks=(1,)))
+    second = summarise(made(speed={name: speed[name] for name in ("container", "conda")}, ranks=(1,)))
+    (found,) = within(first, second)
+    assert (found.candidate, found.reference) == ("container", "conda")
+    assert found.first.startswith("slower by ")
+    assert within(first, summarise(made(speed={"conda": speed["conda"]}))) == ()
 
 
 def test_an_interval_of_two_samples() -> None:
