@@ -62,6 +62,7 @@ class Output:
         """Print rows under a head, each column as wide as it must be."""
         if self.as_json:
             return
+        head, *rows = [[visible(cell) for cell in row] for row in (head, *rows)]
         if self._is_fancy(sys.stdout.isatty()):
             from rich.console import Console
             from rich.table import Table

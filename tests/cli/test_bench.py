@@ -411,6 +411,17 @@ def test_a_file_that_is_no_result_is_told(built: Project, text: str, said: str) 
     assert said in told
 
 
+def test_a_name_in_a_result_cannot_write_to_the_terminal(built: Project) -> None:
+    """Two results may be a stranger's, and so are the names in them."""
+    name = "venv\x1b]0;owned\a"
+    write_result(built.root / "a.json", made(speed={"modules": {"warm": 1.0}, name: {"warm": 1.0}}, rounds=6, ranks=(1,)))
+    write_result(built.root / "b.json", made(speed={name: {"warm": 1.0}, "conda\x1b": {"warm": 1.0}}, rounds=6, ranks=(1,)))
+    told = built.done("bench", "compare", "a.json", "b.json")
+    assert "\x1b" not in told
+    assert "\a" not in told
+    assert r"venv\x1b]0;owned\x07" in told
+
+
 def test_a_folder_is_calibrated(built: Project, tmp_path: Path) -> None:
     """The profile is printed, written, and taken by the next measurement; nothing is left in the folder."""
     folder = tmp_path / "data"
