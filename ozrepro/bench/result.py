@@ -6,15 +6,18 @@ The file is written after every round, whole or not at all, so that a run that i
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping  # noqa: TC003 - read_table looks at the annotations
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ozrepro.bench.reading import read_table
 from ozrepro.bench.statistics import median
+from ozrepro.checking import Checker, shown
 from ozrepro.errors import StoreError, UsageError
 from ozrepro.store import failed, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SCHEMA = 1
@@ -187,30 +190,12 @@ class Result:
         """Return the value as JSON can hold it."""
         return {"schema": SCHEMA, **asdict(self)}
 
-    @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Result:
-        """Return the value that `as_dict` wrote. Raises KeyError, TypeError or ValueError where it is another's."""
-        given = {item.name: table[item.name] for item in fields(cls) if item.name in table or item.name not in _ADDED}
-        given["candidates"] = tuple(About(**item) for item in given["candidates"])
-        given["order"] = tuple(tuple(names) for names in given["order"])
-        given["rows"] = tuple(Row(**{**item, "ready": tuple(item["ready"])}) for item in given["rows"])
-        given["counts"] = tuple(Counted(**item) for item in given["counts"])
-        given["importtime"] = tuple(_imports(item) for item in given["importtime"])
-        given["replay"] = tuple(Replay(**item) for item in given["replay"])
-        given["refused"], given["notes"] = tuple(given["refused"]), tuple(given["notes"])
-        return cls(**given)
-
-
-def _imports(table: Mapping[str, Any]) -> Imports:
-    modules = tuple(Module(**item) for item in table["modules"])
-    return Imports(table["candidate"], table["workload"], modules, table.get("total_us", 0))
-
 
 def read_result(path: Path) -> Result:
-    """Return the result in a file. Raises UsageError, naming the file, where it cannot be read or is none."""
+    """Return the result in a file. Raises UsageError where it cannot be read or is none, with the keys that are wrong."""
     again = "ozrepro bench NAME --json FILE"
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(path), hint=again) from error
     except (ValueError, RecursionError) as error:
@@ -221,12 +206,17 @@ def read_result(path: Path) -> Result:
     if schema > SCHEMA:
         newer = f"has schema {schema}; this ozrepro reads up to {SCHEMA}"
         raise UsageError(newer, where=str(path), hint="pip install --upgrade ozrepro")
-    try:
-        return Result.from_dict(table)
-    except KeyError as error:
-        raise UsageError(f"is no whole result: it lacks {error.args[0]}", where=str(path), hint=again) from error
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UsageError(f"is no whole result: {error}", where=str(path), hint=again) from error
+    checker = Checker(str(path))
+    result = read_table(checker, Result, table, optional=_ADDED)
+    if result is not None and not checker.mistakes:
+        names = {item.name for item in result.candidates}
+        for number, row in enumerate(result.rows):
+            if row.candidate not in names:
+                checker.wrong((f"rows[{number}]", "candidate"), f"{shown(row.candidate)} is none of the candidates")
+    if result is None or checker.mistakes:
+        hint = f"mend these, or measure anew: {again}"
+        raise UsageError("\n  ".join(("is no whole result:", *checker.mistakes)), where=str(path), hint=hint)
+    return result
 
 
 def write_result(path: Path, result: Result) -> None:

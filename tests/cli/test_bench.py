@@ -400,7 +400,12 @@ def test_a_script_that_was_changed_between_two_results_is_told(built: Project) -
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "is no JSON"), ("[]", "has no schema"), ('{"schema": 99}', "has schema 99"), ('{"schema": 1}', "it lacks session")],
+    [
+        ("", "is no JSON"),
+        ("[]", "has no schema"),
+        ('{"schema": 99}', "has schema 99"),
+        ('{"schema": 1}', "the file: lacks session, "),
+    ],
 )
 def test_a_file_that_is_no_result_is_told(built: Project, text: str, said: str) -> None:
     """Status 2 with its name."""
@@ -409,6 +414,28 @@ def test_a_file_that_is_no_result_is_told(built: Project, text: str, said: str) 
     told = refused(built, 2, "compare", "a.json", "b.json")
     assert "b.json" in told
     assert said in told
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("host", None, "host: is null; a table is wanted"),
+        (
+            "rows",
+            [{**made(speed={"venv": {"warm": 1.0}}, rounds=1).as_dict()["rows"][0], "ready": [0.0]}],
+            "rows[0].ready[0]: is 0.0",
+        ),
+    ],
+)
+def test_a_result_that_was_edited_is_told_with_the_key(built: Project, key: str, value: object, said: str) -> None:
+    """Status 2, the file, and what to try."""
+    result = made(speed={"venv": {"warm": 1.0}}, rounds=1)
+    write_result(built.root / "a.json", result)
+    (built.root / "b.json").write_text(json.dumps({**result.as_dict(), key: value}))
+    told = refused(built, 2, "compare", "a.json", "b.json")
+    assert "b.json: is no whole result:" in told
+    assert said in told
+    assert "try: mend these, or measure anew: ozrepro bench NAME --json FILE" in told
 
 
 def test_a_name_in_a_result_cannot_write_to_the_terminal(built: Project) -> None:
