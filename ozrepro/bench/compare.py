@@ -7,17 +7,23 @@ the ratio within each result, which is paired, says more than a ratio between th
 from __future__ import annotations
 
 import random
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.bench.statistics import RESAMPLES, Estimate, median, verdict_words
-from ozrepro.bench.summary import case_words, compare_in, time_words
+from ozrepro.bench.summary import case_words, compare_in, place_words, time_words
+from ozrepro.words import size_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
     from ozrepro.bench.result import About, Result
     from ozrepro.bench.summary import Case, Summary
+
+WIDTH = 80
+"""Columns of a line, but for a path that is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +59,30 @@ def unpaired(values: Sequence[float], reference: Sequence[float], seed: int) -> 
 
 
 def changes(first: Summary, second: Summary) -> tuple[Change, ...]:
-    """Return what both results have measured, in the order of the first."""
+    """Return what both results have measured, in the order of the first's cases and candidates."""
     found = []
-    for (candidate, case), group in first.groups.items():
-        other = second.group(candidate, case)
-        if other is None or group.seconds is None or other.seconds is None:
+    for candidate, case in ((name, case) for case in first.cases for name in first.names):
+        group, other = first.group(candidate, case), second.group(candidate, case)
+        if group is None or other is None or group.seconds is None or other.seconds is None:
             continue
         times = [[seconds for _, seconds in item.runs] for item in (other, group)]
         estimate = unpaired(times[0], times[1], first.result.seed)
         found.append(Change(candidate, case, group.seconds.median, other.seconds.median, estimate))
     return tuple(found)
+
+
+def head(first: Summary, second: Summary, names: Sequence[str]) -> Iterator[str]:
+    """Yield lines of at most 80 columns: which is the first and which the second, and what else is not alike in them."""
+    for title, name, summary in zip(("first", "second"), names, (first, second), strict=True):
+        result = summary.result
+        words = (name, result.session, f"on {place_words(result)}" if place_words(result) else "", result.began)
+        yield from _wrapped(f"{title}: {', '.join(filter(None, words))}")
+    for line in differences(first.result, second.result):
+        yield from _wrapped(f"not alike: {line}")
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(" ".join(text.split()), WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
 
 
 def differences(first: Result, second: Result) -> tuple[str, ...]:
@@ -74,17 +94,33 @@ def _differences(first: Result, second: Result) -> Iterator[str]:
     if first.session != second.session:
         yield f"session: {first.session}, then {second.session}"
     if first.lock != second.lock:
-        yield f"lock: {first.lock[:12] or 'none'}, then {second.lock[:12] or 'none'}: not the same packages"
-    for title, one, two in (("host", first.host, second.host), ("file system", first.fs, second.fs)):
-        for key in dict.fromkeys((*one, *two)):
-            if key != "counters" and one.get(key) != two.get(key):
-                yield f"{title} {key}: {_told(one.get(key))}, then {_told(two.get(key))}"
+        same = "" if _has_other_versions(first, second) else ", with the same versions of what both measured"
+        yield f"lock: {first.lock[:12] or 'none'}, then {second.lock[:12] or 'none'}{same}"
+    yield from _facts("host", first.host, second.host)
+    yield from _facts("file system", first.fs, second.fs, whole=first.fs.get("type") == second.fs.get("type"))
+    one, two = _emulated(first), _emulated(second)
+    if one.get("name") == two.get("name"):  # files of one name may hold other numbers
+        yield from _facts("profile", one, two)
     yield from _scripts(first, second)
     yield from _states(first, second)
     yield from _methods(first, second)
-    for names, where in ((_only(first, second), "first"), (_only(second, first), "second")):
-        if names:
-            yield f"only in the {where}: {', '.join(names)}"
+    yield from _missing(first, second)
+
+
+def _emulated(result: Result) -> Mapping[str, Any]:
+    """Return the profile of an emulated file system; nothing where the profile is only the model's."""
+    profile = result.profile or {}
+    return profile if profile.get("name") and profile.get("name") == result.fs.get("profile") else {}
+
+
+def _facts(title: str, first: Mapping[str, Any], second: Mapping[str, Any], *, whole: bool = True) -> Iterator[str]:
+    """Yield the facts that are not alike; what only one has is one where `whole`: another file system has other options."""
+    for key in dict.fromkeys((*first, *second)):
+        if key == "counters" or not (whole or (key in first and key in second)):
+            continue
+        one, two = (_told(table.get(key), size=key == "memory") for table in (first, second))
+        if one != two:
+            yield f"{title} {key}: {one}, then {two}"
 
 
 def _scripts(first: Result, second: Result) -> Iterator[str]:
@@ -135,16 +171,38 @@ def _versions(first: About, second: About) -> Iterator[str]:
         if first.versions.get(name) != second.versions.get(name)
     ]
     if unlike:
-        more = f" and {len(unlike) - 3} packages more" if len(unlike) > 3 else ""
+        left = len(unlike) - 3
+        more = f" and {left} package{'s' if left > 1 else ''} more" if left > 0 else ""
         yield f"{'; '.join(unlike[:3])}{more}"
 
 
-def _only(first: Result, second: Result) -> list[str]:
-    others = {item.name for item in second.candidates}
-    return [item.name for item in first.candidates if item.name not in others]
+def _has_other_versions(first: Result, second: Result) -> bool:
+    sides = {item.name: item for item in second.candidates}
+    return any(item.versions != sides[item.name].versions for item in first.candidates if item.name in sides)
 
 
-def _told(value: object) -> str:
+def _missing(first: Result, second: Result) -> Iterator[str]:
+    """Yield what only one of two has, or has whole: of all this the tables have no line."""
+    for one, two, where in ((first, second, "first"), (second, first, "second")):
+        methods = [item.name for item in one.candidates]
+        others = {item.name for item in two.candidates}
+        cases, theirs = ({(row.workload, row.state, row.ranks): None for row in item.rows} for item in (one, two))
+        for names in (
+            [name for name in methods if name not in others],
+            [case_words(case) for case in cases if case not in theirs],
+        ):
+            if names:
+                yield f"only in the {where}: {'; '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+        good = {(row.candidate, row.workload, row.state, row.ranks) for row in one.rows if row.last is not None}
+        lost = {(row.candidate, row.workload, row.state, row.ranks): None for row in one.rows if row.last is None}
+        yield from (f"in the {where} each start failed of {key[0]}, {case_words(key[1:])}" for key in lost if key not in good)
+        if not one.complete:
+            yield f"the {where} is not complete: {one.why or 'it was cut short'}"
+
+
+def _told(value: object, *, size: bool = False) -> str:
+    if size and isinstance(value, int):
+        return size_words(value)
     words = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     return "unknown" if value in (None, "") else words
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA = 1
-_ADDED = frozenset(("failed", "scripts"))
+_ADDED = frozenset(("began", "failed", "scripts"))
 """Fields that the first results of this schema do not have."""
 
 PHASES = ("environment", "interpreter", "imports", "first_call")
@@ -185,6 +185,8 @@ class Result:
     """Whether a state could not be brought about, which ended its rounds."""
     scripts: Mapping[str, str] = field(default_factory=dict)
     """The sha256 of each script that was started, by workload: its text as it was when the run began."""
+    began: str = ""
+    """When the run began, in UTC to the minute."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the value as JSON can hold it."""

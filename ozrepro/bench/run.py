@@ -129,6 +129,7 @@ class _Run:
     on_round: OnRound
     say: Say
     began: float = field(default_factory=time.monotonic)
+    day: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()))
     rows: list[Row] = field(default_factory=list)
     order: list[tuple[str, ...]] = field(default_factory=list)
     counted: list[Counted] = field(default_factory=list)
@@ -161,6 +162,7 @@ class _Run:
             complete=not why,
             why=why,
             failed=self.failed,
+            began=self.day,
             scripts={workload.name: workload.digest for workload in plan.workloads if workload.digest},
         )
 

@@ -243,7 +243,7 @@ def _report(call: Call, result: Result) -> None:
 
 
 def _compare(call: Call, files: Sequence[str]) -> int:
-    from ozrepro.bench.compare import changes, differences, rows, within
+    from ozrepro.bench.compare import changes, head, rows, within
     from ozrepro.bench.result import read_result
     from ozrepro.bench.summary import case_words, summarise
 
@@ -252,8 +252,8 @@ def _compare(call: Call, files: Sequence[str]) -> int:
         raise UsageError("two results are compared", hint="ozrepro bench compare A.json B.json")
     first, second = (summarise(read_result(Path(path))) for path in files)
     out = call.out
-    for line in differences(first.result, second.result):
-        out.line(f"not alike: {line}")
+    for line in head(first, second, files):
+        out.line(line)
     found = changes(first, second)
     if not found:
         raise UsageError("the two have no method, workload, state and ranks in common", hint="the same options for both")

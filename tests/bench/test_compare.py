@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ozrepro.bench.compare import changes, differences, rows, unpaired, within
+from ozrepro.bench.compare import changes, differences, head, rows, unpaired, within
 from ozrepro.bench.result import About
 from ozrepro.bench.summary import summarise
 from tests.bench.made import made
@@ -31,7 +31,10 @@ def test_only_what_both_have_is_compared() -> None:
     """A candidate or case of one alone is named among the differences."""
     first, second = made(speed=FAST, ranks=(1,)), made(speed={"conda": {"warm": 0.3}}, ranks=(1, 4))
     assert {item.case for item in changes(summarise(first), summarise(second))} == {("imports", "warm", 1)}
-    assert "only in the first: modules" in differences(first, second)
+    assert differences(first, second) == (
+        "only in the first: modules",
+        "only in the second: imports, warm, 4 ranks",
+    )
 
 
 def test_differences_of_place_lock_and_versions() -> None:
@@ -44,7 +47,7 @@ def test_differences_of_place_lock_and_versions() -> None:
     )
     assert differences(one, other) == (
         "session: work, then fit",
-        "lock: 000000000000, then none: not the same packages",
+        "lock: 000000000000, then none",
         "host name: node, then other",
         "file system type: ext4, then lustre",
         "venv: numpy 2.0, then 2.1",
@@ -104,7 +107,10 @@ def test_a_script_whose_text_was_changed_is_told() -> None:
     rows = (a_row(workload="fit.py"), a_row(workload="same.py"), a_row(workload="numpy"), a_row(workload="gone.py"))
     one = a_result(rows=rows, scripts={"fit.py": "1" * 64, "same.py": "2" * 64, "gone.py": "3" * 64})
     other = replace(one, rows=rows[:3], scripts={"fit.py": "4" * 64, "same.py": "2" * 64})
-    assert differences(one, other) == ("fit.py: another text, sha256 111111111111, then 444444444444",)
+    assert differences(one, other) == (
+        "fit.py: another text, sha256 111111111111, then 444444444444",
+        "only in the first: gone.py, warm",
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,6 +120,56 @@ def test_a_script_of_a_result_that_did_not_keep_its_text_may_be_another(one: obj
     """Results of before it was kept."""
     first, second = (a_result(rows=(a_row(workload="fit.py"), a_row()), scripts=scripts) for scripts in (one, two))
     assert differences(first, second) == (f"fit.py: perhaps another text, as the {which} did not keep its sha256",)
+
+
+def test_what_has_no_line_in_the_tables_is_told() -> None:
+    """A start that always failed, and a run that was cut short."""
+    failed = (*(a_row("conda", number, status=1, ready=()) for number in (1, 2)), a_row(number=1, status=1), a_row(number=2))
+    one = a_result(rows=(a_row("conda"), a_row()))
+    assert differences(one, replace(one, rows=failed, complete=False, why="interrupted")) == (
+        "in the second each start failed of conda, numpy, warm",
+        "the second is not complete: interrupted",
+    )
+
+
+def test_another_lock_may_have_the_same_versions() -> None:
+    """Such as one that was made anew after a comment of the spec."""
+    one = a_result()
+    assert differences(one, replace(one, lock="1" * 64)) == (
+        "lock: 000000000000, then 111111111111, with the same versions of what both measured",
+    )
+
+
+def test_facts_are_told_as_a_person_reads_them() -> None:
+    """Memory as a size, no options that only another file system has, and two profiles of one name by their numbers."""
+    one = a_result(host={"memory": 8 << 30}, fs={"type": "ext4", "options": ["rw"]})
+    other = replace(
+        one, host={"memory": 16 << 30}, fs={"type": "emulated lustre", "profile": "own"}, profile={"name": "own", "mds_us": 1}
+    )
+    assert differences(one, other) == ("host memory: 8.0 GiB, then 16 GiB", "file system type: ext4, then emulated lustre")
+    assert differences(other, replace(other, profile={"name": "own", "mds_us": 2})) == ("profile mds_us: 1, then 2",)
+    assert differences(other, replace(other, profile={"name": "storm", "mds_us": 2})) == (), "that one is the model's alone"
+
+
+def test_the_head_says_which_is_which_within_80_columns() -> None:
+    """The file, where it was measured, and when."""
+    one = a_result(began="2026-11-27 13:10 UTC")
+    other = a_result(states={"warm": {"how": "started before, " * 10, "leaves": ""}}, fs={"type": "ext4", "options": ["rw"]})
+    lines = list(head(summarise(one), summarise(other), ("a.json", "b.json")))
+    assert lines[:2] == ["first: a.json, work, on node, ext4, 2026-11-27 13:10 UTC", "second: b.json, work, on node, ext4"]
+    assert lines[2].startswith("not alike: warm: started before; then started before, started")
+    assert len(lines) > 4
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_rows_are_in_the_order_of_cases_and_methods() -> None:
+    """Whatever the order drawn was."""
+    summary = summarise(made(speed={name: {"warm": 0.3} for name in ("modules", "conda")}, rounds=6, ranks=(1, 4), seed=3))
+    assert summary.result.rows[0].candidate == "conda", "drawn first"
+    assert [(item.candidate, item.case[2]) for item in changes(summary, summary)] == [
+        *(("modules", 1), ("conda", 1)),
+        *(("modules", 4), ("conda", 4)),
+    ]
 
 
 def test_the_ratio_within_each_result_is_what_travels() -> None:

@@ -45,7 +45,7 @@ def test_a_file_without_what_schema_1_has_got_since_is_read(tmp_path: Path) -> N
         del item["total_us"]
         for module in item["modules"]:
             del module["begin_us"]
-    del table["failed"], table["scripts"]
+    del table["failed"], table["scripts"], table["began"]
     (tmp_path / "r.json").write_text(json.dumps(table))
     found = read_result(tmp_path / "r.json")
     assert found == replace(a_result(), replay=(replace(a_result().replay[0], workload=""),))

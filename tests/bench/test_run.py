@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -48,6 +49,7 @@ def test_every_candidate_is_started_once_a_round_in_the_order_drawn(setting: Set
     found = measure(plan, pair, setting, ignore, ignore)
     assert found.complete
     assert found.why == ""
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", found.began)
     taken = [(row.workload, row.round, row.candidate) for row in found.rows]
     drawn = {name: order(f"4 warm {name} 1", ["here", "again"], 3) for name in ("empty", "imports")}
     assert taken == [

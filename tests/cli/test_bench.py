@@ -379,11 +379,12 @@ def test_two_results_are_compared(built: Project, tmp_path: Path) -> None:
     write_result(empty / "b.json", made(speed=slow, ranks=(1,), fs={"type": "ext4", "options": ["rw", "flock"]}))
     done = Project(empty, built.environ).done("bench", "compare", "a.json", "b.json")
     lines = done.splitlines()
-    assert lines[0] == "not alike: file system type: lustre, then ext4"
-    assert lines[1].split() == ["METHOD", "START", "FIRST", "SECOND", "THE", "SECOND", "IS"]
-    assert "slower by" in lines[2]
-    assert "no clear difference" in lines[3]
-    assert lines[5].startswith("TO modules")
+    assert lines[:2] == ["first: a.json, analysis, on node, lustre", "second: b.json, analysis, on node, ext4"]
+    assert lines[2] == "not alike: file system type: lustre, then ext4"
+    assert lines[3].split() == ["METHOD", "START", "FIRST", "SECOND", "THE", "SECOND", "IS"]
+    assert "slower by" in lines[4]
+    assert "no clear difference" in lines[5]
+    assert lines[7].startswith("TO modules")
 
 
 def test_a_script_that_was_changed_between_two_results_is_told(built: Project) -> None:
