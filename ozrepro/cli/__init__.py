@@ -26,6 +26,15 @@ def main() -> None:
 
         status = run_program(words)
     except KeyboardInterrupt:  # while modules were loaded, which takes seconds on a file system that is cold
-        sys.stderr.write("ozrepro: interrupted\n")
+        tell("interrupted")
         status = 130
     sys.exit(status)
+
+
+def tell(text: str) -> None:
+    """Say a line on standard error without what `Output` needs; where that is closed or read by nobody, nothing."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(f"ozrepro: {text}\n")
+    except OSError:
+        sys.stderr = None  # the interpreter would try to write it again at its end, and make a status of its own of that

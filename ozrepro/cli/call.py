@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     Add = Callable[[str, str, Handler], argparse.ArgumentParser]
     """Adds a command: its name, what it does in one line, the function that carries it out."""
 
+INTERRUPTED = 130
+"""The status of what was interrupted: 128 and SIGINT, also where another signal is taken as Ctrl-C is."""
+
 
 class Arguments(argparse.Namespace):
     """The parsed words of a command line."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ozrepro
-from ozrepro.cli.call import Arguments, Call
+from ozrepro.cli.call import INTERRUPTED, Arguments, Call
 from ozrepro.cli.output import Output
+from ozrepro.cli.streams import standard_streams
 from ozrepro.errors import OzreproError, UsageError
 from ozrepro.ready import find_root, is_trusted
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from ozrepro.cli.call import Handler
 
+READER_GONE = 141
+"""The status where a pipe's reader has gone (`| head`): 128 and SIGPIPE, as of a program that the signal ends."""
 
 _GROUPS = {
     "discovery": ("init", "spider"),
@@ -61,23 +63,30 @@ def complete() -> None:
 
 def run_program(words: Sequence[str]) -> int:
     """Carry out a command line and return its exit status."""
+    with standard_streams() as streams:
+        status = _carry_out(words)
+        lost = streams.lost()
+        if lost is not None:
+            Output().say(str(lost))
+            status = status or lost.exit_code
+        return READER_GONE if streams.reader_gone() and status != INTERRUPTED else status
+
+
+def _carry_out(words: Sequence[str]) -> int:
     ours, command = _split(words)
-    arguments = parser(ours[0] if ours else "").parse_args(ours, Arguments(words=command))
+    try:
+        arguments = parser(ours[0] if ours else "").parse_args(ours, Arguments(words=command))
+    except SystemExit as end:  # of --help, --version, and wrong usage, which argparse has told
+        return int(end.code or 0)
     out = Output(as_json=arguments.as_json, plain=arguments.plain)
     try:
-        status = arguments.handler(Call(arguments, find_project(arguments), out))
-        sys.stdout.flush()
-        return status
+        return arguments.handler(Call(arguments, find_project(arguments), out))
     except OzreproError as error:
         out.say(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         out.say("interrupted")
-        return 130
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`); Python must not complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return INTERRUPTED
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:

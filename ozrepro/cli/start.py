@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 
+from ozrepro.cli import tell
 from ozrepro.environment import installer_in, refuse_install
 from ozrepro.ready import find_ready, find_root
 
@@ -27,7 +28,7 @@ def start(words: list[str]) -> None:
     if found is None:
         return
     for line in found.said:
-        sys.stderr.write(f"ozrepro: not taken: {line}\n")
+        tell(f"not taken: {line}")
     execute(found.environment, command, name)
 
 
@@ -53,22 +54,25 @@ def execute(environment: Environment, command: list[str], name: str) -> NoReturn
     """
     if environment.inner and (adding := installer_in(command)):
         wrong, hint = refuse_install(adding, name)
-        sys.stderr.write(f"ozrepro: {wrong}\n  try: {hint}\n")
+        tell(f"{wrong}\n  try: {hint}")
         sys.exit(1)
     variables = environment.variables_for(os.environ)
     words = environment.command(command)
+    try:
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # one that the caller has closed is None
+            stream.flush()
+    except OSError:
+        pass  # nobody reads it, and the command may do its work all the same
     # Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays ignored across exec.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    sys.stdout.flush()
-    sys.stderr.flush()
     try:
         os.execvpe(words[0], words, variables)
     except FileNotFoundError:
         where = "" if "/" in words[0] else f" in {variables['PATH']}"
-        sys.stderr.write(f"ozrepro: {words[0]}: not found{where}\n")
+        tell(f"{words[0]}: not found{where}")
         sys.exit(127)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is no command"
-        sys.stderr.write(f"ozrepro: {words[0]!r}: {reason}\n")
+        tell(f"{words[0]!r}: {reason}")
         sys.exit(126)
