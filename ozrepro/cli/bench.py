@@ -11,20 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro.cli.benchoptions import FILES, check, named_profile, own_files, refuse_others, split_words
+from ozrepro.cli.call import INTERRUPTED as STATUS_INTERRUPTED
 from ozrepro.cli.call import take_names
 from ozrepro.errors import OzreproError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ozrepro.bench.candidate import Found
     from ozrepro.bench.plan import Plan
     from ozrepro.bench.result import Result
     from ozrepro.bench.run import OnRound
+    from ozrepro.bench.summary import Summary
+    from ozrepro.bench.verdict import Verdict
     from ozrepro.cli.call import Add, Arguments, Call
     from ozrepro.methods import Progress
 
-_INTERRUPTED = 130
 ROUNDS, BUDGET = 15, 300
 """Rounds and seconds where none are asked for: small, as others wait for the same servers."""
 
@@ -110,7 +112,7 @@ def _measure_all(call: Call, names: Sequence[str]) -> int:
             ended = _measure(replace(call, arguments=own[item.session.name]), item)
         except OzreproError as error:
             ended = _told(call, item.session.name, error, alone=len(names) == 1)
-        if ended == _INTERRUPTED:
+        if ended == STATUS_INTERRUPTED:
             return ended
         status = max(status, ended)
     return status
@@ -169,12 +171,15 @@ def _measure(call: Call, found: Found) -> int:
             found, plan, work, os.environ, profile, drop=given.drop_caches, emulated=emulated, written=written
         ) as setting:
             result = measure(plan, candidates, setting, _each_round(plan, keep, progress), say)
-    failure = keep.failure if keep is not None else None
-    _report(call, result)
-    if failure is not None:
-        raise failure
+    failures = _report(call, result)
+    if keep is not None and keep.failure is not None:
+        failures.append(keep.failure)
+    for failure in failures[:-1]:
+        say(str(failure))
+    if failures:
+        raise failures[-1]
     if result.why == INTERRUPTED:
-        return _INTERRUPTED
+        return STATUS_INTERRUPTED
     return 1 if result.failed or any(row.last is None for row in result.rows) else 0
 
 
@@ -215,31 +220,41 @@ def _each_round(plan: Plan, keep: OnRound | None, progress: Progress) -> OnRound
     return each
 
 
-def _report(call: Call, result: Result) -> None:
-    """Print the report, and write the files asked for."""
-    from ozrepro.bench.result import csv_text, hyperfine_text, write_text
+def _report(call: Call, result: Result) -> list[OzreproError]:
+    """Write the files asked for, then print the report, and return why any of the files could not be written."""
     from ozrepro.bench.summary import summarise
     from ozrepro.bench.terminal import terminal_report
     from ozrepro.bench.verdict import judge
 
-    given = call.arguments
     summary = summarise(result)
-    verdict = judge(summary, given.jobs)
+    verdict = judge(summary, call.arguments.jobs)
+    failures = _write_files(call.arguments, summary, verdict)
     fancy = call.out.is_fancy()
     for line in terminal_report(summary, verdict, plain=not fancy):
         call.out.styled(line.text, {"head": "bold", "strong": "bold green", "soft": "dim"}.get(line.style, ""))
-    if given.csv_file:
-        write_text(Path(given.csv_file), csv_text(result))
-    if given.hyperfine_file:
-        write_text(Path(given.hyperfine_file), hyperfine_text(result))
-    if given.html_file:
-        from ozrepro.bench.html import html_report
+    return failures
 
-        write_text(Path(given.html_file), html_report(summary, verdict))
-    if given.figures:
-        from ozrepro.bench.figures import write_figures
 
-        write_figures(summary, Path(given.figures))
+def _write_files(given: Arguments, summary: Summary, verdict: Verdict) -> list[OzreproError]:
+    """Write each file asked for but the JSON, which is there already; return why any could not be written."""
+    from ozrepro.bench.figures import write_figures
+    from ozrepro.bench.html import html_report
+    from ozrepro.bench.result import csv_text, hyperfine_text, write_text
+
+    writers: list[tuple[str | None, Callable[[Path], object]]] = [
+        (given.csv_file, lambda path: write_text(path, csv_text(summary.result))),
+        (given.hyperfine_file, lambda path: write_text(path, hyperfine_text(summary.result))),
+        (given.html_file, lambda path: write_text(path, html_report(summary, verdict))),
+        (given.figures, lambda path: write_figures(summary, path)),
+    ]
+    failures = []
+    for name, write in writers:
+        try:
+            if name:
+                write(Path(name))
+        except OzreproError as error:
+            failures.append(error)
+    return failures
 
 
 def _compare(call: Call, files: Sequence[str]) -> int:
@@ -284,8 +299,10 @@ def _calibrate(call: Call, folders: Sequence[str]) -> int:
     lines = [f"{name} = {json.dumps(value)}" for name, value in profile.as_dict().items()]
     if notes:
         lines += ["", "[notes]", *(f"{name} = {json.dumps(value)}" for name, value in notes.items())]
-    for line in lines:
-        call.out.line(line)
-    if call.arguments.output:
-        write_profile(profile, Path(call.arguments.output), notes)
+    try:
+        if call.arguments.output:
+            write_profile(profile, Path(call.arguments.output), notes)
+    finally:  # what took minutes to measure is shown also where it cannot be written
+        for line in lines:
+            call.out.line(line)
     return 0

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import select
 import shutil
 import signal
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -369,6 +372,72 @@ def test_a_file_that_can_no_longer_be_written_ends_with_an_error_and_a_report(bu
     assert "venv takes" in out
 
 
+def test_a_file_that_cannot_be_written_keeps_no_other_from_it(built: Project, tmp_path: Path) -> None:
+    """Nor the report from being printed; each is told."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    words = [word for form in ("csv", "hyperfine") for word in (f"--{form}", str(folder / f"a.{form}"))]
+    process = _started(built, *words, "--html", str(tmp_path / "a.html"))
+    shutil.rmtree(folder)
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    assert "a.csv" in said
+    assert "a.hyperfine" in said
+    assert (tmp_path / "a.html").exists()
+    assert "The run is not complete: interrupted." in out
+
+
+def test_a_terminal_that_closes_is_an_interrupt_and_loses_no_file(built: Project, tmp_path: Path) -> None:
+    """Its end is a signal, and an error for all that is printed from then on."""
+    names = {form: tmp_path / f"a.{form}" for form in ("json", "csv", "html", "hyperfine")}
+    words = [word for form, path in names.items() for word in (f"--{form}", str(path))]
+    command = [str(BIN / "ozrepro"), "bench", "work", "--rounds", "100000", "--workload", "empty", "--budget", "3000", *words]
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *command],
+        cwd=built.root,
+        env={**built.environ, "TERM": "xterm"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    while not names["json"].exists() or not _rows(names["json"]):
+        assert process.poll() is None
+        if select.select([ours], [], [], 0.1)[0]:
+            os.read(ours, 65536)
+    os.close(ours)
+    assert process.wait(timeout=120) == 130
+    assert json.loads(names["json"].read_text())["why"] == "interrupted"
+    assert names["csv"].read_text().startswith("candidate,")
+    assert names["html"].read_text().startswith("<!DOCTYPE html>")
+    assert json.loads(names["hyperfine"].read_text())["results"]
+    assert not [item for item in built.store().iterdir() if item.name.startswith("bench-")]
+
+
+def test_a_reader_that_goes_away_loses_neither_a_file_nor_a_session(built: Project) -> None:
+    """`| head -1`: the measuring takes minutes, and its files are wanted all the same. Each write is tried at once."""
+    built.spec((built.root / "sessions" / "work.toml").read_text(), "other")
+    built.done("lock", "other")
+    built.done("build", "other")
+    forms = ("json", "csv", "html", "hyperfine")
+    words = ["--rounds", "1", "--workload", "empty", *(word for form in forms for word in (f"--{form}", f"a.{form}"))]
+    if find_spec("matplotlib"):
+        words += ["--figures", "figures"]
+    read, write = os.pipe()
+    os.close(read)
+    command = [str(BIN / "ozrepro"), "bench", "work", "other", *words]
+    environ = {**built.environ, "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(command, cwd=built.root, env=environ, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert done.returncode == 141, done.stderr
+    assert "Traceback" not in done.stderr
+    for name in ("work", "other"):
+        assert [form for form in forms if not (built.root / f"a-{name}.{form}").exists()] == []
+        assert (built.root / "figures" / name / "phases.svg").exists() == ("--figures" in words)
+
+
 def test_two_results_are_compared(built: Project, tmp_path: Path) -> None:
     """Anywhere, without a project; what is not alike comes first."""
     fast = {"modules": {"warm": 0.3}, "conda": {"warm": 0.3}}
@@ -465,6 +534,16 @@ def test_a_folder_is_calibrated(built: Project, tmp_path: Path) -> None:
     assert "[notes]" not in done.stdout
     assert "try: ozrepro bench calibrate DIR" in refused(built, 2, "calibrate", "nix")
     assert "try: ozrepro bench calibrate DIR" in refused(built, 2, "calibrate")
+
+
+def test_a_profile_that_cannot_be_written_is_printed_all_the_same(small: Project, tmp_path: Path) -> None:
+    """Status 1: it takes a while to measure. A link to nowhere is found out only then."""
+    (small.root / "own.toml").symlink_to(tmp_path / "nix" / "own.toml")
+    (tmp_path / "data").mkdir()
+    done = small.ozrepro("bench", "calibrate", str(tmp_path / "data"), "--output", "own.toml")
+    assert done.returncode == 1, done.stderr
+    assert "own.toml: cannot write the profile" in done.stderr
+    assert 'name = "data"' in done.stdout.splitlines()
 
 
 def test_what_lustres_own_programs_say_is_noted_in_a_profile(built: Project, tmp_path: Path) -> None:
