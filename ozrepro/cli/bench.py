@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro.cli.benchoptions import FILES, check, named_profile, own_files, refuse_others, split_words
+from ozrepro.cli.benchoptions import FILES, check, check_file, named_profile, own_files, refuse_others, split_words
 from ozrepro.cli.call import INTERRUPTED as STATUS_INTERRUPTED
 from ozrepro.cli.call import take_names
 from ozrepro.errors import OzreproError, UsageError
@@ -291,9 +291,8 @@ def _calibrate(call: Call, folders: Sequence[str]) -> int:
         raise UsageError("one folder is calibrated, on the file system in question", hint="ozrepro bench calibrate DIR")
     if not Path(folders[0]).is_dir():
         raise UsageError("is no folder", where=folders[0], hint="ozrepro bench calibrate DIR")
-    output = call.arguments.output
-    if output is not None and (Path(output).is_dir() or not os.access(Path(output).parent, os.W_OK)):
-        raise UsageError("cannot be written: no such folder, or it is another's", where=output, hint="--output FILE")
+    if call.arguments.output is not None:
+        check_file("output", call.arguments.output)
     profile = calibrate(Path(folders[0]), call.out.say)
     notes = lustre_notes(Path(folders[0]), os.environ.get("PATH", ""), call.out.say)
     lines = [f"{name} = {json.dumps(value)}" for name, value in profile.as_dict().items()]

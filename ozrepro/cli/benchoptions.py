@@ -26,9 +26,12 @@ FILES = {
 
 
 def own_files(given: Arguments, name: str) -> Arguments:
-    """Return the arguments with files that are one session's own: its name stands in front of the ending."""
+    """Return the arguments with files that are one session's own: its name stands in front of the ending.
+
+    What is no file's name stays as it is, for `check` to refuse.
+    """
     files = {f"{form}_file": getattr(given, f"{form}_file") for form in FILES}
-    paths = {key: Path(text) for key, text in files.items() if text}
+    paths = {key: Path(text) for key, text in files.items() if text and not os.path.isdir(text)}
     own = {key: str(path.with_name(f"{path.stem}-{name}{path.suffix}")) for key, path in paths.items()}
     figures = {"figures": str(Path(given.figures) / name)} if given.figures else {}
     return Arguments(**{**vars(given), **own, **figures})
@@ -36,7 +39,7 @@ def own_files(given: Arguments, name: str) -> Arguments:
 
 def split_words(option: str, given: Sequence[str] | None) -> list[str]:
     """Return the words of an option, none where it was not given. Raises UsageError where nothing is in it."""
-    words = list(dict.fromkeys(word for text in given or () for word in text.split(",") if word))
+    words = list(dict.fromkeys(word.strip() for text in given or () for word in text.split(",") if word.strip()))
     if given and not words:
         raise UsageError(f"{option} has nothing in it", hint=f"ozrepro bench NAME without {option}")
     return words
@@ -107,11 +110,10 @@ def _check_cold(given: Arguments) -> None:
 
 def _check_files(given: Arguments) -> None:
     """Raise UsageError for a file that could not be written, or would be written over."""
-    empty = [form for form in FILES if getattr(given, f"{form}_file") == ""]
-    if empty or given.figures == "":
-        raise UsageError(f"--{empty[0] if empty else 'figures'} has no name", hint="a file's name, or without the option")
+    if given.figures == "":
+        raise _nameless("figures")
     if given.figures:
-        folder = next(path for path in (Path(given.figures), *Path(given.figures).absolute().parents) if path.exists())
+        folder = next(path for path in (Path(given.figures), *Path(given.figures).absolute().parents) if os.path.exists(path))
         if not folder.is_dir():
             raise UsageError("is no folder", where=str(folder), hint="--figures DIR")
         if not os.access(folder, os.W_OK):
@@ -121,10 +123,28 @@ def _check_files(given: Arguments) -> None:
         if find_spec("matplotlib") is None:
             raise UsageError("figures as files need matplotlib", hint="pip install 'ozrepro[report]'")
     seen: set[str] = set()
-    for path in filter(None, (getattr(given, f"{form}_file") for form in FILES)):
-        folder = Path(path).parent
-        if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(path).is_dir():
-            raise UsageError("cannot be written: no such folder, or it is another's", where=path, hint="another file")
+    for form in FILES:
+        path = getattr(given, f"{form}_file")
+        if path is None:
+            continue
+        check_file(form, path)
         if os.path.realpath(path) in seen:
             raise UsageError("two results would be written to one file", where=path, hint="a file for each")
         seen.add(os.path.realpath(path))
+
+
+def check_file(option: str, path: str) -> None:
+    """Raise UsageError for a file of an option that could not be written."""
+    if not path:
+        raise _nameless(option)
+    if os.path.isdir(path):
+        raise UsageError("is a folder", where=path, hint=f"--{option} FILE, a file in it")
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise UsageError(
+            "cannot be written: no such folder, or it is another's", where=path, hint=f"--{option} FILE, in a folder of yours"
+        )
+
+
+def _nameless(option: str) -> UsageError:
+    return UsageError(f"--{option} has no name", hint="a file's name, or without the option")

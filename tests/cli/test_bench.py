@@ -127,7 +127,9 @@ def test_the_load_is_said_before_it_is_made(built: Project) -> None:
         (("--budget", "-1"), "a time budget is more than 0 seconds"),
         (("--jobs", "-3"), "jobs are a number from 1"),
         (("--profile", "nix.toml"), "nix.toml: cannot read the profile"),
-        (("--json", "nix/a.json"), "nix/a.json: cannot be written"),
+        (("--json", "nix/a.json"), "nix/a.json: cannot be written: no such folder"),
+        (("--html", "sessions"), "sessions: is a folder\n  try: --html FILE, a file in it"),
+        (("--json", "./"), "./: is a folder\n  try: --json FILE"),
         (("--figures", "sessions/work.toml"), "is no folder"),
         (("--fresh-nodes",), "a way to a cold client\n  try: --state warm,cold-client --fresh-nodes"),
         (("--state", "cold-client", "--fresh-nodes"), "this is none\n  try: salloc --nodes=8"),
@@ -150,6 +152,15 @@ def test_wrong_usage_is_told_with_what_would_be_right(built: Project, words: tup
     text = refused(built, 2, "work", *words)
     assert said in text
     assert "at most 1 at once" not in text
+
+
+def test_a_blank_after_a_comma_is_no_part_of_a_word(built: Project) -> None:
+    """In no option."""
+    words = ("--state", "warm, cold-data", "--ranks", "1, 2", "--workload", " empty , numpy", "--method", " venv,")
+    built.ozrepro("bench", "work", *words, "--rounds", "1", "--json", "a.json")
+    found = json.loads((built.root / "a.json").read_text())
+    assert set(found["states"]) == {"warm", "cold-data"}
+    assert {row["workload"] for row in found["rows"]} == {"empty", "numpy"}
 
 
 @pytest.mark.parametrize(
@@ -247,7 +258,9 @@ def test_a_script_that_ends_itself_is_a_failure_for_the_status_too(built: Projec
         (("compare", "a.json", "b.json", "--html", "a.html"), "--html is for measuring, and does nothing for compare"),
         (("compare", "a.json", "b.json", "--output", "a"), "--output is for calibrate"),
         (("calibrate", ".", "--emulate", "busy"), "--emulate is for measuring, and does nothing for calibrate"),
-        (("calibrate", ".", "--output", "nix/a.toml"), "nix/a.toml: cannot be written"),
+        (("calibrate", ".", "--output", "nix/a.toml"), "nix/a.toml: cannot be written: no such folder"),
+        (("calibrate", ".", "--output", "sessions"), "sessions: is a folder\n  try: --output FILE, a file in it"),
+        (("calibrate", ".", "--output", ""), "--output has no name"),
         (("calibrate", "nix"), "nix: is no folder"),
     ],
 )
