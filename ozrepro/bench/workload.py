@@ -92,17 +92,27 @@ def generate(folder: Path, modules: int, size: int) -> Workload:
     In the manner of Pynamic (LLNL): many modules that a main one imports, each of which also imports its neighbour. The same
     numbers give the same bytes. Raises UsageError for numbers that make no tree, StoreError where it cannot be written.
     """
-    if not 1 <= modules <= 100_000 or not 0 <= size <= 10_000_000:
-        raise UsageError(f"generated:{modules}:{size} is no tree", hint="generated:MODULES:BYTES, such as generated:500:4000")
+    workload = of_tree(folder, modules, size)
     try:
-        return _generate(folder, modules, size)
+        _generate(folder / TREE, [_module_name(number) for number in range(modules)], size)
     except OSError as error:
         raise failed("write the generated tree", folder, error) from error
+    return workload
 
 
-def _generate(folder: Path, modules: int, size: int) -> Workload:
-    top = folder / TREE
-    names = [f"part{number // _PER_PACKAGE:04d}.module{number:05d}" for number in range(modules)]
+def of_tree(folder: Path, modules: int, size: int) -> Workload:
+    """Return the workload that imports the tree that `generate` writes. Raises UsageError for numbers that make no tree."""
+    if not 1 <= modules <= 100_000 or not 0 <= size <= 10_000_000:
+        raise UsageError(f"generated:{modules}:{size} is no tree", hint="generated:MODULES:BYTES, such as generated:500:4000")
+    call = f"{TREE}.{_module_name(modules - 1)}.f0()"
+    return Workload(f"generated:{modules}:{size}", (f"import {TREE}",), call=call, path=(str(folder),))
+
+
+def _module_name(number: int) -> str:
+    return f"part{number // _PER_PACKAGE:04d}.module{number:05d}"
+
+
+def _generate(top: Path, names: Sequence[str], size: int) -> None:
     for number, name in enumerate(names):
         package, _, module = name.partition(".")
         place = top / package
@@ -111,7 +121,6 @@ def _generate(folder: Path, modules: int, size: int) -> Workload:
             (place / "__init__.py").write_text("", encoding="ascii")
         (place / f"{module}.py").write_text(_module_text(number, names[number - 1] if number else "", size), encoding="ascii")
     (top / "__init__.py").write_text("".join(f"import {TREE}.{name}\n" for name in names), encoding="ascii")
-    return Workload(f"generated:{modules}:{size}", (f"import {TREE}",), call=f"{TREE}.{names[-1]}.f0()", path=(str(folder),))
 
 
 def _module_text(number: int, before: str, size: int) -> str:
@@ -124,11 +133,11 @@ def _module_text(number: int, before: str, size: int) -> str:
     return text
 
 
-def read_workload(word: str, imports: Sequence[str], root: Path, work: Path) -> Workload:
+def read_workload(word: str, imports: Sequence[str], root: Path, work: Path | None) -> Workload:
     """Return the workload that a word of the command line names.
 
     `empty`, `numpy`, `imports` (the spec's), `generated[:MODULES[:BYTES]]` (made below `work`), or a script's path from `root`.
-    Raises UsageError.
+    Without `work` nothing is made, to see whether there is a mistake. Raises UsageError.
     """
     kind, _, rest = word.partition(":")
     if word == "empty":
@@ -143,13 +152,13 @@ def read_workload(word: str, imports: Sequence[str], root: Path, work: Path) -> 
         return of_imports("imports", imports)
     if kind == "generated":
         modules, size = _numbers(word, rest)
-        return generate(work / f"{modules}-{size}", modules, size)
+        return generate(work / f"{modules}-{size}", modules, size) if work else of_tree(root, modules, size)
     if word.endswith(".py"):
         return of_script(root / word)
     raise UsageError(f"{word!r} is no workload", hint=f"one of: {', '.join(WORDS)}, or a script's path that ends in .py")
 
 
-def read_workloads(words: Sequence[str], imports: Sequence[str], root: Path, work: Path) -> tuple[Workload, ...]:
+def read_workloads(words: Sequence[str], imports: Sequence[str], root: Path, work: Path | None) -> tuple[Workload, ...]:
     """Return the workloads of several words, as `read_workload` does; scripts of one file name get their paths as names."""
     found = [read_workload(word, imports, root, work) for word in words]
     names = [workload.name for workload in found]

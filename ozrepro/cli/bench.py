@@ -10,13 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro.cli.benchoptions import FILES, check, check_file, named_profile, own_files, refuse_others, split_words
+from ozrepro.cli.benchoptions import (
+    FILES,
+    check,
+    check_file,
+    named_profile,
+    own_files,
+    plan_for,
+    plan_of,
+    refuse_others,
+    split_words,
+)
 from ozrepro.cli.call import INTERRUPTED as STATUS_INTERRUPTED
 from ozrepro.cli.call import take_names
 from ozrepro.errors import OzreproError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ozrepro.bench.candidate import Found
     from ozrepro.bench.plan import Plan
@@ -102,14 +112,18 @@ def _measure_all(call: Call, names: Sequence[str]) -> int:
     own = {name: own_files(given, name) if len(names) > 1 else given for name in names}
     for arguments in own.values():
         check(arguments)
+    plan = plan_of(given, os.environ)
     found, status = _find(call, names)
+    mistaken = _check_sessions(call, plan, own, found)
+    if mistaken:
+        return max(status, mistaken)
     if given.emulate and found:
         emulation.enter(split_words("--state", given.states))
     for place, item in enumerate(found):
         if place:
             call.out.line()
         try:
-            ended = _measure(replace(call, arguments=own[item.session.name]), item)
+            ended = _measure(replace(call, arguments=own[item.session.name]), plan, item)
         except OzreproError as error:
             ended = _told(call, item.session.name, error, alone=len(names) == 1)
         if ended == STATUS_INTERRUPTED:
@@ -132,6 +146,26 @@ def _find(call: Call, names: Sequence[str]) -> tuple[list[Found], int]:
     return found, status
 
 
+def _check_sessions(call: Call, plan: Plan, own: Mapping[str, Arguments], found: Sequence[Found]) -> int:
+    """Say each mistake once, with the sessions that it is one for, and return the status, 0 for none; raise that of one alone."""
+    from ozrepro.bench import emulation
+
+    mistakes: dict[str, list[str]] = {}
+    for item in found:
+        name = item.session.name
+        try:
+            plan_for(plan, own[name], item.session)
+            if own[name].emulate:
+                emulation.check_files(filter(None, (own[name].json_file,)), emulation.folders(item.candidates))
+        except UsageError as error:
+            if len(own) == 1:
+                raise
+            mistakes.setdefault(str(error), []).append(name)
+    for text, names in mistakes.items():
+        _say_of(call, ", ".join(names), text)
+    return UsageError.exit_code if mistakes else 0
+
+
 def _told(call: Call, name: str, error: OzreproError, *, alone: bool) -> int:
     """Say what keeps one of several sessions from being measured, and return its status; raise it where it ends all."""
     if alone:
@@ -144,7 +178,7 @@ def _say_of(call: Call, name: str, text: str) -> None:
     call.out.say(f"{name}: {text}")
 
 
-def _measure(call: Call, found: Found) -> int:
+def _measure(call: Call, plan: Plan, found: Found) -> int:
     from ozrepro.bench import emulation
     from ozrepro.bench.plan import fresh_words
     from ozrepro.bench.prepare import for_plan, looked_at, setting_for, work_folder
@@ -159,7 +193,7 @@ def _measure(call: Call, found: Found) -> int:
     profile = named_profile(given.profile) if given.profile else emulated or BUSY
     keep = Keeper(Path(given.json_file), say) if given.json_file else None
     with work_folder(found, apart=emulated is not None) as work, call.out.progress() as progress:
-        plan = _plan(given, found, work)
+        plan = plan_for(plan, given, found.session, work / "generated")
         if plan.nodes:
             say(fresh_words(plan))
         found = looked_at(found, os.environ, say)
@@ -181,30 +215,6 @@ def _measure(call: Call, found: Found) -> int:
     if result.why == INTERRUPTED:
         return STATUS_INTERRUPTED
     return 1 if result.failed or any(row.last is None for row in result.rows) else 0
-
-
-def _plan(given: Arguments, found: Found, work: Path) -> Plan:
-    from ozrepro.bench.nodes import nodes_of_job
-    from ozrepro.bench.place import look_at_place
-    from ozrepro.bench.plan import Plan
-    from ozrepro.bench.workload import read_workloads
-
-    session = found.session
-    words = split_words("--workload", given.workloads) or ["empty", "imports"]
-    try:
-        ranks = tuple(int(word) for word in split_words("--ranks", [given.ranks]))
-    except ValueError as error:
-        raise UsageError(f"{given.ranks!r} are no numbers of processes", hint="--ranks 1,2,4") from error
-    rounds = {"rounds": given.rounds, "cold_rounds": given.rounds} if given.rounds is not None else {}
-    return Plan(
-        read_workloads(words, session.spec.imports, session.root, work / "generated"),
-        states=tuple(split_words("--state", given.states)) or ("warm",),
-        ranks=ranks,
-        budget_seconds=given.budget,
-        seed=given.seed if given.seed is not None else int.from_bytes(os.urandom(4), "big"),
-        nodes=nodes_of_job(look_at_place(os.environ), os.environ) if given.fresh_nodes else None,
-        **rounds,
-    )
 
 
 def _each_round(plan: Plan, keep: OnRound | None, progress: Progress) -> OnRound:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,11 @@ from ozrepro.errors import OzreproError, UsageError
 from ozrepro.settings import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from ozrepro.bench.plan import Plan
     from ozrepro.lustre.profile import Profile
+    from ozrepro.workflow import Session
 
 FILES = {
     "json": "the result, after every round",
@@ -148,3 +151,49 @@ def check_file(option: str, path: str) -> None:
 
 def _nameless(option: str) -> UsageError:
     return UsageError(f"--{option} has no name", hint="a file's name, or without the option")
+
+
+def plan_of(given: Arguments, environ: Mapping[str, str]) -> Plan:
+    """Return the plan of the options, its workloads by name alone: `plan_for` has those of a session.
+
+    Raises UsageError for what makes no plan, or one that is too large for this place.
+    """
+    from ozrepro.bench.nodes import nodes_of_job
+    from ozrepro.bench.place import look_at_place
+    from ozrepro.bench.plan import Plan, check_place
+    from ozrepro.bench.workload import Workload
+
+    try:
+        ranks = tuple(int(word) for word in split_words("--ranks", [given.ranks]))
+    except ValueError as error:
+        raise UsageError(f"{given.ranks!r} are no numbers of processes", hint="--ranks 1,2,4") from error
+    rounds = {"rounds": given.rounds, "cold_rounds": given.rounds} if given.rounds is not None else {}
+    place = look_at_place(environ)
+    plan = Plan(
+        tuple(Workload(word) for word in _workloads(given)),
+        states=tuple(split_words("--state", given.states)) or ("warm",),
+        ranks=ranks,
+        budget_seconds=given.budget,
+        nodes=nodes_of_job(place, environ) if given.fresh_nodes else None,
+        **rounds,
+    )
+    check_place(plan, place)
+    return plan
+
+
+def plan_for(plan: Plan, given: Arguments, session: Session, work: Path | None = None) -> Plan:
+    """Return a session's own plan, with a seed drawn where none is given; what is generated is made below `work`.
+
+    Without `work` nothing is made, to see whether there is a mistake. Raises UsageError for a workload that is none here.
+    """
+    from ozrepro.bench.workload import read_workloads
+
+    return replace(
+        plan,
+        workloads=read_workloads(_workloads(given), session.spec.imports, session.root, work),
+        seed=given.seed if given.seed is not None else int.from_bytes(os.urandom(4), "big"),
+    )
+
+
+def _workloads(given: Arguments) -> list[str]:
+    return split_words("--workload", given.workloads) or ["empty", "imports"]

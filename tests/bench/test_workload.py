@@ -72,6 +72,15 @@ def test_generated_trees_of_other_numbers_are_apart(tmp_path: Path) -> None:
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == f"{last}\n"
 
 
+def test_without_a_folder_to_work_in_the_same_workload_is_found_and_nothing_made(tmp_path: Path) -> None:
+    looked = read_workload("generated:3:10", (), tmp_path, None)
+    assert list(tmp_path.iterdir()) == []
+    made = read_workload("generated:3:10", (), tmp_path, tmp_path)
+    assert (looked.name, looked.statements, looked.call) == (made.name, made.statements, made.call)
+    with pytest.raises(UsageError, match="is no tree"):
+        read_workload("generated:0", (), tmp_path, None)
+
+
 def test_a_generated_tree_has_the_modules_and_sizes_asked_for_and_imports(tmp_path: Path) -> None:
     work = generate(tmp_path, 45, 3000)
     modules = sorted(tmp_path.rglob("module*.py"))

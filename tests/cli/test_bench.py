@@ -301,6 +301,29 @@ def test_several_sessions_are_measured_each_with_its_report_and_files(built: Pro
     assert "ozrepro: other: 3 processes, at most 1 at once" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--workload", "imports"), "ozrepro: bare: the session's spec has no imports to time\n  try: "),
+        (("--state", "hot"), "ozrepro: 'hot' is no state\n  try: "),
+        (("--rounds", "0"), "ozrepro: a plan has at least one round\n  try: "),
+        (("--workload", "tensor"), "ozrepro: work, bare: 'tensor' is no workload\n  try: "),
+        (("--workload", "generated:0"), "ozrepro: work, bare: generated:0:4000 is no tree\n  try: "),
+        (("--json", "./"), "ozrepro: ./: is a folder\n  try: "),
+        (("--csv", "sessions"), "ozrepro: sessions: is a folder\n  try: "),
+    ],
+)
+def test_a_mistake_is_told_once_and_before_any_session_is_measured(built: Project, words: tuple[str, ...], said: str) -> None:
+    """Also one that only the last session makes."""
+    built.spec('[venv]\nrequirements = ["alpha"]\n', "bare")
+    built.done("lock", "bare")
+    built.done("build", "bare")
+    done = built.ozrepro("bench", "work", "bare", "--rounds", "1", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 2
+
+
 def test_of_several_sessions_those_that_can_be_are_measured_and_the_status_is_the_highest(built: Project) -> None:
     """A session without a lock keeps no other from its report; a name that is none ends all before a start."""
     built.spec((built.root / "sessions" / "work.toml").read_text(), "other")
