@@ -452,6 +452,20 @@ def test_a_terminal_that_closes_is_an_interrupt_and_loses_no_file(built: Project
     assert not [item for item in built.store().iterdir() if item.name.startswith("bench-")]
 
 
+def test_an_interrupt_that_also_ends_the_reader_is_an_interrupt(built: Project, tmp_path: Path) -> None:
+    """Ctrl-C goes to all of `| tee log`."""
+    process = _started(built, "--csv", str(tmp_path / "a.csv"))
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    process.send_signal(signal.SIGINT)
+    with process.stderr:
+        said = process.stderr.read()
+    assert process.wait(timeout=120) == 130, said
+    assert "Traceback" not in said
+    assert (tmp_path / "a.csv").exists()
+
+
 def test_a_reader_that_goes_away_loses_neither_a_file_nor_a_session(built: Project) -> None:
     """`| head -1`: the measuring takes minutes, and its files are wanted all the same. Each write is tried at once."""
     built.spec((built.root / "sessions" / "work.toml").read_text(), "other")
