@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from ozrepro.modulesystem import ModuleSystem
 
-_SCHEMA = 1
+_SCHEMA = 2
 _LARGEST = 256 << 20
 _RC = (".modulerc", ".modulerc.lua", ".version")
+_NO_MODULES = {".git", ".hg", ".svn", "CVS"}
 _SECOND = 1_000_000_000
 
 
@@ -58,23 +59,42 @@ def _is_fresh(mtime: int, began: float) -> bool:
 def watched(index: Index, modulepath: Sequence[str]) -> list[str]:
     """Return the directories that hold or could hold modulefiles, and the rc files in them.
 
-    A directory that a hierarchy will look into but that is empty, or not there yet, stands in no index: it is found by the name
-    of a module, where the directories of others are made of their parents' names.
+    A directory without a module stands in no index, and a file that is put into it changes no other: so each one below a
+    directory of MODULEPATH is taken. One that a hierarchy will look into but that is empty, or not there yet, is found by the
+    name of a module, where the directories of others are made of their parents' names.
     """
     folders = dict.fromkeys(modulepath)
     trees: dict[str, None] = {}
+    roots: dict[str, None] = {}
     for module in (module for modules in index.modules.values() for module in modules):
         inner = _folders(module)
         folders.update(dict.fromkeys(inner))
+        roots.update(dict.fromkeys(inner[-1:]))
         for parent in (chain[-1] for chain in module.parents if chain):
             if inner and inner[-1].endswith(f"/{parent}"):
                 trees[inner[-1].removesuffix(f"/{parent}")] = None
+    folders.update(dict.fromkeys(_below([*modulepath, *roots])))
     for tree in trees:
         named = (os.path.join(tree, name) for name in index.modules)
         below = [path for path in named if os.path.isdir(path)]
         folders.update(dict.fromkeys([tree, *below, *map(os.path.dirname, below)]))
     rc = (os.path.join(folder, name) for folder in folders for name in _RC)
     return [*folders, *(path for path in rc if os.path.isfile(path))]
+
+
+def _below(roots: Sequence[str]) -> Iterator[str]:
+    """Yield each directory below the roots once, those behind links too, as the module tool follows them."""
+    seen: set[tuple[int, int]] = set()
+    for root in roots:
+        for folder, names, _ in os.walk(root, followlinks=True):
+            try:
+                found = os.stat(folder)
+            except OSError:  # it was removed just now
+                names.clear()
+                continue
+            names[:] = [] if (found.st_dev, found.st_ino) in seen else sorted(set(names) - _NO_MODULES)
+            seen.add((found.st_dev, found.st_ino))
+            yield folder
 
 
 def _folders(module: IndexedModule) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,19 @@ def find_system(site: Site) -> Lmod | None:
 def index_of(system: Lmod, modulepath: Sequence[str], site: Site) -> Index:
     """Return what the directories offer, from the cache where nothing was added or removed since. Raises ModuleError."""
     return cached_index(system, modulepath, _folder(site.settings, site.environ))[0]
+
+
+def index_for(names: Sequence[str], system: Lmod, modulepath: Sequence[str], site: Site) -> Index:
+    """Return what the directories offer, made anew where the kept index lacks one of the names. Raises ModuleError.
+
+    Not every change is seen by the cache: a modulefile edited in place may lead to new directories. That a module is absent is a
+    verdict, which a user cannot tell from a stale one.
+    """
+    began, folder = time.time(), _folder(site.settings, site.environ)
+    found, made = cached_index(system, modulepath, folder)
+    if made >= began or all(name in found.modules for name in names):
+        return found
+    return cached_index(system, modulepath, folder, anew=True)[0]
 
 
 def look(site: Site, *, use: Sequence[str] = (), anew: bool = False) -> Offered:

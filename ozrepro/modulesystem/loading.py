@@ -10,7 +10,7 @@ from ozrepro.environment import BASE_PATH
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.modulesystem import fingerprint, index
 from ozrepro.modulesystem.capture import Captured, capture, differences, recapture, with_parents
-from ozrepro.modulesystem.here import find_system, index_of
+from ozrepro.modulesystem.here import find_system, index_for
 from ozrepro.modulesystem.lmod import Lmod, ModuleError, base_modulepath
 from ozrepro.modulesystem.record import Record
 from ozrepro.site import operating_system
@@ -81,7 +81,7 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
         return "no module system here (Lmod)"
     if not request.modulepath:
         return "the module system has no directories here (MODULEPATH is empty)"
-    found = index_of(system, request.modulepath, site)
+    found = index_for(request.names, system, request.modulepath, site)
     clean = {"PATH": ":".join(BASE_PATH), "MODULEPATH": ":".join(request.modulepath)}
     where = str(spec.path)
     twice = _versions_of_one(request.names)
@@ -114,7 +114,7 @@ def load(request: Request, site: Site) -> Load:
     system = find_system(site)
     if system is None:
         raise BuildError("no module system here (Lmod)", hint="ozrepro status")
-    offered = index_of(system, request.modulepath, site)
+    offered = index_for(request.names, system, request.modulepath, site)
     return Load(request, system, offered, capture(system, request.names, request.modulepath, offered))
 
 

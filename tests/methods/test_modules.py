@@ -272,6 +272,29 @@ class TestFallback:
         assert "not locked: modules: there is no module" in said.stderr
         assert mine.site.names["python-bare"] in said.stderr
 
+    def test_a_module_that_comes_into_an_empty_directory_is_locked_at_the_next_try(self, empty: Modular) -> None:
+        folder = empty.project.root / "modules" / "survey"
+        folder.mkdir(parents=True)
+        os.utime(folder, (1e9, 1e9))
+        os.utime(folder.parent, (1e9, 1e9))
+        empty.spec(empty.site.names["python"], "survey/1.0", more='use = ["modules"]')
+        said = empty.project.ozrepro("lock")
+        assert said.returncode == 4
+        assert "there is no module 'survey/1.0' here" in said.stderr
+        (folder / "1.0.lua").write_text('setenv("SURVEY", "1")\n')
+        empty.project.done("lock")
+
+    def test_no_module_is_called_absent_by_a_kept_index_that_does_not_know_of_its_directory(self, mine: Modular) -> None:
+        """A modulefile that is edited in place leads to a new tree: no directory that was watched has changed."""
+        gcc, more = Path(_file_of(mine, "gcc/11.3.0")), mine.project.root.parent / "more"
+        os.utime(gcc.parent, (1e9, 1e9))
+        mine.spec(mine.site.names["python"], "survey/1.0")
+        assert mine.project.ozrepro("lock").returncode == 4
+        (more / "survey").mkdir(parents=True)
+        (more / "survey" / "1.0.lua").write_text('setenv("SURVEY", "1")\n')
+        edit(gcc, f'prepend_path("MODULEPATH", "{more}")')
+        mine.project.done("lock")
+
     def test_a_module_that_vanished_after_locking_is_drift_and_never_a_reason_to_fall_back(self, mine: Modular) -> None:
         make_wheel(mine.project.wheelhouse, "numpy", "2.0")
         mine.project.done("lock")

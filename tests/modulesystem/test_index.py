@@ -156,6 +156,30 @@ class TestCache:
         path.write_text('setenv("NEW", "1")\n')
         assert "brandnew/1.0" in cached_index(system, folders, cache)[0].modules
 
+    @pytest.mark.parametrize(
+        "place", ["core/survey", "core/a/b", "compiler/gcc/11.3.0/survey", "mpi/gcc/11.3.0/openmpi/4.1.4/survey"]
+    )
+    def test_a_first_module_in_a_directory_that_was_empty_is_seen(
+        self, lmod: Lmod, private_site: Callable[[], Site], tmp_path: Path, place: str
+    ) -> None:
+        mine = private_site()
+        folders, cache = [mine.roots["ozstar"]], tmp_path / "cache"
+        folder = Path(folders[0]).parent / place
+        folder.mkdir(parents=True)
+        settle(mine.prefix)
+        assert not [name for name in cached_index(lmod, folders, cache)[0].modules if name.endswith("/99")]
+        (folder / "99.lua").write_text('setenv("NEW", "1")\n')
+        found = cached_index(lmod, folders, cache)[0].modules
+        assert [name for name in found if name.endswith("/99")] == [f"{'a/b' if place == 'core/a/b' else 'survey'}/99"]
+
+    def test_directories_that_lead_to_each_other_are_watched_and_end(self, tmp_path: Path) -> None:
+        (tmp_path / "survey").mkdir()
+        (tmp_path / "other").symlink_to("survey")
+        (tmp_path / "survey" / "up").symlink_to("..")
+        seen = watched(Index({}), [str(tmp_path), str(tmp_path / "nowhere")])
+        assert {str(tmp_path / "survey"), str(tmp_path / "nowhere")} < set(seen)
+        assert len(seen) == len(set(seen)) < 8
+
     def test_a_removed_module_is_seen(self, kept: tuple[Counting, list[str], Path]) -> None:
         system, folders, cache = kept
         (Path(folders[0]) / "gcc" / "12.2.0.lua").unlink()
@@ -201,7 +225,7 @@ class TestCache:
         lambda path: path.write_text("[" * 100_000),
         lambda path: path.write_bytes(b"\xff\xfe"),
         lambda path: path.write_text("null"),
-        lambda path: path.write_text(path.read_text().replace('"schema": 1', '"schema": 2')),
+        lambda path: path.write_text(path.read_text().replace('"schema": 2', '"schema": 1')),
         lambda path: path.write_text(path.read_text().replace('"gcc/11.3.0"', "7")),
         lambda path: path.write_text(path.read_text().replace("[[", "{").replace("]]", "}")),
         lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), "made": time.time() + 999})),
