@@ -153,10 +153,13 @@ def _check_upgrade(session: Session, lock: Lock | None, names: tuple[str, ...]) 
         raise UsageError(f"no package {', '.join(unknown)} is locked in {session.name}", hint=hint)
 
 
-def stale(session: Session, lock: Lock) -> list[str]:
-    """Return a line for each section of this machine that no longer answers the spec, and each candidate without one."""
+def stale(session: Session, lock: Lock, methods: tuple[str, ...] | None = None) -> list[str]:
+    """Return a line for each section of this machine that no longer answers the spec, and each candidate without one.
+
+    Without `methods`, all candidates are looked at.
+    """
     lines: list[str] = []
-    for name in candidates(session.spec, session.site):
+    for name in candidates(session.spec, session.site) if methods is None else methods:
         method = load_method(name)
         section = lock.section(name, method.platform(session.site))
         if section is None:

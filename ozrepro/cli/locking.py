@@ -17,6 +17,7 @@ from ozrepro.settings import METHODS
 from ozrepro.store.publish import verify as verify_files
 from ozrepro.toml import TOMLDecodeError, read_file
 from ozrepro.workflow import (
+    Locking,
     Session,
     all_sessions,
     built_generation,
@@ -122,7 +123,25 @@ def _lock(call: Call, session: Session) -> int:
         call.out.say(f"{session.name}: not locked: {line}")
     what = "written" if done.changed else "unchanged"
     call.out.line(f"{session.name}: sessions/{session.name}.lock {what} ({', '.join(done.resolved)})")
+    _check_left(session, done)
     return 0
+
+
+def _check_left(session: Session, done: Locking) -> None:
+    """Raise LockError for a section of this machine that was left as it was, and is out of date: locking again mends nothing."""
+    for reason in done.refused:
+        name = reason.partition(":")[0]
+        if done.lock.section(name, load_method(name).platform(session.site)) is None:
+            continue
+        try:
+            lines = stale(session, done.lock, (name,))
+        except LockError as error:
+            lines = error.what.splitlines()
+        if lines:
+            edit = "name another module in the spec" if "there is no module" in reason else f"lock it where {name} can serve"
+            out = f"{edit}, or take {name} out of the spec's methods; until then: --method {done.resolved[0]}"
+            text = "\n  ".join((f"still has a section of {name} that no longer holds here:", *map(str.strip, lines)))
+            raise LockError(text, where=str(lock_file(session.root, session.name)), hint=out)
 
 
 def verify(call: Call) -> int:

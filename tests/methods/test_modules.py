@@ -272,6 +272,39 @@ class TestFallback:
         assert "not locked: modules: there is no module" in said.stderr
         assert mine.site.names["python-bare"] in said.stderr
 
+    def test_a_locked_module_that_is_gone_is_told_by_lock_too_with_the_ways_out(self, mine: Modular) -> None:
+        make_wheel(mine.project.wheelhouse, "numpy", "2.0")
+        mine.project.done("lock")
+        Path(_file_of(mine, mine.scientific)).unlink()
+        path = mine.project.root / "sessions" / "work.toml"
+        for requirement in ('["alpha"]', '["alpha>=1"]'):
+            path.write_text(path.read_text().replace('["alpha"]', requirement))
+            said = mine.project.ozrepro("lock")
+            assert said.returncode == 3
+            assert "(venv)" in said.stdout
+            assert (
+                "work.lock: still has a section of modules that no longer holds here:\n  modules.linux-64/site: " in said.stderr
+            )
+            assert "try: name another module in the spec, or take modules out of the spec's methods" in said.stderr
+            assert said.stderr.endswith("until then: --method venv\n")
+        mine.project.done("run", "work", "--method", "venv", "--", "true")
+        path.write_text(path.read_text().replace('methods = ["modules", "venv"]', 'methods = ["venv"]'))
+        mine.project.done("lock")
+        mine.project.done("run", "work", "--", "true")
+
+    def test_where_there_is_no_lmod_a_section_that_holds_stays_and_an_old_one_is_told(self, work: Modular) -> None:
+        make_wheel(work.project.wheelhouse, "numpy", "2.0")
+        work.project.done("lock")
+        other = work.without_lmod()
+        other.done("lock")
+        other.spec(
+            (other.root / "sessions" / "work.toml").read_text().replace('"alpha"]\nmethods', '"alpha", "alpha.x"]\nmethods')
+        )
+        said = other.ozrepro("lock")
+        assert said.returncode == 3
+        assert "try: lock it where modules can serve, or take modules out of the spec's methods" in said.stderr
+        assert other.ozrepro("lock", "--check").returncode == 3
+
     def test_a_module_that_comes_into_an_empty_directory_is_locked_at_the_next_try(self, empty: Modular) -> None:
         folder = empty.project.root / "modules" / "survey"
         folder.mkdir(parents=True)
