@@ -129,7 +129,14 @@ def load_spec(root: Path, name: str) -> Spec:
 
     Raises SpecError with every mistake of the file, UsageError where there is no such file.
     """
-    path = root / "sessions" / f"{check_name(name)}.toml"
+    path = root / "sessions" / f"{name}.toml"
+    try:
+        check_name(name)
+    except UsageError as error:
+        if name not in session_names(root):
+            raise
+        hint = f"rename it: {error.hint}; or move it out of sessions/"
+        raise UsageError(error.what, where=str(path), hint=hint) from None
     try:
         text = read_file(path)
     except FileNotFoundError:

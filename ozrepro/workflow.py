@@ -24,7 +24,7 @@ from ozrepro.lock import Lock, Section, load_lock, lock_file, save_lock
 from ozrepro.methods import Change, Choice, Method, candidates, choose, load_method, refusal
 from ozrepro.settings import load_settings
 from ozrepro.site import Site, home_warning, look_around
-from ozrepro.spec import Spec, digest_of, load_spec, session_names
+from ozrepro.spec import Spec, digest_of, load_spec
 from ozrepro.store import Store, store_of, write_whole
 from ozrepro.store.publish import Generation, Recipe, provide, read_generation
 
@@ -370,11 +370,6 @@ def _stat(path: Path, prefix: Path) -> list[object]:
     found = path.stat()
     own = [found.st_ino, found.st_mode] if prefix in path.parents else []
     return [str(path), found.st_size, found.st_mtime_ns, *own]
-
-
-def all_sessions(root: Path, names: list[str], environ: Mapping[str, str], *, method: str | None = None) -> list[Session]:
-    """Return the sessions named, or all of the project."""
-    return [open_session(root, name, environ, method=method) for name in names or session_names(root)]
 
 
 def with_method(session: Session, method: str) -> Session:

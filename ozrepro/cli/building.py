@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro import comparing
 from ozrepro.cli.call import take_json, take_method, take_name, take_names
+from ozrepro.cli.sessions import names_of, opened, try_each
 from ozrepro.cli.start import execute
 from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, UsageError
 from ozrepro.lock import Lock, load_lock, lock_file
 from ozrepro.methods import candidates, load_method, refusal
 from ozrepro.words import size_words
-from ozrepro.workflow import Session, all_sessions, built_generation, check_section, needs_lock, open_session, prepare
+from ozrepro.workflow import Session, built_generation, check_section, needs_lock, open_session, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,26 +47,18 @@ def register(add: Add) -> None:
 
 def build(call: Call) -> int:
     """Build the sessions named, or all of the project, from their locks."""
-    status = 0
-    sessions = all_sessions(call.root, call.arguments.names, os.environ, method=call.arguments.method)
-    if not sessions:
-        raise UsageError("there are no sessions", where=str(call.root / "sessions"), hint="make sessions/NAME.toml")
-    for session in sessions:
-        try:
-            with call.out.progress() as progress:
-                prepared = prepare(session, call.out.say, progress, rebuild=call.arguments.rebuild)
-        except OzreproError as error:
-            if len(sessions) == 1:
-                raise
-            call.out.say(f"{session.name}: {error}")
-            status = max(status, error.exit_code)
-            continue
-        for line in prepared.said:
-            call.out.say(f"{session.name}: not taken: {line}")
-        card = prepared.generation.card
-        what = "built" if prepared.built else "was built before"
-        call.out.line(f"{session.name}: {prepared.method} {what} ({size_words(card['bytes'])}, {card['files']} files)")
-    return status
+    return try_each(call, names_of(call), lambda session: _build(call, session))
+
+
+def _build(call: Call, session: Session) -> int:
+    with call.out.progress() as progress:
+        prepared = prepare(session, call.out.say, progress, rebuild=call.arguments.rebuild)
+    for line in prepared.said:
+        call.out.say(f"{session.name}: not taken: {line}")
+    card = prepared.generation.card
+    what = "built" if prepared.built else "was built before"
+    call.out.line(f"{session.name}: {prepared.method} {what} ({size_words(card['bytes'])}, {card['files']} files)")
+    return 0
 
 
 def run(call: Call) -> int:
@@ -83,8 +76,19 @@ def run(call: Call) -> int:
 
 def status(call: Call) -> int:
     """Show, for each session and method, whether it can serve, is locked, and is built."""
-    sessions = all_sessions(call.root, call.arguments.names, os.environ)
-    found = [_status(session) for session in sessions]
+    names, code = names_of(call), 0
+    found: list[dict[str, Any]] = []
+    for name in names:
+        try:
+            found.append(_status(opened(call, name)))
+        except OzreproError as error:
+            if len(names) == 1:
+                raise
+            nothing: dict[str, list[str]] = {"methods": [], "unlike": []}
+            found.append({"session": name, "description": "", "methods": [], "same": nothing, "error": str(error)})
+            code = max(code, error.exit_code)
+        else:
+            code = max(code, 3 if found[-1]["error"] else 0)
     call.out.value({"schema": 1, "project": str(call.root), "sessions": found})
     rows = [
         (item["session"], method["method"], method["lock"], method["environment"], method["reason"] or _serving(method))
@@ -95,10 +99,10 @@ def status(call: Call) -> int:
     for item in found:
         if len(item["same"]["methods"]) > 1:
             call.out.line(_same_words(item["session"], item["same"]))
-    problems = [item for item in found if item["error"]]
-    for item in problems:
-        call.out.say(f"{item['session']}: {item['error']}")
-    return 3 if problems else 0
+    for item in found:
+        if item["error"]:
+            call.out.say(f"{item['session']}: {item['error']}")
+    return code
 
 
 def _serving(method: Mapping[str, Any]) -> str:

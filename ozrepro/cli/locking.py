@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro import comparing, process
 from ozrepro.cli.call import take_json, take_method, take_name, take_names
+from ozrepro.cli.sessions import names_of, opened, try_each
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.lock import Lock, Section, load_lock, lock_file, read_text
 from ozrepro.lockdiff import Difference, between_contents, between_sections
@@ -19,7 +20,6 @@ from ozrepro.toml import TOMLDecodeError, read_file
 from ozrepro.workflow import (
     Locking,
     Session,
-    all_sessions,
     built_generation,
     check_section,
     environment_of,
@@ -62,23 +62,10 @@ def register(add: Add) -> None:
 
 def lock(call: Call) -> int:
     """Resolve and write the locks of the sessions named, or only compare."""
-    status = 0
-    sessions = all_sessions(call.root, call.arguments.names, os.environ, method=call.arguments.method)
-    if not sessions:
-        raise UsageError("there are no sessions", where=str(call.root / "sessions"), hint="make sessions/NAME.toml")
-    if call.arguments.source and (len(sessions) > 1 or sessions[0].spec.conda is None):
-        raise UsageError(
-            "--from is for one session with a table [conda]", hint=f"ozrepro lock NAME --from {call.arguments.source}"
-        )
-    for session in sessions:
-        try:
-            status = max(status, _check(call, session) if call.arguments.check else _lock(call, session))
-        except OzreproError as error:
-            if len(sessions) == 1:
-                raise
-            call.out.say(f"{session.name}: {error}")
-            status = max(status, error.exit_code)
-    return status
+    names, source = names_of(call), call.arguments.source
+    if source and (len(names) != 1 or opened(call, names[0]).spec.conda is None):
+        raise UsageError("--from is for one session with a table [conda]", hint=f"ozrepro lock NAME --from {source}")
+    return try_each(call, names, lambda session: _check(call, session) if call.arguments.check else _lock(call, session))
 
 
 def _check(call: Call, session: Session) -> int:

@@ -244,10 +244,41 @@ def test_a_session_of_the_project_above_is_found_the_same_way_cold_and_warm(smal
 
 
 def test_a_file_whose_name_cannot_be_a_session_is_named(small: Project) -> None:
-    small.spec("[venv]\n", "my-work")
+    path = small.spec("[venv]\n", "my-work")
     refused = small.ozrepro("lock")
     assert refused.returncode == 2
-    assert "'my-work' cannot name a session" in refused.stderr
+    assert f"my-work: {path}: 'my-work' cannot name a session\n  try: rename it: " in refused.stderr
+    assert "; or move it out of sessions/" in refused.stderr
+    assert small.lock().exists()
+    assert "try: a Python identifier" in small.ozrepro("run", "my-other-work", "--", "true").stderr
+
+
+@pytest.mark.parametrize("words", [("lock",), ("lock", "--check"), ("build",), ("status",)])
+def test_a_mistake_in_one_spec_does_not_stop_the_other_sessions(built: Project, words: tuple[str, ...]) -> None:
+    path = built.spec("x = 1\n", "other")
+    found = built.ozrepro(*words)
+    assert found.returncode == 2
+    assert f"other: {path}: 2 mistakes:" in found.stderr
+    assert "work" in found.stdout
+    assert "ozrepro: other: " not in built.ozrepro(*words, "other").stderr
+
+
+def test_status_as_json_has_a_session_that_cannot_be_read_with_its_error(built: Project) -> None:
+    built.spec("x = 1\n", "other")
+    found = json.loads(built.ozrepro("status", "--json").stdout)["sessions"]
+    assert [(item["session"], len(item["methods"]), bool(item["error"])) for item in found] == [
+        ("other", 0, True),
+        ("work", 1, False),
+    ]
+
+
+def test_a_mistake_in_the_settings_is_told_once(small: Project) -> None:
+    small.spec("[venv]\n", "other")
+    (small.root / "pyproject.toml").write_text("[tool.ozrepro]\nx = 1\n")
+    for command in ("status", "lock", "build"):
+        found = small.ozrepro(command)
+        assert found.returncode == 2
+        assert found.stderr.count("unknown key") == 1
 
 
 def test_a_store_named_by_an_unset_variable_is_refused(small: Project) -> None:
