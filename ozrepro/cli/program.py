@@ -74,8 +74,11 @@ def run_program(words: Sequence[str]) -> int:
 
 def _carry_out(words: Sequence[str]) -> int:
     ours, command = _split(words)
+    top = parser(ours[0] if ours else "")
     try:
-        arguments = parser(ours[0] if ours else "").parse_args(ours, Arguments(words=command))
+        arguments, unknown = top.parse_known_args(ours, Arguments(words=command))
+        if unknown:
+            top.error(_misplaced(arguments, ours, unknown) or f"unrecognized arguments: {' '.join(unknown)}")
     except SystemExit as end:  # of --help, --version, and wrong usage, which argparse has told
         return int(end.code or 0)
     out = Output(as_json=arguments.as_json, plain=arguments.plain)
@@ -95,6 +98,17 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     if {"run", "shell"} & set(words[:place]):
         return list(words[:place]), list(words[place + 1 :])
     return list(words), []
+
+
+def _misplaced(arguments: Arguments, ours: list[str], unknown: list[str]) -> str:
+    """Return the advice for a command that stands behind a session's name without `--`, "" where something else is wrong."""
+    if arguments.command not in ("run", "shell") or unknown[0].startswith("-"):
+        return ""
+    import shlex
+
+    name = ours.index(arguments.name, ours.index(arguments.command) + 1)
+    place = ours.index(unknown[0], name + 1)
+    return f"put -- before the command: {shlex.join(('ozrepro', *ours[:place], '--', *ours[place:], *arguments.words))}"
 
 
 def find_project(arguments: Arguments) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -226,6 +227,26 @@ def test_python_m_is_the_same_program(built: Project) -> None:
 def test_options_of_run_may_stand_behind_the_name_also_before_anything_is_built(small: Project) -> None:
     small.done("lock")
     assert small.done("run", "work", "--method", "venv", "--", "echo", "--plain") == "--plain\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("run work python -V", "run work -- python -V"),
+        ("run --method venv work python -m work 'a b'", "run --method venv work -- python -m work 'a b'"),
+        ("run work work", "run work -- work"),
+        ("run run -x run", ""),
+        ("run work nice -- python", "run work -- nice python"),
+        ("shell work python -V", "shell work -- python -V"),
+        ("run work --metod venv", ""),
+        ("build work --metod venv", ""),
+    ],
+)
+def test_a_command_without_the_two_dashes_before_it_is_told_where_they_go(small: Project, typed: str, meant: str) -> None:
+    refused = small.ozrepro(*shlex.split(typed))
+    assert refused.returncode == 2
+    wanted = f"put -- before the command: ozrepro {meant}\n" if meant else "unrecognized arguments: -"
+    assert f"ozrepro: error: {wanted}" in refused.stderr
 
 
 def test_an_empty_command_is_refused_without_a_traceback(built: Project) -> None:
