@@ -64,6 +64,13 @@ _COMMAND = re.compile(r"^\s*(?:export\s+)?LMOD_CMD=[\"']?(/[^\"'\s;]+)", re.MULT
 _PACKAGE = re.compile(r"^\s*(?:export\s+)?LMOD_PKG=[\"']?(/[^\"'\s;]+)", re.MULTILINE)
 _PATHS = re.compile(r"MODULEPATH=[\"']?(?:\$\([^)]*addto[^)]*MODULEPATH\s+)?(/[^\"'\s;)$]+)")
 
+_SWAP = re.compile(
+    r"Your site prevents the automatic swapping.*?\bmodule swap (\S+) (\S+)"
+    r"(?:.*?LMOD_DISABLE_SAME_NAME_AUTOSWAP.*?autoswapping\.)?",
+    re.DOTALL,
+)
+"""What Lmod says where two versions of one module meet. No site prevents it but FLAGS, and its advice is for a prompt."""
+
 
 class ModuleError(OzreproError):
     """A module cannot be found or loaded as asked."""
@@ -137,6 +144,11 @@ class Lmod:
 
 def _cannot_load(names: Sequence[str], errors: str) -> ModuleError:
     said = clean_message(errors) or "Lmod printed nothing"
+    if twice := _SWAP.search(said):
+        what = f"{twice[1]} and {twice[2]} cannot be loaded together"
+        lines = f"{said[: twice.start()]}{what}{said[twice.end() :]}".splitlines()
+        hint = "keep one of them in the spec, and no module that loads the other"
+        return ModuleError("\n    ".join((f"cannot load {' '.join(names)}:", *lines)), hint=hint)
     named = [name for name in names if re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w./-])", said)]
     return ModuleError(
         "\n    ".join((f"cannot load {' '.join(names)}:", *said.splitlines())),

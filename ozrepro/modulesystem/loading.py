@@ -84,8 +84,7 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
     found = index_for(request.names, system, request.modulepath, site)
     clean = {"PATH": ":".join(BASE_PATH), "MODULEPATH": ":".join(request.modulepath)}
     where = str(spec.path)
-    twice = _versions_of_one(request.names)
-    if twice:
+    if twice := _versions_of_one(request.names, request.names, found):
         raise SpecError(where, [f"{request.key}: {line}" for line in twice], hint="keep one of them")
     judged = index.judge(request.names, found, lambda name: system.is_available(name, clean))
     if judged.loose:
@@ -94,19 +93,30 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
     if judged.absent:
         return "; ".join(judged.absent)
     try:
-        with_parents(request.names, found)
+        order = with_parents(request.names, found)
     except ModuleError as error:
         hint = f"write one of them into {request.key.rpartition('.')[2]} = […]"
         raise SpecError(where, [f"{request.key}: {error.what}"], hint=hint) from error
+    if twice := _versions_of_one(order, request.names, found):
+        hint = "keep one of them, and modules that it is loaded for"
+        raise SpecError(where, [f"{request.key}: {line}" for line in twice], hint=hint)
     return None
 
 
-def _versions_of_one(names: Sequence[str]) -> list[str]:
-    """Return a line for each module of which several versions are named: Lmod loads one, and its advice does not help here."""
+def _versions_of_one(order: Sequence[str], names: Sequence[str], offered: Index) -> list[str]:
+    """Return a line for each module of which several versions would be loaded: Lmod loads one, and its advice does not help here.
+
+    `names` are those of the spec; of a parent that was added to them, what it is loaded for is said.
+    """
     found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(name.rpartition("/")[0], []).append(name)
-    return [f"{' and '.join(versions)} cannot be loaded together" for versions in found.values() if len(versions) > 1]
+    for name in order:
+        found.setdefault(name.rpartition("/")[0] or name, []).append(name)
+    lines: list[str] = []
+    for versions in (versions for versions in found.values() if len(versions) > 1):
+        below = {name: [item for item in names if any(name in chain for chain in offered.chains(item))] for name in versions}
+        added = [f"{name} is loaded for {' and '.join(below[name])}" for name in versions if name not in names]
+        lines.append("; ".join((f"{' and '.join(versions)} cannot be loaded together", *added)))
+    return lines
 
 
 def load(request: Request, site: Site) -> Load:
