@@ -287,8 +287,9 @@ def _container(checker: Checker, value: object) -> ContainerSpec:
     if len(given) != 1:
         problem = f"has {' and '.join(given)}" if given else "names no image"
         checker.wrong(path, problem, "write exactly one of definition, image, from")
+    words: dict[str, str] = {}
     for key, choices in (("gpu", ("nvidia", "amd")), ("from", ("conda", "modules", "venv"))):
-        word = checker.text_at(table, (*path, key))
+        word = words[key] = checker.text_at(table, (*path, key))
         if word and word not in choices:
             checker.wrong((*path, key), f"{word!r} is not known", f"write one of: {', '.join(choices)}")
     module = checker.text_at(table, (*path, "module"))
@@ -301,10 +302,10 @@ def _container(checker: Checker, value: object) -> ContainerSpec:
     return ContainerSpec(
         definition=_relative(checker, table, (*path, "definition")),
         image=checker.text_at(table, (*path, "image")),
-        source=checker.text_at(table, (*path, "from")),
+        source=words["from"],
         base=checker.text_at(table, (*path, "base")),
         module=module,
-        gpu=checker.text_at(table, (*path, "gpu")),
+        gpu=words["gpu"],
         bind=checker.texts_at(table, (*path, "bind")),
         build_args=_texts(checker, table, (*path, "build-args")),
         passed=checker.texts_at(table, (*path, "pass"), check=_VARIABLE_CHECK),

@@ -110,6 +110,8 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
         ("[container]\n", "names no image; write exactly one of definition, image, from"),
         ('[container]\nimage = "a.sif"\ndefinition = "a.def"\n', "has definition and image"),
         ('[container]\nimage = "a.sif"\ngpu = "intel"\n', "write one of: nvidia, amd"),
+        ('[container]\nimage = "a.sif"\ngpu = true\n', "container.gpu: is true or false; write a string in quotes"),
+        ("[container]\nfrom = 1\n", "container.from: is a whole number; write a string in quotes"),
         ('[container]\nfrom = "spack"\n', "container.from: 'spack' is not known; write one of: conda, modules, venv"),
         ('[container]\nimage = "a.sif"\nbase = "docker://b"\n', "container.base: stands without from; remove it, or write from"),
         ('[container]\nfrom = "venv"\nbuild-args = { A = "1" }\n', "container.build-args: stands without definition"),
@@ -138,8 +140,10 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
         ('[venv]\npython = ">=3.10"\npython = ">=3.11"\n', "is no valid TOML"),
     ],
 )
-def test_a_mistake_is_named(text: str, said: str) -> None:
-    assert any(said in line for line in mistakes(text)), mistakes(text)
+def test_a_mistake_is_named_once(text: str, said: str) -> None:
+    found = mistakes(text)
+    assert any(said in line for line in found), found
+    assert len(set(found)) == len(found)
 
 
 @pytest.mark.parametrize(
