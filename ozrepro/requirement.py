@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -11,6 +12,8 @@ from ozrepro.checking import MOST, shown
 from ozrepro.errors import without_login
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from packaging.markers import Marker
 
 _PROJECT = re.compile(r"-e\s+\.(\[[A-Za-z0-9._,\s-]+\])?\Z", re.ASCII)
@@ -18,6 +21,23 @@ _FILE = re.compile(r"-[rc]\s*\S.*\Z")
 _LONGEST = 2000
 _ADDRESS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/[A-Za-z0-9._~!+=:@/%-]+(#sha256=[0-9a-fA-F]{64})?\Z", re.ASCII)
 """No login, no query (either may be a secret), and no `$`: uv puts the caller's variables, passwords among them, for ${NAME}."""
+
+_HASH = re.compile(r"\s--hash=(\S+)")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a requirement file: the line where it begins, its text without hashes, and what `--hash=` says."""
+
+    line: int
+    text: str
+    hashes: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> frozenset[str]:
+        """The hashes that a lock can hold, in lower case."""
+        return frozenset(text[7:].lower() for text in self.hashes if text.startswith("sha256:"))
 
 
 def check_requirement(text: str) -> str | None:
@@ -51,6 +71,20 @@ def check_requirement_file(text: str) -> list[str]:
     Other files and indexes named in it would decide what is locked, and neither the spec's digest nor a build knows them.
     """
     mistakes: list[str] = []
+    for entry in entries_of(text):
+        if entry.text.startswith("-"):
+            problem: str | None = (
+                f"{shown(entry.text)} is an installer's option; name files in the spec, and indexes in the settings"
+            )
+        else:
+            problem = check_requirement(entry.text) or _check_hashes(entry)
+        if problem is not None and len(mistakes) < MOST:
+            mistakes.append(f"line {entry.line}: {without_login(problem)}")
+    return mistakes
+
+
+def entries_of(text: str) -> Iterator[Entry]:
+    """Yield the entries of a requirement file: lines that end in a backslash are put together, comments left out."""
     began, whole = 0, ""
     for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         line = raw.rstrip("\r")
@@ -60,13 +94,19 @@ def check_requirement_file(text: str) -> list[str]:
             continue
         entry = re.sub(r"(^|\s)#.*", "", whole + line).strip()
         place, began, whole = began, 0, ""
-        if entry.startswith("-"):
-            problem: str | None = f"{shown(entry)} is an installer's option; name files in the spec, and indexes in the settings"
-        else:
-            problem = check_requirement(re.sub(r"\s--hash=\S+", "", entry)) if entry else None
-        if problem is not None and len(mistakes) < MOST:
-            mistakes.append(f"line {place}: {without_login(problem)}")
-    return mistakes
+        if entry:
+            yield Entry(place, _HASH.sub("", entry), tuple(_HASH.findall(entry)))
+
+
+def _check_hashes(entry: Entry) -> str | None:
+    if not entry.hashes:
+        return None
+    wrong = [text for text in sorted(entry.sha256) if not _SHA256.match(text)]
+    if wrong:
+        return f"--hash=sha256:{shown(wrong[0])} is no sha256, which has 64 hexadecimal digits"
+    if not entry.sha256:
+        return f"--hash={shown(entry.hashes[0])} cannot be compared: a lock holds sha256 alone; add --hash=sha256:…"
+    return None
 
 
 def is_decidable(marker: Marker) -> bool:

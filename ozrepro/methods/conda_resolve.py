@@ -22,6 +22,7 @@ from ozrepro.pypi import install, layer
 from ozrepro.pypi.layer import LockedLayer, open_uv
 from ozrepro.pypi.resolve import Wanted as PipWanted
 from ozrepro.pypi.resolve import resolve as resolve_pip
+from ozrepro.requirement import entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,7 +174,7 @@ def _pip(
 ) -> tuple[LockedPackage, ...]:
     """Resolve what pip adds in an environment of the records, so that what they provide is neither shadowed nor repeated."""
     wanted = layer_of(spec)
-    lines = [line for text in wanted.texts() for line in text.splitlines() if line and not line.startswith(("-", "#"))]
+    lines = [entry.text for text in wanted.texts() for entry in entries_of(text)]
     with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
         prefix = Path(os.path.realpath(name)) / "env"
         helper.install(locked.records, locked.addresses, prefix, _quiet)
@@ -189,7 +190,9 @@ def _pip(
             )
         minor = int(found.minor.split(".")[1])
         pythons = f">=3.{minor},<3.{minor + 1}"
-        task = PipWanted(spec.root, wanted.requirements, pythons, (site.platform,), site.platform, (), there)
+        task = PipWanted(
+            spec.root, wanted.requirements, pythons, (site.platform,), site.platform, (), there, hashed=wanted.hashed()
+        )
         resolved = resolve_pip(open_uv(site), task, found, previous.layer.packages if previous else (), upgrade)
         layer.check_resolved(resolved, wanted, site.platform, found.minor)
     return resolved.packages

@@ -16,6 +16,7 @@ from ozrepro.pypi import toolchain
 from ozrepro.pypi.layer import Layer, LockedLayer, open_uv
 from ozrepro.pypi.resolve import Wanted
 from ozrepro.pypi.resolve import resolve as resolve_packages
+from ozrepro.requirement import entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +100,7 @@ def _packages(
     """Resolve what the toolchain lacks, keep its own versions, and compile what the spec names in build."""
     python = found.python
     uv = toolchain.within(open_uv(site), variables_of(locked, site))
-    lines = [line for text in layer.texts() for line in text.splitlines()]
+    lines = [entry.text for text in layer.texts() for entry in entries_of(text)]
     overridden = outside.demanded(_plain(lines), found.outside, python.markers)
     for reason in overridden.values():
         say(f"{reason}: another version is installed over it")
@@ -113,6 +114,7 @@ def _packages(
         layer.build,
         found.outside,
         frozenset(overridden),
+        layer.hashed(),
     )
     resolved = resolve_packages(uv, task, python, previous.packages if previous else (), upgrade)
     packages.check_resolved(resolved, layer, site.platform, python.minor)
@@ -134,11 +136,10 @@ def _packages(
 
 
 def _plain(lines: Sequence[str]) -> list[str]:
-    """Return the lines that are requirements: no comments, no options."""
+    """Return the lines that are requirements, and no options."""
     found: list[str] = []
-    for line in lines:
-        text = line.split(" #")[0].strip()
-        if text and not text.startswith(("-", "#")):
+    for text in lines:
+        if not text.startswith("-"):
             try:
                 found.append(str(Requirement(text)))
             except ValueError:

@@ -133,7 +133,9 @@ class Venv:
         uv = open_uv(site)
         previous = _previous(change, spec)
         platforms = _platforms(described, site)
-        task = Wanted(spec.root, wanted.requirements, python, tuple(platforms), site.platform, wanted.build)
+        task = Wanted(
+            spec.root, wanted.requirements, python, tuple(platforms), site.platform, wanted.build, hashed=wanted.hashed()
+        )
         resolved = resolve(uv, task, found, previous.packages if previous else (), change.upgrade)
         layer.check_resolved(resolved, wanted, site.platform if site.platform in platforms else "", found.minor)
         _tell_gaps(resolved, platforms, say)

@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 from ozrepro.checking import shown
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.pypi import agreement
+from ozrepro.pypi.hashed import Hashed, check_hashes, hashed_in
 from ozrepro.pypi.packages import LockedPackage, read_packages
 from ozrepro.pypi.uv import Uv, cache_folder, find_uv
 from ozrepro.requirement import check_requirement_file
@@ -107,6 +108,17 @@ class Layer:
         """Return the requirement lines and the text of each file that they name."""
         return [*self.requirements, *(read_file(path) for path in self.inputs())]
 
+    def hashed(self) -> tuple[Hashed, ...]:
+        """Return the requirements with hashes, of the table and of the files that it names."""
+        found: list[Hashed] = []
+        for text in self.requirements:
+            if text.startswith(("-r", "-c")):
+                name = text[2:].strip()
+                found += hashed_in(name, read_file(self.spec.root / name))
+            elif not text.startswith("-"):
+                found += [replace(item, place=f"[{self.key}]") for item in hashed_in("", text)]
+        return tuple(found)
+
     def head(self) -> dict[str, Any]:
         """Return the keys of the layer that come before the packages in the lock."""
         project = self.project()
@@ -178,6 +190,7 @@ def check_agreement(
         if there != expected:
             checker.wrong((*base, key), f"is {shown(there)} where the spec asks for {shown(expected)}")
     agreement.check_packages(checker, base, locked.packages, layer.build, layer.texts())
+    check_hashes(checker, base, locked.packages, layer.hashed())
 
 
 def project_metadata(path: Path) -> dict[str, Any]:
@@ -229,7 +242,9 @@ def lock_build_packages(
         needed += backend.build_requirements(uv, layer.spec.root, found, variables or {}, editable=True)
     if not needed:
         return ()
-    tools = replace(task, platforms=resolved.platforms, requirements=tuple(dict.fromkeys(needed)), build=(), outside={})
+    tools = replace(
+        task, platforms=resolved.platforms, requirements=tuple(dict.fromkeys(needed)), build=(), outside={}, hashed=()
+    )
     return resolve(uv, tools, found, previous.build if previous else (), upgrade).packages
 
 

@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError, CommandFailed
-from ozrepro.pypi import base
+from ozrepro.pypi import base, hashed
 from ozrepro.pypi.interpreter import markers_of, minors_of, tags_of
 from ozrepro.pypi.packages import LockedFile, LockedPackage, distribution_of, sorted_packages
 from ozrepro.toml import dumps, loads
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ozrepro.pypi.base import Distribution
+    from ozrepro.pypi.hashed import Hashed
     from ozrepro.pypi.interpreter import Interpreter
     from ozrepro.pypi.uv import Uv
 
@@ -40,7 +41,7 @@ class Wanted:
     `root` is the project, which `-r`, `-c` and `-e .` are relative to; `build` names packages that are compiled from their sdist;
     `python` is the range; `platforms` are those the result must serve; `here` is the one that it must serve in any case.
     `outside` are the distributions that the environment finds outside itself: their versions are kept, but of those `overridden`,
-    and none of them is in the result.
+    and none of them is in the result. `hashed` are the requirements that name hashes: of these packages no other files are taken.
     """
 
     root: Path
@@ -51,6 +52,7 @@ class Wanted:
     build: tuple[str, ...] = ()
     outside: Mapping[str, Distribution] = field(default_factory=dict)
     overridden: frozenset[str] = frozenset()
+    hashed: tuple[Hashed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +106,31 @@ def _resolve(
     packages, sources = packages_of(entries, wanted)
     packages = _with_indexes(uv, wanted, interpreter, packages)
     minors = minors_of(wanted.python)
-    kept = sorted_packages([item for package in packages if (item := narrowed(package, wanted)) is not None])
+    kept = _narrowed(packages, wanted)
+    if wanted.hashed:
+        named = _narrowed([hashed.allowed(package, wanted.hashed) for package in packages], wanted)
+        _refuse_unnamed(kept, named, wanted, interpreter.minor)
+        kept = named
     gaps = {
         f"{platform} {minor}": gap for platform in wanted.platforms for minor in minors if (gap := _gap(kept, platform, minor))
     }
     covers = {p: tuple(m for m in minors if f"{p} {m}" not in gaps) for p in wanted.platforms}
     return Resolved(kept, wanted.platforms, sources, covers, gaps)
+
+
+def _narrowed(packages: Iterable[LockedPackage], wanted: Wanted) -> tuple[LockedPackage, ...]:
+    return sorted_packages([item for package in packages if (item := narrowed(package, wanted)) is not None])
+
+
+def _refuse_unnamed(found: Sequence[LockedPackage], named: Sequence[LockedPackage], wanted: Wanted, minor: str) -> None:
+    """Raise BuildError for a package that has files, for this machine's Python too, and none whose hash is named."""
+    here = f"{wanted.here} {minor}" if wanted.here in wanted.platforms else ""
+    lacking = set(_gap(named, wanted.here, minor)).difference(_gap(found, wanted.here, minor)) if here else set()
+    for before, after in zip(found, named, strict=True):
+        if before.files and not after.files:
+            raise hashed.refused(before, wanted.hashed, "")
+        if before.name in lacking and before.files != after.files:
+            raise hashed.refused(before, wanted.hashed, here)
 
 
 @contextmanager
