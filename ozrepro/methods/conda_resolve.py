@@ -67,7 +67,7 @@ def resolve(spec: Spec, site: Site, digest: str, change: Change, say: Say) -> tu
             say(f"not taken over from {change.source}: {' and '.join(rest)}; {_WHERE}")
         locked = _solve(helper, spec, site, channels, detected, platform, kept, source.named, say)
         if wanted.pip:
-            packages = _pip(locked, helper, spec, site, previous, change.upgrade)
+            packages = _pip(locked, helper, spec, site, previous, change.upgrade, say)
             locked = replace(locked, layer=replace(locked.layer, packages=packages))
         if platform == here:
             locked = replace(locked, mpi=mpi)
@@ -171,6 +171,7 @@ def _pip(
     site: Site,
     previous: Locked | None,
     upgrade: tuple[str, ...] | None,
+    say: Say,
 ) -> tuple[LockedPackage, ...]:
     """Resolve what pip adds in an environment of the records, so that what they provide is neither shadowed nor repeated."""
     wanted = layer_of(spec)
@@ -193,7 +194,7 @@ def _pip(
         task = PipWanted(
             spec.root, wanted.requirements, pythons, (site.platform,), site.platform, (), there, hashed=wanted.hashed()
         )
-        resolved = resolve_pip(open_uv(site), task, found, previous.layer.packages if previous else (), upgrade)
+        resolved = resolve_pip(open_uv(site), task, found, previous.layer.packages if previous else (), upgrade, say)
         layer.check_resolved(resolved, wanted, site.platform, found.minor)
     return resolved.packages
 

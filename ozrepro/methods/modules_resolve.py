@@ -116,7 +116,7 @@ def _packages(
         frozenset(overridden),
         layer.hashed(),
     )
-    resolved = resolve_packages(uv, task, python, previous.packages if previous else (), upgrade)
+    resolved = resolve_packages(uv, task, python, previous.packages if previous else (), upgrade, say)
     packages.check_resolved(resolved, layer, site.platform, python.minor)
     twice = [f"{item.name} {found.hidden[item.name].version}" for item in resolved.packages if item.name in found.hidden]
     if twice:

@@ -136,7 +136,7 @@ class Venv:
         task = Wanted(
             spec.root, wanted.requirements, python, tuple(platforms), site.platform, wanted.build, hashed=wanted.hashed()
         )
-        resolved = resolve(uv, task, found, previous.packages if previous else (), change.upgrade)
+        resolved = resolve(uv, task, found, previous.packages if previous else (), change.upgrade, say)
         layer.check_resolved(resolved, wanted, site.platform if site.platform in platforms else "", found.minor)
         _tell_gaps(resolved, platforms, say)
         build = layer.lock_build_packages(uv, wanted, task, resolved, found, previous, change.upgrade)

@@ -5,6 +5,7 @@ A plain venv has nothing else; a venv on modules has this layer on top of them.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 from dataclasses import dataclass, replace
@@ -63,8 +64,25 @@ class Layer:
         found: dict[str, object] = {}
         for path in self.inputs():
             name = path.relative_to(self.spec.root).as_posix()
-            found[name] = project_metadata(path) if name == "pyproject.toml" else self._content(path)
+            found[name] = self._own(path) if name == "pyproject.toml" else self._content(path)
         return found
+
+    def _own(self, path: Path) -> dict[str, Any]:
+        """Return what pyproject.toml says. Raises SpecError for an extra that it lacks: uv would go on without."""
+        metadata = project_metadata(path)
+        known = metadata["project"].get("optional-dependencies", {})
+        if "optional-dependencies" in metadata["project"].get("dynamic", ()) or not isinstance(known, dict):
+            return metadata
+        there = {canonicalize_name(name): name for name in known}
+        mistakes: list[str] = []
+        for extra in self.extras() or ():
+            if canonicalize_name(extra) not in there:
+                near = difflib.get_close_matches(canonicalize_name(extra), there, 1)
+                advice = f"did you mean {there[near[0]]!r}?" if near else "add it to [project.optional-dependencies]"
+                mistakes.append(f"{self.key}.requirements: -e .: {path.name} has no extra {extra!r}; {advice}")
+        if mistakes:
+            raise SpecError(str(self.spec.path), mistakes)
+        return metadata
 
     def _content(self, path: Path) -> str:
         spec, name = self.spec, path.relative_to(self.spec.root)

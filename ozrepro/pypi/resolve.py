@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import tempfile
 from contextlib import contextmanager
@@ -15,23 +16,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError, CommandFailed
 from ozrepro.pypi import base, hashed
 from ozrepro.pypi.interpreter import markers_of, minors_of, tags_of
+from ozrepro.pypi.markers import shorten
 from ozrepro.pypi.packages import LockedFile, LockedPackage, distribution_of, sorted_packages
 from ozrepro.toml import dumps, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ozrepro.pypi.base import Distribution
     from ozrepro.pypi.hashed import Hashed
     from ozrepro.pypi.interpreter import Interpreter
     from ozrepro.pypi.uv import Uv
+
+_OF_A_FILE = re.compile(r" @ file://[^`]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,17 @@ class Resolved:
 
 
 def resolve(
-    uv: Uv, wanted: Wanted, interpreter: Interpreter, previous: Sequence[LockedPackage], upgrade: Iterable[str] | None
+    uv: Uv,
+    wanted: Wanted,
+    interpreter: Interpreter,
+    previous: Sequence[LockedPackage],
+    upgrade: Iterable[str] | None,
+    say: Callable[[str], None] | None = None,
 ) -> Resolved:
     """Return exact packages for what is wanted, keeping `previous` versions where they still fit.
 
-    `upgrade` None keeps all, an empty iterable upgrades all, names upgrade these. Raises CommandFailed with uv's explanation when
-    nothing fits, BuildError for a source that a lock may not hold.
+    `upgrade` None keeps all, an empty iterable upgrades all, names upgrade these. `say` is told uv's warnings.
+    Raises CommandFailed with uv's explanation when nothing fits, BuildError for a source that a lock may not hold.
     """
     if not wanted.requirements:
         return Resolved((), wanted.platforms, {}, {item: minors_of(wanted.python) for item in wanted.platforms}, {})
@@ -82,18 +90,23 @@ def resolve(
     if uv.indexes.no_index:
         wanted = narrow  # a wheelhouse is filled for one machine; what it really covers is worked out below
     try:
-        return _resolve(uv, wanted, interpreter, previous, upgraded)
+        return _resolve(uv, wanted, interpreter, previous, upgraded, say)
     except CommandFailed as error:
         # uv wants wheels for each system named; a package for Linux alone must not make the lock impossible.
         system = wanted.here.partition("-")[0]
         rest = tuple(platform for platform in wanted.platforms if platform.startswith(f"{system}-"))
         if "not the current one" not in error.what or rest in ((), wanted.platforms):
             raise
-        return _resolve(uv, replace(wanted, platforms=rest), interpreter, previous, upgraded)
+        return _resolve(uv, replace(wanted, platforms=rest), interpreter, previous, upgraded, say)
 
 
 def _resolve(
-    uv: Uv, wanted: Wanted, interpreter: Interpreter, previous: Sequence[LockedPackage], upgraded: tuple[str, ...] | None
+    uv: Uv,
+    wanted: Wanted,
+    interpreter: Interpreter,
+    previous: Sequence[LockedPackage],
+    upgraded: tuple[str, ...] | None,
+    say: Callable[[str], None] | None,
 ) -> Resolved:
     with workspace(wanted) as folder:
         output = folder / "pylock.found.toml"
@@ -101,7 +114,8 @@ def _resolve(
             output.write_text(_preferences(previous), encoding="utf-8")
         names = [word for name in upgraded or () for word in ("--upgrade-package", name)]
         outside = _outside_flags(wanted, folder, interpreter.markers)
-        compile_lines(uv, folder, wanted, interpreter, "\n".join(_lines(wanted)), [*names, *outside, "-o", str(output)])
+        more = [*names, *outside, "-o", str(output)]
+        compile_lines(uv, folder, wanted, interpreter, "\n".join(_lines(wanted)), more, say)
         entries = loads(output.read_text(encoding="utf-8")).get("packages", [])
     packages, sources = packages_of(entries, wanted)
     packages = _with_indexes(uv, wanted, interpreter, packages)
@@ -159,11 +173,28 @@ def _limit(platform: str, python: str, *, machine: bool = False) -> str:
     return " and ".join(parts)
 
 
-def compile_lines(uv: Uv, folder: Path, wanted: Wanted, interpreter: Interpreter, lines: str, more: Sequence[str]) -> str:
-    """Run `uv pip compile` over requirement lines and return what it printed. Raises CommandFailed."""
+def compile_lines(
+    uv: Uv,
+    folder: Path,
+    wanted: Wanted,
+    interpreter: Interpreter,
+    lines: str,
+    more: Sequence[str],
+    say: Callable[[str], None] | None = None,
+) -> str:
+    """Run `uv pip compile` over requirements and return what it printed; `say` is told its warnings. Raises CommandFailed."""
     floor = (minors_of(wanted.python) or ("3.10",))[0]
     wheels_only = ["--only-binary", ":all:", *(word for name in wanted.build for word in ("--no-binary", name))]
-    arguments = ["pip", "compile", "--quiet", "--universal", "--no-header", "--no-annotate", "--python", interpreter.path]
+    arguments = [
+        "pip",
+        "compile",
+        *([] if say else ["--quiet"]),
+        "--universal",
+        "--no-header",
+        "--no-annotate",
+        "--python",
+        interpreter.path,
+    ]
     done = uv.run(
         [*arguments, "--python-version", floor, *wheels_only, *uv.indexes.flags(), *more, "-"],
         doing="cannot find versions that fit",
@@ -172,6 +203,9 @@ def compile_lines(uv: Uv, folder: Path, wanted: Wanted, interpreter: Interpreter
         # The one call that needs a configuration: that of its own folder.
         variables={"XDG_CONFIG_HOME": str(folder), "UV_NO_CONFIG": "0"},
     )
+    for line in done.errors.splitlines():
+        if say is not None and line.startswith("warning: "):
+            say(_OF_A_FILE.sub("", line))  # the folder of the stubs is gone when this is read
     return done.output
 
 
@@ -312,37 +346,6 @@ def narrowed(package: LockedPackage, wanted: Wanted) -> LockedPackage | None:
     taken = [tags_of(platform, minor) for platform, minor in dict.fromkeys((p, m) for p, m, applies in needed if applies)]
     files = tuple(file for file in package.files if not file.is_wheel or any(not tags.isdisjoint(file.tags()) for tags in taken))
     return replace(package, marker=marker, files=files)
-
-
-def shorten(marker: str, environments: Sequence[Mapping[str, str]]) -> str:
-    """Return `marker` without the terms that decide nothing in any of the environments that the lock serves."""
-    if not marker:
-        return ""
-    terms = _terms(marker)
-
-    def decides(parts: Sequence[str]) -> list[bool]:
-        return [not parts or Marker(" and ".join(parts)).evaluate({**environment, "extra": ""}) for environment in environments]
-
-    expected = decides(terms)
-    for term in tuple(terms):
-        rest = [other for other in terms if other is not term]
-        if decides(rest) == expected:
-            terms = rest
-    return str(Marker(" and ".join(terms))) if terms else ""
-
-
-def _terms(marker: str) -> list[str]:
-    """Split at each `and` outside parentheses; a marker with a bare `or` is one term."""
-    terms, depth = [""], 0
-    for word in marker.split(" "):
-        depth += word.count("(") - word.count(")")
-        if word == "or" and depth == 0:
-            return [marker]
-        if word == "and" and depth == 0:
-            terms.append("")
-        else:
-            terms[-1] = f"{terms[-1]} {word}".strip()
-    return terms
 
 
 def _gap(packages: Iterable[LockedPackage], platform: str, minor: str) -> tuple[str, ...]:

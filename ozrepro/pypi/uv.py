@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int], None]
 
-_NOISE = re.compile(r"^\s*(Using Python|Resolved \d|Prepared \d|Downloading |Downloaded |warning: A managed Python)")
+_NOISE = re.compile(
+    r"^\s*(Using (Python|CPython|PyPy)|Resolved (\d|in )|Prepared \d|Downloading |Downloaded "
+    r"|warning: (A managed Python|The requested Python version|No dependencies found in))"
+)
+"""What is said of every call. The Python of `--python-version` is the oldest that the lock serves, and need not be there."""
 _DONE = re.compile(r"^\s*(Downloaded|Built) (\S+)")
 
 

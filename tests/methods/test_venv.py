@@ -93,6 +93,16 @@ class TestTheProjectItself:
         assert refused.returncode == 3
         assert "pyproject.toml changed since venv.any was locked" in refused.stderr
 
+    def test_an_extra_that_it_lacks_is_a_mistake_of_the_spec(self, own: Project) -> None:
+        own.spec('[venv]\nrequirements = ["-e .[mroe]"]\n')
+        failed = own.ozrepro("lock")
+        assert failed.returncode == 2
+        assert "venv.requirements: -e .: pyproject.toml has no extra 'mroe'; did you mean 'more'?" in failed.stderr
+
+    def test_an_extra_may_be_written_in_another_way(self, own: Project) -> None:
+        own.spec('[venv]\nrequirements = ["-e .[MORE]"]\n')
+        own.done("lock")
+
 
 class TestSourceArchives:
     def test_a_package_named_in_build_is_compiled_with_locked_tools(self, project: Project) -> None:
@@ -196,3 +206,10 @@ def test_a_rebuild_needs_nothing_but_the_cache(built: Project) -> None:
     failed = built.ozrepro("build", "--rebuild")
     assert failed.returncode in (0, 1)  # uv keeps no copy of a wheelhouse's own files; an index's are kept (test_index.py)
     assert json.loads(built.done("status", "--json"))["sessions"][0]["methods"][0]["environment"].startswith("built")
+
+
+def test_an_extra_that_a_package_lacks_is_told_when_locking(small: Project) -> None:
+    small.spec('[venv]\nrequirements = ["alpha[tabel]"]\n')
+    done = small.ozrepro("lock")
+    assert done.returncode == 0
+    assert "ozrepro: work: warning: The package `alpha==1.0` does not have an extra named `tabel`" in done.stderr

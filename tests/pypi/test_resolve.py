@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ozrepro.errors import BuildError, CommandFailed
-from ozrepro.pypi.interpreter import markers_of, running
+from ozrepro.pypi.interpreter import running
 from ozrepro.pypi.packages import LockedPackage
-from ozrepro.pypi.resolve import Wanted, resolve, shorten
-from ozrepro.pypi.uv import Uv
+from ozrepro.pypi.resolve import Wanted, resolve
+from ozrepro.pypi.uv import Uv, find_uv
+from ozrepro.settings import load_settings
 from tests.conftest import Project
 from tests.wheels import make_sdist, make_wheel
 
@@ -108,19 +107,28 @@ def test_the_platforms_of_the_result_are_those_asked_for(project: Project, uv: U
     assert resolve(uv, task, running(), (), None).platforms == ("macos-arm64",)
 
 
-_TERMS = st.sampled_from(
-    ["python_full_version >= '3.10'", "python_full_version < '3.12'", "sys_platform == 'linux'", "(sys_platform == 'linux' or sys_platform == 'darwin')",
-     "platform_machine != 'arm64'", "extra == 'x'", "os_name == 'nt'"]
-)  # fmt: skip
-_SAMPLES = [
-    env for platform in (HERE, "macos-arm64") for minor in ("3.10", "3.11", "3.13") for env in markers_of(platform, minor)
-]
+def test_an_extra_that_a_package_lacks_is_told(project: Project, uv: Uv) -> None:
+    make_wheel(project.wheelhouse, "alpha")
+    said: list[str] = []
+    found = resolve(uv, wanted(project, "alpha[recomended]"), running(), (), None, said.append)
+    assert versions(found.packages) == ["alpha 1.0"]
+    assert said == ["warning: The package `alpha==1.0` does not have an extra named `recomended`"]
 
 
-@given(st.lists(_TERMS, min_size=1, max_size=4))
-def test_a_shortened_marker_decides_the_same(terms: list[str]) -> None:
-    marker = " and ".join(terms)
-    short = shorten(marker, _SAMPLES)
-    for environment in _SAMPLES:
-        assert LockedPackage("a", "1", (), short).applies(environment) == LockedPackage("a", "1", (), marker).applies(environment)
-    assert len(short) <= len(marker) + 2 * marker.count("'")
+def test_a_yanked_version_is_told_with_the_reason(project: Project) -> None:
+    wheel = make_wheel(project.root.parent / "index" / "alpha", "alpha")
+    link = f'<a href="{wheel.name}" data-yanked="wrong results">{wheel.name}</a>'
+    (wheel.parent / "index.html").write_text(f"<!DOCTYPE html><html><body>{link}</body></html>")
+    environ = {key: value for key, value in project.environ.items() if key not in ("PIP_NO_INDEX", "PIP_FIND_LINKS")}
+    environ["PIP_INDEX_URL"] = wheel.parent.parent.as_uri()
+    uv = find_uv(load_settings(project.root, {}), environ, project.root.parent / "cache")
+    said: list[str] = []
+    resolve(uv, wanted(project, "alpha==1.0"), running(), (), None, said.append)
+    assert said == ['warning: `alpha==1.0` is yanked (reason: "wrong results")']
+
+
+def test_what_needs_no_attention_is_not_told(project: Project, uv: Uv) -> None:
+    make_wheel(project.wheelhouse, "alpha")
+    said: list[str] = []
+    resolve(uv, wanted(project, "alpha", python=">=3.9"), running(), (), None, said.append)
+    assert said == []
