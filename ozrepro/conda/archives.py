@@ -111,18 +111,20 @@ async def _archive(entry: Entry, place: Path, client: Client) -> Path:
         gone = "404" in str(error) or "Not Found" in str(error)
         what = "the channel has no such file" if gone else f"cannot be fetched: {_reason(error)}"
         kind = Refused if gone or "onnect" in str(error) else Unlike  # a cut download is tried once more
-        raise kind(
-            f"{os.path.basename(entry.url)} of the channel {entry.channel}: {what}", where=entry.url, hint=_mirror(entry.channel)
-        ) from error
+        hint = _mirror(entry.channel) if gone else f"build where there is a network, or {_address(entry.channel)}"
+        raise kind(f"{os.path.basename(entry.url)} of the channel {entry.channel}: {what}", where=entry.url, hint=hint) from error
     return path
 
 
 _ROOM = "free some space, or set OZREPRO_CACHE to a folder elsewhere"
 
 
+def _address(channel: str) -> str:
+    return f"another address of it: [tool.ozrepro.channels] {channel.partition('/')[0]} = …"
+
+
 def _mirror(channel: str) -> str:
-    name = channel.partition("/")[0]
-    return f"another address of it: [tool.ozrepro.channels] {name} = …; for packages that are there, ozrepro lock --upgrade"
+    return f"{_address(channel)}; for packages that are there, ozrepro lock --upgrade"
 
 
 def _reason(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import socket
 import struct
 import tarfile
 import zipfile
@@ -102,3 +103,13 @@ def test_a_path_that_is_only_listed_is_refused_too(helper: Helper, tmp_path: Pat
     with pytest.raises(BuildError, match="which leaves the package"):
         helper.fetch((record,), {"site": (tmp_path / "channel").as_uri()}, ignore)
     assert not (helper.cache / "pkgs" / "evil-1.0-0").exists()
+
+
+def test_without_a_network_the_hint_is_to_build_where_there_is_one(helper: Helper, tmp_path: Path) -> None:
+    record = package(tmp_path / "channel", {**content(["share/a"]), "share/a": b"a"}, ".conda")
+    with socket.socket() as taken:  # bound and not listening: whoever connects is refused
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(BuildError, match="cannot be fetched") as caught:
+            helper.fetch((record,), {"site": f"http://127.0.0.1:{taken.getsockname()[1]}"}, ignore)
+    assert caught.value.hint.startswith("build where there is a network, or another address of it")
+    assert "--upgrade" not in caught.value.hint
