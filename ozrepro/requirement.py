@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PROJECT = re.compile(r"-e\s+\.(\[[A-Za-z0-9._,\s-]+\])?\Z", re.ASCII)
 _FILE = re.compile(r"-[rc]\s*\S.*\Z")
+_CONTROL = ("git+", "hg+", "svn+", "bzr+")
 _LONGEST = 2000
 _ADDRESS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/[A-Za-z0-9._~!+=:@/%-]+(#sha256=[0-9a-fA-F]{64})?\Z", re.ASCII)
 """No login, no query (either may be a secret), and no `$`: uv puts the caller's variables, passwords among them, for ${NAME}."""
@@ -54,6 +55,8 @@ def check_requirement(text: str) -> str | None:
         return None if inside else f"{file!r} leaves the project; name a file inside it, from its root"
     if text.startswith("-"):
         return f"{text!r} is an installer's option; allowed are -r FILE, -c FILE and -e ."
+    if text.startswith(_CONTROL):
+        return check_address(text)  # a bare one is no requirement, and what the parser says of it helps nobody
     try:
         requirement = Requirement(text)
         requirement.specifier.contains("1", prereleases=True)  # a number of 5,000 digits is refused only now
@@ -122,7 +125,7 @@ def check_address(url: str) -> str | None:
     """Say why a requirement's address is refused, or None. Only https addresses of a wheel or sdist are taken."""
     plain = url.split("#", maxsplit=1)[0]
     if not url.startswith("https://"):
-        kind = "a version control address" if url.startswith(("git+", "hg+", "svn+", "bzr+")) else "no https address"
+        kind = "a version control address" if url.startswith(_CONTROL) else "no https address"
         return f"{shown(plain)} is {kind}; give the https address of a wheel, with #sha256=…, or put the wheel into a wheelhouse"
     if "@" in url.split("/")[2]:
         return "the address holds a user name or password; put them into ~/.netrc or the index settings"

@@ -128,6 +128,7 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
         ('[venv]\nrequirements = ["-e ../other"]\n', "is an installer's option"),
         ('[venv]\nrequirements = ["-r /etc/passwd"]\n', "leaves the project"),
         ('[venv]\nrequirements = ["a @ git+https://x/y"]\n', "is a version control address"),
+        ('[venv]\nrequirements = ["git+https://x/y@main"]\n', "is a version control address"),
         ('[venv]\nrequirements = ["a @ http://x/a-1-py3-none-any.whl"]\n', "is no https address"),
         ('[venv]\nrequirements = ["a @ https://me:word@x/a-1-py3-none-any.whl"]\n', "holds a user name or password"),
         ('[venv]\nrequirements = ["  "]\n', "is empty; remove it"),
