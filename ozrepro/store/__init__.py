@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from ozrepro.settings import Settings
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FOLDERS = ("names", "gens", "owners", "locks", "trash", "ready", "projects")
 
 
@@ -126,26 +128,31 @@ def store_of(settings: Settings) -> Store:
     return Store(settings.store, settings.locks, settings.lock_timeout, group=settings.store_group)
 
 
-def failed(doing: str, path: Path, error: OSError) -> StoreError:
-    """Return the StoreError for a failed file operation, with what is left of space and files there.
+def failed(doing: str, path: Path, error: OSError, *, setting: str = "OZREPRO_STORE") -> StoreError:
+    """Return the StoreError for a failed file operation; where the disk may be full, with what is left of space and files there.
 
     On Lustre a quota shows as EDQUOT at any call up to the flush, so every step of the store comes here.
+    `setting` is the variable that has the files written elsewhere.
     """
     left = ""
+    if error.errno in FULL:
+        hint = f"check your quota (quota -s, lfs quota -h .), then: ozrepro store gc; or set {setting} to a folder elsewhere"
+    elif error.errno in DENIED:
+        hint = f"set {setting} to a folder of your own"
+    else:
+        hint = "the same command again"
     probe = path
     while not os.path.exists(probe) and probe != probe.parent:
         probe = probe.parent
-    try:
-        room = os.statvfs(probe)
-        left = f"; left there: {room.f_bavail * room.f_frsize // 2**20} MiB and {room.f_favail} files"
-    except OSError:
-        pass
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if error.errno not in DENIED:
+        with suppress(OSError):
+            room = os.statvfs(probe)
+            left = f"; left there: {room.f_bavail * room.f_frsize // 2**20} MiB and {room.f_favail} files"
     named = error.filename2 or error.filename  # of a symlink the first is what it says, not where it is
     return StoreError(
         f"cannot {doing}: {error.strerror or error} [errno {error.errno}]{left}",
         where=shown(os.fsdecode(named) if isinstance(named, (str, bytes)) else str(path)),
-        hint="check your quota (quota -s, lfs quota -h .), then: ozrepro store gc" if full else "the same command again",
+        hint=hint,
     )
 
 

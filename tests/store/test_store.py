@@ -192,6 +192,13 @@ def test_a_failed_operation_names_the_cause_the_place_and_what_is_left_there(tmp
     assert "quota" not in error.hint
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_where_one_may_not_write_the_hint_is_a_folder_of_one_s_own(tmp_path: Path, number: int) -> None:
+    error = failed("build", tmp_path, OSError(number, os.strerror(number)))
+    assert error.what == f"cannot build: {os.strerror(number)} [errno {number}]"
+    assert error.hint == "set OZREPRO_STORE to a folder of your own"
+
+
 @pytest.mark.parametrize("name", ["a\nb", "\udcff", "a\tb", "\x1b[31m"])
 def test_a_failed_operation_on_an_oddly_named_file_can_be_printed(tmp_path: Path, name: str) -> None:
     error = failed("build", tmp_path, OSError(errno.EIO, "Input/output error", str(tmp_path / name)))
