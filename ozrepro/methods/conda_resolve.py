@@ -192,7 +192,15 @@ def _pip(
         minor = int(found.minor.split(".")[1])
         pythons = f">=3.{minor},<3.{minor + 1}"
         task = PipWanted(
-            spec.root, wanted.requirements, pythons, (site.platform,), site.platform, (), there, hashed=wanted.hashed()
+            spec.root,
+            wanted.requirements,
+            pythons,
+            (site.platform,),
+            site.platform,
+            (),
+            there,
+            hashed=wanted.hashed(),
+            owner="the conda packages",
         )
         resolved = resolve_pip(open_uv(site), task, found, previous.layer.packages if previous else (), upgrade, say)
         layer.check_resolved(resolved, wanted, site.platform, found.minor)

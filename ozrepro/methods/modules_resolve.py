@@ -115,6 +115,7 @@ def _packages(
         found.outside,
         frozenset(overridden),
         layer.hashed(),
+        "the modules",
     )
     resolved = resolve_packages(uv, task, python, previous.packages if previous else (), upgrade, say)
     packages.check_resolved(resolved, layer, site.platform, python.minor)

@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError, CommandFailed
 from ozrepro.pypi import base, hashed
+from ozrepro.pypi.advice import about_python
 from ozrepro.pypi.interpreter import markers_of, minors_of, tags_of
 from ozrepro.pypi.markers import shorten
 from ozrepro.pypi.packages import LockedFile, LockedPackage, distribution_of, sorted_packages
@@ -45,6 +46,7 @@ class Wanted:
     `python` is the range; `platforms` are those the result must serve; `here` is the one that it must serve in any case.
     `outside` are the distributions that the environment finds outside itself: their versions are kept, but of those `overridden`,
     and none of them is in the result. `hashed` are the requirements that name hashes: of these packages no other files are taken.
+    `owner` is whose Python it is where no key of the spec sets it, such as `the modules`.
     """
 
     root: Path
@@ -56,6 +58,7 @@ class Wanted:
     outside: Mapping[str, Distribution] = field(default_factory=dict)
     overridden: frozenset[str] = frozenset()
     hashed: tuple[Hashed, ...] = ()
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +198,17 @@ def compile_lines(
         "--python",
         interpreter.path,
     ]
-    done = uv.run(
-        [*arguments, "--python-version", floor, *wheels_only, *uv.indexes.flags(), *more, "-"],
-        doing="cannot find versions that fit",
-        text=lines + "\n",
-        cwd=folder,
-        # The one call that needs a configuration: that of its own folder.
-        variables={"XDG_CONFIG_HOME": str(folder), "UV_NO_CONFIG": "0"},
-    )
+    try:
+        done = uv.run(
+            [*arguments, "--python-version", floor, *wheels_only, *uv.indexes.flags(), *more, "-"],
+            doing="cannot find versions that fit",
+            text=lines + "\n",
+            cwd=folder,
+            # The one call that needs a configuration: that of its own folder.
+            variables={"XDG_CONFIG_HOME": str(folder), "UV_NO_CONFIG": "0"},
+        )
+    except CommandFailed as error:
+        raise about_python(error, wanted.python, wanted.owner) from error
     for line in done.errors.splitlines():
         if say is not None and line.startswith("warning: "):
             say(_OF_A_FILE.sub("", line))  # the folder of the stubs is gone when this is read

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from ozrepro import process
 from ozrepro.environment import BASE_PATH
 from ozrepro.errors import CommandFailed, without_login
+from ozrepro.pypi.advice import hint_for, of_the_files
 from ozrepro.pypi.indexes import Indexes, base_variables, find_indexes
+from ozrepro.store import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,10 +52,10 @@ class Uv:
         """Run one uv command and return what it printed.
 
         `doing` says in an error what was being done; `progress` is told how many of `total` files have come.
-        Raises CommandFailed with uv's own words, logins in addresses removed.
+        Raises CommandFailed with uv's own words, logins in addresses removed; StoreError where it could not write its files.
         """
         finished = self._finish(arguments, text, cwd, variables, progress, total)
-        return finished.checked(doing, hint=_hint(finished.errors))
+        return self._checked(finished, doing)
 
     def run_cached(
         self,
@@ -72,11 +74,23 @@ class Uv:
         """
         cached = self._finish([*arguments, "--offline"], text, None, variables, progress, total)
         if cached.status == 0 or self.variables.get("UV_OFFLINE"):
-            return cached.checked(doing, hint=_hint(cached.errors))
+            return self._checked(cached, doing)
         finished = self._finish(arguments, text, None, variables, progress, total)
         if finished.status != 0 and "Hash mismatch" in cached.errors and "Hash mismatch" not in finished.errors:
             finished = cached
-        return finished.checked(doing, hint=_hint(finished.errors))
+        return self._checked(finished, doing)
+
+    def _checked(self, finished: process.Finished, doing: str) -> process.Finished:
+        """Return what finished well. Raises StoreError where files could not be written, else CommandFailed."""
+        found = of_the_files(finished.errors, self.variables["UV_CACHE_DIR"]) if finished.status != 0 else None
+        if found is None:
+            return finished.checked(doing, hint=hint_for(finished.errors))
+        raise failed(
+            doing.removeprefix("cannot "),
+            Path(found.path),
+            OSError(found.number, os.strerror(found.number)),
+            setting=found.setting,
+        )
 
     def _finish(
         self,
@@ -100,18 +114,6 @@ class Uv:
         done = process.run([self.path, *arguments], env=environment, text=text, cwd=cwd, on_line=on_line)
         lines = (line for line in done.errors.splitlines() if not _NOISE.match(line))
         return replace(done, errors=without_login("\n".join(lines)))
-
-
-def _hint(errors: str) -> str:
-    if "Hash mismatch" in errors:
-        return "the file is not the one that was locked: ask the index's keeper; to accept it, ozrepro lock --upgrade"
-    if "Request failed" in errors or "dns error" in errors or "network" in errors.lower():
-        return "build where there is a network, or set PIP_FIND_LINKS to a wheelhouse and PIP_NO_INDEX=1"
-    if "Wheels are required" in errors or "no usable wheels" in errors:
-        return "another version, or name the package in build = […] to compile it from source"
-    if "were not found" in errors or "was not found" in errors or "no version of" in errors:
-        return "check the name, or set the index or wheelhouse that has it (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS)"
-    return "change the requirements in the spec, then lock again"
 
 
 def find_uv(settings: Settings, environ: Mapping[str, str], cache: Path) -> Uv:

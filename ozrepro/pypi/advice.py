@@ -1,0 +1,98 @@
+"""What a user can do when uv fails: its words are those of another tool, with keys and files that a spec does not have."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import SpecifierSet
+
+from ozrepro.errors import CommandFailed
+from ozrepro.store import DENIED, FULL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PATH = re.compile(r"[`'\"](/[^`'\"]+)[`'\"]")
+_NUMBER = re.compile(r"(?:os error |\[Errno )(\d+)\b")
+_OWN_PROJECT = re.compile(r"`[^`]* @ file://[^`]*`\s+cause: Building source distributions for .* is disabled")
+_HINT = re.compile(r"\n\s*hint: [^\n]*`requires-python`[^\n]*")
+_NARROWER = re.compile(r"\(e\.g\., ([^\n]+) only supports [^\n]*\(like `?([^`)\n]+)`?\)")
+_NEEDS = re.compile(r"([A-Za-z0-9][^\s,]*) (?:requires|depends on) Python ?(>=3\.[0-9]+)")
+"""What uv says of a package in a wheelhouse, whose hint names no version."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotWritten:
+    """A file that could not be written: the error's number, the path, and the variable that has it written elsewhere."""
+
+    number: int
+    path: str
+    setting: str
+
+
+def of_the_files(errors: str, cache: str) -> NotWritten | None:
+    """Return what uv says of a full disk or quota, and of a cache that it may not write to; None where it says no such thing.
+
+    What else it may not read or write, such as a file of a wheelhouse, is told in its own words.
+    """
+    path = cache
+    for line in errors.splitlines():
+        if line.startswith("warning:"):
+            continue
+        named, found = _PATH.search(line), _NUMBER.search(line)
+        path = named[1] if named is not None else path  # what a cause is about may stand in the line before
+        if found is None:
+            continue
+        number = int(found[1])
+        cached = os.path.realpath(path).startswith(os.path.realpath(cache))  # those of build tools are beside it: uv-1f3b…
+        if number in FULL or (number in DENIED and cached):
+            elsewhere = "OZREPRO_CACHE" if cached else "OZREPRO_STORE"
+            if not cached and path.startswith(os.path.join(tempfile.gettempdir(), "")):
+                elsewhere = "TMPDIR"
+            return NotWritten(number, path, elsewhere)
+    return None
+
+
+def hint_for(errors: str) -> str:
+    """Return what to try where uv failed with these words."""
+    if _OWN_PROJECT.search(errors):
+        return (
+            "write name, version, dependencies and requires-python into [project] of pyproject.toml: "
+            "what is dynamic, or in a table of poetry, only building could tell"
+        )
+    if "Hash mismatch" in errors:
+        return "the file is not the one that was locked: ask the index's keeper; to accept it, ozrepro lock --upgrade"
+    if "Request failed" in errors or "dns error" in errors or "network" in errors.lower():
+        return "build where there is a network, or set PIP_FIND_LINKS to a wheelhouse and PIP_NO_INDEX=1"
+    if "Wheels are required" in errors or "no usable wheels" in errors:
+        return "another version, or name the package in build = […] to compile it from source"
+    if "were not found" in errors or "was not found" in errors or "no version of" in errors:
+        return "check the name, or set the index or wheelhouse that has it (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS)"
+    return "change the requirements in the spec, then lock again"
+
+
+def _only(found: Iterable[re.Match[str]]) -> re.Match[str] | None:
+    by_version = {match[2]: match for match in found}
+    return next(iter(by_version.values())) if len(by_version) == 1 else None
+
+
+def about_python(error: CommandFailed, python: str, owner: str) -> CommandFailed:
+    """Return the error with the key of a spec in the place of uv's `requires-python`.
+
+    `python` is the spec's range; `owner` whose Python it is where no key sets it, else "".
+    """
+    what = _HINT.sub("", error.what)
+    if what == error.what:
+        return error
+    found = _NARROWER.search(error.what) or _only(_NEEDS.finditer(error.what))
+    if owner:
+        older = f"a version older than {found[1]}" if found else "an older version"
+        return CommandFailed(what, hint=f"ask for {older}: the Python is that of {owner}")
+    if found is None:
+        return CommandFailed(what, hint='a narrower range in [venv], such as python = ">=3.11,<3.13"')
+    rest = [str(item) for item in SpecifierSet(python) if item.operator not in (">=", ">", "~=")]
+    return CommandFailed(what, hint=f'python = "{",".join((found[2], *sorted(rest)))}" in [venv], or ask for an older version')
