@@ -51,7 +51,7 @@ def of_the_files(errors: str, cache: str) -> NotWritten | None:
         cached = os.path.realpath(path).startswith(os.path.realpath(cache))  # those of build tools are beside it: uv-1f3b…
         if number in FULL or (number in DENIED and cached):
             elsewhere = "OZREPRO_CACHE" if cached else "OZREPRO_STORE"
-            if not cached and path.startswith(os.path.join(tempfile.gettempdir(), "")):
+            if not cached and path.startswith(os.path.join(tempfile.gettempdir(), "ozrepro-")):
                 elsewhere = "TMPDIR"
             return NotWritten(number, path, elsewhere)
     return None

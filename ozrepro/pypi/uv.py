@@ -73,7 +73,9 @@ class Uv:
         needs no such question, and a node without network cannot ask it. Raises CommandFailed as `run` does.
         """
         cached = self._finish([*arguments, "--offline"], text, None, variables, progress, total)
-        if cached.status == 0 or self.variables.get("UV_OFFLINE"):
+        # What a full disk has cut short is left half installed, and a second call would take it for whole.
+        full = cached.status != 0 and of_the_files(cached.errors, self.variables["UV_CACHE_DIR"]) is not None
+        if cached.status == 0 or full or self.variables.get("UV_OFFLINE"):
             return self._checked(cached, doing)
         finished = self._finish(arguments, text, None, variables, progress, total)
         if finished.status != 0 and "Hash mismatch" in cached.errors and "Hash mismatch" not in finished.errors:

@@ -54,6 +54,20 @@ class TestACacheThatCannotBeWritten:
         assert caught.value.hint == "set OZREPRO_CACHE to a folder of your own"
 
 
+def test_a_store_that_is_full_is_told_though_the_packages_are_in_the_cache(small: Project, small_disk: Path) -> None:
+    modules = {f"alpha/m{number}.py": "x" * 4000 for number in range(500)}
+    make_wheel(small.wheelhouse, "alpha", "1.0", requires=("beta>=1",), modules={"alpha/__init__.py": "", **modules})
+    small.done("lock")
+    small.done("build")  # fills the cache
+    remount(small_disk, "size=1m")
+    own = {"OZREPRO_STORE": str(small_disk / "store"), "OZREPRO_CACHE": str(small.store() / "cache")}
+    failed = small.ozrepro("build", **own)
+    assert failed.returncode == 1
+    assert "cannot install the locked packages: No space left on device [errno 28]; left there: " in failed.stderr
+    assert "or set OZREPRO_STORE to a folder elsewhere" in failed.stderr
+    assert not list((small_disk / "store" / "gens").iterdir())
+
+
 @pytest.mark.parametrize(
     ("line", "found"),
     [
