@@ -125,6 +125,19 @@ class TestLocking:
         assert found[0] == "99.0"
         assert found[1].startswith(str(work.project.prefix()))
 
+    def test_a_requirement_file_with_hashes_over_several_lines_demands_another_version_too(self, work: Modular) -> None:
+        wheel = make_wheel(work.project.wheelhouse, "numpy", "99.0", modules={"numpy.py": "__version__ = '99.0'\n"})
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        (work.project.root / "needs.txt").write_text(f"numpy==99.0 \\\n    --hash=sha256:{digest}\n")
+        work.spec(work.scientific, more='[modules.venv]\nrequirements = ["-r needs.txt"]\n')
+        said = work.project.ozrepro("lock")
+        assert said.returncode == 0, said.stderr
+        assert "of the modules does not satisfy 'numpy==99.0': another version is installed over it" in said.stderr
+        (work.project.root / "needs.txt").write_text(f"numpy==99.0 \\\n    --hash=sha256:{64 * '0'}\n")
+        said = work.project.ozrepro("lock")
+        assert said.returncode == 1
+        assert "needs.txt, line 1: no file of numpy 99.0 has a hash that is named there" in said.stderr
+
     def test_an_older_package_that_fits_the_modules_is_taken_before_a_newer_one(self, work: Modular) -> None:
         make_wheel(work.project.wheelhouse, "alpha", "2.0", requires=("numpy>=99",))
         work.project.done("lock", "--method", "modules")
