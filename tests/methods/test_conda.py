@@ -148,6 +148,20 @@ class TestLocking:
         assert "line 4" in said.stderr
         assert "did you mean 'channels'" in said.stderr
 
+    def test_hashes_and_extras_of_what_pip_adds_are_looked_at(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        make_wheel(project.wheelhouse, "beta")
+        file = "dependencies:\n  - python=3.10\n  - pip:\n    - {}\n"
+        (found.root / "environment.yml").write_text(file.format("beta[tabel]"))
+        found.spec('[conda]\nfile = "environment.yml"\n')
+        said = found.ozrepro("lock")
+        assert said.returncode == 0, said.stderr
+        assert "warning: The package `beta==1.0` does not have an extra named `tabel`" in said.stderr
+        (found.root / "environment.yml").write_text(file.format(f"beta==1.0 --hash=sha256:{64 * '0'}"))
+        said = found.ozrepro("lock")
+        assert said.returncode == 1
+        assert "[conda]: no file of beta 1.0 has a hash that is named there" in said.stderr
+
     def test_a_package_that_pip_would_take_over_conda_s_is_refused_with_the_mend(
         self, project: Project, channel: Channel
     ) -> None:
