@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from ozrepro import process
 from ozrepro.doctor.finding import Finding, fine, note, wrong
 from ozrepro.errors import StoreError
 from ozrepro.site import home_warning, mount_of
-from ozrepro.store import store_of
+from ozrepro.store import FOLDERS, store_of
 from ozrepro.store.turn import flock_is_shared
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def check_store(place: Surroundings) -> list[Finding]:
     except StoreError as error:
         why = "What is built there could be changed by others."
         return [*found, wrong(f"the store {shown}: {place.short(error.what)}", why, *filter(None, [error.hint]))]
+    closed = _closed(store.folder)
+    if closed:
+        why = "The group may enter the store, but members cannot start what is built there, as after a build with umask 077."
+        mend = f"chmod -R g+rX {shlex.quote(str(store.folder))}  # by the store's owner"
+        found.append(wrong(f"the group cannot read {', '.join(closed)} of the store {shown}", why, mend))
     folder = nearest(store.folder)
     if not os.access(folder, os.W_OK | os.X_OK):
         why = "Sessions can be started from it but not built."
@@ -71,6 +77,22 @@ def check_store(place: Surroundings) -> list[Finding]:
     kind = f"on {mount.kind}" if mount else "on a file system that is not known"
     state = "can be written" if folder == store.folder else "is not made yet and can be"
     return [*found, fine(f"the store {shown} {state}, {kind}")]
+
+
+def _closed(folder: Path) -> list[str]:
+    """Return the folders, and the first generation, that the group may not enter although it may the store itself."""
+    try:
+        if not _is_shared(folder):
+            return []
+        closed = [name for name in FOLDERS if (folder / name).is_dir() and not _is_shared(folder / name)]
+        generations = sorted((folder / "gens").iterdir()) if not closed else []
+        return closed or [f"gens/{path.name}" for path in generations if not _is_shared(path)][:1]
+    except OSError:
+        return []  # there is no store yet, or none that can be looked at, which is told for itself
+
+
+def _is_shared(folder: Path) -> bool:
+    return os.stat(folder).st_mode & 0o050 == 0o050
 
 
 def nearest(folder: Path) -> Path:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_FOLDERS = ("names", "gens", "owners", "locks", "trash", "ready", "projects")
+FOLDERS = ("names", "gens", "owners", "locks", "trash", "ready", "projects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +62,27 @@ class Store:
         try:
             self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             self.check()
-            for name in _FOLDERS:
+            for name in FOLDERS:
                 (self.folder / name).mkdir(mode=0o755, exist_ok=True)
+                self.share(self.folder / name)
             _ignore(self.folder)
         except OSError as error:
             raise failed("prepare the store", self.folder, error) from error
         return self
 
+    def share(self, path: Path) -> None:
+        """Let the group read a file or folder of this user's, and enter it, where it may the store: whatever the umask is.
+
+        Never to write: only the owner of a store builds. Raises OSError.
+        """
+        found = os.stat(path)
+        wanted = stat.S_IMODE(os.stat(self.folder).st_mode) & (0o050 if stat.S_ISDIR(found.st_mode) else 0o040)
+        if wanted & ~found.st_mode and found.st_uid == os.geteuid():
+            os.chmod(path, stat.S_IMODE(found.st_mode) | wanted)
+
     def check(self) -> None:
         """Raise StoreError when the store or one of its folders may be written by others, or is a planted link."""
-        for path in (self.folder, *(self.folder / name for name in _FOLDERS)):
+        for path in (self.folder, *(self.folder / name for name in FOLDERS)):
             try:
                 found = os.lstat(path)
             except FileNotFoundError:

@@ -199,7 +199,8 @@ def take(folder: Path, digests: Digests | None = None, *, protect: bool = False)
 
 
 def _protect(path: str, mode: int) -> None:
-    wanted = _FOLDER if stat.S_ISDIR(mode) else stat.S_IMODE(mode) & 0o555
+    # The group may read what the owner may: who may enter is said by the mode of the store, not by the umask of a build.
+    wanted = _FOLDER if stat.S_ISDIR(mode) else stat.S_IMODE(mode) & 0o555 | (mode & 0o500) >> 3
     if stat.S_IMODE(mode) != wanted:  # a hard link to a cache's file was protected with the environment before
         os.chmod(path, wanted)
 

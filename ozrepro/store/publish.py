@@ -135,6 +135,9 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
         began = time.monotonic()
         digests = recipe.build(folder / PREFIX)
         _finish(folder, recipe, digests, time.monotonic() - began)
+        for path in (folder / "manifest.jsonl", folder / CARD, folder):
+            store.share(path)
+        flush(folder)
         won = _publish(store, recipe.key, name, stale)
     except BaseException:
         # An interrupt may come after the name was made: what is published stays.
@@ -166,7 +169,6 @@ def _finish(folder: Path, recipe: Recipe, digests: manifest.Digests | None, seco
     }
     write_whole(folder / "manifest.jsonl", content)
     write_whole(folder / CARD, json.dumps(card, indent=1, sort_keys=True).encode() + b"\n")
-    flush(folder)
 
 
 def flush(folder: Path) -> None:

@@ -14,6 +14,7 @@ from ozrepro.doctor.examination import examine
 from ozrepro.doctor.finding import Finding
 from ozrepro.doctor.stores import check_locks, check_store, judge
 from ozrepro.site import Mount, mount_of
+from ozrepro.store import Store
 from tests.doctor.conftest import Patient
 from tests.store import noflock
 
@@ -104,6 +105,27 @@ def test_a_store_that_everybody_may_write_to_is_wrong(patient: Patient) -> None:
     (found,) = check_store(patient.place())
     assert found.level == "wrong"
     assert found.mend[0].startswith("chmod o-w ")
+
+
+@pytest.mark.parametrize("name", ["names", "gens/one"])
+def test_a_store_that_the_group_may_enter_and_not_read_is_wrong_until_the_command_is_given(patient: Patient, name: str) -> None:
+    store = patient.root / ".ozrepro"
+    Store(store).open()
+    (store / name).mkdir(exist_ok=True)
+    (store / name).chmod(0o700)
+    found = check_store(patient.place())
+    assert levels(found) == ["wrong", "fine"]
+    assert f"the group cannot read {name} of the store" in found[0].seen
+    subprocess.run(["sh", "-c", found[0].mend[0]], check=True)
+    assert levels(check_store(patient.place())) == ["fine"]
+
+
+def test_a_store_that_the_group_may_not_enter_is_fine_closed(patient: Patient) -> None:
+    store = patient.root / ".ozrepro"
+    Store(store).open()
+    for folder in (store, store / "names"):
+        folder.chmod(0o700)
+    assert levels(check_store(patient.place())) == ["fine"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")

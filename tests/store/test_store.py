@@ -55,6 +55,31 @@ def test_a_new_store_has_its_folders_for_its_owner_alone_to_write_whatever_the_u
     Store(folder).open().check()
 
 
+@pytest.mark.parametrize("mode", [0o750, 0o2770, 0o710, 0o700])
+def test_the_group_may_read_what_is_built_where_it_may_read_the_store_and_never_write(folder: Path, mode: int) -> None:
+    folder.mkdir()
+    folder.chmod(mode)
+    before = os.umask(0o077)
+    try:
+        Store(folder).open()
+        generation = provide(Store(folder), recipe(), print)[0]
+    finally:
+        os.umask(before)
+    for path in (*(folder / name for name in FOLDERS), generation.folder):
+        assert os.stat(path).st_mode & 0o777 == 0o700 | mode & 0o050
+    for name in ("manifest.jsonl", "generation.json"):
+        assert os.stat(generation.folder / name).st_mode & 0o777 == 0o600 | mode & 0o040
+    assert os.stat(generation.prefix / "bin" / "tool").st_mode & 0o077 == 0o055
+    assert os.stat(generation.prefix / "lib/d1/e1/f1").st_mode & 0o077 == 0o040
+
+
+def test_folders_that_the_group_was_kept_out_of_are_opened_by_the_next_use(store: Store) -> None:
+    store.folder.chmod(0o750)
+    (store.folder / "names").chmod(0o700)
+    store.open()
+    assert os.stat(store.folder / "names").st_mode & 0o777 == 0o750
+
+
 def test_an_empty_gitignore_of_a_killed_process_is_written_again(store: Store) -> None:
     (store.folder / ".gitignore").write_bytes(b"")
     store.open()
