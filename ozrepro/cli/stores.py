@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ozrepro.cli.call import take_json
 from ozrepro.errors import OzreproError, StoreError
 from ozrepro.settings import load_settings
-from ozrepro.store import collect, store_of
+from ozrepro.store import collect, failed, store_of
 from ozrepro.store.publish import Generation, read_generation
 from ozrepro.store.publish import verify as verify_files
 from ozrepro.usage import wanted_by
@@ -42,11 +42,15 @@ def store(call: Call) -> int:
     settings = load_settings(call.root, os.environ)
     place = store_of(settings)
     if not place.folder.is_dir():
-        call.out.value({"schema": 1, "store": str(place.folder), "environments": [], "problems": [], "leftovers": []})
+        nothing: dict[str, list[str]] = {"environments": [], "unreadable": [], "problems": [], "leftovers": []}
+        call.out.value({"schema": 1, "store": str(place.folder), **nothing})
         call.out.line(f"there is no store yet at {place.folder}")
         return 0
     place.open()
-    return {"list": _list, "verify": _verify, "gc": _gc}[call.arguments.action](call, place)
+    try:
+        return {"list": _list, "verify": _verify, "gc": _gc}[call.arguments.action](call, place)
+    except PermissionError as error:
+        raise failed("read the store", place.folder, error) from error
 
 
 def _generations(place: Store) -> list[tuple[str, Generation]]:
@@ -55,14 +59,16 @@ def _generations(place: Store) -> list[tuple[str, Generation]]:
 
 
 def _list(call: Call, place: Store) -> int:
-    wanted, _ = wanted_by(place, call.root)
+    wanted, unreadable = wanted_by(place, call.root)
     entries: list[dict[str, Any]] = []
     for key, generation in _generations(place):
         card = generation.card
         user = wanted(key, str(card.get("section")))
         kept = {name: card[name] for name in ("session", "method", "platform", "files", "bytes")}
         entries.append({"key": key, **kept, "generation": str(generation.folder), "used_by": user})
-    call.out.value({"schema": 1, "store": str(place.folder), "environments": entries})
+    call.out.value({"schema": 1, "store": str(place.folder), "environments": entries, "unreadable": unreadable})
+    # What no readable lock names may be named by one of these.
+    unused = "cannot be told" if unreadable else "no lock"
     rows = [
         (
             item["key"][:12],
@@ -70,7 +76,7 @@ def _list(call: Call, place: Store) -> int:
             item["method"],
             size_words(item["bytes"]),
             str(item["files"]),
-            item["used_by"] or "no lock",
+            item["used_by"] or unused,
         )
         for item in entries
     ]
@@ -78,6 +84,8 @@ def _list(call: Call, place: Store) -> int:
         call.out.table(("KEY", "SESSION", "METHOD", "SIZE", "FILES", "USED BY"), rows)
     else:
         call.out.line(f"nothing is built in {place.folder}")
+    for line in unreadable:
+        call.out.say(f"cannot be read: {line}")
     return 0
 
 
@@ -105,7 +113,7 @@ def _gc(call: Call, place: Store) -> int:
     if unreadable:
         raise OzreproError(
             "\n  ".join(("cannot tell what is needed while a lock cannot be read:", *unreadable)),
-            hint="mend it, then: ozrepro store gc",
+            hint="mend it, or leave it to a user who may read it, then: ozrepro store gc",
         )
     plan = collect.plan(place, wanted, even_with_jobs=call.arguments.even_with_jobs)
     going = [item for item in plan if item.remove]
