@@ -201,8 +201,16 @@ def export(call: Call) -> int:
     if call.arguments.output is None:
         sys.stdout.write(text)
     else:
-        Path(call.arguments.output).write_text(text, encoding="utf-8")
+        _write(call.arguments.output, text)
     return 0
+
+
+def _write(output: str, text: str) -> None:
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        hint = "--output FILE, in a folder that is there and that you may write to"
+        raise OzreproError(f"cannot be written: {error.strerror}", where=output, hint=hint) from error
 
 
 def _exported_conda(session: Session, lock: Lock, form: str, say: Say) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -119,9 +120,12 @@ def _write_script(call: Call, output: str) -> int:
     digests = [(str(path), digest_file(path)) for path, it in states.items() if it.st_size <= _LARGE]
     text = job_script(found.active, digests, sized)
     try:
+        if Path(output).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         write_whole(Path(output), text.encode("utf-8", "surrogateescape"))
     except OSError as error:
-        raise OzreproError(f"cannot be written: {error.strerror}", where=output) from error
+        hint = "--output FILE, in a folder that is there and that you may write to"
+        raise OzreproError(f"cannot be written: {error.strerror}", where=output, hint=hint) from error
     call.out.line(f"{output}: the environment of {call.arguments.name} for jobs; write it again after ozrepro lock")
     return 0
 

@@ -163,6 +163,21 @@ def test_a_pylock_under_a_name_that_installers_refuse_is_refused(built: Project)
     assert "--output pylock.work.toml" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("output", "why"),
+    [
+        ("no/such.txt", "No such file or directory"),
+        (".", "Is a directory"),
+        ("sessions/work.toml/x", "Not a directory"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_named_with_the_reason_and_the_way_out(built: Project, output: str, why: str) -> None:
+    for words in (("export", "work", "--format", "requirements"), ("activate", "work")):
+        refused = built.ozrepro(*words, "--output", output)
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(f"ozrepro: {output}: cannot be written: {why}\n  try: --output FILE")
+
+
 class TestTheStore:
     def test_what_is_built_is_listed_with_the_lock_that_uses_it(self, built: Project) -> None:
         line = built.done("store", "list", "--plain").splitlines()[1].split(maxsplit=6)

@@ -117,6 +117,12 @@ def test_a_clean_up_by_the_member_removes_nothing_and_says_why(owner: User, memb
     assert owner.done("run", "work", "--", "echo", "there") == "there\n"
 
 
+def test_an_export_into_a_folder_that_is_closed_to_this_user_is_refused_in_words(owner: User, member: User) -> None:
+    refused = member.ozrepro("export", "work", "--format", "requirements", "--output", str(owner.root / "out.txt"))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"ozrepro: {owner.root}/out.txt: cannot be written: Permission denied\n  try: --output ")
+
+
 def test_a_folder_of_sessions_that_cannot_be_read_counts_as_one_with_locks(shared: Path, owner: User, member: User) -> None:
     (shared / "owner").chmod(0o755)
     (owner.root / "sessions").chmod(0o700)
