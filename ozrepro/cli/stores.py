@@ -9,7 +9,7 @@ from ozrepro.cli.call import take_json
 from ozrepro.errors import OzreproError, StoreError
 from ozrepro.settings import load_settings
 from ozrepro.store import collect, failed, store_of
-from ozrepro.store.publish import Generation, read_generation
+from ozrepro.store.publish import Generation, built_for, read_generation
 from ozrepro.store.publish import verify as verify_files
 from ozrepro.usage import wanted_by
 from ozrepro.words import size_words
@@ -63,9 +63,12 @@ def _list(call: Call, place: Store) -> int:
     entries: list[dict[str, Any]] = []
     for key, generation in _generations(place):
         card = generation.card
-        user = wanted(key, str(card.get("section")))
+        elsewhere = built_for(place, generation)
+        user = None if elsewhere else wanted(key, str(card.get("section")))
         kept = {name: card[name] for name in ("session", "method", "platform", "files", "bytes")}
-        entries.append({"key": key, **kept, "generation": str(generation.folder), "used_by": user})
+        entries.append(
+            {"key": key, **kept, "generation": str(generation.folder), "used_by": user, "built_for": elsewhere or None}
+        )
     call.out.value({"schema": 1, "store": str(place.folder), "environments": entries, "unreadable": unreadable})
     # What no readable lock names may be named by one of these.
     unused = "cannot be told" if unreadable else "no lock"
@@ -76,7 +79,7 @@ def _list(call: Call, place: Store) -> int:
             item["method"],
             size_words(item["bytes"]),
             str(item["files"]),
-            item["used_by"] or unused,
+            f"built for {item['built_for']}" if item["built_for"] else item["used_by"] or unused,
         )
         for item in entries
     ]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from ozrepro import process
 from ozrepro.errors import CommandFailed
-from ozrepro.store import failed
+from ozrepro.store import failed, shown
 from ozrepro.store.owner import is_alive, is_dead, read_owner
-from ozrepro.store.publish import CARD, discard, read_generation, remove_tree
+from ozrepro.store.publish import CARD, built_for, discard, read_generation, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +58,11 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
             found.append(Leftover(link, "names nothing whole", remove=True, key=link.name))
             continue
         named.add(generation.folder.name)
-        if wanted(link.name, str(generation.card.get("section"))) is None:
-            found.append(_unneeded(generation.folder, link.name, used, jobs))
+        place = built_for(store, generation)
+        if place:
+            found.append(_unneeded(generation.folder, link.name, f"was built for {shown(place)}", used, jobs))
+        elif wanted(link.name, str(generation.card.get("section"))) is None:
+            found.append(_unneeded(generation.folder, link.name, "no lock names it", used, jobs))
     found += [orphan for orphan in orphans if orphan.path.name not in named]
     found += [Leftover(path, "is trash", remove=True) for path in sorted((store.folder / "trash").iterdir())]
     found += [Leftover(path, _BENCH, remove=True) for path in sorted(store.folder.glob("bench-*")) if _is_old(path)]
@@ -79,12 +82,12 @@ def _spare_images(store: Store) -> list[Leftover]:
     ]
 
 
-def _unneeded(folder: Path, key: str, used: set[str], jobs: str | None) -> Leftover:
+def _unneeded(folder: Path, key: str, why: str, used: set[str], jobs: str | None) -> Leftover:
     if folder.name in used:
-        return Leftover(folder, "no lock names it, but a program here runs from it", remove=False, key=key)
+        return Leftover(folder, f"{why}, but a program here runs from it", remove=False, key=key)
     if jobs:
-        return Leftover(folder, f"no lock names it, but {jobs} of yours may run from it", remove=False, key=key)
-    return Leftover(folder, "no lock names it", remove=True, key=key)
+        return Leftover(folder, f"{why}, but {jobs} of yours may run from it", remove=False, key=key)
+    return Leftover(folder, why, remove=True, key=key)
 
 
 def _orphan(store: Store, folder: Path, used: set[str], jobs: str | None) -> Leftover:

@@ -77,6 +77,23 @@ def read_generation(store: Store, key: str) -> Generation | None:
     return Generation(folder, card)
 
 
+def built_for(store: Store, generation: Generation) -> str:
+    """Return the store that a generation was built for where that is not this one, as it was renamed or copied since; else "".
+
+    An environment holds its own path, and the key it is found by counts the store's: such a one can never be started again.
+    Older cards do not tell, and a path that cannot be looked at proves nothing.
+    """
+    place = generation.card.get("store")
+    if not isinstance(place, str) or place == os.path.realpath(store.folder):
+        return ""
+    try:
+        return "" if os.path.samefile(place, store.folder) else place  # a file system may be mounted under two names
+    except (FileNotFoundError, NotADirectoryError):
+        return place
+    except (OSError, ValueError):
+        return ""
+
+
 def provide(store: Store, recipe: Recipe, say: Callable[[str], None], *, rebuild: bool = False) -> tuple[Generation, bool]:
     """Return the generation of a recipe and whether this process built it.
 
@@ -162,6 +179,7 @@ def _finish(folder: Path, recipe: Recipe, digests: manifest.Digests | None, seco
         **recipe.card,
         "schema": SCHEMA,
         "key": recipe.key,
+        "store": os.path.realpath(folder.parent.parent),
         "files": len(entries),
         "bytes": sum(entry.size for entry in entries),
         "manifest": hashlib.sha256(content).hexdigest(),

@@ -201,6 +201,22 @@ class TestTheStore:
         assert built.done("run", "work", "--", "python", "-c", "import gamma; print(gamma.VERSION)") == "1.0\n"
         assert built.done("store", "gc") == "nothing to remove\n"
 
+    def test_after_a_rename_the_environment_of_the_old_path_is_told_and_goes(self, built: Project) -> None:
+        renamed = Project(built.root.with_name("renamed"), built.environ)
+        built.root.rename(renamed.root)
+        renamed.done("build")
+        users = sorted(line.split(maxsplit=6)[-1] for line in renamed.done("store", "list").splitlines()[1:])
+        assert users == [f"built for {built.store()}", f"work in {renamed.root}"]
+        found = json.loads(renamed.done("store", "list", "--json"))["environments"]
+        assert sorted((item["used_by"] or "", item["built_for"] or "") for item in found) == [
+            ("", str(built.store())),
+            (f"work in {renamed.root}", ""),
+        ]
+        assert f": was built for {built.store()}\n" in renamed.done("store", "gc", "--yes")
+        assert len(list((renamed.store() / "gens").iterdir())) == 1
+        assert renamed.done("run", "work", "--", "python", "-c", "import alpha; print(alpha.VERSION)") == "1.0\n"
+        assert renamed.done("store", "gc") == "nothing to remove\n"
+
     def test_no_clean_up_while_a_lock_cannot_be_read(self, built: Project) -> None:
         built.lock().write_text("<<<<<<< HEAD\n")
         refused = built.ozrepro("store", "gc", "--yes")

@@ -104,6 +104,57 @@ def test_in_a_store_where_all_is_wanted_nothing_is_taken(store: Store) -> None:
     assert plan(store, wanted) == []
 
 
+def test_what_was_built_for_a_store_that_is_renamed_since_goes_although_a_lock_names_it(store: Store) -> None:
+    old = made(store)
+    renamed = replace(store, folder=store.folder.with_name("renamed"))
+    store.folder.rename(renamed.folder)
+    assert reasons(renamed) == {f"gens/{old.folder.name}": (f"was built for {store.folder}", True)}
+    (leftover,) = plan(renamed, wanted)
+    assert remove(renamed, leftover)
+    assert entries(renamed.folder, "gens") == entries(renamed.folder, "names") == []
+
+
+def test_in_a_copy_of_a_store_what_was_built_for_the_first_goes_and_there_it_stays(store: Store) -> None:
+    old = made(store)
+    copy = replace(store, folder=store.folder.with_name("copy"))
+    shutil.copytree(store.folder, copy.folder, symlinks=True)
+    assert reasons(copy)[f"gens/{old.folder.name}"] == (f"was built for {store.folder}", True)
+    assert reasons(store) == {}
+
+
+def test_a_store_that_is_reached_by_another_name_is_in_its_place(store: Store) -> None:
+    made(store)
+    renamed = replace(store, folder=store.folder.with_name("renamed"))
+    store.folder.rename(renamed.folder)
+    store.folder.symlink_to(renamed.folder)
+    assert reasons(renamed) == reasons(store) == {}
+
+
+@pytest.mark.parametrize("place", [None, 7, "\0"])
+def test_a_card_that_does_not_tell_its_place_is_kept(store: Store, place: object) -> None:
+    card = made(store).folder / "generation.json"
+    content = json.loads(card.read_bytes())
+    del content["store"]
+    if place is not None:
+        content["store"] = place
+    card.write_text(json.dumps(content))
+    renamed = replace(store, folder=store.folder.with_name("renamed"))
+    store.folder.rename(renamed.folder)
+    assert reasons(renamed) == {}
+
+
+def test_what_runs_from_a_renamed_store_stays(store: Store) -> None:
+    old = made(store)
+    renamed = replace(store, folder=store.folder.with_name("renamed"))
+    store.folder.rename(renamed.folder)
+    program = renamed.folder / "gens" / old.folder.name / "env" / "bin" / "cat"
+    with subprocess.Popen([program], stdin=subprocess.PIPE) as running:
+        why = f"was built for {store.folder}, but a program here runs from it"
+        assert reasons(renamed) == {f"gens/{old.folder.name}": (why, False)}
+        assert running.stdin is not None
+        running.stdin.close()
+
+
 def test_what_a_dead_builder_left_is_found_and_removed(store: Store, builder: subprocess.Popen[str]) -> None:
     (name,) = entries(store.folder, "gens")
     builder.kill()

@@ -8,6 +8,7 @@ OZREPRO_TEST_FAULTS=full takes every point; otherwise some are taken of each kin
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ozrepro.store.publish import remove_tree
+from ozrepro.store.publish import CARD, remove_tree
 from tests.store.running import ENVIRON, PATIENCE, clean_up, command, done, entries, hear, published, start
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Sweep:
         folder = self.template.with_name(name)
         if self.template.exists():
             shutil.copytree(self.template, folder, symlinks=True)
+            for card in folder.glob(f"gens/*/{CARD}"):  # as if it had been built there: a clean-up takes a copy
+                card.write_text(json.dumps({**json.loads(card.read_bytes()), "store": os.path.realpath(folder)}))
         return folder
 
     def traced(self, folder: Path, *words: str) -> tuple[int, list[str]]:
