@@ -33,18 +33,20 @@ class Ready:
         environment: how to run a program.
         method: the method that was taken.
         generation: the folder of the environment in the store.
+        key: the name by which the store knows it.
         said: a line for each method that was refused before it.
         shell: functions, aliases and limits for an interactive shell.
         watched: the files and folders whose change makes the record void.
 
     """
 
-    __slots__ = ("environment", "generation", "method", "said", "shell", "watched")
+    __slots__ = ("environment", "generation", "key", "method", "said", "shell", "watched")
 
     def __init__(self, environment: Environment, record: Mapping[str, Any]) -> None:
         self.environment = environment
         self.method: str = record["method"]
         self.generation: str = record["generation"]
+        self.key: str = record["key"]
         self.said: tuple[str, ...] = tuple(record["said"])
         self.shell: Mapping[str, Any] = record["shell"]
         self.watched: tuple[str, ...] = tuple(row[0] for row in record["stats"])

@@ -14,6 +14,8 @@ from ozrepro.cli.start import execute
 from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, UsageError
 from ozrepro.lock import Lock, load_lock, lock_file
 from ozrepro.methods import candidates, load_method, refusal
+from ozrepro.ready import find_ready
+from ozrepro.store.publish import read_generation
 from ozrepro.words import size_words
 from ozrepro.workflow import Session, built_generation, check_section, needs_lock, open_session, prepare
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from ozrepro.cli.call import Add, Call
     from ozrepro.methods import Say
+    from ozrepro.store.publish import Generation
 
 
 def register(add: Add) -> None:
@@ -91,7 +94,7 @@ def status(call: Call) -> int:
             code = max(code, 3 if found[-1]["error"] else 0)
     call.out.value({"schema": 1, "project": str(call.root), "sessions": found})
     rows = [
-        (item["session"], method["method"], method["lock"], method["environment"], method["reason"] or _serving(method))
+        (item["session"], method["method"], method["lock"], method["environment"], _here(method))
         for item in found
         for method in item["methods"]
     ]
@@ -105,8 +108,10 @@ def status(call: Call) -> int:
     return code
 
 
-def _serving(method: Mapping[str, Any]) -> str:
-    """Return that a method can serve, and which bases of its image may be other ones when it is built again."""
+def _here(method: Mapping[str, Any]) -> str:
+    """Return why a method cannot serve, or that it can and which bases of its image may be other ones when it is built again."""
+    if method["reason"]:
+        return f"{method['reason']}; what is built starts" if "generation" in method else str(method["reason"])
     names = method.get("unpinned", ())
     verb = "base is" if len(names) == 1 else "bases are"
     return f"can serve; its {verb} not pinned: {', '.join(names)}" if names else "can serve"
@@ -172,15 +177,23 @@ def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, 
         more = f", and {len(lines) - 1} more: ozrepro diff {session.name}" if len(lines) > 1 else ""
         found["lock"], found["reason"] = "drifted" if drifted else "out of date", f"{lines[0]}{more}"
         return found
-    if reason is None:
-        generation = built_generation(session, section)
-        if generation is None:
-            found["environment"] = "not built"
-        else:
-            files, size = generation.card["files"], generation.card["bytes"]
-            found["environment"] = f"built, {size_words(size)}, {files} files"
-            found |= {"files": files, "bytes": size, "generation": str(generation.folder)}
+    generation = built_generation(session, section) if reason is None else _ready_generation(session, name)
+    if generation is not None:
+        files, size = generation.card["files"], generation.card["bytes"]
+        found["environment"] = f"built, {size_words(size)}, {files} files"
+        found |= {"files": files, "bytes": size, "generation": str(generation.folder)}
+    elif reason is None:
+        found["environment"] = "not built"
     return found
+
+
+def _ready_generation(session: Session, name: str) -> Generation | None:
+    """Return what `ozrepro run` starts by its record of an earlier start, though the method could not be chosen anew here."""
+    for option in (None, name):
+        found = find_ready(str(session.root), session.name, option, session.site.environ)
+        if found is not None and found.method == name:
+            return read_generation(session.store, found.key)
+    return None
 
 
 def export(call: Call) -> int:

@@ -116,8 +116,7 @@ class Venv:
             if covered is None:
                 return f"its lock does not cover {site.platform}"
         if interpreter.find(python, covered, site.environ.get("PATH", "")) is None:
-            among = f" among {', '.join(covered)}" if covered is not None else ""
-            return f"no Python {python or interpreter.DEFAULT_RANGE}{among} on this machine"
+            return _absent(python or interpreter.DEFAULT_RANGE, covered)
         return None
 
     def resolve(self, spec: Spec, site: Site, change: Change, say: Say) -> tuple[Section, ...]:
@@ -129,7 +128,7 @@ class Venv:
         python = described.python or interpreter.DEFAULT_RANGE
         found = interpreter.find(python, None, site.environ.get("PATH", ""))
         if found is None:
-            raise BuildError(f"no Python {python} on this machine", hint="change python in [venv], or install one")
+            raise BuildError(_absent(python), hint="put one on PATH, or change python in [venv]")
         uv = open_uv(site)
         previous = _previous(change, spec)
         platforms = _platforms(described, site)
@@ -243,8 +242,14 @@ class Venv:
         covered = locked.covers.get(site.platform, ())
         found = interpreter.find(locked.python, covered, site.environ.get("PATH", ""))
         if found is None:
-            raise BuildError(f"no Python {locked.python} among {', '.join(covered) or 'none'} on this machine")
+            raise BuildError(_absent(locked.python, covered), hint="put one on PATH, then the same command again")
         return found
+
+
+def _absent(python: str, covered: tuple[str, ...] | None = None) -> str:
+    """Return that no Python of the range is found, and with a lock which ones it serves."""
+    serves = f" (the lock serves {', '.join(covered) or 'none'})" if covered is not None else ""
+    return f"no Python {python} on PATH{serves}"
 
 
 def _described(spec: Spec) -> VenvSpec:
@@ -300,7 +305,7 @@ def export_section(section: Section, spec: Spec, site: Site, form: str) -> str:
         return export.requirements(locked.layer.packages)
     found = interpreter.find(locked.python, None, site.environ.get("PATH", ""))
     if found is None:
-        raise BuildError(f"no Python {locked.python} on this machine")
+        raise BuildError(_absent(locked.python), hint="put one on PATH, then the same command again")
     sdists = tuple(package.name for package in locked.layer.packages if any(not file.is_wheel for file in package.files))
     task = Wanted(spec.root, (), locked.python, locked.platforms, site.platform, sdists)
     return export.pylock(open_uv(site), task, locked.layer.packages, found)

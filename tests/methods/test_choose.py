@@ -58,5 +58,5 @@ def test_with_a_lock_a_method_without_a_section_is_refused_as_not_locked(tmp_pat
 
 
 def test_without_a_python_of_the_range_the_reason_says_so(tmp_path: Path) -> None:
-    with pytest.raises(NoMethodError, match=r"venv: no Python >=4 on this machine"):
+    with pytest.raises(NoMethodError, match=r"venv: no Python >=4 on PATH"):
         choose(*at(tmp_path, '[venv]\npython = ">=4"\n'), None)
