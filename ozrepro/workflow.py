@@ -221,7 +221,7 @@ def check_section(session: Session, section: Section) -> None:
     method = load_method(section.method)
     where = str(lock_file(session.root, session.name))
     if section.spec != method.digest(session.spec, session.site):
-        inputs = [os.path.relpath(path, session.root) for path in method.inputs(session.spec)]
+        inputs = [os.path.relpath(path, session.root) for path in method.inputs(session.spec)] + method.large(session.spec)
         files = ("one of " if inputs else "") + ", ".join((f"sessions/{session.spec.path.name}", *inputs))
         raise LockError(
             f"is out of date: {files} changed since {section.title} was locked", where=where, hint=f"ozrepro lock {session.name}"

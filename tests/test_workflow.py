@@ -150,6 +150,17 @@ class TestMadeFromAnotherSection:
         make_wheel(made.wheelhouse, "alpha", "2.0")
         made.done("lock", "--method", "venv", "--upgrade")
 
+    def test_the_files_of_the_method_that_it_is_made_from_are_named_when_one_has_changed(self, made: Project) -> None:
+        (made.root / "needs.txt").write_text("alpha\n")
+        spec = made.spec(
+            'methods = ["container", "venv"]\n[venv]\nrequirements = ["-r needs.txt"]\n[container]\nfrom = "venv"\nbase = "base.sif"\n'
+        )
+        made.done("lock")
+        (made.root / "needs.txt").write_text("beta\n")
+        refused = made.ozrepro("build", "--method", "container")
+        assert refused.returncode == 3
+        assert f"one of sessions/{spec.name}, needs.txt changed since container." in refused.stderr
+
     def test_the_section_says_what_it_was_made_from_and_is_locked_after_it(self, made: Project) -> None:
         lock = load_lock(made.root, "work")
         assert lock is not None
@@ -251,6 +262,27 @@ class TestImages:
         done = found.ozrepro("build")
         assert done.returncode == 0, done.stderr
         assert "it has the same 2 packages as the locked one and the same files; only its bytes differ" in done.stderr
+
+    def test_a_folder_that_is_copied_is_named_when_a_file_in_it_has_changed(self, project: Project) -> None:
+        found = with_apptainer(project)
+        (found.root / "base.sif").write_bytes(b"base")
+        (found.root / "data").mkdir()
+        for name in ("one.txt", "data/deep.txt", "data.csv"):
+            (found.root / name).write_text("1")
+        (found.root / "large").write_bytes(bytes((1 << 20) + 1))
+        copied = "one.txt /opt/\n  data /opt/data\n  *.csv /opt/\n  large /opt/"
+        (found.root / "sessions" / "work.def").write_text(f"Bootstrap: localimage\nFrom: base.sif\n%files\n  {copied}\n")
+        found.spec('[container]\ndefinition = "sessions/work.def"\n')
+        found.done("lock")
+        found.done("build")
+        (found.root / "data" / "deep.txt").write_text("2")
+        files = "sessions/work.toml, sessions/work.def, one.txt, data/, *.csv, large"
+        for words in (("build",), ("verify", "work")):
+            refused = found.ozrepro(*words)
+            assert refused.returncode == 3
+            assert f"is out of date: one of {files} changed since container." in refused.stderr
+        assert f"one of {files} changed" in found.done("status")
+        assert found.done("run", "work", "--", "echo", "as locked") == "as locked\n", "a start must not read gigabytes"
 
     def test_building_is_for_a_login_node(self, project: Project) -> None:
         found = with_apptainer(project)

@@ -111,7 +111,7 @@ def status(call: Call) -> int:
 def _here(method: Mapping[str, Any]) -> str:
     """Return why a method cannot serve, or that it can and which bases of its image may be other ones when it is built again."""
     if method["reason"]:
-        return f"{method['reason']}; what is built starts" if "generation" in method else str(method["reason"])
+        return f"{method['reason']}; run takes what is built" if "generation" in method else str(method["reason"])
     names = method.get("unpinned", ())
     verb = "base is" if len(names) == 1 else "bases are"
     return f"can serve; its {verb} not pinned: {', '.join(names)}" if names else "can serve"

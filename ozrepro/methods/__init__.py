@@ -56,6 +56,9 @@ class Method(Protocol):
     def inputs(self, spec: Spec) -> list[Path]:
         """Return the files beside the spec that the digest covers."""
 
+    def large(self, spec: Spec) -> list[str]:
+        """Return what else the digest covers, by its path from the project: no start compares it, as that would take too long."""
+
     def check(self, section: Section, where: str, session: str) -> None:
         """Raise LockError, with all mistakes, where a section's content cannot be read: it may come from a stranger."""
 

@@ -76,6 +76,19 @@ class Container:
         """Return the definition and the small files that it copies."""
         return inputs_of(spec)
 
+    def large(self, spec: Spec) -> list[str]:
+        """Return the folders, patterns and large files that the definition copies, or the files of the method it is made from."""
+        table = described(spec)
+        if table.source and getattr(spec, table.source):
+            from ozrepro.methods import load_method
+
+            return [os.path.relpath(path, spec.root) for path in load_method(table.source).inputs(spec)]
+        known = set(inputs_of(spec))
+        words = definition_of(spec).copied() if table.definition else ()
+        return [
+            f"{word.rstrip('/')}/" if (spec.root / word).is_dir() else word for word in words if spec.root / word not in known
+        ]
+
     def digest(self, spec: Spec, site: Site) -> str:
         """Return the digest of the table, the imports, the definition and the files that it copies into the image."""
         table = described(spec)

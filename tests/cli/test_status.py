@@ -53,7 +53,7 @@ def test_what_is_built_is_shown_as_built_when_its_python_is_no_longer_on_path(pr
     assert project.done(*words, PATH=bare) == "1.0\n"
     shown = project.done("status", PATH=bare).splitlines()[1]
     assert shown.startswith("work     venv    locked  built, ")
-    assert shown.endswith(f" files  {reason}; what is built starts")
+    assert shown.endswith(f" files  {reason}; run takes what is built")
     method = json.loads(project.done("status", "--json", PATH=bare))["sessions"][0]["methods"][0]
     assert method["reason"] == reason
     assert (Path(method["generation"]) / "env" / "bin" / "python").exists()
@@ -69,5 +69,5 @@ def test_an_image_that_run_starts_is_shown_as_built_without_apptainer_on_path(pr
     assert found.done(*words) == "inside\n"
     assert found.done(*words, PATH=project.environ["PATH"]) == "inside\n"
     shown = found.done("status", PATH=project.environ["PATH"]).splitlines()[1]
-    assert shown.endswith("no Apptainer here (apptainer or singularity on PATH); what is built starts")
+    assert shown.endswith("no Apptainer here (apptainer or singularity on PATH); run takes what is built")
     assert "  built, " in shown
