@@ -303,6 +303,7 @@ def _build(session: Session, section: Section, say: Say, progress: Progress, *, 
     store = session.store
     if not rebuild:
         store.check()
+        store.check_readable()
         found = read_generation(store, key)
         if found is not None:
             _register(store, session.root)

@@ -46,6 +46,7 @@ def store(call: Call) -> int:
         call.out.value({"schema": 1, "store": str(place.folder), **nothing})
         call.out.line(f"there is no store yet at {place.folder}")
         return 0
+    place.check_readable()
     place.open()
     try:
         return {"list": _list, "verify": _verify, "gc": _gc}[call.arguments.action](call, place)

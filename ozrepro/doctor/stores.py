@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shlex
 import shutil
 import sys
 import tempfile
@@ -15,13 +14,14 @@ from ozrepro import process
 from ozrepro.doctor.finding import Finding, fine, note, wrong
 from ozrepro.errors import StoreError
 from ozrepro.site import home_warning, mount_of
-from ozrepro.store import FOLDERS, store_of
+from ozrepro.store import FOLDERS, opening, store_of
 from ozrepro.store.turn import flock_is_shared
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ozrepro.doctor.surroundings import Surroundings
+    from ozrepro.store import Store
 
 PATIENCE = 30.0
 """Seconds that the second process may take: a lock server that does not answer must not hold the doctor."""
@@ -58,16 +58,12 @@ def check_store(place: Surroundings) -> list[Finding]:
     if warning:
         why = "Environments have thousands of files, and a home has room for few."
         found.append(wrong(warning.partition(":")[0], why, f"export OZREPRO_STORE=DIR  # {_ELSEWHERE}"))
+    found += _check_group(place, store)
     try:
         store.check()
     except StoreError as error:
         why = "What is built there could be changed by others."
         return [*found, wrong(f"the store {shown}: {place.short(error.what)}", why, *filter(None, [error.hint]))]
-    closed = _closed(store.folder)
-    if closed:
-        why = "The group may enter the store, but members cannot start what is built there, as after a build with umask 077."
-        mend = f"chmod -R g+rX {shlex.quote(str(store.folder))}  # by the store's owner"
-        found.append(wrong(f"the group cannot read {', '.join(closed)} of the store {shown}", why, mend))
     folder = nearest(store.folder)
     if not os.access(folder, os.W_OK | os.X_OK):
         why = "Sessions can be started from it but not built."
@@ -77,6 +73,20 @@ def check_store(place: Surroundings) -> list[Finding]:
     kind = f"on {mount.kind}" if mount else "on a file system that is not known"
     state = "can be written" if folder == store.folder else "is not made yet and can be"
     return [*found, fine(f"the store {shown} {state}, {kind}")]
+
+
+def _check_group(place: Surroundings, store: Store) -> list[Finding]:
+    """Say whether the group may read what is built in a store that it may enter, or that this user shares as a member."""
+    closed, shown = _closed(store.folder), place.short(store.folder)
+    if closed:
+        why = "The group may enter the store, but members cannot start what is built there, as after a build with umask 077."
+        mend = opening(store.folder, os.stat(store.folder).st_uid)
+        return [wrong(f"the group cannot read {', '.join(closed)} of the store {shown}", why, mend)]
+    try:
+        store.check_readable()
+    except StoreError as error:
+        return [wrong(f"the store {shown} {error.what}", "Members cannot start what is built there.", error.hint)]
+    return []
 
 
 def _closed(folder: Path) -> list[str]:

@@ -85,7 +85,7 @@ class Store:
         for path in (self.folder, *(self.folder / name for name in FOLDERS)):
             try:
                 found = os.lstat(path)
-            except FileNotFoundError:
+            except (FileNotFoundError, PermissionError):  # what cannot be looked at cannot be used either
                 continue
             if path != self.folder and not stat.S_ISDIR(found.st_mode):
                 raise planted(path, "is no directory")
@@ -100,6 +100,17 @@ class Store:
                     hint="set OZREPRO_STORE to a directory of your own, or store-group to the group that shares it",
                 )
 
+    def check_readable(self) -> None:
+        """Raise StoreError where this user is of the group that shares the store, and it is closed to the group."""
+        for path in (self.folder, *(self.folder / name for name in ("names", "gens"))):
+            try:
+                found = os.stat(path)
+            except OSError:
+                continue
+            if os.geteuid() not in (found.st_uid, 0) and self._of_group(found.st_gid) and found.st_mode & 0o050 != 0o050:
+                hint = opening(self.folder, found.st_uid)
+                raise StoreError("cannot be read by the group that shares it", where=str(path), hint=hint)
+
     def is_ours(self, found: os.stat_result) -> bool:
         """Say whether something belongs to this user, to root, or to the group that shares the store."""
         return found.st_uid in (os.geteuid(), 0) or self._of_group(found.st_gid)
@@ -113,6 +124,11 @@ class Store:
             return grp.getgrnam(self.group).gr_gid == gid and gid in (os.getegid(), *os.getgroups())
         except KeyError:
             return False
+
+
+def opening(folder: Path, owner: int) -> str:
+    """Return the command, for the owner of a store to give, by which the group that shares it may read all that is in it."""
+    return f"chmod -R g+rX {shlex.quote(str(folder))}  # by the store's owner, uid {owner}"
 
 
 def cache_of(settings: Settings, name: str) -> Path:
