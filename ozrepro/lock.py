@@ -153,8 +153,9 @@ def save_lock(root: Path, lock: Lock) -> bool:
             return False
     except (OSError, UnicodeDecodeError):
         pass
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = ""
     try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with open(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
@@ -163,10 +164,10 @@ def save_lock(root: Path, lock: Lock) -> bool:
         os.umask(mask)
         os.chmod(temporary, 0o644 & ~mask)
         os.replace(temporary, path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise LockError(f"cannot be written: {error.strerror}", where=str(path), hint="check quota and permissions") from error
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
     return True

@@ -143,8 +143,9 @@ def question(root: str, name: str, method: str | None, environ: Mapping[str, str
     settings, table = tool_table(root)
     ours = sorted(f"{key}={value}" for key, value in environ.items() if key.startswith("OZREPRO_"))
     base = getattr(sys, "_base_executable", None) or sys.executable
+    asked = method or environ.get("OZREPRO_METHOD") or ""  # as in the settings, which a start does not read
     parts = (
-        f"{SCHEMA} {name} {method or ''}".encode(),
+        f"{SCHEMA} {name} {asked}".encode(errors="surrogateescape"),
         root.encode(errors="surrogateescape"),
         spec,
         lock,

@@ -112,6 +112,10 @@ class TestSaving:
         assert load_lock(tmp_path, "analysis") == old
         assert [path.name for path in (tmp_path / "sessions").iterdir()] == ["analysis.lock"]
 
+    def test_a_folder_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(LockError, match="cannot be written: No such file or directory"):
+            save_lock(tmp_path, lock_of(Section("venv", "any", DIGEST, {"python": ">=3.12"})))
+
     def test_without_a_file_there_is_no_lock(self, tmp_path: Path) -> None:
         assert load_lock(tmp_path, "analysis") is None
 

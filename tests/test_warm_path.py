@@ -226,6 +226,21 @@ def test_warm_run_loads_nothing_heavy(forty: Project) -> None:
     assert "ozrepro.ready" in _loaded(_started("true"), forty)
 
 
+@pytest.mark.parametrize(
+    ("words", "environ"),
+    [(("--method", "venv"), {}), ((), {"OZREPRO_METHOD": "venv"}), ((), {"OZREPRO_METHODS": "conda,venv"})],
+    ids=lambda value: " ".join(map(str, value)),
+)
+def test_a_start_is_light_however_its_method_is_asked_for(
+    forty: Project, words: tuple[str, ...], environ: dict[str, str]
+) -> None:
+    """The first one with these words or variables leaves a record of its own, which the next one finds."""
+    asked = Project(forty.root, {**forty.environ, **environ})
+    command = [str(BIN / "ozrepro"), "run", NAME, *words, "--", "true"]
+    asked.done(*command[1:])
+    assert _heavy(command, asked) == set()
+
+
 def _no_network() -> list[str]:
     """Return the words that run a command without network, or skip the test."""
     for flags in ("-rn", "-n"):
