@@ -22,7 +22,7 @@ _OWN_PROJECT = re.compile(r"`[^`]* @ file://[^`]*`\s+cause: Building source dist
 _HINT = re.compile(r"\n\s*hint: [^\n]*`requires-python`[^\n]*")
 _NARROWER = re.compile(r"\(e\.g\., ([^\n]+) only supports [^\n]*\(like `?([^`)\n]+)`?\)")
 _NEEDS = re.compile(r"([A-Za-z0-9][^\s,]*) (?:requires|depends on) Python ?(>=3\.[0-9]+)")
-"""What uv says of a package in a wheelhouse, whose hint names no version."""
+"""What uv says of a package in a wheelhouse, whose hint names no version; and without a hint of a part of the range alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,9 @@ def about_python(error: CommandFailed, python: str, owner: str) -> CommandFailed
     `python` is the spec's range; `owner` whose Python it is where no key sets it, else "".
     """
     what = _HINT.sub("", error.what)
-    if what == error.what:
-        return error
     found = _NARROWER.search(error.what) or _only(_NEEDS.finditer(error.what))
+    if what == error.what and found is None:
+        return error
     if owner:
         older = f"a version older than {found[1]}" if found else "an older version"
         return CommandFailed(what, hint=f"ask for {older}: the Python is that of {owner}")

@@ -116,7 +116,8 @@ def _read(path: str, folder: str) -> Distribution | None:
     entry = _Found(path)
     try:
         metadata = entry.metadata
-        name, version = str(metadata["Name"] or ""), str(metadata["Version"] or "")
+        # Not metadata["Name"]: where it is absent, Python 3.13 warns that this will raise.
+        name, version = (str(next(iter(metadata.get_all(key) or ()), "")) for key in ("Name", "Version"))
         requires, extras = entry.requires or (), metadata.get_all("Provides-Extra") or ()
         return Distribution(
             canonicalize_name(name, validate=True),

@@ -36,8 +36,8 @@ def test_a_package_of_several_versions_in_the_lock_has_the_one_that_was_built(pr
         make_wheel(project.wheelhouse, "alpha", version)
         make_wheel(project.wheelhouse, "beta", version)
     older = [
-        f'alpha==1.0; python_version<"3.{sys.version_info.minor}"',
-        f'alpha==2.0; python_version>="3.{sys.version_info.minor}"',
+        'alpha==1.0; python_version<"3.12"',
+        'alpha==2.0; python_version>="3.12"',
     ]
     gone = ['beta==1.0; python_version<"3.6"', 'beta==2.0; python_version>="3.40"']
     listed = ", ".join(f"'{line}'" for line in (*older, *gone))
@@ -46,7 +46,7 @@ def test_a_package_of_several_versions_in_the_lock_has_the_one_that_was_built(pr
     assert "1.0" in project.lock().read_text(encoding="utf-8")
     project.done("build", "work")
     [one] = find(project.root, "work", project.environ).candidates
-    assert one.versions["alpha"] == "2.0"
+    assert one.versions["alpha"] == ("2.0" if sys.version_info >= (3, 12) else "1.0")
     assert "beta" not in one.versions
 
 
