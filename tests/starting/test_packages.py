@@ -53,10 +53,14 @@ class TestImports:
     def test_they_are_told_by_the_files(
         self, tmp_path: Path, name: str, files: tuple[str, ...], expected: tuple[str, ...]
     ) -> None:
-        info = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
-        info.mkdir()
-        (info / "RECORD").write_text("".join(f"{file},,\n" for file in (*files, f"{info.name}/METADATA")))
-        assert import_names(name, infos([str(tmp_path)])[name]) == expected
+        site = tmp_path / "lib" / "python3" / "site-packages"
+        info = site / f"{name.replace('-', '_')}-1.0.dist-info"
+        listed = (*files, f"{info.name}/METADATA")
+        for path in (site / file for file in listed):  # Python 3.12 and newer tell only of files that are there
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        (info / "RECORD").write_text("".join(f"{file},,\n" for file in listed))
+        assert import_names(name, infos([str(site)])[name]) == expected
 
     def test_or_by_top_level(self, tmp_path: Path) -> None:
         info = tmp_path / "Zope_Thing-1.0.egg-info"
