@@ -247,16 +247,13 @@ def _prepare(folder: Path, active: Active, chosen: str) -> tuple[list[str], dict
 
 
 def _init_file(chosen: str) -> str:
-    """Return Lmod's own file for a shell, by which it gets `module`; "" where there is none, or one that others may write.
+    """Return the module tool's file for a shell, by which it gets `module`; "" where there is none, or others may write it."""
+    from ozrepro.modulesystem import tools
 
-    It stands in the folder `init` beside that of Lmod's program.
-    """
-    from ozrepro.modulesystem.lmod import find_lmod
-
-    lmod = find_lmod(os.environ)
-    if lmod is None:
+    system = tools.find(os.environ)
+    if system is None:
         return ""
-    path = Path(lmod.command).parent.parent / "init" / chosen
+    path = Path(system.init_file(chosen))
     try:
         found = path.stat()
     except OSError:

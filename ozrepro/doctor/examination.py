@@ -9,7 +9,7 @@ from ozrepro.doctor.dotfiles import check_collections, check_dotfiles
 from ozrepro.doctor.finding import Finding, note
 from ozrepro.doctor.folders import check_folders
 from ozrepro.doctor.machine import check_apptainer, check_container_variables, check_gpu, check_namespaces, check_scheduler
-from ozrepro.doctor.modules import check_lmod
+from ozrepro.doctor.modules import check_modules
 from ozrepro.doctor.pythons import check_python, check_python_variables, check_user_packages
 from ozrepro.doctor.quota import check_quota
 from ozrepro.doctor.stores import check_locks, check_store
@@ -30,7 +30,7 @@ CHECKS: tuple[Check, ...] = (
     check_python,
     check_dotfiles,
     check_collections,
-    check_lmod,
+    check_modules,
     check_store,
     check_locks,
     check_apptainer,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.doctor.finding import Finding, fine, note
 from ozrepro.errors import CommandFailed
-from ozrepro.modulesystem.lmod import base_modulepath
+from ozrepro.modulesystem.here import site_modulepath
 from ozrepro.process import find_program
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def check_container_variables(place: Surroundings) -> list[Finding]:
 
 
 def _module_folders(place: Surroundings) -> tuple[str, ...]:
-    return base_modulepath(place.environ, place.settings.modulepath)
+    return site_modulepath(place.site)
 
 
 def check_namespaces(place: Surroundings) -> list[Finding]:

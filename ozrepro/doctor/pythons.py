@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro.doctor.finding import Finding, fine, note, wrong
-from ozrepro.modulesystem.lmod import base_modulepath, find_lmod
+from ozrepro.modulesystem.here import find_system, site_modulepath
 from ozrepro.process import find_program
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _is_here(minor: str, place: Surroundings) -> bool:
     """Say whether this machine has a Python of a minor version: a program, or a module that needs no other first."""
     if find_program(f"python{minor}", place.path):
         return True
-    folders = (Path(folder) for folder in base_modulepath(place.environ, place.settings.modulepath))
+    folders = (Path(folder) for folder in site_modulepath(place.site))
     offered = (path.name for folder in folders for path in folder.glob("[Pp]ython*/*"))
     return any(name == minor or name.startswith((f"{minor}.", f"{minor}-")) for name in offered)
 
@@ -124,7 +124,7 @@ def check_python(place: Surroundings) -> list[Finding]:
     if python is None:
         return [note("there is no python3 on PATH", "Nothing of ozrepro needs one: sessions bring theirs.")]
     system = os.path.realpath("/usr/bin/python3")
-    if os.path.realpath(python) == system and find_lmod(place.environ) is not None:
+    if os.path.realpath(python) == system and find_system(place.site) is not None:
         why = "It is the operating system's: it changes with updates, and the site's modules have newer ones."
         return [
             note(f"python3 is {python}, though modules offer others", why, "ozrepro run NAME -- python …", "module spider python")

@@ -1,7 +1,7 @@
-"""Lmod, through a thin binding of our own: calling it, reading what it prints, the change it makes, replaying that change.
+"""Module tools, through a thin binding of our own: calling one, reading what it prints, the change it makes, replaying that.
 
-No maintained Python binding exists: PyPI's `pylmod` is a grade-book client, and all others `exec` what Lmod prints, which loses
-newlines and runs what modulefiles print. Called by the modules method; Tcl Environment Modules can implement the same contract.
+No maintained Python binding exists: PyPI's `pylmod` is a grade-book client, and all others `exec` what the tool prints, which
+loses newlines and runs what modulefiles print. Called by methods and front ends, which know the protocol below and no tool.
 """
 
 from __future__ import annotations
@@ -9,12 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ozrepro.errors import OzreproError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ozrepro.modulesystem.index import Index
     from ozrepro.modulesystem.reading import Reading
     from ozrepro.modulesystem.shell import ShellParts
+
+
+class ModuleError(OzreproError):
+    """A module cannot be found or loaded as asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +32,21 @@ class LoadedModule:
     requested: bool = False
 
 
-class ModuleSystem(Protocol):
-    """What a module tool must be able to do for us."""
+@dataclass(frozen=True, slots=True)
+class Pitfall:
+    """A setting that makes a user's own `module` answer otherwise: what it is, why it hurts, and a command."""
+
+    seen: str
+    why: str
+    command: str
+
+
+class Indexing(Protocol):
+    """What a module tool offers, which is kept from one command to the next."""
 
     @property
     def kind(self) -> str:
-        """`lmod` or `tcl`."""
+        """Its name in locks and settings: `lmod` or `tcl`."""
 
     @property
     def identity(self) -> str:
@@ -43,6 +58,22 @@ class ModuleSystem(Protocol):
     def index(self, modulepath: Sequence[str]) -> Index:
         """Return every module that the directories offer, with its parents. One call of the tool. Raises ModuleError."""
 
+
+class ModuleSystem(Indexing, Protocol):
+    """What a module tool must be able to do for us."""
+
+    @property
+    def title(self) -> str:
+        """Its name in messages."""
+
+    @property
+    def command(self) -> str:
+        """The absolute path of its program."""
+
+    @property
+    def oldest(self) -> tuple[int, ...]:
+        """The oldest version that ozrepro was tried with."""
+
     def is_available(self, name: str, variables: Mapping[str, str]) -> bool:
         """Say whether a module can be loaded from these variables, without walking the trees."""
 
@@ -51,3 +82,21 @@ class ModuleSystem(Protocol):
 
     def shell_parts(self, names: Sequence[str], variables: Mapping[str, str]) -> ShellParts:
         """Return what loading gives a shell besides variables, executing nothing. Raises ModuleError as `load` does."""
+
+    def base_modulepath(self, environ: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the site's own module directories, without those that loaded modules added to the caller's MODULEPATH."""
+
+    def rc_files(self) -> list[str]:
+        """Return the site's rc files outside the module directories, which give names their meaning; perhaps absent ones."""
+
+    def hook_files(self) -> list[str]:
+        """Return the site's files that run in every load; perhaps absent ones."""
+
+    def inactive(self, variables: Mapping[str, str]) -> frozenset[str]:
+        """Return the modules that were loaded and are set aside, since the directory that they are in went away."""
+
+    def init_file(self, shell: str) -> str:
+        """Return the file that gives a shell, such as `bash`, its `module` command; perhaps an absent one."""
+
+    def pitfalls(self, environ: Mapping[str, str]) -> list[Pitfall]:
+        """Return the caller's settings that make `module` in the shell answer otherwise than it does for a lock."""

@@ -66,6 +66,11 @@ def asked_for(variables: Mapping[str, str]) -> list[str]:
     return [name for name in loaded if name not in table or re.search(r"\bstackDepth = 0,", table[name][2])]
 
 
+def default_modules(variables: Mapping[str, str]) -> list[str]:
+    """Return the modules that the site loads for everybody, as the caller's variables name them."""
+    return [name for name in variables.get("LMOD_SYSTEM_DEFAULT_MODULES", "").split(":") if name]
+
+
 def table_variables(text: str, piece: int = PIECE) -> dict[str, str]:
     """Return the variables in which Lmod keeps its table: base64 in pieces, and their number."""
     coded = _coded(text)

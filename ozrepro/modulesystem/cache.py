@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ozrepro.modulesystem import ModuleSystem
+    from ozrepro.modulesystem import Indexing
 
 _SCHEMA = 2
 _LARGEST = 256 << 20
@@ -30,7 +30,7 @@ _NO_MODULES = {".git", ".hg", ".svn", "CVS"}
 _SECOND = 1_000_000_000
 
 
-def cached_index(system: ModuleSystem, modulepath: Sequence[str], folder: Path, *, anew: bool = False) -> tuple[Index, float]:
+def cached_index(system: Indexing, modulepath: Sequence[str], folder: Path, *, anew: bool = False) -> tuple[Index, float]:
     """Return the index of the module directories and when it was made, in epoch seconds: from `folder`, or made anew.
 
     A cache that cannot be read or written, is damaged, or that others could have written is passed over. Raises ModuleError.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.environment import BASE_PATH
-from ozrepro.modulesystem import LoadedModule
-from ozrepro.modulesystem.bookkeeping import module_table
+from ozrepro.modulesystem import LoadedModule, ModuleError
 from ozrepro.modulesystem.differences import differences
-from ozrepro.modulesystem.lmod import ModuleError, clean_message
+from ozrepro.modulesystem.lmod import clean_message
 from ozrepro.modulesystem.probes import HOMES, Moment, change_between, second_base
 from ozrepro.modulesystem.reading import Reading, loaded
 
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from ozrepro.modulesystem.shell import ShellParts
 
 __all__ = ["Captured", "capture", "differences", "first_base", "loaded", "recapture", "with_parents"]
-
-_INACTIVE = re.compile(r'\bfullName = "((?:[^"\\]|\\.)*)",(?:(?!fullName = ).)*?\bstatus = "inactive"', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +100,7 @@ def capture(system: ModuleSystem, names: Sequence[str], modulepath: Sequence[str
     began = time.time()
     one = system.load(load, first)
     modules = loaded(one)
-    _check(load, modules, one)
+    _check(load, modules, one, system.inactive(one.values))
     second = second_base(first, one)
     with ThreadPoolExecutor(1) as pool:  # beside the second load: a fifth of a resolution's time
         shell = pool.submit(system.shell_parts, load, first)
@@ -141,10 +137,9 @@ def _unlike(modules: Sequence[LoadedModule], others: Sequence[LoadedModule]) -> 
     return ", ".join(unlike) or "another order"
 
 
-def _check(asked: Sequence[str], modules: Sequence[LoadedModule], reading: Reading) -> None:
+def _check(asked: Sequence[str], modules: Sequence[LoadedModule], reading: Reading, inactive: frozenset[str]) -> None:
     """Raise ModuleError, for all names together, where one that was asked for is not loaded in the end."""
     there = {module.name for module in modules}
-    inactive = set(_INACTIVE.findall(module_table(reading.values)))
     lines = [_lost(name, modules, inactive) for name in asked if name not in there]
     if lines:
         said = clean_message(reading.messages)
@@ -152,7 +147,7 @@ def _check(asked: Sequence[str], modules: Sequence[LoadedModule], reading: Readi
         raise ModuleError("\n    ".join((*lines, *said.splitlines())), hint=hint)
 
 
-def _lost(name: str, modules: Sequence[LoadedModule], inactive: set[str]) -> str:
+def _lost(name: str, modules: Sequence[LoadedModule], inactive: frozenset[str]) -> str:
     if name in inactive:
         return f"{name} was asked for and is inactive: a module after it took away the directory it is in"
     short = name.rpartition("/")[0] or name

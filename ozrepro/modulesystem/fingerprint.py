@@ -55,27 +55,14 @@ def inherited_files(modules: Iterable[LoadedModule], index: Index) -> list[str]:
     return found
 
 
-def rc_files(modulepath: Sequence[str], modules: Iterable[LoadedModule], environ: Mapping[str, str]) -> list[str]:
-    """Return the files that can rename, alias, hide or default a module that was loaded; only those that exist."""
+def rc_files(modulepath: Sequence[str], modules: Iterable[LoadedModule], own: Sequence[str]) -> list[str]:
+    """Return the files that can rename, alias, hide or default a module that was loaded: the tool's `own` and the directories'.
+
+    Only those that exist.
+    """
     short = sorted({module.name.rpartition("/")[0] for module in modules})
     folders = [folder for base in modulepath for folder in (base, *(os.path.join(base, name) for name in short))]
-    own = [environ[name] for name in ("LMOD_MODULERC", "LMOD_MODULERCFILE") if environ.get(name)]
-    found = [
-        *(path for item in own for path in item.split(":")),
-        *(os.path.join(folder, name) for folder in folders for name in _RC),
-    ]
-    return [path for path in dict.fromkeys(found) if os.path.isfile(path)]
-
-
-def hook_files(command: str, environ: Mapping[str, str]) -> list[str]:
-    """Return the site's Lua files that run in every load: SitePackage.lua and lmod_config.lua, where they exist."""
-    folders = [
-        *environ.get("LMOD_PACKAGE_PATH", "").split(":"),
-        environ.get("LMOD_CONFIG_DIR", "/etc/lmod"),
-        os.path.dirname(command),
-    ]
-    names = ("SitePackage.lua", "lmod_config.lua")
-    found = [os.path.join(folder, name) for folder in folders if folder for name in names]
+    found = [*own, *(os.path.join(folder, name) for folder in folders for name in _RC)]
     return [path for path in dict.fromkeys(found) if os.path.isfile(path)]
 
 

@@ -8,16 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ozrepro.modulesystem import ModuleError, tools
 from ozrepro.modulesystem.cache import cached_index
-from ozrepro.modulesystem.lmod import Lmod, ModuleError, base_modulepath, find_lmod
 from ozrepro.store import cache_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ozrepro.modulesystem import ModuleSystem
     from ozrepro.modulesystem.index import Index
     from ozrepro.settings import Settings
     from ozrepro.site import Site
+
+
+ABSENT = "no module system here (Lmod)"
+"""What to say where there is none."""
 
 
 class NoModulesError(ModuleError):
@@ -35,17 +40,23 @@ class Offered:
     made: float
 
 
-def find_system(site: Site) -> Lmod | None:
+def find_system(site: Site) -> ModuleSystem | None:
     """Return the site's module tool, or None where there is none."""
-    return find_lmod(site.environ)
+    return tools.find(site.environ)
 
 
-def index_of(system: Lmod, modulepath: Sequence[str], site: Site) -> Index:
+def site_modulepath(site: Site) -> tuple[str, ...]:
+    """Return the site's own module directories: those of the settings, else those that the module tool tells."""
+    system = None if site.settings.modulepath else find_system(site)
+    return site.settings.modulepath if system is None else system.base_modulepath(site.environ)
+
+
+def index_of(system: ModuleSystem, modulepath: Sequence[str], site: Site) -> Index:
     """Return what the directories offer, from the cache where nothing was added or removed since. Raises ModuleError."""
     return cached_index(system, modulepath, _folder(site.settings, site.environ))[0]
 
 
-def index_for(names: Sequence[str], system: Lmod, modulepath: Sequence[str], site: Site) -> Index:
+def index_for(names: Sequence[str], system: ModuleSystem, modulepath: Sequence[str], site: Site) -> Index:
     """Return what the directories offer, made anew where the kept index lacks one of the names. Raises ModuleError.
 
     Not every change is seen by the cache: a modulefile edited in place may lead to new directories. That a module is absent is a
@@ -65,8 +76,8 @@ def look(site: Site, *, use: Sequence[str] = (), anew: bool = False) -> Offered:
     """
     system = find_system(site)
     if system is None:
-        raise NoModulesError("no module system here (Lmod)", hint="set LMOD_CMD to Lmod's program, where there is one")
-    modulepath = tuple(dict.fromkeys((*use, *base_modulepath(site.environ, site.settings.modulepath))))
+        raise NoModulesError(ABSENT, hint="set LMOD_CMD to Lmod's program, where there is one")
+    modulepath = tuple(dict.fromkeys((*use, *site_modulepath(site))))
     if not modulepath:
         hint = "set OZREPRO_MODULEPATH to the site's module directories"
         raise NoModulesError("the module system has no directories here (MODULEPATH is empty)", hint=hint)

@@ -7,10 +7,10 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ozrepro import process
-from ozrepro.errors import OzreproError
+from ozrepro.modulesystem import ModuleError, Pitfall
 from ozrepro.modulesystem.bookkeeping import module_table
 from ozrepro.modulesystem.index import Index, read_index
 from ozrepro.modulesystem.reading import Reading, read
@@ -72,8 +72,8 @@ _SWAP = re.compile(
 """What Lmod says where two versions of one module meet. No site prevents it but FLAGS, and its advice is for a prompt."""
 
 
-class ModuleError(OzreproError):
-    """A module cannot be found or loaded as asked."""
+_INACTIVE = re.compile(r'\bfullName = "((?:[^"\\]|\\.)*)",(?:(?!fullName = ).)*?\bstatus = "inactive"', re.DOTALL)
+_YES = ("1", "yes", "y", "true", "on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,9 @@ class Lmod:
     """Lmod's command."""
 
     command: str
-    kind: str = "lmod"
+    kind: ClassVar[str] = "lmod"
+    title: ClassVar[str] = "Lmod"
+    oldest: ClassVar[tuple[int, ...]] = (8, 6)
     site: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The caller's SITE_VARIABLES."""
 
@@ -140,6 +142,45 @@ class Lmod:
         if done.status != 0:
             raise _cannot_load(names, done.errors)
         return read_shell(done.output)
+
+    def base_modulepath(self, environ: Mapping[str, str]) -> tuple[str, ...]:
+        """Return what Lmod noted before anything was loaded, else MODULEPATH, else what the profile scripts set.
+
+        A shell with modules loaded has their directories in MODULEPATH too; Lmod keeps the base in its module table.
+        """
+        found = re.search(r'systemBaseMPATH = "((?:[^"\\]|\\.)*)"', module_table(environ))
+        path = found[1] if found else environ.get("MODULEPATH", "")
+        if not path:
+            path = ":".join(match[1] for text in _profiles(environ) for match in _PATHS.finditer(text))
+        return tuple(folder for folder in dict.fromkeys(path.split(":")) if folder)
+
+    def rc_files(self) -> list[str]:
+        """Return the files with the site's aliases, defaults and hidden modules."""
+        return [path for name in ("LMOD_MODULERC", "LMOD_MODULERCFILE") for path in self.site.get(name, "").split(":") if path]
+
+    def hook_files(self) -> list[str]:
+        """Return the places of SitePackage.lua and lmod_config.lua."""
+        folders = [
+            *self.site.get("LMOD_PACKAGE_PATH", "").split(":"),
+            self.site.get("LMOD_CONFIG_DIR", "/etc/lmod"),
+            os.path.dirname(self.command),
+        ]
+        return [os.path.join(folder, name) for folder in folders if folder for name in ("SitePackage.lua", "lmod_config.lua")]
+
+    def inactive(self, variables: Mapping[str, str]) -> frozenset[str]:
+        """Return the modules that Lmod's table calls inactive."""
+        return frozenset(_INACTIVE.findall(module_table(variables)))
+
+    def init_file(self, shell: str) -> str:
+        """Return the file in the folder `init` beside that of the program."""
+        return os.path.join(os.path.dirname(os.path.dirname(self.command)), "init", shell)
+
+    def pitfalls(self, environ: Mapping[str, str]) -> list[Pitfall]:
+        """Say whether loads are answered from a cache."""
+        if environ.get("LMOD_CACHED_LOADS", "").lower() not in _YES:
+            return []
+        why = "`module load` then answers from a cache, which may name modules that are gone; ozrepro asks without it."
+        return [Pitfall("LMOD_CACHED_LOADS is on", why, "module --ignore_cache load NAME")]
 
 
 def _cannot_load(names: Sequence[str], errors: str) -> ModuleError:
@@ -211,18 +252,3 @@ def _profiles(environ: Mapping[str, str]) -> Iterator[str]:
             yield Path(name).read_text(encoding="utf-8", errors="replace") if name else ""
         except OSError:
             continue
-
-
-def base_modulepath(environ: Mapping[str, str], setting: Sequence[str]) -> tuple[str, ...]:
-    """Return the site's own module directories: a setting, what Lmod noted before anything was loaded, or MODULEPATH.
-
-    A shell with modules loaded has their directories in MODULEPATH too; Lmod keeps the base in its module table.
-    """
-    if setting:
-        return tuple(setting)
-    noted = module_table(environ)
-    found = re.search(r'systemBaseMPATH = "((?:[^"\\]|\\.)*)"', noted)
-    path = found[1] if found else environ.get("MODULEPATH", "")
-    if not path:
-        path = ":".join(match[1] for text in _profiles(environ) for match in _PATHS.finditer(text))
-    return tuple(folder for folder in dict.fromkeys(path.split(":")) if folder)

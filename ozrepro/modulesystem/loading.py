@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from ozrepro.environment import BASE_PATH
 from ozrepro.errors import BuildError, SpecError
-from ozrepro.modulesystem import fingerprint, index
+from ozrepro.modulesystem import ModuleError, fingerprint, index
 from ozrepro.modulesystem.capture import Captured, capture, differences, recapture, with_parents
-from ozrepro.modulesystem.here import find_system, index_for
-from ozrepro.modulesystem.lmod import Lmod, ModuleError, base_modulepath
+from ozrepro.modulesystem.here import ABSENT, find_system, index_for, site_modulepath
 from ozrepro.modulesystem.record import Record
 from ozrepro.site import operating_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ozrepro.modulesystem import ModuleSystem
     from ozrepro.modulesystem.index import Index
     from ozrepro.site import Site
     from ozrepro.spec import Spec
@@ -37,7 +37,7 @@ class Load:
     """A request that was loaded: the tool, what the directories offer, and what came of it."""
 
     request: Request
-    system: Lmod
+    system: ModuleSystem
     offered: Index
     captured: Captured
 
@@ -46,8 +46,8 @@ class Load:
         found, system = self.captured, self.system
         files = [
             *fingerprint.inherited_files(found.modules, self.offered),
-            *fingerprint.rc_files(self.request.modulepath, found.modules, system.site),
-            *fingerprint.hook_files(system.command, system.site),
+            *fingerprint.rc_files(self.request.modulepath, found.modules, system.rc_files()),
+            *system.hook_files(),
             *more,
         ]
         return Record(
@@ -68,7 +68,7 @@ def modulepath_of(spec: Spec, site: Site) -> tuple[str, ...]:
     """Return the directories that names are looked up in: the spec's own first, as `module use` puts them, then the site's."""
     use = spec.modules.use if spec.modules is not None else ()
     own = (os.path.join(spec.root, os.path.expanduser(folder)) for folder in use)
-    return tuple(dict.fromkeys((*own, *base_modulepath(site.environ, site.settings.modulepath))))
+    return tuple(dict.fromkeys((*own, *site_modulepath(site))))
 
 
 def refusal(request: Request, spec: Spec, site: Site) -> str | None:
@@ -78,7 +78,7 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
     """
     system = find_system(site)
     if system is None:
-        return "no module system here (Lmod)"
+        return ABSENT
     if not request.modulepath:
         return "the module system has no directories here (MODULEPATH is empty)"
     found = index_for(request.names, system, request.modulepath, site)
@@ -123,7 +123,7 @@ def load(request: Request, site: Site) -> Load:
     """Load the names and return what that does. Raises ModuleError, BuildError where there is no tool."""
     system = find_system(site)
     if system is None:
-        raise BuildError("no module system here (Lmod)", hint="ozrepro status")
+        raise BuildError(ABSENT, hint="ozrepro status")
     offered = index_for(request.names, system, request.modulepath, site)
     return Load(request, system, offered, capture(system, request.names, request.modulepath, offered))
 
@@ -136,7 +136,7 @@ def recheck(locked: Record, spec: Spec, site: Site) -> list[str]:
     system, modulepath = find_system(site), modulepath_of(spec, site)
     if system is None:
         hint = f"ozrepro verify {spec.name} --level 1 where modules can be loaded"
-        raise BuildError("no module system here (Lmod): a real load cannot be compared", hint=hint)
+        raise BuildError(f"{ABSENT}: a real load cannot be compared", hint=hint)
     try:
         modules, reading, base = recapture(system, locked.load, modulepath)
     except ModuleError as error:
@@ -144,7 +144,7 @@ def recheck(locked: Record, spec: Spec, site: Site) -> list[str]:
     lines = differences(locked.change, locked.modules, reading, base)
     if modulepath != locked.modulepath:
         lines.append(f"the module directories are {':'.join(modulepath)}, locked are {':'.join(locked.modulepath)}")
-    rc = fingerprint.rc_files(modulepath, modules, system.site)
+    rc = fingerprint.rc_files(modulepath, modules, system.rc_files())
     known = set(locked.watched())
     lines += [f"{path} is new: it may change what names mean" for path in rc if path not in known]
     here = operating_system()

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.capture import with_parents
-from ozrepro.modulesystem.lmod import ModuleError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

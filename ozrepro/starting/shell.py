@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import OzreproError
-from ozrepro.modulesystem import here
-from ozrepro.modulesystem.bookkeeping import asked_for
+from ozrepro.modulesystem import ModuleError, here
+from ozrepro.modulesystem.bookkeeping import asked_for, default_modules
 from ozrepro.modulesystem.capture import with_parents
-from ozrepro.modulesystem.lmod import ModuleError
 from ozrepro.modulesystem.search import search
 from ozrepro.pypi.base import distributions
 from ozrepro.starting import Loaded, Package
@@ -46,7 +45,7 @@ def look_at_modules(site: Site, root: Path) -> tuple[Loaded | None, list[str]]:
 
 def _asked(environ: Mapping[str, str], notes: list[str]) -> list[str]:
     """Return the modules that were asked for, but not by the site for everybody."""
-    default = [name for name in environ.get("LMOD_SYSTEM_DEFAULT_MODULES", "").split(":") if name]
+    default = default_modules(environ)
     found: list[str] = []
     for name in asked_for(environ):
         if any(name == other or name.startswith(f"{other}/") for other in default):

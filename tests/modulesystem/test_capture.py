@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.capture import capture, differences, recapture, with_parents
 from ozrepro.modulesystem.index import judge
-from ozrepro.modulesystem.lmod import Lmod, ModuleError
+from ozrepro.modulesystem.lmod import Lmod
 from tests.modulesystem.replaying import take, take_from
 from tests.site import Site
 from tests.site.modulefiles import write

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from ozrepro import process
+from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.capture import first_base
-from ozrepro.modulesystem.lmod import FLAGS, SITE_VARIABLES, Lmod, ModuleError, base_modulepath, find_lmod
+from ozrepro.modulesystem.lmod import FLAGS, SITE_VARIABLES, Lmod, find_lmod
 from tests.modulesystem.replaying import take, take_from
 from tests.site import Site
 from tests.site.modulefiles import write
@@ -42,8 +43,7 @@ class TestFinding:
         base = site.environ("ozstar")
         loaded = {**base, **lmod.load(["gcc/11.3.0"], base).values}
         assert loaded["MODULEPATH"] != base["MODULEPATH"]
-        assert base_modulepath(loaded, ()) == (site.roots["ozstar"],)
-        assert base_modulepath(loaded, ("/mine",)) == ("/mine",)
+        assert lmod.base_modulepath(loaded) == (site.roots["ozstar"],)
 
 
 class TestVersion:

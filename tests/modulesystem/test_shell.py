@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro import process
+from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.capture import first_base
-from ozrepro.modulesystem.lmod import FLAGS, Lmod, ModuleError
+from ozrepro.modulesystem.lmod import FLAGS, Lmod
 from ozrepro.modulesystem.shell import ShellParts, read_shell
 from tests.site import Site
 from tests.site.modulefiles import quote, write
