@@ -49,10 +49,14 @@ def _part(key: str) -> str:
 
 @dataclass(slots=True)
 class Checker:
-    """Reads values out of one file's table; each reader notes what is wrong and returns a value that lets checking go on."""
+    """Reads values out of one file's table; each reader notes what is wrong and returns a value that lets checking go on.
+
+    `elsewhere` names what has given a key's value in the place of the file, such as a variable.
+    """
 
     where: str
     text: str = ""
+    elsewhere: Mapping[tuple[str, ...], str] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
 
     def wrong(self, path: tuple[str, ...], problem: str, right: str = "") -> None:
@@ -61,9 +65,11 @@ class Checker:
             if len(self.mistakes) == MOST:
                 self.mistakes.append("… and more")
             return
-        line = line_of(self.text, tuple(part.partition("[")[0] for part in path)) if self.text else None
+        plain = tuple(part.partition("[")[0] for part in path)
+        given = self.elsewhere.get(plain)
+        line = line_of(self.text, plain) if self.text and not given else None
         place = f"line {line}, " if line else ""
-        key = ".".join(_part(part) for part in path) or "the file"
+        key = given or ".".join(_part(part) for part in path) or "the file"
         self.mistakes.append(f"{place}{key}: {_short(without_login(problem))}" + (f"; {right}" if right else ""))
 
     def table(self, value: object, path: tuple[str, ...], allowed: Iterable[str]) -> Mapping[str, Any]:

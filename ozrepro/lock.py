@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro.checking import Checker, shown
 from ozrepro.errors import LockError
+from ozrepro.files import Files
+from ozrepro.ready import content_of
 from ozrepro.settings import METHODS
 from ozrepro.spec import digest_of
-from ozrepro.toml import TOMLDecodeError, dumps, loads, read_file
+from ozrepro.toml import TOMLDecodeError, dumps, loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -133,15 +135,16 @@ def _sections(whole: Mapping[str, Any], text: str, where: str, again: str) -> li
     return sections
 
 
-def load_lock(root: Path, name: str) -> Lock | None:
-    """Return a session's lock, or None where there is no file. Raises LockError as `read_text` does."""
+def load_lock(root: Path, name: str, files: Files | None = None) -> Lock | None:
+    """Return a session's lock as `files` has read it, or None where there is no file. Raises LockError as `read_text` does."""
     path = lock_file(root, name)
     try:
-        text = read_file(path)
+        text = (Files() if files is None else files).text(path)
     except FileNotFoundError:
         return None
-    except (OSError, TOMLDecodeError) as error:
-        raise LockError(f"cannot be read: {error}", where=str(path), hint=f"ozrepro lock {name}") from error
+    except OSError as error:
+        hint = f"git checkout -- {shlex.quote(str(path))}, or remove it and ozrepro lock {name}"
+        raise LockError(f"cannot be read: {error.strerror}", where=str(path), hint=hint) from error
     return read_text(text, name, str(path))
 
 
@@ -149,9 +152,9 @@ def save_lock(root: Path, lock: Lock) -> bool:
     """Write the lock if its bytes changed, whole or not at all; return whether they did."""
     path, text = lock_file(root, lock.session), write_text(lock)
     try:
-        if path.read_text(encoding="utf-8") == text:
+        if content_of(path) == text.encode():
             return False
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         pass
     temporary = ""
     try:

@@ -7,6 +7,7 @@ imports nothing heavy. Any doubt is answered by None: the caller then goes the l
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 SCHEMA = 4
 STORE_NAME = ".ozrepro"
 LARGEST = 8 << 20
-"""Bytes of a file of the project that are read; one that is larger, or a link to /dev/zero, is refused the long way."""
+"""Bytes of a file of the project that are read; the long way says of a larger one that it is refused."""
 
 
 class Ready:
@@ -50,6 +51,29 @@ class Ready:
         self.said: tuple[str, ...] = tuple(record["said"])
         self.shell: Mapping[str, Any] = record["shell"]
         self.watched: tuple[str, ...] = tuple(row[0] for row in record["stats"])
+
+
+def content_of(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
+    """Return the bytes of a regular file of at most `largest` bytes. Raises OSError, whose `strerror` says what is wrong.
+
+    This is how every file of a user is opened: a pipe would wait for its writer and a device has no end, so neither is read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, f"is {_kind(mode)}, not a file", os.fspath(path))
+        stream = open(descriptor, "rb", closefd=False)  # noqa: SIM115 - the descriptor is what is closed
+        content = stream.read(largest + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > largest:
+        raise OSError(errno.EFBIG, f"is larger than {largest >> 20} MiB", os.fspath(path))
+    return content
+
+
+def _kind(mode: int) -> str:
+    return "a directory" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device"
 
 
 def spec_path(root: str, name: str) -> str:
@@ -85,17 +109,12 @@ def is_trusted(root: str) -> bool:
     return not (os.stat(root).st_mode | os.stat(os.path.join(root, "sessions")).st_mode) & 0o002
 
 
-def tool_table(root: str) -> tuple[bytes, dict[str, Any]]:
-    """Return the bytes that hold `[tool.ozrepro]` and the table itself; both empty where pyproject.toml has none.
+def tool_table(content: bytes) -> tuple[bytes, dict[str, Any]]:
+    """Return the bytes of a pyproject.toml that hold `[tool.ozrepro]` and the table itself; both empty where it has none.
 
     The file is parsed only when it names the table: tomllib costs 30 path-taking calls. A file that is no TOML gives an
     empty table here; the long way reports it.
     """
-    try:
-        with open(os.path.join(root, "pyproject.toml"), "rb") as stream:
-            content = stream.read(LARGEST)
-    except OSError:
-        return b"", {}
     if b"tool.ozrepro" not in content and b"ozrepro]" not in content:
         return b"", {}
     from ozrepro.toml import TOMLDecodeError, loads
@@ -124,23 +143,30 @@ AMD = "/dev/kfd"
 
 
 def question(root: str, name: str, method: str | None, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return the digest of all that decides a session's environment, and the store's folder; None without a spec or lock.
+    """Return the digest of all that decides a session's environment, and the store's folder; None without a spec or lock."""
+    try:
+        spec, lock = content_of(spec_path(root, name)), content_of(lock_path(root, name))
+        try:
+            project = content_of(os.path.join(root, "pyproject.toml"))
+        except FileNotFoundError:
+            project = b""
+    except OSError:
+        return None
+    return question_of((spec, lock, project), root, name, method, environ)
+
+
+def question_of(
+    files: tuple[bytes, bytes, bytes], root: str, name: str, method: str | None, environ: Mapping[str, str]
+) -> tuple[str, str]:
+    """Return the digest and the store's folder for what was read of the spec, the lock and pyproject.toml.
 
     The digest covers the bytes of spec, lock and settings, every `OZREPRO_…` variable, the machine, and the interpreter that
     ozrepro runs on (an environment prefers it). A description with modules also counts the CPU's level: clusters of one site
     share stores and module names, not binaries. One with conda packages or an image counts the C library and the GPU
     driver: another node of the same store may have older ones than the lock needs, or none.
     """
-    try:
-        with open(spec_path(root, name), "rb") as stream:
-            spec = stream.read(LARGEST)
-        with open(lock_path(root, name), "rb") as stream:
-            lock = stream.read(LARGEST)
-    except OSError:
-        return None
-    if LARGEST in (len(spec), len(lock)):
-        return None
-    settings, table = tool_table(root)
+    spec, lock, project = files
+    settings, table = tool_table(project)
     ours = sorted(f"{key}={value}" for key, value in environ.items() if key.startswith("OZREPRO_"))
     base = getattr(sys, "_base_executable", None) or sys.executable
     asked = method or environ.get("OZREPRO_METHOD") or ""  # as in the settings, which a start does not read
@@ -225,8 +251,4 @@ def _same_stat(rows: Iterable[tuple[Any, ...]]) -> bool:
 
 
 def _same_content(digests: Iterable[tuple[str, str]]) -> bool:
-    for path, digest in digests:
-        with open(path, "rb") as stream:
-            if sha256(stream.read()).hexdigest() != digest:
-                return False
-    return True
+    return all(sha256(content_of(path)).hexdigest() == digest for path, digest in digests)

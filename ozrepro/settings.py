@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro.checking import Checker
 from ozrepro.errors import SpecError, UsageError
+from ozrepro.files import SMALL, Files
 from ozrepro.ready import store_folder
-from ozrepro.toml import TOMLDecodeError, loads, read_file
+from ozrepro.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,7 @@ PLATFORMS = ("linux-x86_64", "linux-aarch64", "macos-arm64")
 """The platforms that a lock serves unless `platforms` says otherwise; macOS on Intel and musl must be asked for."""
 
 KNOWN_PLATFORMS = (*PLATFORMS, "macos-x86_64", "linux-ppc64le")
+_LONGEST = 366 * 86400.0
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
 _KEYS = {
     "store": "where built environments live",
@@ -38,10 +40,19 @@ _KEYS = {
     "registries": "container registries: NAME = address",
 }
 
+_VARIABLES = {
+    key: f"OZREPRO_{key.upper().replace('-', '_')}"
+    for key in (
+        *("store", "store-group", "cache", "platform", "locks", "lock-timeout"),
+        *("methods", "platforms", "modulepath", "path"),
+    )
+}
+_LISTS = {"methods": ",", "platforms": ",", "modulepath": ":", "path": ":"}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the project and the caller have set."""
+    """What the project and the caller have set. `files` reads the project's files, each once."""
 
     root: Path
     store: Path
@@ -58,44 +69,20 @@ class Settings:
     indexes: Mapping[str, str] = field(default_factory=dict)
     channels: Mapping[str, str] = field(default_factory=dict)
     registries: Mapping[str, str] = field(default_factory=dict)
+    files: Files = field(default_factory=Files, compare=False, repr=False)
 
 
-def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None = None) -> Settings:
+def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None = None, files: Files | None = None) -> Settings:
     """Return the settings of the project at `root`; `method` is the command's option.
 
     Raises SpecError for mistakes in pyproject.toml (all of them), UsageError for a wrong variable or option.
     """
-    path = root / "pyproject.toml"
-    text, table = "", dict[str, Any]()
-    if path.is_file():
-        try:
-            text = read_file(path)
-            whole = loads(text)
-        except (OSError, TOMLDecodeError) as error:
-            raise SpecError(str(path), [f"is no valid TOML: {error}"]) from error
-        tool = whole.get("tool", {})
-        table = tool.get("ozrepro", {}) if isinstance(tool, dict) else {}
-    checker = Checker(str(path), text)
+    path, files = root / "pyproject.toml", Files() if files is None else files
+    text, table = _own_table(path, files)
+    given = _given(environ)
     base = ("tool", "ozrepro")
-    table = dict(checker.table(table, base, _KEYS))
-    for key, variable in (
-        ("store", "OZREPRO_STORE"),
-        ("store-group", "OZREPRO_STORE_GROUP"),
-        ("cache", "OZREPRO_CACHE"),
-        ("platform", "OZREPRO_PLATFORM"),
-        ("locks", "OZREPRO_LOCKS"),
-        ("lock-timeout", "OZREPRO_LOCK_TIMEOUT"),
-    ):
-        if environ.get(variable):
-            table[key] = _number(environ[variable], variable) if key == "lock-timeout" else environ[variable]
-    for key, variable, mark in (
-        ("methods", "OZREPRO_METHODS", ","),
-        ("platforms", "OZREPRO_PLATFORMS", ","),
-        ("modulepath", "OZREPRO_MODULEPATH", ":"),
-        ("path", "OZREPRO_PATH", ":"),
-    ):
-        if environ.get(variable):
-            table[key] = environ[variable].split(mark)
+    checker = Checker(str(path), text, elsewhere={(*base, key): variable for key, (variable, _) in given.items()})
+    table = {**checker.table(table, base, _KEYS), **{key: value for key, (_, value) in given.items()}}
     cache = checker.text_at(table, (*base, "cache"))
     settings = Settings(
         root=root,
@@ -113,13 +100,40 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
         indexes=_addresses(checker, table, (*base, "indexes")),
         channels=_addresses(checker, table, (*base, "channels")),
         registries=_addresses(checker, table, (*base, "registries")),
+        files=files,
     )
     for name, chosen in (("store", str(settings.store)), ("cache", str(settings.cache or ""))):
         if "$" in chosen.removeprefix(str(root)):
             checker.wrong((*base, name), f"{chosen!r} names a variable that is not set")
     if checker.mistakes:
-        raise SpecError(str(path), checker.mistakes)
+        of_variables = all(line.startswith("OZREPRO_") for line in checker.mistakes)
+        raise SpecError("environment variables" if of_variables else str(path), checker.mistakes)
     return settings
+
+
+def _own_table(path: Path, files: Files) -> tuple[str, object]:
+    """Return the text of pyproject.toml and its `[tool.ozrepro]`; both empty where there is none."""
+    try:
+        text = files.text(path, SMALL)
+        tool = loads(text).get("tool", {})
+    except FileNotFoundError:
+        return "", {}
+    except OSError as error:
+        raise SpecError(str(path), [f"cannot be read: {error.strerror}"]) from error
+    except TOMLDecodeError as error:
+        raise SpecError(str(path), [f"is no valid TOML: {error}"]) from error
+    return text, tool.get("ozrepro", {}) if isinstance(tool, dict) else {}
+
+
+def _given(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
+    """Return the settings that variables give: by key, the variable's name and the value as a file would have it."""
+    given: dict[str, tuple[str, Any]] = {}
+    for key, variable in _VARIABLES.items():
+        text = environ.get(variable)
+        if text:
+            mark = _LISTS.get(key)
+            given[key] = variable, text.split(mark) if mark else _number(text, variable) if key == "lock-timeout" else text
+    return given
 
 
 def one_of(choices: tuple[str, ...]) -> _OneOf:
@@ -163,8 +177,8 @@ def _choice(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]
 
 def _seconds(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]) -> float:
     value = table.get(path[-1], 3600)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        checker.wrong(path, f"{value!r} is no time", "write seconds, more than 0")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < _LONGEST:
+        checker.wrong(path, f"{value!r} is no time", "write seconds, more than 0 and at most a year")
         return 3600.0
     return float(value)
 

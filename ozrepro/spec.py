@@ -12,9 +12,10 @@ from packaging.specifiers import SpecifierSet
 
 from ozrepro.checking import NAME, Checker
 from ozrepro.errors import SpecError, UsageError
+from ozrepro.files import SMALL, Files
 from ozrepro.requirement import check_requirement
 from ozrepro.settings import KNOWN_PLATFORMS, METHODS, one_of
-from ozrepro.toml import TOMLDecodeError, loads, read_file
+from ozrepro.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +84,7 @@ class ContainerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A session's whole description."""
+    """A session's whole description. `files` reads what it names, each file once."""
 
     name: str
     path: Path
@@ -94,6 +95,7 @@ class Spec:
     conda: CondaSpec | None = None
     container: ContainerSpec | None = None
     venv: VenvSpec | None = None
+    files: Files = field(default_factory=Files, compare=False, repr=False)
 
     @property
     def root(self) -> Path:
@@ -124,8 +126,8 @@ def session_names(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "sessions").glob("*.toml"))
 
 
-def load_spec(root: Path, name: str) -> Spec:
-    """Return the description of session `name`.
+def load_spec(root: Path, name: str, files: Files | None = None) -> Spec:
+    """Return the description of session `name`, through `files` where the caller has read of the project already.
 
     Raises SpecError with every mistake of the file, UsageError where there is no such file.
     """
@@ -137,17 +139,18 @@ def load_spec(root: Path, name: str) -> Spec:
             raise
         hint = f"rename it: {error.hint}; or move it out of sessions/"
         raise UsageError(error.what, where=str(path), hint=hint) from None
+    files = Files() if files is None else files
     try:
-        text = read_file(path)
+        text = files.text(path, SMALL)
     except FileNotFoundError:
         known = ", ".join(session_names(root)) or "none yet"
         raise UsageError(f"there is no session {name!r}", where=str(path), hint=f"one of the sessions here: {known}") from None
-    except (OSError, TOMLDecodeError) as error:
-        raise SpecError(str(path), [f"cannot be read: {error}"]) from error
-    return parse_spec(path, text)
+    except OSError as error:
+        raise SpecError(str(path), [f"cannot be read: {error.strerror}"]) from error
+    return parse_spec(path, text, files)
 
 
-def parse_spec(path: Path, text: str) -> Spec:
+def parse_spec(path: Path, text: str, files: Files | None = None) -> Spec:
     """Return the description that `text` holds; `path` names the session and stands in messages. Raises SpecError."""
     try:
         whole = loads(text)
@@ -168,6 +171,7 @@ def parse_spec(path: Path, text: str) -> Spec:
         conda=_conda(checker, whole["conda"]) if "conda" in whole else None,
         container=_container(checker, whole["container"]) if "container" in whole else None,
         venv=_venv(checker, whole["venv"], ("venv",)) if "venv" in whole else None,
+        files=Files() if files is None else files,
     )
     for name in spec.methods:
         if name not in whole:

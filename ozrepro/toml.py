@@ -18,10 +18,9 @@ else:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
     from typing import Any
 
-__all__ = ["TOMLDecodeError", "dumps", "line_of", "loads", "read_file"]
+__all__ = ["TOMLDecodeError", "dumps", "line_of", "loads"]
 
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
@@ -44,6 +43,8 @@ def loads(text: str) -> dict[str, Any]:
     """
     if len(text) > _LARGEST:
         raise TOMLDecodeError(f"it is larger than {_LARGEST >> 20} MiB")
+    if text.startswith("\ufeff"):
+        raise TOMLDecodeError("it begins with a byte order mark (BOM); save it as UTF-8 without one")
     bare = _QUOTED.sub("", text)
     for number, line in enumerate(bare.split("\n"), 1):
         if line.count(".") > _PARTS:
@@ -68,18 +69,6 @@ def _check(table: dict[str, Any]) -> None:
             pending += [(item, depth + 1) for item in (value.values() if isinstance(value, dict) else value)]
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise TOMLDecodeError("it holds a number of more than 64 bits")
-
-
-def read_file(path: Path) -> str:
-    """Return a TOML file's text, never more than is sensible. Raises OSError, TOMLDecodeError."""
-    with open(path, "rb") as stream:
-        content = stream.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise TOMLDecodeError(f"it is larger than {_LARGEST >> 20} MiB")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise TOMLDecodeError(f"it is no UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
 def dumps(table: Mapping[str, Any]) -> str:

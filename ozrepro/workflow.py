@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 from ozrepro import ready
 from ozrepro.environment import Environment
 from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, UsageError
+from ozrepro.files import Files
 from ozrepro.lock import Lock, Section, load_lock, lock_file, save_lock
 from ozrepro.methods import Change, Choice, Method, candidates, choose, load_method, refusal
 from ozrepro.settings import load_settings
@@ -87,8 +88,9 @@ class Locking:
 
 def open_session(root: Path, name: str, environ: Mapping[str, str], *, method: str | None = None) -> Session:
     """Read settings and spec and look at the machine. Raises SpecError, UsageError."""
-    settings = load_settings(root, environ, method=method)
-    return Session(load_spec(root, name), look_around(settings, environ))
+    files = Files()
+    settings = load_settings(root, environ, method=method, files=files)
+    return Session(load_spec(root, name, files), look_around(settings, environ))
 
 
 def needs_lock(session: Session) -> LockError:

@@ -60,6 +60,44 @@ def test_a_wrong_variable_is_named(tmp_path: Path, environ: dict[str, str]) -> N
         load_settings(tmp_path, environ)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "right"),
+    [
+        ("OZREPRO_LOCKS", "soft", "auto, flock, ticket"),
+        ("OZREPRO_LOCK_TIMEOUT", "inf", "seconds, more than 0"),
+        ("OZREPRO_LOCK_TIMEOUT", "nan", "seconds, more than 0"),
+        ("OZREPRO_METHODS", "venv,pip", "write one of"),
+        ("OZREPRO_PLATFORMS", "amiga", "write one of"),
+        ("OZREPRO_PLATFORM", "a b", "such as milan"),
+        ("OZREPRO_PATH", "bin", "no absolute directory"),
+        ("OZREPRO_MODULEPATH", "modules", "no absolute directory"),
+        ("OZREPRO_STORE", "$NOT_SET_HERE/x", "names a variable that is not set"),
+        ("OZREPRO_CACHE", "$NOT_SET_HERE/x", "names a variable that is not set"),
+    ],
+)
+@pytest.mark.parametrize("text", ["", '[tool.ozrepro]\nlocks = "flock"\n'])
+def test_a_mistake_of_a_variable_is_told_as_one(tmp_path: Path, text: str, variable: str, value: str, right: str) -> None:
+    write(tmp_path, text)
+    with pytest.raises(SpecError) as caught:
+        load_settings(tmp_path, {variable: value})
+    assert str(caught.value).startswith(f"environment variables: 1 mistake:\n  {variable}: ")
+    assert right in str(caught.value)
+
+
+def test_mistakes_of_the_file_and_of_variables_are_told_together(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.ozrepro]\nplatform = "a b"\n')
+    with pytest.raises(SpecError, match=r"pyproject\.toml: 2 mistakes") as caught:
+        load_settings(tmp_path, {"OZREPRO_LOCKS": "soft"})
+    assert [line.partition(": ")[0] for line in caught.value.mistakes] == ["line 2, tool.ozrepro.platform", "OZREPRO_LOCKS"]
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "-inf", "true", "1979-05-27", "07:32:00", "9223372036854775807", '"1"'])
+def test_a_value_that_is_no_number_of_seconds_is_refused(tmp_path: Path, value: str) -> None:
+    write(tmp_path, f"[tool.ozrepro]\nlock-timeout = {value}\n")
+    with pytest.raises(SpecError, match=r"lock-timeout: .* is no time"):
+        load_settings(tmp_path, {})
+
+
 def test_a_pyproject_that_is_no_toml_is_named(tmp_path: Path) -> None:
     write(tmp_path, "[tool.ozrepro\n")
     with pytest.raises(SpecError, match=r"pyproject\.toml: 1 mistake"):

@@ -11,12 +11,12 @@ from ozrepro import comparing, process
 from ozrepro.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.cli.sessions import names_of, opened, try_each
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
+from ozrepro.files import text_of
 from ozrepro.lock import Lock, Section, load_lock, lock_file, read_text
 from ozrepro.lockdiff import Difference, between_contents, between_sections
 from ozrepro.methods import choose, load_method
 from ozrepro.settings import METHODS
 from ozrepro.store.publish import verify as verify_files
-from ozrepro.toml import TOMLDecodeError, read_file
 from ozrepro.workflow import (
     Locking,
     Session,
@@ -257,11 +257,11 @@ def _with_machine(session: Session) -> list[Difference]:
 
 def _read_side(session: Session, side: str) -> Lock:
     path = Path(side)
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         try:
-            text = read_file(path)
-        except (OSError, TOMLDecodeError) as error:
-            raise LockError(f"cannot be read: {error}", where=side) from error
+            text = text_of(path)
+        except OSError as error:
+            raise LockError(f"cannot be read: {error.strerror}", where=side) from error
         return _sound(read_text(text, session.name, side), side)
     if side.startswith("-"):
         raise UsageError(f"{side!r} is neither a lock file nor a git revision")

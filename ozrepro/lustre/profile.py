@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro import toml
 from ozrepro.errors import OzreproError
+from ozrepro.files import SMALL, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,7 +123,7 @@ def read_profile(path: Path) -> Profile:
     Raises OzreproError naming the file and what is wrong in it.
     """
     try:
-        table = toml.loads(toml.read_file(path))
+        table = toml.loads(text_of(path, SMALL))
     except OSError as error:
         hint = f"the presets are {', '.join(PRESETS)}; ozrepro bench calibrate DIR writes a profile"
         raise OzreproError(f"cannot read the profile: {error.strerror or error}", where=str(path), hint=hint) from error

@@ -15,8 +15,9 @@ from ozrepro.conda.condalock import read_condalock, write_condalock
 from ozrepro.conda.environment_yml import EnvironmentFile, write_environment
 from ozrepro.conda.explicit import Named, read_explicit, read_url, write_explicit
 from ozrepro.errors import SpecError, UsageError
+from ozrepro.files import text_of
 from ozrepro.methods.conda_lock import read_section
-from ozrepro.toml import TOMLDecodeError, read_file
+from ozrepro.ready import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from ozrepro.site import Site
 
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_RECORD = 256 << 20
+"""Bytes of a package's record at most: it lists all files of the package."""
+
 _SHOWN = 10
 """Names of what is left out that are told; the count tells of the others."""
 
@@ -95,11 +99,10 @@ def read_source(source: str, platform: str) -> Source:
     if (path / "conda-meta").is_dir():
         return _of_prefix(path)
     try:
-        text = read_file(path)
-    except (OSError, TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        text = text_of(path)
+    except OSError as error:
         hint = "name an environment's folder, an @EXPLICIT file or a conda-lock file"
-        raise UsageError(f"cannot be read: {reason}", where=source, hint=hint) from error
+        raise UsageError(f"cannot be read: {error.strerror}", where=source, hint=hint) from error
     if "@EXPLICIT" in text:
         found, named = read_explicit(text, source)
         if named not in ("", platform):
@@ -118,7 +121,7 @@ def _of_prefix(prefix: Path) -> Source:
     owned: set[str] = set()
     for file in sorted((prefix / "conda-meta").glob("*.json")):
         try:
-            record = json.loads(file.read_bytes())
+            record = json.loads(content_of(file, _RECORD))
             address, sha256 = str(record["url"]), str(record.get("sha256") or "")
             found.append(read_url(f"{address}#sha256:{sha256}" if sha256 else address))
             owned.update(path.split("/")[-2] for path in record.get("files", ()) if path.endswith(".dist-info/METADATA"))
@@ -134,6 +137,6 @@ def _of_prefix(prefix: Path) -> Source:
 def _variables_of(prefix: Path) -> tuple[str, ...]:
     """Return the names of the variables that `conda env config vars set` has noted in an environment."""
     try:
-        return tuple(sorted(json.loads((prefix / "conda-meta" / "state").read_bytes())["env_vars"]))
+        return tuple(sorted(json.loads(content_of(prefix / "conda-meta" / "state"))["env_vars"]))
     except (OSError, ValueError, KeyError, TypeError):
         return ()

@@ -12,10 +12,10 @@ from ozrepro.conda.matchspec import take_apart
 from ozrepro.conda.records import LockedRecord, read_records
 from ozrepro.conda.virtual import Virtual, read_virtual
 from ozrepro.errors import BuildError, LockError, SpecError
+from ozrepro.files import SMALL
 from ozrepro.lock import Section, lock_file
 from ozrepro.pypi import interpreter, layer
 from ozrepro.pypi.layer import Layer, LockedLayer
-from ozrepro.toml import TOMLDecodeError, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -167,13 +167,11 @@ def _file(spec: Spec, described: CondaSpec) -> EnvironmentFile:
     if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
         raise SpecError(str(spec.path), [f"conda.file: {described.file}: leads out of the project; copy the file into it"])
     try:
-        return read_environment(read_file(path), str(path), described.channels)
+        return read_environment(spec.files.text(path, SMALL), str(path), described.channels)
     except OSError as error:
         raise SpecError(
             str(spec.path), [f"conda.file: {described.file}: {error.strerror}; name a file of the project"]
         ) from error
-    except TOMLDecodeError as error:
-        raise SpecError(str(spec.path), [f"conda.file: {described.file}: {error}"]) from error
 
 
 def described(spec: Spec) -> CondaSpec:

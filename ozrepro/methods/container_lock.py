@@ -17,11 +17,11 @@ from ozrepro.containers.definition import Definition, read_definition
 from ozrepro.containers.generate import is_made
 from ozrepro.containers.reference import DIGEST, read_reference
 from ozrepro.errors import LockError, SpecError
+from ozrepro.files import SMALL
 from ozrepro.lock import Section, lock_file
 from ozrepro.modulesystem import loading, record
 from ozrepro.spec import digest_of
 from ozrepro.store.manifest import digest_file
-from ozrepro.toml import TOMLDecodeError, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -308,11 +308,11 @@ def definition_of(spec: Spec) -> Definition:
     if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
         raise SpecError(str(spec.path), [f"{place}: {table.definition}: leads out of the project; copy the file into it"])
     try:
-        return read_definition(read_file(path), table.build_args)
+        return read_definition(spec.files.text(path, SMALL), table.build_args)
     except OSError as error:
         hint = "write the definition, or name one of the project"
         raise SpecError(str(spec.path), [f"{place}: {table.definition}: {error.strerror}"], hint=hint) from error
-    except (TOMLDecodeError, ValueError) as error:
+    except ValueError as error:
         raise SpecError(str(path), [str(error)], hint=f"edit {table.definition}") from error
 
 

@@ -11,9 +11,9 @@ from ozrepro.containers.building import Plan
 from ozrepro.containers.definition import Definition, read_definition, with_sources
 from ozrepro.containers.reference import place_of, read_reference, source_of
 from ozrepro.errors import BuildError, LockError
+from ozrepro.files import SMALL
 from ozrepro.process import find_program
 from ozrepro.store import cache_of
-from ozrepro.toml import TOMLDecodeError, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,9 +94,10 @@ def _definition(locked: Locked, site: Site) -> tuple[Definition, str]:
         return read_definition("\n".join(locked.generated) + "\n", {}), f"the definition made from {locked.source}"
     path = site.settings.root / locked.definition
     try:
-        return read_definition(read_file(path), locked.arguments), locked.definition
-    except (OSError, TOMLDecodeError, ValueError) as error:
-        raise LockError(f"cannot be read: {error}", where=str(path), hint="restore the file, or: ozrepro lock") from error
+        return read_definition(site.settings.files.text(path, SMALL), locked.arguments), locked.definition
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise LockError(f"cannot be read: {reason}", where=str(path), hint="restore the file, or: ozrepro lock") from error
 
 
 def _agree(definition: Definition, locked: Locked) -> bool:

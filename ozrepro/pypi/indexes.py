@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.toml import TOMLDecodeError, loads, read_file
+from ozrepro.files import SMALL, text_of
+from ozrepro.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -131,7 +132,7 @@ def _uv_tables(root: Path, environ: Mapping[str, str]) -> Iterator[Mapping[str, 
     ]
     for path in files:
         try:
-            whole = loads(read_file(path))
+            whole = loads(text_of(path, SMALL))
         except (OSError, TOMLDecodeError):
             continue
         table = _table(_table(whole, "tool"), "uv") if path.name == "pyproject.toml" else whole
@@ -202,8 +203,8 @@ def pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
     for name in files:
         parser = configparser.RawConfigParser()
         try:
-            parser.read_string(Path(name).read_text(encoding="utf-8"), name)
-        except (OSError, UnicodeDecodeError, configparser.Error):
+            parser.read_string(text_of(Path(name), SMALL), name)
+        except (OSError, configparser.Error):
             continue
         for section in ("global", "install"):
             found.update({key: parser.get(section, key) for key in _PIP_KEYS if parser.has_option(section, key)})

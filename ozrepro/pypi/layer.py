@@ -15,13 +15,14 @@ from packaging.utils import canonicalize_name
 
 from ozrepro.checking import shown
 from ozrepro.errors import BuildError, SpecError
+from ozrepro.files import SMALL, Files
 from ozrepro.pypi import agreement
 from ozrepro.pypi.hashed import Hashed, check_hashes, hashed_in
 from ozrepro.pypi.packages import LockedPackage, read_packages
 from ozrepro.pypi.uv import Uv, cache_folder, find_uv
 from ozrepro.requirement import check_requirement_file
 from ozrepro.store import Store
-from ozrepro.toml import TOMLDecodeError, loads, read_file
+from ozrepro.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +70,7 @@ class Layer:
 
     def _own(self, path: Path) -> dict[str, Any]:
         """Return what pyproject.toml says. Raises SpecError for an extra that it lacks: uv would go on without."""
-        metadata = project_metadata(path)
+        metadata = project_metadata(path, self.spec.files)
         known = metadata["project"].get("optional-dependencies", {})
         if "optional-dependencies" in metadata["project"].get("dynamic", ()) or not isinstance(known, dict):
             return metadata
@@ -90,11 +91,9 @@ class Layer:
         if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
             raise SpecError(str(spec.path), [f"{place}: {name}: leads out of the project; copy the file into it"])
         try:
-            text = read_file(path)
+            text = spec.files.text(path)
         except OSError as error:
             raise SpecError(str(spec.path), [f"{place}: {name}: {error.strerror}; name a file of the project"]) from error
-        except TOMLDecodeError as error:
-            raise SpecError(str(spec.path), [f"{place}: {name}: {error}"]) from error
         mistakes = check_requirement_file(text)
         if mistakes:
             raise SpecError(str(path), mistakes, hint=f"it stands in {place} of {spec.path.name}")
@@ -117,14 +116,14 @@ class Layer:
         if extras is None:
             return ()
         path = self.spec.root / "pyproject.toml"
-        name = project_metadata(path).get("project", {}).get("name")
+        name = project_metadata(path, self.spec.files).get("project", {}).get("name")
         if not name:
             raise BuildError("-e . needs a [project] table with a name", where=str(path))
         return (canonicalize_name(name), *extras)
 
     def texts(self) -> list[str]:
         """Return the requirement lines and the text of each file that they name."""
-        return [*self.requirements, *(read_file(path) for path in self.inputs())]
+        return [*self.requirements, *(self.spec.files.text(path) for path in self.inputs())]
 
     def hashed(self) -> tuple[Hashed, ...]:
         """Return the requirements with hashes, of the table and of the files that it names."""
@@ -132,7 +131,7 @@ class Layer:
         for text in self.requirements:
             if text.startswith(("-r", "-c")):
                 name = text[2:].strip()
-                found += hashed_in(name, read_file(self.spec.root / name))
+                found += hashed_in(name, self.spec.files.text(self.spec.root / name))
             elif not text.startswith("-"):
                 found += [replace(item, place=f"[{self.key}]") for item in hashed_in("", text)]
         return tuple(found)
@@ -211,12 +210,14 @@ def check_agreement(
     check_hashes(checker, base, locked.packages, layer.hashed())
 
 
-def project_metadata(path: Path) -> dict[str, Any]:
+def project_metadata(path: Path, files: Files) -> dict[str, Any]:
     """Return the parts of pyproject.toml that decide what is installed for the project and how. Raises SpecError."""
     try:
-        whole = loads(read_file(path))
-    except (OSError, TOMLDecodeError) as error:
-        raise SpecError(str(path), [f"cannot be read: {error}"]) from error
+        whole = loads(files.text(path, SMALL))
+    except OSError as error:
+        raise SpecError(str(path), [f"cannot be read: {error.strerror}"]) from error
+    except TOMLDecodeError as error:
+        raise SpecError(str(path), [f"is no valid TOML: {error}"]) from error
     project = whole.get("project", {})
     if not isinstance(project, dict) or not isinstance(project.get("name", ""), str):
         raise SpecError(str(path), ["project: is no table with a name"])
@@ -301,5 +302,5 @@ def identity(locked: LockedLayer, chosen: Sequence[Chosen], site: Site) -> dict[
         found["build"] = sorted(file.sha256 for package in locked.build for file in package.files)
     if locked.project:
         root = site.settings.root
-        found["project"] = [str(root), locked.project, project_metadata(root / "pyproject.toml")]
+        found["project"] = [str(root), locked.project, project_metadata(root / "pyproject.toml", site.settings.files)]
     return found

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from ozrepro.files import SMALL, text_of
 from ozrepro.requirement import check_requirement_file
 from ozrepro.starting import Files
-from ozrepro.toml import TOMLDecodeError, loads, read_file
+from ozrepro.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +50,7 @@ def _packaging(root: Path) -> tuple[list[str], list[str], list[str]]:
     """Return the line for the project itself where its pyproject.toml has dependencies, and what that names."""
     path = root / "pyproject.toml"
     try:
-        project = loads(read_file(path)).get("project") if path.is_file() else None
+        project = loads(text_of(path, SMALL)).get("project") if path.is_file() else None
     except (OSError, TOMLDecodeError) as error:
         return [], [], [f"pyproject.toml is passed over: {error}"]
     if not isinstance(project, dict) or not isinstance(project.get("name"), str):
@@ -66,9 +67,9 @@ def _requirement_file(root: Path) -> tuple[list[str], list[str], list[str]]:
     if not path.is_file():
         return [], [], []
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        return [], [], [f"{REQUIREMENTS} is passed over: {error}"]
+        text = text_of(path)
+    except OSError as error:
+        return [], [], [f"{REQUIREMENTS} is passed over: {error.strerror}"]
     if mistakes := check_requirement_file(text):
         return [], [], [f"{REQUIREMENTS} is passed over: {line}" for line in mistakes]
     return [f"-r {REQUIREMENTS}"], _names(text.splitlines()), []

@@ -148,10 +148,13 @@ def _state(found: os.stat_result) -> tuple[int, ...]:
 
 
 def digest_file(path: str | Path) -> str:
-    """Return the sha256 of a file's content, in hexadecimal."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Return the sha256 of a file's content, in hexadecimal. Raises OSError, also for a pipe or a device."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        return _digest(descriptor, os.fstat(descriptor).st_size)
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        return _digest(descriptor, found.st_size)
     finally:
         os.close(descriptor)
 
