@@ -10,8 +10,11 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
+
+    Case = tuple[tuple[str, ...], tuple[str, ...] | None]
+    Cases = tuple[Case, ...]
 
 BASE_PATH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where a locked run looks for programs after the environment's own directories, whatever the caller's PATH is."""
@@ -34,14 +37,41 @@ def is_inherited(name: str) -> bool:
     return name in INHERITED or name.startswith(INHERITED_PREFIXES)
 
 
+def joined_by(name: str, parts: Iterable[str]) -> Cases:
+    """Return the cases of a value whose parts are joined by one variable of the caller, such as HOME."""
+    words: list[str] = []
+    for part in parts:
+        words += (name, part) if words else (part,)
+    return (((), tuple(words)),)
+
+
+def chosen(cases: Iterable[Case], caller: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Return what the first case says whose variables the caller has; () where there is none.
+
+    A name with `:` behind it stands for a variable that is set and not empty.
+    """
+    for names, parts in cases:
+        if all(bool(caller.get(name[:-1])) if name.endswith(":") else name in caller for name in names):
+            return parts
+    return ()
+
+
+def filled(parts: Iterable[str], caller: Mapping[str, str]) -> str:
+    """Return the text of parts: every second one is the name of a variable of the caller, "" where it is not set."""
+    return "".join(caller.get(part, "") if place % 2 else part for place, part in enumerate(parts))
+
+
 class Environment:
     """How to run a program: directories for PATH, variables set and unset, a command prefix.
 
     Attributes:
-        path: directories in front of the base PATH, first wins.
+        path: directories in front of the base PATH, first wins; cases stand for entries that follow the caller's variables.
         base: the base PATH; modules may put directories behind it or take one from it.
         variables: variables to set.
-        homely: variables that hold the caller's home: the parts of the value, to be joined by it.
+        following: variables that follow the caller's: by cases (see `chosen`), each with the parts of the value (see `filled`),
+            None for one that is unset and () for one that is left as it is.
+        expected: variables of the caller that must be as they were when this was locked: their value, True for one that must
+            be set, None for one that must not.
         removed: variables to unset even if the caller's would be kept.
         prefix: words in front of every command, such as `apptainer exec IMAGE`.
         passed: names of further variables of the caller that are kept.
@@ -49,12 +79,13 @@ class Environment:
 
     """
 
-    __slots__ = ("base", "homely", "inner", "passed", "path", "prefix", "removed", "variables")
+    __slots__ = ("base", "expected", "following", "inner", "passed", "path", "prefix", "removed", "variables")
 
-    path: tuple[str, ...]
-    base: tuple[str, ...]
+    path: tuple[str | Cases, ...]
+    base: tuple[str | Cases, ...]
     variables: Mapping[str, str]
-    homely: Mapping[str, tuple[str, ...]]
+    following: Mapping[str, Cases]
+    expected: Mapping[str, str | bool | None]
     removed: tuple[str, ...]
     prefix: tuple[str, ...]
     passed: tuple[str, ...]
@@ -63,20 +94,22 @@ class Environment:
     def __init__(
         self,
         *,
-        path: Iterable[str] = (),
-        base: Iterable[str] = BASE_PATH,
+        path: Iterable[str | Cases] = (),
+        base: Iterable[str | Cases] = BASE_PATH,
         variables: Mapping[str, str] | None = None,
-        homely: Mapping[str, Iterable[str]] | None = None,
+        following: Mapping[str, Cases] | None = None,
+        expected: Mapping[str, str | bool | None] | None = None,
         removed: Iterable[str] = (),
         prefix: Iterable[str] = (),
         passed: Iterable[str] = (),
         inner: str = "",
     ) -> None:
         for name, value in (
-            ("path", tuple(path)),
-            ("base", tuple(base)),
+            ("path", tuple(map(_frozen, path))),
+            ("base", tuple(map(_frozen, base))),
             ("variables", dict(variables or {})),
-            ("homely", {name: tuple(parts) for name, parts in (homely or {}).items()}),
+            ("following", {name: _frozen(cases) for name, cases in (following or {}).items()}),
+            ("expected", dict(expected or {})),
             ("removed", tuple(removed)),
             ("prefix", tuple(prefix)),
             ("passed", tuple(passed)),
@@ -94,7 +127,7 @@ class Environment:
         return isinstance(other, Environment) and self.as_dict() == other.as_dict()
 
     def __hash__(self) -> int:
-        values = (tuple(sorted(table.items())) for table in (self.variables, self.homely))
+        values = (frozenset(table.items()) for table in (self.variables, self.following, self.expected))
         return hash((self.path, self.base, *values, self.removed, self.prefix, self.passed, self.inner))
 
     def __repr__(self) -> str:
@@ -105,13 +138,23 @@ class Environment:
         kept = {name: value for name, value in caller.items() if is_inherited(name) or name in self.passed}
         for name in self.removed:
             kept.pop(name, None)
-        kept["PATH"] = ":".join((*self.path, *self.base))
+        kept["PATH"] = ":".join((*entries(self.path, caller), *entries(self.base, caller)))
         kept.update(self.variables)
-        for name, parts in self.homely.items():
-            kept[name] = caller.get("HOME", "").join(parts)
+        for name, cases in self.following.items():
+            parts = chosen(cases, caller)
+            if parts:
+                kept[name] = filled(parts, caller)
+            elif parts is None:
+                kept.pop(name, None)
         if self.inner:
             self._show_temporary(kept)
         return kept
+
+    def unexpected(self, caller: Mapping[str, str]) -> list[str]:
+        """Return those of `expected` that are otherwise in the caller's environment."""
+        return [
+            name for name, value in self.expected.items() if (name not in caller if value is True else caller.get(name) != value)
+        ]
 
     def _show_temporary(self, kept: dict[str, str]) -> None:
         """Let an image see TMPDIR, which a job has to itself, or not name it: Apptainer shows /tmp alone."""
@@ -140,10 +183,11 @@ class Environment:
     def as_dict(self) -> dict[str, Any]:
         """Return the value as JSON can hold it."""
         return {
-            "path": list(self.path),
-            "base": list(self.base),
+            "path": _thawed(self.path),
+            "base": _thawed(self.base),
             "variables": dict(self.variables),
-            "homely": {name: list(parts) for name, parts in self.homely.items()},
+            "following": {name: _thawed(cases) for name, cases in self.following.items()},
+            "expected": dict(self.expected),
             "removed": list(self.removed),
             "prefix": list(self.prefix),
             "passed": list(self.passed),
@@ -154,6 +198,22 @@ class Environment:
     def from_dict(cls, table: Mapping[str, Any]) -> Environment:
         """Return the value that `as_dict` wrote. Raises KeyError where a field is missing."""
         return cls(**{name: table[name] for name in cls.__slots__})
+
+
+def entries(listed: Iterable[str | Cases], caller: Mapping[str, str]) -> Iterator[str]:
+    """Yield the entries of a PATH for a caller."""
+    for entry in listed:
+        text = entry if isinstance(entry, str) else filled(chosen(entry, caller) or (), caller)
+        if text:
+            yield text
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _thawed(value: Any) -> Any:
+    return list(map(_thawed, value)) if isinstance(value, (list, tuple)) else value
 
 
 _INSTALLERS = ("pip", "uv", "conda", "mamba", "micromamba")

@@ -13,9 +13,10 @@ from ozrepro.environment import INHERITED, INHERITED_PREFIXES
 from ozrepro.ready import AMD, DRIVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from ozrepro.activation import Active
+    from ozrepro.environment import Cases, Environment
 
 
 def job_script(session: Active, files: Iterable[tuple[str, str]], sized: Iterable[tuple[str, int, int]] = ()) -> str:
@@ -28,16 +29,19 @@ def job_script(session: Active, files: Iterable[tuple[str, str]], sized: Iterabl
     checks = [f"_ozrepro_check {digest} {shlex.quote(path)} || {_REFUSE}" for path, digest in files]
     checks += [f"_ozrepro_check '{size} {seconds}' {shlex.quote(path)} || {_REFUSE}" for path, size, seconds in sized]
     fixed = {**environment.variables_for({}), MARK: session.name}
-    names = [name for name in sorted(fixed) if VARIABLE.match(name) and name not in environment.homely]
-    sets = [f"export {name}={shlex.quote(fixed[name])}" for name in names]
-    sets += [f"export {name}={_joined(parts)}" for name, parts in sorted(environment.homely.items())]
+    following = {name: cases for name, cases in sorted(environment.following.items()) if VARIABLE.match(name)}
+    asked = [_path_lines(environment), *(_chosen(name, cases) for name, cases in following.items())]
+    names = [name for name in sorted(fixed) if VARIABLE.match(name) and name not in following]
+    sets = [f"export {name}={shlex.quote(fixed[name])}" for name in names if name != "PATH"]
+    sets += [_HAND_OVER.format(name=name) for name in ("PATH", *following)]
     kept = (*sorted(INHERITED), *(f"{prefix}*" for prefix in INHERITED_PREFIXES), *environment.passed, *OF_THE_SHELL)
     own = environment.inner.removesuffix("ENV_")
     return _JOB.format(
         name=session.name,
         use=_USE_IN_IMAGE if environment.inner else _USE,
         sourced=_SOURCED_IN_IMAGE.format(name=session.name, refuse=_REFUSE) if environment.inner else "",
-        checks="\n".join(checks),
+        checks="\n".join((*checks, *_expected(environment.expected))),
+        asked="\n".join(asked),
         kept="|".join((*kept, "HOSTNAME", "BASH_FUNC_*")),
         removed="\n".join(f"unset -v {name}" for name in environment.removed if VARIABLE.match(name)),
         sets="\n".join(sets),
@@ -48,11 +52,78 @@ def job_script(session: Active, files: Iterable[tuple[str, str]], sized: Iterabl
     )
 
 
-def _joined(parts: Iterable[str]) -> str:
-    """Return a value that holds the home, as a word of a Bourne shell."""
-    return '"${HOME-}"'.join(shlex.quote(part) if part else "" for part in parts) or "''"
+def _filled(parts: Iterable[str]) -> str:
+    """Return the text of parts as a word of a Bourne shell: every second one is the name of a variable."""
+    words = [(f'"${{{part}-}}"' if place % 2 else shlex.quote(part)) for place, part in enumerate(parts) if part]
+    return "".join(words) or "''"
 
 
+def _by_cases(cases: Cases, then: Callable[[tuple[str, ...] | None], str]) -> str:
+    """Return the command that does what `then` says of the first case whose variables the caller has."""
+    text, opened = "", False
+    for names, parts in cases:
+        tests = [f'[ -n "${{{name[:-1]}-}}" ]' if name.endswith(":") else f'[ -n "${{{name}+x}}" ]' for name in names]
+        if not tests:
+            return f"{text}; else {then(parts)}; fi" if opened else then(parts)
+        text += f"{'; elif' if opened else 'if'} {' && '.join(tests)}; then {then(parts)}"
+        opened = True
+    return f"{text}; fi" if opened else ":"
+
+
+def _chosen(name: str, cases: Cases) -> str:
+    """Return the line that takes the value of a variable from the caller's, before these are unset.
+
+    The state `-` hands the value over, `x` unsets the variable, and none leaves it as it is.
+    """
+
+    def then(parts: tuple[str, ...] | None) -> str:
+        if parts is None:
+            return f"_ozrepro_s_{name}=x"
+        return f"_ozrepro_s_{name}=- _ozrepro_v_{name}={_filled(parts)}" if parts else ":"
+
+    return _by_cases(cases, then)
+
+
+def _path_lines(environment: Environment) -> str:
+    """Return the lines that make PATH, some of whose entries may follow the caller's variables."""
+    lines = ["_ozrepro_s_PATH=- _ozrepro_v_PATH="]
+    fixed: list[str] = []
+    for entry in (*environment.path, *environment.base):
+        if isinstance(entry, str):
+            fixed.append(entry)
+            continue
+        lines += [_more(shlex.quote(":".join(fixed)))] if fixed else []
+        lines.append(_by_cases(entry, lambda parts: _more(_filled(parts)) if parts and any(parts) else ":"))
+        fixed = []
+    lines += [_more(shlex.quote(":".join(fixed)))] if fixed else []
+    return "\n".join(lines)
+
+
+def _more(word: str) -> str:
+    return f"_ozrepro_v_PATH=${{_ozrepro_v_PATH:+$_ozrepro_v_PATH:}}{word}"
+
+
+def _expected(expected: Mapping[str, str | bool | None]) -> list[str]:
+    """Return the lines that refuse a caller whose variables are otherwise than they were when the environment was locked."""
+    lines: list[str] = []
+    for name, value in sorted(expected.items()):
+        if not VARIABLE.match(name):
+            continue
+        test = f'[ -n "${{{name}+x}}" ]' if value is not None else f'[ -z "${{{name}+x}}" ]'
+        if isinstance(value, str):
+            test += f' && [ "${{{name}-}}" = {shlex.quote(value)} ]'
+        wanted = shlex.quote(value) if isinstance(value, str) else "set" if value else "not set"
+        words = f"_ozrepro_otherwise {name} {shlex.quote(wanted)} "
+        lines.append(f'{{ {test}; }} || {{ {words}"${{{name}-not set}}"; {_REFUSE}; }}')
+    return lines
+
+
+_HAND_OVER = """\
+case ${{_ozrepro_s_{name}-}} in
+    -) export {name}=$_ozrepro_v_{name} ;;
+    x) unset -v {name} ;;
+esac
+unset -v _ozrepro_s_{name} _ozrepro_v_{name}"""
 _REFUSE = "{ case $- in *i*) return 3 ;; *) exit 3 ;; esac; }"
 """A job's script that goes on would run in another environment; a prompt must stay."""
 
@@ -132,8 +203,13 @@ fi
         return 1
     fi
 }}
+_ozrepro_otherwise() {{
+    printf 'ozrepro: %s is %s, and was %s when {name} was locked\n  try: export %s as it was, or: ozrepro lock {name}\n' \
+        "$1" "$3" "$2" "$1" >&2
+}}
 {checks}
-unset -f _ozrepro_check
+unset -f _ozrepro_check _ozrepro_otherwise
+{asked}
 for _ozrepro_name in $(compgen -e); do
     case $_ozrepro_name in
         {kept}) ;;

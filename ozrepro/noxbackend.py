@@ -19,7 +19,7 @@ import nox.virtualenv
 from nox.logger import logger
 
 from ozrepro import ready
-from ozrepro.environment import Environment, installer_in, refuse_install
+from ozrepro.environment import Environment, entries, installer_in, refuse_install
 from ozrepro.errors import OzreproError, UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
     @property
     def bin_paths(self) -> list[str]:
         """The environment's directories for PATH."""
-        return list(self.environment.path)
+        return list(entries(self.environment.path, os.environ))
 
     @property
     def allowed_globals(self) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
         self.environment, self.location = environment, prefix
         inherited = environment.variables_for(os.environ)
         self.env.update(dict.fromkeys(environment.removed))
-        self.env.update({name: inherited[name] for name in (*environment.variables, *environment.homely)})
+        self.env.update({name: inherited.get(name) for name in (*environment.variables, *environment.following)})
         self._reused = not built
         return built
 
@@ -165,7 +165,7 @@ class LockedSession(nox.Session):
         if outer:
             variables.update(backend.environment.variables_for(os.environ))
         # nox puts bin_paths in front of it.
-        variables["PATH"] = ":".join(backend.environment.base)
+        variables["PATH"] = ":".join(entries(backend.environment.base, os.environ))
         variables.update(backend.env)
         variables.update(backend.environment.inside({**self._own(backend), **(env or {})}))
         if not args or callable(args[0]):
@@ -190,7 +190,7 @@ class LockedSession(nox.Session):
     def _own(self, backend: OzreproEnv) -> dict[str, str | None]:
         """Return the variables that the session itself has set in `session.env`, and nox."""
         environment = backend.environment
-        given = {*environment.variables, *environment.homely, *environment.removed}
+        given = {*environment.variables, *environment.following, *environment.removed}
         return {name: value for name, value in backend.env.items() if name not in given}
 
     def _in_image(self, backend: OzreproEnv, words: list[str]) -> Sequence[str]:

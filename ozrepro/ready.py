@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-SCHEMA = 4
+SCHEMA = 5
 STORE_NAME = ".ozrepro"
 LARGEST = 8 << 20
 """Bytes of a file of the project that are read; the long way says of a larger one that it is refused."""
@@ -210,11 +210,11 @@ def _cpu_level(spec: bytes) -> str:
 def find_ready(root: str, name: str, method: str | None, environ: Mapping[str, str]) -> Ready | None:
     """Return the built session if its record in the store still holds, else None."""
     asked = question(root, name, method, environ)
-    return None if asked is None else read_ready(asked[1], asked[0])
+    return None if asked is None else read_ready(asked[1], asked[0], environ)
 
 
-def read_ready(store: str, digest: str) -> Ready | None:
-    """Return what the record `digest` of `store` says, or None where it is absent, foreign, or no longer true."""
+def read_ready(store: str, digest: str, environ: Mapping[str, str]) -> Ready | None:
+    """Return what the record `digest` of `store` says, or None where it is absent, foreign, or no longer true for the caller."""
     try:
         folders = [os.stat(store), *(os.lstat(os.path.join(store, name)) for name in ("ready", "names", "gens"))]
         if not all(map(_is_private, folders)):
@@ -233,7 +233,8 @@ def read_ready(store: str, digest: str) -> Ready | None:
             return None
         if not (_same_stat(record["stats"]) and _same_content(record["digests"])):
             return None
-        return Ready(Environment.from_dict(record["environment"]), record)
+        environment = Environment.from_dict(record["environment"])
+        return None if environment.unexpected(environ) else Ready(environment, record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ozrepro.activation import MARK, Active, activate, interactive_variables, own_shell, quote
-from ozrepro.environment import Environment
+from ozrepro.environment import Environment, joined_by
 
 SHELLS = [shell for shell in ("bash", "zsh", "fish") if shutil.which(shell)]
 HOSTILE = {
@@ -27,7 +27,9 @@ HOSTILE = {
     "DASH": "-n",
     "LIST_PATH": "/a b:/c'd:/e$f",
 }
-ENVIRONMENT = Environment(path=("/env/bin",), variables={**HOSTILE, "VIRTUAL_ENV": "/env"}, homely={"CACHE": ("", "/.cache")})
+ENVIRONMENT = Environment(
+    path=("/env/bin",), variables={**HOSTILE, "VIRTUAL_ENV": "/env"}, following={"CACHE": joined_by("HOME", ("", "/.cache"))}
+)
 
 
 def run(shell: str, text: str, environ: Mapping[str, str], cwd: Path) -> str:

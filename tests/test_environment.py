@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro import Environment
-from ozrepro.environment import BASE_PATH, installer_in, refuse_install
+from ozrepro.environment import BASE_PATH, installer_in, joined_by, refuse_install
+
+if TYPE_CHECKING:
+    from ozrepro.environment import Cases
 
 _WORDS = st.lists(st.text(), max_size=3)
 
 
-_HOMELY = st.dictionaries(st.text(), st.lists(st.text(), min_size=2, max_size=3), max_size=2)
+_CASES = st.lists(st.tuples(_WORDS.map(tuple), st.none() | _WORDS.map(tuple)), max_size=2).map(tuple)
+_FOLLOWING = st.dictionaries(st.text(), _CASES, max_size=2)
+_EXPECTED = st.dictionaries(st.text(), st.none() | st.just(value=True) | st.text(), max_size=2)
+_ENTRIES = st.lists(st.text() | _CASES, max_size=3)
 
 
-@given(_WORDS, _WORDS, st.dictionaries(st.text(), st.text(), max_size=3), _HOMELY, _WORDS, _WORDS, _WORDS, st.text())
+@given(_ENTRIES, _WORDS, st.dictionaries(st.text(), st.text(), max_size=3), _FOLLOWING, _EXPECTED, _WORDS, _WORDS, _WORDS,
+       st.text())  # fmt: skip
 def test_an_environment_goes_through_json_unchanged(
-    path: list[str],
+    path: list[str | Cases],
     base: list[str],
     variables: dict[str, str],
-    homely: dict[str, list[str]],
+    following: dict[str, Cases],
+    expected: dict[str, str | bool | None],
     removed: list[str],
     prefix: list[str],
     passed: list[str],
     inner: str,
 ) -> None:
-    lists: dict[str, list[str]] = {"path": path, "base": base, "removed": removed, "prefix": prefix, "passed": passed}
-    value = Environment(variables=variables, homely=homely, inner=inner, **lists)
+    lists: dict[str, list[str]] = {"base": base, "removed": removed, "prefix": prefix, "passed": passed}
+    value = Environment(path=path, variables=variables, following=following, expected=expected, inner=inner, **lists)
     again = Environment.from_dict(json.loads(json.dumps(value.as_dict())))
     assert again == value
     assert hash(again) == hash(value)
@@ -62,8 +71,43 @@ def test_the_caller_s_path_changes_nothing() -> None:
 
 
 def test_a_value_that_holds_the_home_follows_the_caller_s() -> None:
-    value = Environment(homely={"CACHE": ("", "/.cache")}, base=("/bin", "/behind"))
+    value = Environment(following={"CACHE": joined_by("HOME", ("", "/.cache"))}, base=("/bin", "/behind"))
     assert value.variables_for({"HOME": "/home/me"}) == {"HOME": "/home/me", "CACHE": "/home/me/.cache", "PATH": "/bin:/behind"}
+
+
+_BY_CASES: Cases = ((("A", "B:"), ("", "A", "/", "B", "")), (("A",), ("only ", "A")), (("B",), None), ((), ("none",)))
+
+
+@pytest.mark.parametrize(
+    ("caller", "value"),
+    [
+        ({"A": "1", "B": "2"}, "1/2"),
+        ({"A": "1", "B": ""}, "only 1"),
+        ({"A": ""}, "only "),
+        ({"B": "2"}, None),
+        ({}, "none"),
+    ],
+)
+def test_a_value_follows_the_first_case_whose_variables_the_caller_has(caller: dict[str, str], value: str | None) -> None:
+    found = Environment(following={"X": _BY_CASES}, passed=("X",)).variables_for({**caller, "X": "mine"})
+    assert found.get("X") == value
+
+
+def test_a_case_may_leave_the_caller_s_value_as_it_is() -> None:
+    value = Environment(following={"X": ((("X",), ()), ((), ("1",)))}, passed=("X",))
+    assert (value.variables_for({"X": "8"})["X"], value.variables_for({})["X"]) == ("8", "1")
+
+
+def test_an_entry_of_the_path_follows_the_caller_and_an_empty_one_is_none() -> None:
+    value = Environment(path=("/env", ((("A",), ("", "A", "/bin")),), "/more"), base=("/bin",))
+    assert value.variables_for({"A": "/a"})["PATH"] == "/env:/a/bin:/more:/bin"
+    assert value.variables_for({})["PATH"] == "/env:/more:/bin"
+
+
+def test_what_the_caller_has_otherwise_than_expected_is_named() -> None:
+    value = Environment(expected={"ARCH": "avx2", "JOB": True, "NONE": None})
+    assert value.unexpected({"ARCH": "avx2", "JOB": ""}) == []
+    assert value.unexpected({"ARCH": "avx512", "NONE": ""}) == ["ARCH", "JOB", "NONE"]
 
 
 def test_the_prefix_comes_before_the_command() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.activation import MARK, Active
-from ozrepro.environment import Environment
+from ozrepro.environment import Environment, joined_by
 from ozrepro.jobscript import job_script
 from tests.test_activation import HOSTILE, variables
 
@@ -26,7 +26,11 @@ class TestJobScript:
             path.write_text(f"{path.name}\n")
             files.append((str(path), hashlib.sha256(path.read_bytes()).hexdigest()))
         environment = Environment(
-            path=("/env/bin",), variables=HOSTILE, homely={"CACHE": ("", "/it's/.cache")}, removed=("TZ",), passed=("MY_DATA",)
+            path=("/env/bin",),
+            variables=HOSTILE,
+            following={"CACHE": joined_by("HOME", ("", "/it's/.cache"))},
+            removed=("TZ",),
+            passed=("MY_DATA",),
         )
         path = tmp_path / "job env.sh"
         path.write_text(job_script(Active("work", environment, limits=("ulimit -c 0",)), files))
@@ -37,9 +41,48 @@ class TestJobScript:
         done = subprocess.run(["bash", str(script), "/usr/bin/env", "-0"], env=wanted, capture_output=True, check=True)
         found = variables(done.stdout.decode())
         expected = Environment(
-            path=("/env/bin",), variables=HOSTILE, homely={"CACHE": ("", "/it's/.cache")}, removed=("TZ",), passed=("MY_DATA",)
+            path=("/env/bin",),
+            variables=HOSTILE,
+            following={"CACHE": joined_by("HOME", ("", "/it's/.cache"))},
+            removed=("TZ",),
+            passed=("MY_DATA",),
         ).variables_for(wanted)
         assert found == {**expected, MARK: "work"}
+
+    @pytest.mark.parametrize("caller", [{"SCRATCH": "/s c/$x", "N": "8"}, {"SCRATCH": ""}, {"N": "8", "GONE": "g"}, {}])
+    def test_what_follows_the_caller_is_what_a_run_gives(self, tmp_path: Path, caller: dict[str, str]) -> None:
+        cases = {
+            "CACHE": ((("SCRATCH:",), ("", "SCRATCH", "/it's")), (("SCRATCH",), ("empty",)), ((), ("/tmp",))),
+            "SCRATCH": (((), ("now ", "SCRATCH")),),  # the caller's is taken before it is set
+            "N": ((("N",), ()), ((), ("1",))),
+            "GONE": (((), None),),
+            "MAYBE": ((("N",), ("yes",)),),
+        }
+        entry = ((("SCRATCH",), ("", "SCRATCH", "/bin")), ((), ()))
+        environment = Environment(path=("/env", entry), base=("/bin", entry), following=cases, passed=("N", "GONE"))
+        path = tmp_path / "job.sh"
+        path.write_text(job_script(Active("work", environment), []))
+        wanted = {"HOME": "/h", "PATH": "/usr/bin:/bin", **caller}
+        done = subprocess.run(["bash", str(path), "/usr/bin/env", "-0"], env=wanted, capture_output=True, check=True)
+        assert variables(done.stdout.decode()) == {**environment.variables_for(wanted), MARK: "work"}
+
+    @pytest.mark.parametrize(
+        ("caller", "said"),
+        [
+            ({"ARCH": "a b", "JOB": ""}, ""),
+            ({"ARCH": "avx512", "JOB": ""}, "ARCH is avx512, and was 'a b' when work was locked"),
+            ({"JOB": ""}, "ARCH is not set, and was 'a b' when"),
+            ({"ARCH": "a b"}, "JOB is not set, and was set when"),
+            ({"ARCH": "a b", "JOB": "", "NONE": "1"}, "NONE is 1, and was not set when"),
+        ],
+    )
+    def test_it_refuses_a_caller_whose_variables_are_otherwise(self, tmp_path: Path, caller: dict[str, str], said: str) -> None:
+        path = tmp_path / "job.sh"
+        path.write_text(job_script(Active("work", Environment(expected={"ARCH": "a b", "JOB": True, "NONE": None})), []))
+        env = {"PATH": "/usr/bin:/bin", **caller}
+        done = subprocess.run(["bash", str(path), "echo", "ran"], env=env, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == ((3, "") if said else (0, "ran\n"))
+        assert said in done.stderr
 
     def test_sourced_it_changes_the_shell(self, script: Path) -> None:
         text = f". '{script}' && echo $PATH $SLURM_JOB_ID ${{PYTHONPATH-none}}"
@@ -93,7 +136,7 @@ class TestInAnImage:
         environment = Environment(
             prefix=("/usr/bin/env", "INSIDE=it's $HOME"),
             variables={"APPTAINERENV_PYTHONNOUSERSITE": "1"},
-            homely={"APPTAINER_HOME": ("", "")},
+            following={"APPTAINER_HOME": joined_by("HOME", ("", ""))},
             inner="APPTAINERENV_",
         )
         path = tmp_path / "job env.sh"

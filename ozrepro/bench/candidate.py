@@ -123,7 +123,9 @@ def roots_of(environment: Environment, prefix: str) -> tuple[str, ...]:
     variables that hold paths: a module's `bin` or `lib` stands for the folder above it. Where the prefix is on a shared file
     system, folders on a disk of this node are not among them: a container's program may be installed there.
     """
-    texts = (*environment.path, *environment.base, *(value for value in environment.variables.values() if value.startswith("/")))
+    given = environment.variables_for(os.environ)
+    names = (*environment.variables, *environment.following)
+    texts = (given["PATH"], *(given[name] for name in names if given.get(name, "").startswith("/")))
     found = {prefix, os.path.realpath(prefix)}
     if environment.inner:
         found.add(os.path.dirname(os.path.realpath(environment.prefix[-1])))  # the image may be a link to the user's own file

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ozrepro.conda import activating, installed
 from ozrepro.conda.helper import open_helper
 from ozrepro.conda.virtual import needed, satisfied, subdir_here
-from ozrepro.environment import BASE_PATH, Environment
+from ozrepro.environment import BASE_PATH, Environment, joined_by
 from ozrepro.errors import BuildError
 from ozrepro.lock import Section, lock_file
 from ozrepro.methods.conda_lock import (
@@ -222,11 +222,12 @@ class Conda:
             **activating.own_variables(prefix),
             "PYTHONNOUSERSITE": "1",
         }
+        homely = {**(locked.mpi.change.homely if locked.mpi else {}), **activation.homely}
         return Environment(
             path=(*activation.path, str(prefix / "bin"), *(locked.mpi.front() if locked.mpi else ())),
             base=locked.mpi.behind() if locked.mpi else BASE_PATH,
             variables=own,
-            homely={**(locked.mpi.change.homely if locked.mpi else {}), **activation.homely},
+            following={name: joined_by("HOME", parts) for name, parts in homely.items()},
             removed=activation.removed,
             passed=locked.layer.passed,
         )

@@ -14,7 +14,7 @@ from ozrepro.containers.apptainer import Mount, exec_words
 from ozrepro.containers.building import build_image, kept_image
 from ozrepro.containers.contents import differences, look_inside
 from ozrepro.containers.generate import CONDA_BASE, PYTHON_BASE
-from ozrepro.environment import BASE_PATH, Environment
+from ozrepro.environment import BASE_PATH, Environment, joined_by
 from ozrepro.errors import BuildError, DriftError, LockError, OzreproError
 from ozrepro.lock import Section, lock_file
 from ozrepro.methods.container_lock import (
@@ -256,12 +256,13 @@ class Container:
         # Programs inside would see all that Apptainer is started with: of its module, only what it reads itself.
         own_variables = {name: value for name, value in program.variables.items() if _is_read(name)}
         homely = {name: parts for name, parts in module.change.homely.items() if _is_read(name)} if module is not None else {}
+        following = {name: joined_by("HOME", parts) for name, parts in {**homely, program.home: ("", "")}.items()}
         return Environment(
             path=module.front() if module is not None else (),
             base=module.behind() if module is not None else (os.path.dirname(program.path), *BASE_PATH),
             variables={**own_variables, **{f"{program.inner}{name}": value for name, value in inside.items()}},
             # Apptainer takes the home of the user database otherwise, whatever HOME is.
-            homely={**homely, program.home: ("", "")},
+            following=following,
             prefix=words,
             passed=locked.passed,
             inner=program.inner,

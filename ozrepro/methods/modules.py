@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.environment import Environment
+from ozrepro.environment import Environment, joined_by
 from ozrepro.errors import BuildError, LockError
 from ozrepro.lock import Section, lock_file
 from ozrepro.methods.modules_lock import (
@@ -191,7 +191,7 @@ class Modules:
             path=(str(prefix / "bin"), *modules.front()),
             base=modules.behind(),
             variables={**kept, **own},
-            homely=modules.change.homely,
+            following={name: joined_by("HOME", parts) for name, parts in modules.change.homely.items()},
             removed=modules.change.removed,
             passed=(*locked.layer.passed, *SITE_VARIABLES),
         )
