@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 COUNT = "__LMOD_REF_COUNT_"
 STACK = "__LMOD_STACK_"
+PUSHED = "__MODULES_PUSHENV_"
 TABLE = "_ModuleTable"
 PIECE = 512
 """The characters in a piece of the module table, in Lmod 8 (`build_MT_envT` in its utils.lua)."""
 
 _ALPHABET = b"-_"  # Lmod's base64.lua, unlike most
-_OWN = (TABLE, "__LMOD_", "LMOD_FAMILY_", "MODULES_FAMILY_")
+_OWN = (TABLE, "__LMOD_", "LMOD_FAMILY_", "MODULES_FAMILY_", "__MODULES_")
+_OWN_ENDS = ("_modshare", "_modquar")  # Environment Modules 4
 _OWN_NAMES = frozenset(("LOADEDMODULES", "_LMFILES_", "MODULEPATH", "LMOD_CMD", "LMOD_VERSION"))
 _DEEPEST = 32
 _TOKEN = re.compile(
@@ -37,7 +39,7 @@ _PLAIN = frozenset((_LITERAL, "true", "false", "nil"))
 
 def is_bookkeeping(name: str) -> bool:
     """Say whether a variable is the module tool's own."""
-    return name.startswith(_OWN) or name in _OWN_NAMES
+    return name.startswith(_OWN) or name in _OWN_NAMES or name.endswith(_OWN_ENDS)
 
 
 def is_text(value: str) -> bool:
@@ -91,8 +93,13 @@ def stack_entry(value: str) -> str:
 def stack(template: str, name: str, base: Mapping[str, str], result: Mapping[str, str]) -> str:
     """Return the stack that `pushenv` leaves in the variable `name`: the load's own values over those of the base.
 
-    A template that ends with `:` has the base's below it; a `:` alone stands for the pushed variable's final value.
+    A template that ends with `:` has the base's below it; a `:` alone stands for the pushed variable's final value. Environment
+    Modules puts the variable's own value below those of modules.
     """
+    if name.startswith(PUSHED):
+        variable = name.removeprefix(PUSHED)
+        under = base.get(name) or ("&" + base[variable].replace(":", "\\:") if variable in base else "")
+        return ":".join(filter(None, (template, under)))
     variable = name.removeprefix(STACK)
     if not template.endswith(":"):
         return template

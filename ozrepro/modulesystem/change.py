@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ozrepro.modulesystem.bookkeeping import (
     COUNT,
     PIECE,
+    PUSHED,
     STACK,
     TABLE,
     is_bookkeeping,
@@ -23,7 +24,7 @@ from ozrepro.modulesystem.bookkeeping import (
     stack,
     table_variables,
 )
-from ozrepro.modulesystem.paths import PathChange, counts_believed, counts_text, joined
+from ozrepro.modulesystem.paths import ARITHMETIC, LMOD, Arithmetic, PathChange, counts_believed, counts_text, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +58,7 @@ class Change:
             an empty one is not set although it would follow.
         table: the lines of Lmod's table of loaded modules, () where it cannot be reproduced.
         piece: characters of a piece of the encoded table.
+        rules: the module tool's arithmetic of path variables.
 
     """
 
@@ -68,6 +70,7 @@ class Change:
     bookkeeping: Mapping[str, str] = field(default_factory=dict)
     table: tuple[str, ...] = ()
     piece: int = PIECE
+    rules: Arithmetic = LMOD
 
     def as_table(self) -> dict[str, Any]:
         """Return the change as it stands in the lock: sorted, without empty parts; values that are no text are in base64."""
@@ -115,11 +118,12 @@ def replay(change: Change, base: Mapping[str, str], modules: Sequence[LoadedModu
     gone = {name for name in (*change.removed, *change.dynamic) if name not in change.paths and not is_bookkeeping(name)}
     result = {name: value for name, value in base.items() if name not in gone}
     for name, path in change.paths.items():
-        known = counts_believed(base.get(COUNT + name, ""))
-        entries = path.entries(base.get(name), known, base.get("HOME", "~"))
-        found = {name: joined(entries, path.separator, name), COUNT + name: counts_text(entries)} if entries else {}
+        rules, counts = change.rules, change.rules.count + name
+        entries = path.entries(base.get(name), counts_believed(base.get(counts, ""), rules), base.get("HOME", "~"), rules)
+        text = joined((entry for entry, _ in entries), path.separator, name, rules)
+        found = {name: text, counts: counts_text(entries, rules)} if entries else {}
         result.pop(name, None)
-        result.pop(COUNT + name, None)
+        result.pop(counts, None)
         result.update((key, value) for key, value in found.items() if value or key == name)
     result.update(change.variables)
     home = base.get("HOME", "")
@@ -142,15 +146,18 @@ def own_variables(
     if change.table:
         found.update(table_variables("\n".join((*change.table, "")), change.piece))
     folders = change.bookkeeping.get("MODULEPATH")
-    if folders:
-        found[f"{COUNT}MODULEPATH"] = counts_text(dict.fromkeys(folders.split(":"), 1))
+    if folders and change.rules.ones:
+        found[f"{COUNT}MODULEPATH"] = counts_text((folder, 1) for folder in dict.fromkeys(folders.split(":")))
     for name, value in change.bookkeeping.items():
-        found[name] = stack(value, name, base, result) if name.startswith(STACK) else value
+        found[name] = stack(value, name, base, result) if name.startswith((STACK, PUSHED)) else value
     return found
 
 
-def read_change(checker: Checker, value: object, path: tuple[str, ...]) -> Change:
-    """Return the change that `as_table` wrote, out of a lock that may be a stranger's; what is wrong is noted by `checker`."""
+def read_change(checker: Checker, value: object, path: tuple[str, ...], kind: str = "lmod") -> Change:
+    """Return the change that `as_table` wrote, out of a lock that may be a stranger's; what is wrong is noted by `checker`.
+
+    `kind` is the module tool's.
+    """
     reader = _Reader(checker, path)
     table = checker.table(value, path, _KEYS)
     variables = reader.named(table, "set", reader.text)
@@ -164,6 +171,7 @@ def read_change(checker: Checker, value: object, path: tuple[str, ...]) -> Chang
         bookkeeping=reader.bookkeeping(table),
         table=reader.table(table),
         piece=reader.number(table.get("piece", PIECE), ("piece",), 16),
+        rules=ARITHMETIC.get(kind, LMOD),
     )
 
 

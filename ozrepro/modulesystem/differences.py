@@ -27,7 +27,7 @@ def differences(change: Change, modules: Sequence[LoadedModule], reading: Readin
         if is_bookkeeping(name) or name in change.dynamic or locked.get(name) == now.get(name):
             continue
         if name in change.paths:
-            lines += _of_path(name, locked.get(name), now.get(name), change.paths[name].separator)
+            lines += _of_path(name, locked.get(name), now.get(name), change)
         else:
             lines.append(_of_variable(name, locked.get(name), now.get(name), given=name in change.variables))
     return lines
@@ -51,8 +51,9 @@ def _of_variable(name: str, locked: str | None, now: str | None, *, given: bool)
     return f"{name}: {'locked ' if given else 'after the locked change '}{shown(locked)}, now {shown(now)}"
 
 
-def _of_path(name: str, locked: str | None, now: str | None, mark: str) -> list[str]:
-    old, new = split(locked, mark), split(now, mark)
+def _of_path(name: str, locked: str | None, now: str | None, change: Change) -> list[str]:
+    mark = change.paths[name].separator
+    old, new = split(locked, mark, rules=change.rules), split(now, mark, rules=change.rules)
     lines = [f"{name}: no longer has {entry}" for entry in old if entry not in new]
     lines += [f"{name}: now has {entry}" for entry in new if entry not in old]
     return lines or [f"{name}: has its entries in another order: {shown(now)}"]

@@ -1,7 +1,8 @@
-"""What loading does to a path variable, by Lmod's own arithmetic: entries in order, how often each was put there.
+"""What loading does to a path variable, by the module tool's own arithmetic: entries in order, how often each was put there.
 
-The rules are those of Lmod's Var.lua and fileOps.lua (`l_extract`, `expand`, `path2pathA`, `path_regularize`), read in 8.6.19 and
+Lmod's rules are those of its Var.lua and fileOps.lua (`l_extract`, `expand`, `path2pathA`, `path_regularize`), read in 8.6.19 and
 measured: an entry stands once, is cleaned when Lmod touches the variable, and is counted, so that unloading takes it away last.
+Those of Environment Modules are `add-path`, `unload-path` and `setReferenceCountRecordValue` of its modulecmd.tcl, read in 5.2.0.
 """
 
 from __future__ import annotations
@@ -16,6 +17,29 @@ if TYPE_CHECKING:
 _SPACE = " \t\n\v\f\r"
 _SLASHES = re.compile("//+")
 _COUNTED = re.compile(r"(.*?):(\d+)(?:;|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """How a module tool does its sums.
+
+    Attributes:
+        count: what the name of the variable begins with that has the counts of a path variable's entries.
+        cleans: whether entries are cleaned (see `regular`) and an empty one at the end has a separator of its own behind it.
+        moves: whether an entry that is put there again is taken from where it was; else it stays there and is counted.
+        ones: whether an entry that was put there once is counted too; else only an empty one is.
+
+    """
+
+    count: str
+    cleans: bool
+    moves: bool
+    ones: bool
+
+
+LMOD = Arithmetic("__LMOD_REF_COUNT_", cleans=True, moves=True, ones=True)
+ARITHMETIC = {"lmod": LMOD, "tcl": Arithmetic("__MODULES_SHARE_", cleans=False, moves=False, ones=False)}
+"""The module tools' arithmetic, by their kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +61,16 @@ class PathChange:
     dropped: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
 
-    def entries(self, base: str | None, counted: Mapping[str, int] | None = None, home: str = "~") -> dict[str, int]:
+    def entries(
+        self, base: str | None, counted: Mapping[str, int] | None = None, home: str = "~", rules: Arithmetic = LMOD
+    ) -> list[tuple[str, int]]:
         """Return the entries after loading, in order, and how often each counts.
 
         `counted` are the counts that the base has from modules loaded before, `home` what a leading `~` stands for.
         """
         known = counted or {}
+        if not rules.moves:
+            return self._staying(_entries(base, self.separator, known), known)
         found: dict[str, int] = {}
         for entry in split(base, self.separator, home):
             found[entry] = found.get(entry, known.get(entry, 1) - 1) + 1
@@ -55,11 +83,27 @@ class PathChange:
             {entry: max(1, found.pop(entry, 0) + self.counts.get(entry, 1)) for entry in entries}
             for entries in (self.prepend, self.append)
         )
-        return {**front, **found, **back}
+        return [*front.items(), *found.items(), *back.items()]
 
-    def apply(self, base: str | None) -> str:
-        """Return the variable's new value: an entry that is put somewhere is taken from where it was, as Lmod does."""
-        return joined(self.entries(base), self.separator)
+    def _staying(self, items: list[str], known: Mapping[str, int]) -> list[tuple[str, int]]:
+        """Return the entries after loading where one that is there already stays in its place."""
+        counts = {entry: known.get(entry, 1) for entry in items}
+        for entry in self.dropped:
+            counts[entry] = counts.get(entry, 1) - 1
+        items = [entry for entry in items if counts[entry] > 0]
+        for entry in reversed(self.prepend):
+            counts[entry] = self.counts.get(entry, 1) + (counts[entry] if entry in items else 0)
+            items = items if entry in items else [entry, *items]
+        for entry in self.append:
+            counts[entry] = self.counts.get(entry, 1) + (counts[entry] if entry in items else 0)
+            items = items if entry in items else [*items, entry]
+        for entry in self.counts.keys() - {*self.prepend, *self.append}:
+            counts[entry] = counts.get(entry, 0) + self.counts[entry]
+        return [(entry, counts[entry]) for entry in items]
+
+    def apply(self, base: str | None, rules: Arithmetic = LMOD) -> str:
+        """Return the variable's new value."""
+        return joined((entry for entry, _ in self.entries(base, rules=rules)), self.separator, rules=rules)
 
 
 def regular(entry: str, home: str = "~") -> str:
@@ -77,15 +121,26 @@ def regular(entry: str, home: str = "~") -> str:
     return "/".join((first, *rest)) + ("//" if re.search(r"[^/]//\Z", entry) else "")
 
 
-def split(value: str | None, separator: str, home: str = "~") -> list[str]:
-    """Return a path variable's entries as Lmod takes them: cleaned, of the empty ones at the end only one."""
+def split(
+    value: str | None, separator: str, home: str = "~", rules: Arithmetic = LMOD, counted: Mapping[str, int] | None = None
+) -> list[str]:
+    """Return a path variable's entries as the tool takes them; Lmod: cleaned, of the empty ones at the end only one."""
+    if not rules.cleans:
+        return _entries(value, separator, counted or {})
     if not value:
         return []
     return _trimmed(regular(entry, home) for entry in value.split(separator))
 
 
-def joined(entries: Iterable[str], separator: str, name: str = "") -> str:
-    """Return entries as Lmod writes the variable `name`: an empty entry at the end gets a separator behind it, not in PATH."""
+def _entries(value: str | None, separator: str, counted: Mapping[str, int]) -> list[str]:
+    """Return the entries of a variable as they are; one without text has an entry only where the counts say so."""
+    return value.split(separator) if value else [""] if value is not None and "" in counted else []
+
+
+def joined(entries: Iterable[str], separator: str, name: str = "", rules: Arithmetic = LMOD) -> str:
+    """Return entries as the tool writes the variable `name`; Lmod puts a separator behind an empty last one, not in PATH."""
+    if not rules.cleans:
+        return separator.join(entries)
     found = _trimmed(entries)
     text = separator * 2 if found == [""] else separator.join(found) + (separator if found and not found[-1] else "")
     return re.sub("::+", ":", text.strip(":")) if name == "PATH" else text
@@ -98,18 +153,36 @@ def _trimmed(entries: Iterable[str]) -> list[str]:
     return found
 
 
-def counts_text(entries: Mapping[str, int]) -> str:
-    """Return the value of Lmod's `__LMOD_REF_COUNT_…` for these entries."""
-    return ";".join(f"{entry}:{count}" for entry, count in entries.items() if entry)
+def counts_text(entries: Iterable[tuple[str, int]], rules: Arithmetic = LMOD) -> str:
+    """Return the value of the tool's variable with the counts of these entries."""
+    if rules.ones:
+        return ";".join(f"{entry}:{count}" for entry, count in entries if entry)
+    counted = {entry: count for entry, count in entries if count > 1 or not entry}
+    return ":".join(f"{_escaped(entry)}:{count}" for entry, count in counted.items())
 
 
-def counts_in(text: str) -> dict[str, int]:
-    """Return the entries and counts in a `__LMOD_REF_COUNT_…`."""
+def counts_shared(text: str) -> dict[str, int]:
+    """Return the entries and counts in a `__MODULES_SHARE_…`, {} where it is no list of pairs."""
+    words = [word.replace("\\:", ":") for word in re.split(r"(?<!\\):", text)] if text else []
+    pairs = zip(words[::2], words[1::2], strict=False)
+    return {} if len(words) % 2 else {entry: int(count[:9]) for entry, count in pairs if count.isascii() and count.isdigit()}
+
+
+def _escaped(text: str) -> str:
+    return text.replace(":", "\\:")
+
+
+def counts_in(text: str, rules: Arithmetic = LMOD) -> dict[str, int]:
+    """Return the entries and counts in the tool's variable with counts."""
+    if not rules.ones:
+        return counts_shared(text)
     return {entry: int(count[:9]) for entry, count in _COUNTED.findall(text)}
 
 
-def counts_believed(text: str) -> dict[str, int]:
-    """Return what Lmod itself reads out of a `__LMOD_REF_COUNT_…`: it splits at each `;` and `:`, whatever an entry holds."""
+def counts_believed(text: str, rules: Arithmetic = LMOD) -> dict[str, int]:
+    """Return what the tool itself reads out of its counts: Lmod splits at each `;` and `:`, whatever an entry holds."""
+    if not rules.ones:
+        return counts_shared(text)
     parts = (item.split(":") for item in text.split(";"))
     return {part[0]: int(part[1][:9]) for part in parts if len(part) > 1 and part[1].isascii() and part[1].isdigit()}
 

@@ -22,7 +22,7 @@ from ozrepro.modulesystem.bookkeeping import (
     stack_entry,
 )
 from ozrepro.modulesystem.change import Change, is_variable, replay
-from ozrepro.modulesystem.paths import PathChange, counts_in, separator_of, split
+from ozrepro.modulesystem.paths import ARITHMETIC, LMOD, Arithmetic, PathChange, counts_in, separator_of, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SENTINEL = "/ozrepro/sentinel"
 HOMES = ("/ozrepro/home/one", "/ozrepro/home/two")
+COUNTS = tuple(rules.count for rules in ARITHMETIC.values())
 _SECONDS = re.compile(r"(?<!\d)\d{9,11}(?!\d)")
 
 
@@ -56,6 +57,8 @@ class Moment:
 
 def path_variables(reading: Reading) -> dict[str, str]:
     """Return the path variables of a reading with their separators: those with a reference count."""
+    if reading.paths is not None:
+        return dict(reading.paths)
     return {
         variable: separator_of(reading.values[variable], counts)
         for name, counts in reading.values.items()
@@ -91,14 +94,15 @@ def change_between(
     two: Reading,
     modules: Sequence[LoadedModule] = (),
     moment: Moment | None = None,
+    rules: Arithmetic = LMOD,
 ) -> Change:
     """Return the change that two probes show: `one` is what came of the base `first`, `two` of `second`.
 
-    `modules` are the loaded ones, which two of Lmod's variables follow from.
+    `modules` are the loaded ones, which two of the tool's variables follow from; `rules` are its arithmetic.
     """
     now = moment or Moment()
-    paths, dynamic = _paths(first, one, second, two, now)
-    found = Change(paths=paths, removed=tuple(sorted(_removed(one, two, paths))))
+    paths, dynamic = _paths(first, one, second, two, now, rules)
+    found = Change(rules=rules, paths=paths, removed=tuple(sorted(_removed(one, two, paths))))
     variables: dict[str, str] = {}
     homely: dict[str, tuple[str, ...]] = {}
     for name in sorted((one.values.keys() | two.values.keys() | (one.deleted ^ two.deleted)) - paths.keys()):
@@ -122,22 +126,23 @@ def _removed(one: Reading, two: Reading, paths: Mapping[str, PathChange]) -> set
 
 
 def _paths(
-    first: Mapping[str, str], one: Reading, second: Mapping[str, str], two: Reading, now: Moment
+    first: Mapping[str, str], one: Reading, second: Mapping[str, str], two: Reading, now: Moment, rules: Arithmetic
 ) -> tuple[dict[str, PathChange], set[str]]:
     """Return the path variables' changes, and the names of variables of which something had to be left out."""
     marks = {"PATH": ":", **path_variables(one), **path_variables(two)}
     paths: dict[str, PathChange] = {}
     dynamic: set[str] = set()
     for name, mark in marks.items():
-        entries = split(two.values.get(name), mark, second["HOME"])
+        counted = counts_in(two.values.get(rules.count + name, ""), rules)
+        entries = split(two.values.get(name), mark, second["HOME"], rules, counted)
         if SENTINEL not in entries or not is_variable(name):
             continue  # set whatever it was before, or not touched
-        counted = counts_in(two.values.get(COUNT + name, ""))
-        whole = _path_change(entries, split(second.get(name), mark, second["HOME"]), mark, counted)
-        left = split(one.values.get(name), mark, first["HOME"])
+        whole = _path_change(entries, split(second.get(name), mark, second["HOME"], rules), mark, counted, rules)
+        before = counts_in(one.values.get(rules.count + name, ""), rules)
+        left = split(one.values.get(name), mark, first["HOME"], rules, before)
         good = {entry for entry in left if entry in entries and is_text(entry) and not now.is_in(entry)}
         kept = _only(whole, good, left)
-        expected = [entry for entry in kept.entries(first.get(name), None, first["HOME"]) if entry in good]
+        expected = [entry for entry, _ in kept.entries(first.get(name), None, first["HOME"], rules) if entry in good]
         if kept != whole or not good.issuperset(left):
             dynamic.add(name)
         if expected == [entry for entry in left if entry in good]:
@@ -148,7 +153,7 @@ def _paths(
     return paths, dynamic
 
 
-def _path_change(entries: list[str], base: list[str], mark: str, counted: Mapping[str, int]) -> PathChange:
+def _path_change(entries: list[str], base: list[str], mark: str, counted: Mapping[str, int], rules: Arithmetic) -> PathChange:
     """Return what was put before and behind the sentinel and the rest of the base, and what was taken away."""
     place = entries.index(SENTINEL)
     front, behind = entries[:place], entries[place + 1 :]
@@ -158,18 +163,22 @@ def _path_change(entries: list[str], base: list[str], mark: str, counted: Mappin
     kept = 0
     for entry in behind:
         # An entry of the base with a higher count was put there again, and so stands behind the base from now on.
-        if entry not in waiting or counted.get(entry, 0) > before[entry]:
+        if entry not in waiting or (rules.moves and counted.get(entry, 0) > before[entry]):
             break
         waiting = waiting[waiting.index(entry) + 1 :]
         kept += 1
     own = (*front, *behind[kept:])
     counts = {entry: counted[entry] - before.get(entry, 0) for entry in own if entry in counted}
+    counts = {entry: count for entry, count in counts.items() if count != 1}
+    if not rules.moves:
+        again = {entry: counted[entry] - before[entry] for entry in rest if entry in counted and entry not in own}
+        counts |= {entry: count for entry, count in again.items() if count}
     return PathChange(
         tuple(front),
         tuple(behind[kept:]),
         mark,
         tuple(entry for entry in rest if entry not in entries),
-        {entry: count for entry, count in counts.items() if count != 1},
+        counts,
     )
 
 
@@ -181,7 +190,7 @@ def _only(change: PathChange, good: set[str], left: list[str]) -> PathChange:
         append,
         change.separator,
         tuple(entry for entry in change.dropped if entry not in left),
-        {entry: count for entry, count in change.counts.items() if entry in (*prepend, *append)},
+        {entry: count for entry, count in change.counts.items() if entry in good},
     )
 
 
@@ -217,13 +226,14 @@ def _with_bookkeeping(
 
 def _follows(name: str) -> bool:
     """Say whether one of Lmod's variables follows from the modules, the table or a path variable."""
-    return name.startswith((TABLE, COUNT, STACK)) or name in ("LOADEDMODULES", "_LMFILES_")
+    return name.startswith((TABLE, *COUNTS, STACK)) or name in ("LOADEDMODULES", "_LMFILES_")
 
 
 def _is_sure(name: str, plain: Mapping[str, str], dynamic: set[str]) -> bool:
     """Say whether a variable that does not follow as it should may be locked as it is."""
-    if name.startswith(COUNT):
-        return name.removeprefix(COUNT) not in dynamic
+    for count in COUNTS:
+        if name.startswith(count):
+            return name.removeprefix(count) not in dynamic
     return name in plain
 
 

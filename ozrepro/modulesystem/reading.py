@@ -25,12 +25,16 @@ _NUMBER = re.compile(r"[0-9]{1,3}")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one call said: variables set, variables deleted, and its last status (None where it printed none)."""
+    """What one call said: variables set, variables deleted, and its last status (None where it printed none).
+
+    `paths` are the path variables among them and their separators, where the tool does not say them by counts.
+    """
 
     values: Mapping[str, str]
     deleted: frozenset[str]
     status: bool | None
     messages: str = ""
+    paths: Mapping[str, str] | None = None
 
 
 def read(output: str, messages: str = "") -> Reading:

@@ -95,7 +95,9 @@ class Record:
     def behind(self) -> tuple[str, ...]:
         """Return what the base PATH is behind those: entries may be taken from it, moved to the front, or put at its end."""
         path = self.change.paths.get("PATH", PathChange())
-        text = replace(path, prepend=()).apply(":".join(entry for entry in BASE_PATH if entry not in path.prepend))
+        text = replace(path, prepend=()).apply(
+            ":".join(entry for entry in BASE_PATH if entry not in path.prepend), self.change.rules
+        )
         return tuple(entry for entry in text.split(":") if entry)
 
     def drift(self) -> list[str]:
@@ -111,8 +113,9 @@ class Record:
 def read_record(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...]) -> Record:
     """Return the load that a section's table holds; mistakes go to `checker`: the lock may be a stranger's."""
     modules, prints = _modules(checker, table, base)
+    tool = _matching(checker, table, (*base, "tool"), _TOOL)
     return Record(
-        tool=_matching(checker, table, (*base, "tool"), _TOOL),
+        tool=tool,
         system=checker.text_at(table, (*base, "system")),
         modulepath=checker.texts_at(table, (*base, "modulepath"), check=_absolute),
         load=checker.texts_at(table, (*base, "load")),
@@ -122,7 +125,7 @@ def read_record(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...
         files=tuple(
             _print(checker, entry, path, ("path", "sha256")) for entry, path in _entries(checker, table, (*base, "file"))
         ),
-        change=read_change(checker, table.get("change", {}), (*base, "change")),
+        change=read_change(checker, table.get("change", {}), (*base, "change"), tool.partition(" ")[0]),
         shell=_shell(checker, table.get("shell", {}), (*base, "shell")),
     )
 
