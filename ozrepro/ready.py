@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-SCHEMA = 5
+SCHEMA = 6
 STORE_NAME = ".ozrepro"
 LARGEST = 8 << 20
-"""Bytes of a file of the project that are read; the long way says of a larger one that it is refused."""
+"""Bytes of a file of the project, or of a record, that are read; the long way says of a larger file that it is refused."""
 
 
 class Ready:
@@ -43,10 +43,10 @@ class Ready:
 
     __slots__ = ("environment", "generation", "key", "method", "said", "shell", "watched")
 
-    def __init__(self, environment: Environment, record: Mapping[str, Any]) -> None:
+    def __init__(self, environment: Environment, generation: str, record: Mapping[str, Any]) -> None:
         self.environment = environment
         self.method: str = record["method"]
-        self.generation: str = record["generation"]
+        self.generation = generation
         self.key: str = record["key"]
         self.said: tuple[str, ...] = tuple(record["said"])
         self.shell: Mapping[str, Any] = record["shell"]
@@ -135,6 +135,9 @@ def store_folder(root: str, table: Mapping[str, Any], environ: Mapping[str, str]
     return os.path.join(root, os.path.expandvars(os.path.expanduser(chosen.replace("\0", ""))))
 
 
+_SEARCHED = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "PYTHONPATH", "PYTHONHOME")
+"""Variables whose folders and files run in every program, if they are named."""
+
 DRIVER = "/sys/module/nvidia/version"
 """Says the version of NVIDIA's kernel driver, where it is loaded."""
 
@@ -213,6 +216,14 @@ def find_ready(root: str, name: str, method: str | None, environ: Mapping[str, s
     return None if asked is None else read_ready(asked[1], asked[0], environ)
 
 
+def stamp(found: os.stat_result) -> list[int]:
+    """Return what binds a record to a file or folder of this machine: its inode and ctime, which no copy can bring along.
+
+    A clone, an archive and `cp -a` choose content, modes and mtime; both of these the kernel gives (inode(7)).
+    """
+    return [found.st_ino, found.st_ctime_ns]
+
+
 def read_ready(store: str, digest: str, environ: Mapping[str, str]) -> Ready | None:
     """Return what the record `digest` of `store` says, or None where it is absent, foreign, or no longer true for the caller."""
     try:
@@ -223,24 +234,37 @@ def read_ready(store: str, digest: str, environ: Mapping[str, str]) -> Ready | N
         with open(descriptor, "rb") as stream:
             if not _is_private(os.fstat(descriptor)):
                 return None
-            record = json.loads(stream.read())
+            content = stream.read(LARGEST)
+        record = json.loads(content) if len(content) < LARGEST else {}
         if record["schema"] != SCHEMA:
             return None
         if os.readlink(os.path.join(store, "names", record["key"])) != record["link"]:
             return None
         generation = os.path.join(store, "gens", os.path.basename(record["link"]))
-        if not _is_private(os.lstat(generation)) or not os.path.samefile(generation, record["generation"]):
+        found = os.lstat(generation)
+        if not _is_private(found) or not stat.S_ISDIR(found.st_mode) or record["made"] != stamp(found):
             return None
         if not (_same_stat(record["stats"]) and _same_content(record["digests"])):
             return None
         environment = Environment.from_dict(record["environment"])
-        return None if environment.unexpected(environ) else Ready(environment, record)
+        usable = _is_absolute(environment) and not environment.unexpected(environ)
+        return Ready(environment, generation, record) if usable else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
 def _is_private(found: os.stat_result) -> bool:
     return found.st_uid in (os.geteuid(), 0) and not found.st_mode & 0o002 and not stat.S_ISLNK(found.st_mode)
+
+
+def _is_absolute(environment: Environment) -> bool:
+    """Say that a program does not depend on the folder it is started in: a relative path is taken from wherever that is."""
+    searched = [environment.variables[name] for name in _SEARCHED if name in environment.variables]
+    entries = (*environment.path, *environment.base, *environment.prefix[:1])
+    paths = [entry for entry in entries if isinstance(entry, str)]  # what follows the caller begins with a variable
+    return all(path.startswith("/") for path in paths) and not any(
+        "/" in part and not part.startswith("/") for value in searched for part in value.split(":")
+    )
 
 
 def _same_stat(rows: Iterable[tuple[Any, ...]]) -> bool:

@@ -356,7 +356,7 @@ def _write_ready(session: Session, choice: Choice, prepared: Prepared, digest: s
         "method": prepared.method,
         "key": key,
         "link": f"../gens/{prepared.generation.folder.name}",
-        "generation": str(prepared.generation.folder),
+        "made": ready.stamp(os.lstat(prepared.generation.folder)),
         "said": list(choice.refused),
         "stats": [_stat(path, prepared.generation.prefix) for path in map(Path, prepared.watched) if path.exists()],
         "digests": [[str(path), hashlib.sha256(path.read_bytes()).hexdigest()] for path in inputs],

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shlex
 import stat
@@ -18,6 +19,7 @@ from ozrepro.errors import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
     from ozrepro.settings import Settings
 
@@ -44,15 +46,6 @@ class Store:
     def name(self, key: str) -> Path:
         """Return the symlink that names the published generation of `key`."""
         return self.folder / "names" / key
-
-    def generation(self, key: str) -> Path | None:
-        """Return the published generation of `key`, resolved, or None."""
-        try:
-            target = os.readlink(self.name(key))
-        except OSError:
-            return None
-        found = self.folder / "gens" / os.path.basename(target)
-        return found if os.path.isdir(found) else None
 
     def open(self) -> Store:
         """Make the store's folders where they are missing, check that they are safe, and return self.
@@ -191,6 +184,28 @@ def planted(path: Path, what: str) -> StoreError:
 def shown(path: str) -> str:
     """Return a path as it can be printed on one line: odd names, and bytes that are no text, with backslashes."""
     return path if path.isprintable() else ascii(path)[1:-1]
+
+
+LARGEST_RECORD = 8 << 20
+"""Bytes of a card or record; those that ozrepro writes have some thousands."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a small record of the store: a table in a regular file of its own. Raises OSError, and ValueError for all else."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("is no regular file")
+        content = stream.read(LARGEST_RECORD + 1)
+    if len(content) > LARGEST_RECORD:
+        raise ValueError("is too large")
+    try:
+        table = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("is nested too deep") from error
+    if not isinstance(table, dict):
+        raise ValueError("holds no table")  # noqa: TRY004 - the text is wrong, not a type of the program's
+    return table
 
 
 def write_whole(path: Path, content: bytes) -> None:

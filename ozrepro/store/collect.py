@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from ozrepro import process
 from ozrepro.errors import CommandFailed
-from ozrepro.store import failed, shown
+from ozrepro.ready import stamp
+from ozrepro.store import failed, read_json, shown
 from ozrepro.store.owner import is_alive, is_dead, read_owner
-from ozrepro.store.publish import CARD, built_for, discard, read_generation, remove_tree
+from ozrepro.store.publish import CARD, built_for, discard, examine, read_generation, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,9 +53,10 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
     for link in sorted((store.folder / "names").iterdir()):
         if link.name.startswith("."):
             continue
-        generation = read_generation(store, link.name)
-        if generation is None:
-            found.append(Leftover(link, "names nothing whole", remove=True, key=link.name))
+        generation = examine(store, link.name)
+        if isinstance(generation, str):
+            found += _unusable(store, link, generation, used, jobs)
+            named.update(item.path.name for item in found[-1:] if item.path.parent.name == "gens")
             continue
         named.add(generation.folder.name)
         place = built_for(store, generation)
@@ -69,6 +70,15 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
     found += _spare_images(store)
     found += _old_records(store, {item.path.name for item in found if item.remove}, named)
     return found
+
+
+def _unusable(store: Store, link: Path, why: str, used: set[str], jobs: str | None) -> list[Leftover]:
+    """Judge a name that no start follows, and the generation behind it where that is finished but not as it was published."""
+    with suppress(OSError, ValueError):
+        folder = store.folder / "gens" / os.path.basename(os.readlink(link))
+        if read_json(folder / CARD).get("key") == link.name:
+            return [_unneeded(folder, link.name, why, used, jobs)]
+    return [Leftover(link, "names nothing whole", remove=True, key=link.name)]
 
 
 def _spare_images(store: Store) -> list[Leftover]:
@@ -140,7 +150,7 @@ def _old_records(store: Store, going: set[str], named: set[str]) -> list[Leftove
         *(
             Leftover(path, "is the record of a removed environment", remove=True)
             for path in records
-            if not _names_a_generation(path, going)
+            if not _names_a_generation(store, path, going)
         ),
         *(Leftover(path, "was left by a killed process", remove=True) for path in left),
     ]
@@ -156,12 +166,13 @@ def _is_of_nobody(store: Store, record: Path, named: set[str]) -> bool:
     return owner is None or is_dead(owner) or (_is_old(record) and not is_alive(owner))
 
 
-def _names_a_generation(record: Path, going: set[str]) -> bool:
+def _names_a_generation(store: Store, record: Path, going: set[str]) -> bool:
     try:
-        folder = json.loads(record.read_bytes())["generation"]
-        return os.path.isdir(folder) and os.path.basename(folder) not in going
+        said = read_json(record)
+        name = os.path.basename(said["link"])
+        return name not in going and said["made"] == stamp(os.lstat(store.folder / "gens" / name))
     except FileNotFoundError:
-        return True
+        return not os.path.lexists(record)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.errors import StoreError
-from ozrepro.store import failed, manifest, planted, shown, write_whole
+from ozrepro.ready import stamp
+from ozrepro.store import failed, manifest, planted, read_json, shown, write_whole
 from ozrepro.store.owner import is_dead, myself, read_owner
 from ozrepro.store.turn import wait_turn
 
@@ -61,19 +62,40 @@ class Recipe:
 
 
 def read_generation(store: Store, key: str) -> Generation | None:
-    """Return the published generation of `key` if its card is whole and names this key, else None."""
-    folder = store.generation(key)
-    if folder is None:
-        return None
+    """Return the published generation of `key` where it was published here and its card is whole, else None."""
+    found = examine(store, key)
+    return found if isinstance(found, Generation) else None
+
+
+def examine(store: Store, key: str) -> Generation | str:
+    """Return the published generation of `key`, or why there is none to be used: one line, "" where nothing has that name.
+
+    A card is believed only beside the environment that it was written for: what a clone or a copy brings is another folder.
+    """
+    try:
+        target = os.readlink(store.name(key))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return "the name is no symlink" if error.errno == errno.EINVAL else f"the name cannot be read: {error.strerror}"
+    folder = store.folder / "gens" / os.path.basename(target)
+    if target != f"../gens/{folder.name}" or folder.name in ("", ".", ".."):
+        return f"the name points elsewhere: {shown(target)}"
     try:
         found = os.lstat(folder)
-        card = json.loads((folder / CARD).read_bytes())
-    except (OSError, RecursionError, ValueError):
-        return None
+    except OSError as error:
+        return f"the name points to nothing: {shown(target)}: {error.strerror}"
     if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o002 or not store.is_ours(found):
-        return None  # planted: the store's own folders are safe, so somebody with another right to them did it
-    if not isinstance(card, dict) or card.get("schema") != SCHEMA or card.get("key") != key or not card.keys() >= _FIELDS:
-        return None
+        return "is a link, another user's, or can be written by everybody"  # the store's folders are safe: it was planted
+    try:
+        card = read_json(folder / CARD)
+        made = stamp(os.lstat(folder / PREFIX))
+    except (OSError, ValueError) as error:
+        return f"{CARD} or {PREFIX} cannot be read: {error}"
+    if card.get("schema") != SCHEMA or card.get("key") != key or not card.keys() >= _FIELDS:
+        return f"{CARD} is damaged, or another environment's"
+    if card.get("made") != made:
+        return "is not as it was published: copied, restored, or its owner or modes were changed since"
     return Generation(folder, card)
 
 
@@ -113,11 +135,11 @@ def provide(store: Store, recipe: Recipe, say: Callable[[str], None], *, rebuild
                 built = _make(store, recipe, before if rebuild else _link(store, recipe.key))
     except OSError as error:
         raise failed("build an environment", store.folder, error) from error
-    generation = read_generation(store, recipe.key)
-    if generation is None:
-        where = str(store.name(recipe.key))
-        raise StoreError("the environment is gone right after it was published", where=where, hint="the same command again")
-    return generation, built
+    generation = examine(store, recipe.key)
+    if isinstance(generation, Generation):
+        return generation, built
+    what = f"the environment cannot be used right after it was published: {generation or 'it is gone'}"
+    raise StoreError(what, where=str(store.name(recipe.key)), hint="the same command again")
 
 
 def _link(store: Store, key: str) -> str | None:
@@ -180,6 +202,7 @@ def _finish(folder: Path, recipe: Recipe, digests: manifest.Digests | None, seco
         "schema": SCHEMA,
         "key": recipe.key,
         "store": os.path.realpath(folder.parent.parent),
+        "made": stamp(os.lstat(folder / PREFIX)),
         "files": len(entries),
         "bytes": sum(entry.size for entry in entries),
         "manifest": hashlib.sha256(content).hexdigest(),

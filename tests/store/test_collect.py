@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ozrepro.errors import StoreError
+from ozrepro.ready import stamp
 from ozrepro.store import collect
 from ozrepro.store.collect import Leftover, plan, remove
 from ozrepro.store.owner import myself
@@ -114,11 +115,14 @@ def test_what_was_built_for_a_store_that_is_renamed_since_goes_although_a_lock_n
     assert entries(renamed.folder, "gens") == entries(renamed.folder, "names") == []
 
 
-def test_in_a_copy_of_a_store_what_was_built_for_the_first_goes_and_there_it_stays(store: Store) -> None:
+COPIED = "is not as it was published: copied, restored, or its owner or modes were changed since"
+
+
+def test_in_a_copy_of_a_store_what_was_built_in_the_first_goes_and_there_it_stays(store: Store) -> None:
     old = made(store)
     copy = replace(store, folder=store.folder.with_name("copy"))
     shutil.copytree(store.folder, copy.folder, symlinks=True)
-    assert reasons(copy)[f"gens/{old.folder.name}"] == (f"was built for {store.folder}", True)
+    assert reasons(copy)[f"gens/{old.folder.name}"] == (COPIED, True)
     assert reasons(store) == {}
 
 
@@ -390,7 +394,7 @@ def test_records_of_owners_without_a_generation_are_taken_when_they_are_dead(sto
 
 def test_what_killed_writers_left_is_taken_after_a_day(store: Store) -> None:
     generation = made(store)
-    record = {"generation": str(generation.folder)}
+    record = {"link": f"../gens/{generation.folder.name}", "made": stamp(os.lstat(generation.folder))}
     (store.folder / "ready" / "whole").write_text(json.dumps(record))
     (store.folder / "ready" / ".half.1234").write_text("{")
     (store.folder / "names" / ".0123").symlink_to("../gens/none")
@@ -405,7 +409,7 @@ def test_what_killed_writers_left_is_taken_after_a_day(store: Store) -> None:
     assert entries(store.folder, "ready") == ["whole"]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "null", "{}", '{"generation": 5}', '{"generation": "/nonexistent"}', "\x00"])
+@pytest.mark.parametrize("content", ["{", "[]", "null", "{}", '{"link": 5}', '{"link": "../gens/x", "made": [1, 2]}', "[" * 9999])
 def test_a_ready_record_of_nothing_is_taken(store: Store, content: str) -> None:
     (store.folder / "ready" / "record").write_text(content)
     assert reasons(store) == {"ready/record": ("is the record of a removed environment", True)}

@@ -8,7 +8,6 @@ OZREPRO_TEST_FAULTS=full takes every point; otherwise some are taken of each kin
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -21,8 +20,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ozrepro.store.publish import CARD, remove_tree
-from tests.store.running import ENVIRON, PATIENCE, clean_up, command, done, entries, hear, published, start
+from ozrepro.store.publish import remove_tree
+from tests.store.running import ENVIRON, PATIENCE, adopt, clean_up, command, done, entries, hear, published, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,8 +75,7 @@ class Sweep:
         folder = self.template.with_name(name)
         if self.template.exists():
             shutil.copytree(self.template, folder, symlinks=True)
-            for card in folder.glob(f"gens/*/{CARD}"):  # as if it had been built there: a clean-up takes a copy
-                card.write_text(json.dumps({**json.loads(card.read_bytes()), "store": os.path.realpath(folder)}))
+            adopt(folder)
         return folder
 
     def traced(self, folder: Path, *words: str) -> tuple[int, list[str]]:

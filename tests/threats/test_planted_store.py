@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ozrepro.lock import load_lock
+from ozrepro.ready import stamp
 from ozrepro.workflow import key_of, open_session
+from tests.store.running import adopt as restamp
 from tests.threats.helpers import MARK, Said, inside, make_project, outside
 from tests.wheels import make_wheel
 
@@ -51,7 +53,7 @@ def planted(original: Path, tmp_path: Path) -> Project:
 
 
 def adopt(project: Project) -> None:
-    """Give a copied environment the name that it would have if it had been built here, which saves the building."""
+    """Make a copied environment look as if it had been built here, which saves the building: its name, and its card."""
     session = open_session(project.root, "work", project.environ)
     lock = load_lock(project.root, "work")
     section = lock.section("venv", "any") if lock is not None else None
@@ -61,6 +63,7 @@ def adopt(project: Project) -> None:
     card = next((project.store() / "gens").iterdir()) / "generation.json"
     card.write_text(card.read_text(encoding="utf-8").replace(name.name, key), encoding="utf-8")
     name.rename(name.with_name(key))
+    restamp(project.store())
 
 
 def record_of(project: Project) -> Path:
@@ -205,8 +208,12 @@ def test_a_name_that_points_elsewhere_is_not_followed(planted: Project, target: 
 def test_a_record_that_names_another_place_is_not_believed(planted: Project) -> None:
     fake = elsewhere(planted)
     record = json.loads(record_of(planted).read_bytes())
-    record["generation"] = str(fake)
+    record |= {"link": f"../gens/../../../{fake.name}", "made": stamp(os.lstat(fake))}
+    record["environment"]["path"] = [str(fake / "env" / "bin")]
     record_of(planted).write_text(json.dumps(record), encoding="utf-8")
+    link = planted.store() / "names" / record["key"]
+    link.unlink()
+    link.symlink_to(record["link"])
     said = run(planted)
     assert (said.status, said.output) == (0, "sound False\n"), said.errors
 
