@@ -10,7 +10,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     Case = tuple[tuple[str, ...], tuple[str, ...] | None]
@@ -21,20 +21,72 @@ BASE_PATH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin
 
 INHERITED = frozenset(
     (
-        *("HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "TZ", "TMPDIR", "DISPLAY"),
-        *("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"),
+        *("HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "TZ", "TMPDIR"),
+        *("DISPLAY", "XAUTHORITY", "KRB5CCNAME", "SSH_AUTH_SOCK", "X509_CERT_DIR", "X509_USER_PROXY", "XDG_RUNTIME_DIR"),
         *("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"),
         *("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        *("JOBFS", "NCPUS", "LS_JOBPID", "LS_SUBCWD"),
+        *("JOB_ID", "JOB_NAME", "NHOSTS", "NQUEUES", "NSLOTS", "PE", "PE_HOSTFILE", "QUEUE", "RESTARTED"),
+        *("MPI_LOCALNRANKS", "MPI_LOCALRANKID", "OMPI_UNIVERSE_SIZE", "PMIX_VERSION", "I_MPI_PMI_LIBRARY"),
+        *("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+        *("CUDA_CACHE_PATH", "GPU_DEVICE_ORDINAL", "HSA_XNACK", "ONEAPI_DEVICE_SELECTOR"),
+        *("ZE_AFFINITY_MASK", "ZE_ENABLE_PCI_ID_DEVICE_ORDER", "ZE_FLAT_DEVICE_HIERARCHY"),
+        *("MKL_DYNAMIC", "NUMEXPR_MAX_THREADS", "VECLIB_MAXIMUM_THREADS", "LM_LICENSE_FILE"),
     )
 )
 """The caller's variables that a locked run keeps (design.md, "What a program inherits")."""
 
-INHERITED_PREFIXES = ("LC_", "SLURM_", "PMI_", "PMI2_", "PMIX_")
+INHERITED_ENDINGS = ("_LICENSE_FILE", "_NUM_THREADS")
+"""Ends of names that are kept: licence servers, and how many threads a job gives to a library."""
+
+INHERITED_PREFIXES = (
+    *("LC_", "SLURM_", "SBATCH_", "SRUN_", "SALLOC_", "PBS_", "LSB_", "LSF_", "SGE_", "FLUX_", "COBALT_"),
+    *("PMI_", "PMI2_", "PALS_", "JSM_", "OMPI_COMM_WORLD_", "SUBMITIT_", "JPY_"),
+)
+"""Beginnings of names that are kept: what a scheduler and a launcher tell their jobs, ranks and kernels."""
+
+TUNED_PREFIXES = (
+    *("CUDA_", "NVIDIA_", "ROCR_", "HIP_", "OMP_", "KMP_", "GOMP_", "DASK_"),
+    *("UCX_", "FI_", "NCCL_", "PMIX_", "OMPI_MCA_", "PRTE_MCA_", "MPICH_", "MPIR_CVAR_", "MV2_", "MVP_", "I_MPI_"),
+)
+"""Beginnings of names by which a job tunes a library: kept unless the end says that they tell where one lies, or load code."""
+
+KEPT_OUT_ENDINGS = (
+    *("_HOME", "_ROOT", "_BASE", "_DIR", "_PATH", "_VERSION", "_LIBRARY", "_LIBRARIES", "_PLUGIN", "_PLUGINS", "_PRELOAD"),
+    *("_COMMAND", "_EXEC", "_GTOOL", "_CC", "_CXX", "_FC", "_F77", "_F90"),
+    *("_component_path", "_param_files", "_env_list", "_agent"),
+)
+"""Ends of names that a loaded module leaves (`CUDA_HOME`), or that load a library or start a program (`NCCL_NET_PLUGIN`)."""
+
+KEPT_OUT_PREFIXES = (
+    *("SLURM_TASK_PROLOG", "SLURM_TASK_EPILOG", "SLURM_PROLOG", "SLURM_EPILOG", "LSF_JOB_STARTER"),
+    *("FLUX_EXEC_PATH", "FLUX_MODULE_PATH", "FLUX_CONNECTOR_PATH", "FLUX_PYTHONPATH", "FLUX_LUA"),
+)
+"""The same among the names of schedulers, each with what may follow."""
+
+PLACES = (
+    *("TMPDIR", "JOBFS", "PBS_JOBFS", "PBS_NODEFILE", "PE_HOSTFILE", "LSB_DJOB_HOSTFILE", "CUDA_MPS_PIPE_DIRECTORY"),
+    *("XAUTHORITY", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "X509_CERT_DIR", "X509_USER_PROXY"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+)
+"""Those of them that name a file or folder, which an image has to be shown."""
 
 
 def is_inherited(name: str) -> bool:
     """Say whether a locked run keeps the caller's variable `name`."""
-    return name in INHERITED or name.startswith(INHERITED_PREFIXES)
+    if name in INHERITED or name.endswith(INHERITED_ENDINGS):
+        return True
+    if name.startswith(INHERITED_PREFIXES):
+        return not name.startswith(KEPT_OUT_PREFIXES)
+    return name.startswith(TUNED_PREFIXES) and not name.endswith(KEPT_OUT_ENDINGS)
+
+
+def passing(names: Iterable[str]) -> Callable[[str], bool]:
+    """Return the test whether a name is let through by `pass`, where `UCX_*` stands for all that begin with `UCX_`."""
+    listed = frozenset(names)
+    beginnings = tuple(name[:-1] for name in listed if name.endswith("*"))
+    return lambda name: name in listed or name.startswith(beginnings)
 
 
 def joined_by(name: str, parts: Iterable[str]) -> Cases:
@@ -74,7 +126,7 @@ class Environment:
             be set, None for one that must not.
         removed: variables to unset even if the caller's would be kept.
         prefix: words in front of every command, such as `apptainer exec IMAGE`.
-        passed: names of further variables of the caller that are kept.
+        passed: names of further variables of the caller that are kept; `UCX_*` stands for all that begin so.
         inner: of an image, what stands in front of a variable's name so that it is set inside; "" for all else.
 
     """
@@ -135,7 +187,8 @@ class Environment:
 
     def variables_for(self, caller: Mapping[str, str]) -> dict[str, str]:
         """Return the whole environment of a program: what is kept of `caller`, the base PATH, then the changes."""
-        kept = {name: value for name, value in caller.items() if is_inherited(name) or name in self.passed}
+        is_passed = passing(self.passed)
+        kept = {name: value for name, value in caller.items() if is_inherited(name) or is_passed(name)}
         for name in self.removed:
             kept.pop(name, None)
         kept["PATH"] = ":".join((*entries(self.path, caller), *entries(self.base, caller)))
@@ -147,7 +200,7 @@ class Environment:
             elif parts is None:
                 kept.pop(name, None)
         if self.inner:
-            self._show_temporary(kept)
+            self._show_places(kept)
         return kept
 
     def unexpected(self, caller: Mapping[str, str]) -> list[str]:
@@ -156,16 +209,18 @@ class Environment:
             name for name, value in self.expected.items() if (name not in caller if value is True else caller.get(name) != value)
         ]
 
-    def _show_temporary(self, kept: dict[str, str]) -> None:
-        """Let an image see TMPDIR, which a job has to itself, or not name it: Apptainer shows /tmp alone."""
-        folder = kept.get("TMPDIR", "")
-        if not folder or f"{folder}/".startswith(("/tmp/", "/var/tmp/")):  # noqa: S108
-            return
-        if folder.startswith("/") and not set(folder) & set(",:\\") and os.path.isdir(folder):
-            binds = f"{self.inner.removesuffix('ENV_')}_BIND"
-            kept[binds] = ",".join(filter(None, (kept.get(binds), folder)))
-        else:
-            del kept["TMPDIR"]
+    def _show_places(self, kept: dict[str, str]) -> None:
+        """Let an image see what PLACES name, or do not name it: of the host, Apptainer shows /tmp and the home alone."""
+        seen = ("/tmp/", "/var/tmp/", f"{kept.get('HOME', '').rstrip('/') or '/tmp'}/")  # noqa: S108
+        for name in PLACES:
+            place = kept.get(name, "")
+            if not place or f"{place}/".startswith(seen):
+                continue
+            if place.startswith("/") and not set(place) & set(",:\\") and os.path.exists(place):
+                binds = f"{self.inner.removesuffix('ENV_')}_BIND"
+                kept[binds] = ",".join(filter(None, (kept.get(binds), place)))
+            else:
+                del kept[name]
 
     def inside(self, variables: Mapping[str, str | None]) -> dict[str, str | None]:
         """Return variables that a program is started with so that it sees them: an image sets its own over plain ones.

@@ -8,8 +8,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from ozrepro import environment as rules
 from ozrepro.activation import MARK, OF_THE_SHELL, VARIABLE
-from ozrepro.environment import INHERITED, INHERITED_PREFIXES
 from ozrepro.ready import AMD, DRIVER
 
 if TYPE_CHECKING:
@@ -34,22 +34,36 @@ def job_script(session: Active, files: Iterable[tuple[str, str]], sized: Iterabl
     names = [name for name in sorted(fixed) if VARIABLE.match(name) and name not in following]
     sets = [f"export {name}={shlex.quote(fixed[name])}" for name in names if name != "PATH"]
     sets += [_HAND_OVER.format(name=name) for name in ("PATH", *following)]
-    kept = (*sorted(INHERITED), *(f"{prefix}*" for prefix in INHERITED_PREFIXES), *environment.passed, *OF_THE_SHELL)
-    own = environment.inner.removesuffix("ENV_")
     return _JOB.format(
         name=session.name,
         use=_USE_IN_IMAGE if environment.inner else _USE,
         sourced=_SOURCED_IN_IMAGE.format(name=session.name, refuse=_REFUSE) if environment.inner else "",
         checks="\n".join((*checks, *_expected(environment.expected))),
         asked="\n".join(asked),
-        kept="|".join((*kept, "HOSTNAME", "BASH_FUNC_*")),
+        kept="\n        ".join(_kept(environment.passed)),
         removed="\n".join(f"unset -v {name}" for name in environment.removed if VARIABLE.match(name)),
         sets="\n".join(sets),
         limits="\n".join(f"{limit} 2>/dev/null || :" for limit in session.limits),
-        start=_START_IN_IMAGE.format(name=session.name, own=own, driver=DRIVER, amd=AMD, prefix=shlex.join(environment.prefix))
-        if environment.inner
-        else _START,
+        start=_start_in_image(session, environment.inner.removesuffix("ENV_")) if environment.inner else _START,
     )
+
+
+def _start_in_image(session: Active, own: str) -> str:
+    prefix = shlex.join(session.environment.prefix)
+    places = " ".join(rules.PLACES)
+    return _START_IN_IMAGE.format(name=session.name, own=own, driver=DRIVER, amd=AMD, prefix=prefix, places=places)
+
+
+def _kept(passed: Iterable[str]) -> Iterable[str]:
+    """Yield the branches of a `case` that keep what `environment.is_inherited` and `pass` keep; the first that fits counts."""
+    asked = (name for name in passed if VARIABLE.match(name.removesuffix("*")))
+    names = (*sorted(rules.INHERITED), *asked, *OF_THE_SHELL, "HOSTNAME", "BASH_FUNC_*")
+    yield f"{'|'.join((*names, *(f'*{ending}' for ending in rules.INHERITED_ENDINGS)))}) ;;"
+    unset = 'unset -v "$_ozrepro_name" ;;'
+    yield f"{'|'.join(f'{prefix}*' for prefix in rules.KEPT_OUT_PREFIXES)}) {unset}"
+    yield f"{'|'.join(f'{prefix}*' for prefix in rules.INHERITED_PREFIXES)}) ;;"
+    yield f"{'|'.join(f'*{ending}' for ending in rules.KEPT_OUT_ENDINGS)}) {unset}"
+    yield f"{'|'.join(f'{prefix}*' for prefix in rules.TUNED_PREFIXES)}) ;;"
 
 
 def _filled(parts: Iterable[str]) -> str:
@@ -178,8 +192,23 @@ if _ozrepro_adds "$@"; then
         'add them to what the image is made of, then: ozrepro lock {name}' >&2
     exit 1
 fi
+# The same places as environment.Environment shows.
+for _ozrepro_name in {places}; do
+    _ozrepro_place=${{!_ozrepro_name-}}
+    case $_ozrepro_place/ in
+        / | /tmp/* | /var/tmp/* | "${{HOME-}}"/*) ;;
+        [!/]* | *[,:\\\\]*) unset -v "$_ozrepro_name" ;;
+        *)
+            if [ -e "$_ozrepro_place" ]; then
+                export {own}_BIND="${{{own}_BIND:+${own}_BIND,}}$_ozrepro_place"
+            else
+                unset -v "$_ozrepro_name"
+            fi ;;
+    esac
+done
+unset -v _ozrepro_name _ozrepro_place
 # The login node that wrote this may have no GPU.
-if [ -e {driver} ]; then export {own}NV=1; elif [ -e {amd} ]; then export {own}ROCM=1; fi
+if [ -e {driver} ]; then export {own}_NV=1; elif [ -e {amd} ]; then export {own}_ROCM=1; fi
 # Exported functions, such as the modules', are of the host.
 unset -f $(compgen -A function)
 exec {prefix} "$@\""""
@@ -212,7 +241,7 @@ unset -f _ozrepro_check _ozrepro_otherwise
 {asked}
 for _ozrepro_name in $(compgen -e); do
     case $_ozrepro_name in
-        {kept}) ;;
+        {kept}
         *) unset -v "$_ozrepro_name" ;;
     esac
 done

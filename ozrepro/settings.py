@@ -23,6 +23,7 @@ PLATFORMS = ("linux-x86_64", "linux-aarch64", "macos-arm64")
 
 KNOWN_PLATFORMS = (*PLATFORMS, "macos-x86_64", "linux-ppc64le")
 _LONGEST = 366 * 86400.0
+_PASSED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?\Z", re.ASCII)
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
 _KEYS = {
     "store": "where built environments live",
@@ -33,6 +34,7 @@ _KEYS = {
     "platforms": "platforms that venv locks serve",
     "modulepath": "the site's module directories, where neither the shell nor Lmod tells them",
     "path": "further directories for PATH, such as Slurm's",
+    "pass": "further variables of the caller that every session keeps",
     "locks": "auto, flock or ticket",
     "lock-timeout": "seconds to wait for another build",
     "indexes": "package indexes: NAME = address",
@@ -64,6 +66,7 @@ class Settings:
     platforms: tuple[str, ...] = PLATFORMS
     modulepath: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
+    passed: tuple[str, ...] = ()
     locks: str = "auto"
     lock_timeout: float = 3600.0
     indexes: Mapping[str, str] = field(default_factory=dict)
@@ -95,6 +98,7 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
         platforms=tuple(sorted(checker.texts_at(table, (*base, "platforms"), default=PLATFORMS, check=one_of(KNOWN_PLATFORMS)))),
         modulepath=checker.texts_at(table, (*base, "modulepath"), check=_absolute),
         path=checker.texts_at(table, (*base, "path"), check=_absolute),
+        passed=checker.texts_at(table, (*base, "pass"), check=check_passed) + _site_passed(environ),
         locks=_choice(checker, table, (*base, "locks"), ("auto", "flock", "ticket")),
         lock_timeout=_seconds(checker, table, (*base, "lock-timeout")),
         indexes=_addresses(checker, table, (*base, "indexes")),
@@ -134,6 +138,20 @@ def _given(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
             mark = _LISTS.get(key)
             given[key] = variable, text.split(mark) if mark else _number(text, variable) if key == "lock-timeout" else text
     return given
+
+
+def check_passed(name: str) -> str | None:
+    """Return what is wrong with an entry of `pass`, None where it is a variable's name or a beginning of names."""
+    return None if _PASSED.match(name) else f"{name!r} is not a variable's name; such as MY_DATA, or UCX_* for all that begin so"
+
+
+def _site_passed(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of `OZREPRO_PASS`: a site's own, which a project's list adds to and does not replace."""
+    names = tuple(filter(None, map(str.strip, environ.get("OZREPRO_PASS", "").split(","))))
+    wrong = next(filter(None, map(check_passed, names)), None)
+    if wrong:
+        raise UsageError(f"OZREPRO_PASS: {wrong}", hint="export OZREPRO_PASS=SCRATCH,UCX_*")
+    return names
 
 
 def one_of(choices: tuple[str, ...]) -> _OneOf:

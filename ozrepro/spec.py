@@ -14,7 +14,7 @@ from ozrepro.checking import NAME, Checker
 from ozrepro.errors import SpecError, UsageError
 from ozrepro.files import SMALL, Files
 from ozrepro.requirement import check_requirement
-from ozrepro.settings import KNOWN_PLATFORMS, METHODS, one_of
+from ozrepro.settings import KNOWN_PLATFORMS, METHODS, check_passed, one_of
 from ozrepro.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 
 _TOP = ("description", "methods", "imports", *METHODS)
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z", re.ASCII)
 
@@ -191,7 +190,6 @@ def _matching(pattern: re.Pattern[str], problem: str, example: str) -> Any:
     return lambda text: None if pattern.match(text) else f"{text!r} {problem}; {example}"
 
 
-_VARIABLE_CHECK = _matching(_VARIABLE, "is no variable's name", "such as MY_DATA")
 _NAME_CHECK = _matching(_DISTRIBUTION, "is no distribution's name", "such as mpi4py")
 
 
@@ -207,7 +205,7 @@ def _venv(checker: Checker, value: object, path: tuple[str, ...]) -> VenvSpec:
         requirements=_requirements(checker, table, path),
         build=checker.texts_at(table, (*path, "build"), check=_NAME_CHECK),
         platforms=checker.texts_at(table, (*path, "platforms"), check=one_of(KNOWN_PLATFORMS)),
-        passed=checker.texts_at(table, (*path, "pass"), check=_VARIABLE_CHECK),
+        passed=checker.texts_at(table, (*path, "pass"), check=check_passed),
     )
 
 
@@ -221,7 +219,7 @@ def _modules(checker: Checker, value: object) -> ModulesSpec:
     return ModulesSpec(
         load=load,
         use=checker.texts_at(table, ("modules", "use")),
-        passed=checker.texts_at(table, ("modules", "pass"), check=_VARIABLE_CHECK),
+        passed=checker.texts_at(table, ("modules", "pass"), check=check_passed),
         system_site_packages=checker.flag_at(venv, (*path, "system-site-packages")),
         requirements=_requirements(checker, venv, path),
         build=checker.texts_at(venv, (*path, "build"), check=_NAME_CHECK),
@@ -279,7 +277,7 @@ def _conda(checker: Checker, value: object) -> CondaSpec:
         mpi=asked.read_mpi(checker, table, (*path, "mpi"), _module),
         channel_priority=priority,
         exclude_newer=newest,
-        passed=checker.texts_at(table, (*path, "pass"), check=_VARIABLE_CHECK),
+        passed=checker.texts_at(table, (*path, "pass"), check=check_passed),
     )
 
 
@@ -312,7 +310,7 @@ def _container(checker: Checker, value: object) -> ContainerSpec:
         gpu=words["gpu"],
         bind=checker.texts_at(table, (*path, "bind")),
         build_args=_texts(checker, table, (*path, "build-args")),
-        passed=checker.texts_at(table, (*path, "pass"), check=_VARIABLE_CHECK),
+        passed=checker.texts_at(table, (*path, "pass"), check=check_passed),
     )
 
 

@@ -274,10 +274,12 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
 
 
 def environment_of(session: Session, section: Section, generation: Generation) -> Environment:
-    """Return how to run programs in a built generation: the method's word, then the settings' directories for PATH."""
+    """Return how to run programs in a built generation: the method's word, then the settings' directories and `pass`."""
     with _named(session):
         found = load_method(section.method).environment(section, session.site, generation.prefix)
-    return Environment(**{**found.as_dict(), "path": (*found.path, *session.site.settings.path)})
+    settings = session.site.settings
+    more = {"path": (*found.path, *settings.path), "passed": (*found.passed, *settings.passed)}
+    return Environment(**{**found.as_dict(), **more})
 
 
 def key_of(session: Session, section: Section) -> str:

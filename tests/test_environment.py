@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro import Environment
-from ozrepro.environment import BASE_PATH, installer_in, joined_by, refuse_install
+from ozrepro.environment import BASE_PATH, PLACES, installer_in, is_inherited, joined_by, passing, refuse_install
 
 if TYPE_CHECKING:
     from ozrepro.environment import Cases
@@ -63,6 +63,57 @@ def test_only_the_allow_list_of_the_caller_is_kept() -> None:
         "MY": "1",
         "PATH": ":".join(("/env/bin", *BASE_PATH)),
     }
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "SLURM_ARRAY_TASK_ID SBATCH_ACCOUNT SRUN_DEBUG SALLOC_PARTITION",
+        "PBS_JOBID PBS_NODEFILE PBS_JOBFS JOBFS PBS_ARRAY_INDEX NCPUS PBS_O_WORKDIR",
+        "LSB_JOBID LSB_JOBINDEX LSB_DJOB_HOSTFILE LSF_ENVDIR LSF_BINDIR LS_SUBCWD",
+        "JOB_ID NSLOTS PE_HOSTFILE SGE_TASK_ID SGE_ROOT QUEUE",
+        "FLUX_URI FLUX_JOB_ID FLUX_TASK_RANK FLUX_PMI_LIBRARY_PATH",
+        "OMPI_COMM_WORLD_LOCAL_RANK PMI_RANK PMI_FD PMIX_NAMESPACE PMIX_SERVER_URI41 PMIX_VERSION PALS_RANKID MV2_COMM_WORLD_RANK",
+        "MPI_LOCALRANKID MPI_LOCALNRANKS JSM_NAMESPACE_RANK MASTER_ADDR MASTER_PORT RANK LOCAL_RANK WORLD_SIZE",
+        "CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER CUDA_MPS_PIPE_DIRECTORY CUDA_CACHE_PATH NVIDIA_VISIBLE_DEVICES",
+        "ROCR_VISIBLE_DEVICES HIP_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ZE_AFFINITY_MASK",
+        "OMP_NUM_THREADS OMP_PLACES OMP_PROC_BIND OPENBLAS_NUM_THREADS MKL_NUM_THREADS NUMEXPR_NUM_THREADS NUMBA_NUM_THREADS",
+        "UCX_TLS UCX_NET_DEVICES FI_PROVIDER FI_CXI_RX_MATCH_MODE NCCL_SOCKET_IFNAME NCCL_DEBUG OMPI_MCA_btl PRTE_MCA_rmaps",
+        "MPICH_GPU_SUPPORT_ENABLED MPIR_CVAR_CH4_NETMOD I_MPI_FABRICS I_MPI_PMI_LIBRARY",
+        "DISPLAY XAUTHORITY KRB5CCNAME XDG_RUNTIME_DIR SSH_AUTH_SOCK X509_USER_PROXY",
+        "SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE LM_LICENSE_FILE MLM_LICENSE_FILE",
+        "SUBMITIT_EXECUTOR JPY_PARENT_PID DASK_INTERNAL_INHERIT_CONFIG",
+    ],
+)
+def test_what_a_job_and_its_site_give_is_kept(names: str) -> None:
+    assert [name for name in names.split() if not is_inherited(name)] == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "LD_PRELOAD LD_LIBRARY_PATH PYTHONPATH PYTHONSTARTUP VIRTUAL_ENV CONDA_PREFIX XALT_EXECUTABLE_TRACKING BASH_ENV ENV",
+        "CUDA_HOME CUDA_PATH CUDA_ROOT CUDA_VERSION HIP_PATH I_MPI_ROOT MPICH_DIR NCCL_HOME UCX_ROOT MV2_HOME",
+        "CUDA_INJECTION64_PATH NCCL_NET_PLUGIN NCCL_TUNER_PLUGIN NCCL_PROFILER_PLUGIN OMP_TOOL_LIBRARIES FI_PROVIDER_PATH",
+        "UCX_MODULE_DIR UCX_GDB_COMMAND I_MPI_GTOOL I_MPI_OFI_LIBRARY I_MPI_HYDRA_BOOTSTRAP_EXEC I_MPI_CC MPICH_CXX",
+        "OMPI_MCA_mca_base_component_path OMPI_MCA_plm_rsh_agent OMPI_MCA_mca_base_env_list PRTE_MCA_prte_launch_agent",
+        "PMIX_MCA_pmix_mca_base_component_path OMPI_CC OPAL_PREFIX DASK_DISTRIBUTED__WORKER__PRELOAD",
+        "SLURM_TASK_PROLOG SLURM_TASK_EPILOG FLUX_MODULE_PATH FLUX_EXEC_PATH_PREPEND FLUX_PYTHONPATH_PREPEND LSF_JOB_STARTER",
+    ],
+)
+def test_what_loads_code_or_comes_of_a_loaded_module_is_kept_out(names: str) -> None:
+    assert [name for name in names.split() if is_inherited(name)] == []
+
+
+def test_a_star_lets_all_names_through_that_begin_so() -> None:
+    is_passed = passing(("MY_DATA", "XALT_*"))
+    assert [name for name in ("MY_DATA", "MY_DATA2", "XALT_", "XALT_DIR", "AXALT_X") if is_passed(name)] == [
+        "MY_DATA",
+        "XALT_",
+        "XALT_DIR",
+    ]
+    caller = {"NCCL_NET_PLUGIN": "ofi", "CUDA_HOME": "/x"}
+    assert "NCCL_NET_PLUGIN" in Environment(passed=("NCCL_*",)).variables_for(caller), "who names it wants it"
 
 
 def test_the_caller_s_path_changes_nothing() -> None:
@@ -198,6 +249,17 @@ def test_a_job_s_own_temporary_folder_is_seen_in_an_image_beside_what_the_site_b
     assert found["TMPDIR"] == folder
     assert found["SINGULARITY_BIND"] == f"/fred,{folder}"
     assert Environment().variables_for({"TMPDIR": "/no/such"})["TMPDIR"] == "/no/such"
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_file_or_folder_that_a_job_names_is_seen_in_an_image_or_not_named_in_it(name: str) -> None:
+    found = Environment(inner="APPTAINERENV_").variables_for({name: "/usr/bin/env", "HOME": "/root"})
+    assert (found[name], found["APPTAINER_BIND"]) == ("/usr/bin/env", "/usr/bin/env")
+    assert name not in Environment(inner="APPTAINERENV_").variables_for({name: "/no/such"})
+    for place in ("/tmp/krb", "/root/.Xauthority"):
+        found = Environment(inner="APPTAINERENV_").variables_for({name: place, "HOME": "/root"})
+        assert (found[name], "APPTAINER_BIND" in found) == (place, False)
+    assert Environment().variables_for({name: "/no/such"})[name] == "/no/such"
 
 
 @pytest.mark.parametrize("folder", ["/no/such", "here", "/usr/a:b"])

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.activation import MARK, Active
+from ozrepro import environment as rules
+from ozrepro import jobscript
+from ozrepro.activation import MARK, OF_THE_SHELL, Active
 from ozrepro.environment import Environment, joined_by
 from ozrepro.jobscript import job_script
 from tests.test_activation import HOSTILE, variables
@@ -49,40 +51,16 @@ class TestJobScript:
         ).variables_for(wanted)
         assert found == {**expected, MARK: "work"}
 
-    @pytest.mark.parametrize("caller", [{"SCRATCH": "/s c/$x", "N": "8"}, {"SCRATCH": ""}, {"N": "8", "GONE": "g"}, {}])
-    def test_what_follows_the_caller_is_what_a_run_gives(self, tmp_path: Path, caller: dict[str, str]) -> None:
-        cases = {
-            "CACHE": ((("SCRATCH:",), ("", "SCRATCH", "/it's")), (("SCRATCH",), ("empty",)), ((), ("/tmp",))),
-            "SCRATCH": (((), ("now ", "SCRATCH")),),  # the caller's is taken before it is set
-            "N": ((("N",), ()), ((), ("1",))),
-            "GONE": (((), None),),
-            "MAYBE": ((("N",), ("yes",)),),
-        }
-        entry = ((("SCRATCH",), ("", "SCRATCH", "/bin")), ((), ()))
-        environment = Environment(path=("/env", entry), base=("/bin", entry), following=cases, passed=("N", "GONE"))
+    def test_it_keeps_the_same_of_the_job_s_variables_as_a_run(self, tmp_path: Path) -> None:
+        parts = ("HOME", "CUDA_", "SLURM_", "FI_", "MPI", "PATH", "VISIBLE_DEVICES", "PLUGIN", "TASK_PROLOG", "_", "VERSION")
+        names = {f"{one}{two}{three}" for one in parts for two in parts for three in ("", "_PLUGIN", "_NUM_THREADS")}
+        names |= {*rules.INHERITED, *rules.PLACES, *rules.KEPT_OUT_PREFIXES} - {"LOGNAME", "USER", "PATH"}
+        caller = {name: "1" for name in names if name not in OF_THE_SHELL}
         path = tmp_path / "job.sh"
-        path.write_text(job_script(Active("work", environment), []))
-        wanted = {"HOME": "/h", "PATH": "/usr/bin:/bin", **caller}
-        done = subprocess.run(["bash", str(path), "/usr/bin/env", "-0"], env=wanted, capture_output=True, check=True)
-        assert variables(done.stdout.decode()) == {**environment.variables_for(wanted), MARK: "work"}
-
-    @pytest.mark.parametrize(
-        ("caller", "said"),
-        [
-            ({"ARCH": "a b", "JOB": ""}, ""),
-            ({"ARCH": "avx512", "JOB": ""}, "ARCH is avx512, and was 'a b' when work was locked"),
-            ({"JOB": ""}, "ARCH is not set, and was 'a b' when"),
-            ({"ARCH": "a b"}, "JOB is not set, and was set when"),
-            ({"ARCH": "a b", "JOB": "", "NONE": "1"}, "NONE is 1, and was not set when"),
-        ],
-    )
-    def test_it_refuses_a_caller_whose_variables_are_otherwise(self, tmp_path: Path, caller: dict[str, str], said: str) -> None:
-        path = tmp_path / "job.sh"
-        path.write_text(job_script(Active("work", Environment(expected={"ARCH": "a b", "JOB": True, "NONE": None})), []))
-        env = {"PATH": "/usr/bin:/bin", **caller}
-        done = subprocess.run(["bash", str(path), "echo", "ran"], env=env, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == ((3, "") if said else (0, "ran\n"))
-        assert said in done.stderr
+        path.write_text(job_script(Active("work", Environment(passed=("XMPI", "PLUGIN*"))), []))
+        done = subprocess.run(["/bin/bash", str(path), "/usr/bin/env", "-0"], env=caller, capture_output=True, check=True)
+        expected = Environment(passed=("XMPI", "PLUGIN*")).variables_for(caller)
+        assert variables(done.stdout.decode()) == {**expected, MARK: "work"}
 
     def test_sourced_it_changes_the_shell(self, script: Path) -> None:
         text = f". '{script}' && echo $PATH $SLURM_JOB_ID ${{PYTHONPATH-none}}"
@@ -151,6 +129,27 @@ class TestInAnImage:
         done = self.start(script, "sh", "-c", 'printf "%s|" "$INSIDE" "$APPTAINER_HOME" "$SLURM_JOB_ID" "${PYTHONPATH-none}" "$@"',
                           "sh", "a  b", "$HOME", "")  # fmt: skip
         assert done.stdout == "it's $HOME|/home/me|7|none|a  b|$HOME||", done.stderr
+
+    @pytest.mark.parametrize(("driver", "name"), [("DRIVER", "APPTAINER_NV"), ("AMD", "APPTAINER_ROCM")])
+    def test_the_gpu_s_libraries_are_asked_for_where_there_is_a_driver(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str, name: str
+    ) -> None:
+        for other in ("DRIVER", "AMD"):
+            monkeypatch.setattr(jobscript, other, str(tmp_path if other == driver else tmp_path / "none"))
+        path = tmp_path / "job.sh"
+        path.write_text(job_script(Active("work", Environment(prefix=("env",), inner="APPTAINERENV_")), []))
+        assert f"{name}=1\n" in self.start(path, "/usr/bin/env").stdout
+
+    def test_a_place_that_the_job_names_is_seen_inside_or_not_named(self, script: Path) -> None:
+        places = {"TMPDIR": "/usr", "SSL_CERT_FILE": "/no", "JOBFS": "/home/me/x", "XAUTHORITY": "a", "PBS_JOBFS": "/bin"}
+        job = {**JOB, **places}
+        words = ["bash", str(script), "/usr/bin/env", "-0"]
+        done = subprocess.run(words, env=job, capture_output=True, check=True)
+        inside = variables(done.stdout.decode())
+        environment = Environment(inner="APPTAINERENV_").variables_for(job)
+        seen = {name for name in rules.PLACES if name in inside}
+        assert seen == {name for name in rules.PLACES if name in environment} == {"TMPDIR", "JOBFS", "PBS_JOBFS"}
+        assert inside["APPTAINER_BIND"] == environment["APPTAINER_BIND"] == "/usr,/bin"
 
     def test_no_function_of_the_host_reaches_the_image(self, script: Path) -> None:
         text = f"module () {{ :; }}; export -f module; exec bash '{script}' /usr/bin/env"

@@ -113,3 +113,14 @@ def test_an_address_with_a_login_is_refused_and_not_repeated(tmp_path: Path, add
     with pytest.raises(SpecError, match="holds a login, a query") as caught:
         load_settings(tmp_path, {})
     assert "s3cret" not in str(caught.value)
+
+
+def test_what_a_site_and_a_project_pass_adds_up(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.ozrepro]\npass = ["MY_DATA"]\n')
+    assert load_settings(tmp_path, {}).passed == ("MY_DATA",)
+    assert load_settings(tmp_path, {"OZREPRO_PASS": "SCRATCH, UCX_*,"}).passed == ("MY_DATA", "SCRATCH", "UCX_*")
+    with pytest.raises(UsageError, match=r"OZREPRO_PASS: 'A-B' is not a variable's name"):
+        load_settings(tmp_path, {"OZREPRO_PASS": "A-B"})
+    (tmp_path / "pyproject.toml").write_text('[tool.ozrepro]\npass = ["*"]\n')
+    with pytest.raises(SpecError, match="is not a variable's name"):
+        load_settings(tmp_path, {})

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.checking import Checker, shown
+from ozrepro.environment import passing
 from ozrepro.errors import BuildError, LockError
 from ozrepro.lock import lock_file
 from ozrepro.modulesystem import record
@@ -181,7 +182,8 @@ def given_by(locked: Locked) -> dict[str, Any]:
 def variables_of(locked: Locked, site: Site) -> dict[str, str]:
     """Return the variables in which the modules' Python and compilers run, without a venv."""
     values = locked.modules.variables()
-    passed = {name: site.environ[name] for name in locked.layer.passed if name in site.environ}
+    is_passed = passing(locked.layer.passed)
+    passed = {name: value for name, value in site.environ.items() if is_passed(name)}
     return {**passed, **values, "PYTHONNOUSERSITE": "1"}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
 
+from ozrepro.environment import passing
 from ozrepro.errors import BuildError
 from ozrepro.methods.modules_lock import Locked, compile_package, platform_of, variables_of
 from ozrepro.modulesystem import fingerprint, loading, record
@@ -73,7 +74,8 @@ def _tell(captured: Captured, wanted: ModulesSpec, offered: Index, site: Site, s
         say(f"warning: {bare[0]} has hardly any packages for system-site-packages to show: the full module has no -bare")
     for path in fingerprint.user_rc_files(site.environ):
         say(f"{path.replace(site.environ.get('HOME', ''), '~', 1)} is not followed: a lock means the same for every user")
-    unset = [name for name in wanted.passed if name in captured.change.variables or name in captured.change.paths]
+    is_passed = passing(wanted.passed)
+    unset = [name for name in (*captured.change.variables, *captured.change.paths) if is_passed(name)]
     if unset:
         say(f"the modules set {', '.join(unset)}: the caller's value is not passed")
 
