@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import ozrepro
-from ozrepro import activation, environment, errors, noxbackend
+from ozrepro import activation, environment, errors, noxbackend, settings
 from ozrepro.cli.program import parser
 from ozrepro.conda import activating, virtual
 from ozrepro.errors import LockError, SpecError
@@ -126,6 +126,7 @@ def test_every_variable_is_in_the_reference() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "ozrepro").rglob("*.py"))
     # OZREPRO_END is where a file ends in a definition that is made.
     read = set(re.findall(r"\"(OZREPRO_[A-Z_]+)\"", code)) - {"OZREPRO_", "OZREPRO_END"}
+    read |= set(settings._VARIABLES.values())
     assert set(re.findall(r"OZREPRO_[A-Z_]+", page("settings"))) - {"OZREPRO_"} == read
 
 
@@ -262,10 +263,22 @@ def test_what_the_decorator_takes_is_in_the_reference() -> None:
 
 
 def test_what_a_program_inherits_is_in_the_reference() -> None:
-    """Each variable that is kept is named, and the base PATH."""
+    """Each variable that is kept or kept out is named, none besides, and the base PATH."""
     text = page("inheritance")
-    for name in (*environment.INHERITED, *environment.INHERITED_PREFIXES, *environment.BASE_PATH, *modules.SITE_VARIABLES):
+    exact = (*environment.INHERITED, *environment.KEPT_OUT_PREFIXES, *environment.BASE_PATH, *modules.SITE_VARIABLES)
+    begin = (f"{name}*" for name in (*environment.INHERITED_PREFIXES, *environment.TUNED_PREFIXES))
+    ends = (f"*{name}" for name in (*environment.INHERITED_ENDINGS, *environment.KEPT_OUT_ENDINGS))
+    for name in (*(name for name in exact if not name.endswith("_NUM_THREADS")), *begin, *ends):
         assert f"`{name}`" in text, name
+    rows = [line.partition(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
+    table = rows[rows.index("| variables") : rows.index("| variable")]
+    for row in table:
+        for name in re.findall(r"`([^`]+)`", row):
+            wanted = not row.startswith("| kept out") and not row.startswith("| with modules")
+            known = environment.is_inherited(name.replace("*", "X")) or name in ("pass", "OZREPRO_PASS")
+            assert known == wanted, name
+    seen = next(line for line in text.splitlines() if line.startswith("| `TMPDIR`"))
+    assert set(re.findall(r"`(\w+)`", seen.split(" | ")[0])) == set(environment.PLACES)
 
 
 def test_what_a_shell_keeps_is_in_the_reference() -> None:
