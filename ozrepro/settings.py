@@ -33,6 +33,7 @@ _KEYS = {
     "platform": "name of this cluster's software tree in module locks",
     "platforms": "platforms that venv locks serve",
     "modulepath": "the site's module directories, where neither the shell nor Lmod tells them",
+    "accept-effects": "modules whose commands for a shell are left out",
     "path": "further directories for PATH, such as Slurm's",
     "pass": "further variables of the caller that every session keeps",
     "locks": "auto, flock or ticket",
@@ -46,10 +47,10 @@ _VARIABLES = {
     key: f"OZREPRO_{key.upper().replace('-', '_')}"
     for key in (
         *("store", "store-group", "cache", "platform", "locks", "lock-timeout"),
-        *("methods", "platforms", "modulepath", "path"),
+        *("methods", "platforms", "modulepath", "path", "accept-effects"),
     )
 }
-_LISTS = {"methods": ",", "platforms": ",", "modulepath": ":", "path": ":"}
+_LISTS = {"methods": ",", "platforms": ",", "modulepath": ":", "path": ":", "accept-effects": ","}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Settings:
     platform: str = ""
     platforms: tuple[str, ...] = PLATFORMS
     modulepath: tuple[str, ...] = ()
+    accept_effects: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
     passed: tuple[str, ...] = ()
     locks: str = "auto"
@@ -97,6 +99,7 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
         platform=_platform(checker, table, (*base, "platform")),
         platforms=tuple(sorted(checker.texts_at(table, (*base, "platforms"), default=PLATFORMS, check=one_of(KNOWN_PLATFORMS)))),
         modulepath=checker.texts_at(table, (*base, "modulepath"), check=_absolute),
+        accept_effects=checker.texts_at(table, (*base, "accept-effects")),
         path=checker.texts_at(table, (*base, "path"), check=_absolute),
         passed=checker.texts_at(table, (*base, "pass"), check=check_passed) + _site_passed(environ),
         locks=_choice(checker, table, (*base, "locks"), ("auto", "flock", "ticket")),

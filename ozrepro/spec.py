@@ -48,6 +48,7 @@ class ModulesSpec:
     system_site_packages: bool = False
     requirements: tuple[str, ...] = ()
     build: tuple[str, ...] = ()
+    accept_effects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ def _venv(checker: Checker, value: object, path: tuple[str, ...]) -> VenvSpec:
 
 
 def _modules(checker: Checker, value: object) -> ModulesSpec:
-    table = checker.table(value, ("modules",), ("load", "use", "pass", "venv"))
+    table = checker.table(value, ("modules",), ("load", "use", "pass", "accept-effects", "venv"))
     load = checker.texts_at(table, ("modules", "load"), check=_module)
     if "load" not in table:
         checker.wrong(("modules", "load"), "is missing", 'name the modules: load = ["name/version"]')
@@ -223,6 +224,7 @@ def _modules(checker: Checker, value: object) -> ModulesSpec:
         system_site_packages=checker.flag_at(venv, (*path, "system-site-packages")),
         requirements=_requirements(checker, venv, path),
         build=checker.texts_at(venv, (*path, "build"), check=_NAME_CHECK),
+        accept_effects=checker.texts_at(table, ("modules", "accept-effects"), check=_module),
     )
 
 

@@ -147,7 +147,7 @@ def mpi_request(spec: Spec, site: Site) -> Request | None:
         return None
     from ozrepro.modulesystem import loading
 
-    return loading.Request(names, loading.modulepath_of(spec, site), "conda.mpi")
+    return loading.request_of(names, "conda.mpi", spec, site)
 
 
 def wanted_of(spec: Spec) -> Wanted:

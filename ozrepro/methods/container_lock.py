@@ -393,4 +393,4 @@ def read_here(section: Section, site: Site, spec: Spec | None = None) -> Locked:
 def module_request(spec: Spec, site: Site) -> loading.Request | None:
     """Return the module that `module` names as it is to be loaded, or None where it names none."""
     module = described(spec).module
-    return loading.Request((module,), loading.modulepath_of(spec, site), "container.module") if module else None
+    return loading.request_of((module,), "container.module", spec, site) if module else None

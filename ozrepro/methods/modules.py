@@ -88,7 +88,7 @@ class Modules:
         """
         if section is None:
             names = described(spec).load
-            return loading.refusal(loading.Request(names, loading.modulepath_of(spec, site), "modules.load"), spec, site)
+            return loading.refusal(loading.request_of(names, "modules.load", spec, site), spec, site)
         locked = read_here(section, site, spec)
         if section.spec == self.digest(spec, site):
             check_agreement(locked, spec, str(lock_file(spec.root, spec.name)))

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from ozrepro.environment import passing
 from ozrepro.errors import BuildError
 from ozrepro.methods.modules_lock import Locked, compile_package, platform_of, variables_of
-from ozrepro.modulesystem import fingerprint, loading, record
+from ozrepro.modulesystem import effects, fingerprint, loading, record
 from ozrepro.pypi import base as outside
 from ozrepro.pypi import layer as packages
 from ozrepro.pypi import toolchain
@@ -39,7 +39,7 @@ def resolve(
     """
     wanted = spec.modules
     assert wanted is not None
-    load = loading.load(loading.Request(wanted.load, loading.modulepath_of(spec, site), "modules.load"), site)
+    load = loading.load(loading.request_of(wanted.load, "modules.load", spec, site), site)
     captured = load.captured
     _tell(captured, wanted, load.offered, site, say)
     path = toolchain.find_python(_path_of(captured))
@@ -64,6 +64,8 @@ def _tell(captured: Captured, wanted: ModulesSpec, offered: Index, site: Site, s
     """Say what a user should know of this load."""
     for line in captured.messages.splitlines():
         say(f"the modules say: {line}")
+    for line in effects.told(captured.shell):
+        say(line)
     if captured.parents:
         below = [name for name in wanted.load if any(offered.chains(name))]
         say(f"loads {' '.join(captured.parents)} first: {' '.join(below)} {'lies' if len(below) == 1 else 'lie'} below")

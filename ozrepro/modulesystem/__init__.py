@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from ozrepro.modulesystem.index import Index
     from ozrepro.modulesystem.reading import Reading
-    from ozrepro.modulesystem.shell import ShellParts
 
 
 class ModuleError(OzreproError):
@@ -78,10 +77,10 @@ class ModuleSystem(Indexing, Protocol):
         """Say whether a module can be loaded from these variables, without walking the trees."""
 
     def load(self, names: Sequence[str], variables: Mapping[str, str]) -> Reading:
-        """Return what loading does to these variables. Raises ModuleError with the tool's own message."""
+        """Return what loading does to these variables and to a bash, running nothing of it.
 
-    def shell_parts(self, names: Sequence[str], variables: Mapping[str, str]) -> ShellParts:
-        """Return what loading gives a shell besides variables, executing nothing. Raises ModuleError as `load` does."""
+        A load that warns is none that fails. Raises ModuleError with the tool's own message.
+        """
 
     def base_modulepath(self, environ: Mapping[str, str]) -> tuple[str, ...]:
         """Return the site's own module directories, without those that loaded modules added to the caller's MODULEPATH."""

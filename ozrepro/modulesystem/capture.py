@@ -1,16 +1,16 @@
-"""From names that a user wrote to loaded modules and the change they make: one index, one question, three loads."""
+"""From names that a user wrote to loaded modules and the change they make: one index, one question, two loads."""
 
 from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ozrepro.environment import BASE_PATH
 from ozrepro.modulesystem import LoadedModule, ModuleError
 from ozrepro.modulesystem.differences import differences
+from ozrepro.modulesystem.effects import by_module
 from ozrepro.modulesystem.lmod import clean_message
 from ozrepro.modulesystem.probes import HOMES, Moment, change_between, second_base
 from ozrepro.modulesystem.reading import Reading, loaded
@@ -102,9 +102,7 @@ def capture(system: ModuleSystem, names: Sequence[str], modulepath: Sequence[str
     modules = loaded(one)
     _check(load, modules, one, system.inactive(one.values))
     second = second_base(first, one)
-    with ThreadPoolExecutor(1) as pool:  # beside the second load: a fifth of a resolution's time
-        shell = pool.submit(system.shell_parts, load, first)
-        two = system.load(load, second)
+    two = system.load(load, second)
     moment = Moment(os.uname().nodename, began, time.time())
     others = loaded(two)
     if [module.file for module in others] != [module.file for module in modules]:
@@ -116,7 +114,9 @@ def capture(system: ModuleSystem, names: Sequence[str], modulepath: Sequence[str
     asked = tuple(LoadedModule(item.name, item.file, item.name in names) for item in modules)
     parents = tuple(name for name in load if name not in names)
     change = change_between(first, one, second, two, modules, moment)
-    return Captured(load, parents, asked, change, shell.result(), clean_message(one.messages))
+    effects = by_module(one.effects, modules, system, first, HOMES[0])
+    shell = replace(one.shell, effects=effects)
+    return Captured(load, parents, asked, change, shell, clean_message(one.messages))
 
 
 def recapture(

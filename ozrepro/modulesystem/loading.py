@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.environment import BASE_PATH
 from ozrepro.errors import BuildError, SpecError
-from ozrepro.modulesystem import ModuleError, fingerprint, index
+from ozrepro.modulesystem import ModuleError, effects, fingerprint, index
 from ozrepro.modulesystem.capture import Captured, capture, differences, recapture, with_parents
 from ozrepro.modulesystem.here import ABSENT, find_system, index_for, site_modulepath
 from ozrepro.modulesystem.record import Record
@@ -25,11 +25,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a spec asks to be loaded: names, the directories that they are looked up in, and its key for messages."""
+    """What a spec asks to be loaded: names, the directories that they are looked up in, and its key for messages.
+
+    `accepted` are the modules whose commands for a shell are not to be run.
+    """
 
     names: tuple[str, ...]
     modulepath: tuple[str, ...]
     key: str
+    accepted: tuple[str, ...] = ()
+
+    @property
+    def accepting(self) -> str:
+        """Where such modules can be named."""
+        return "[modules] accept-effects" if self.key == "modules.load" else "[tool.ozrepro] accept-effects of pyproject.toml"
+
+
+def request_of(names: Sequence[str], key: str, spec: Spec, site: Site) -> Request:
+    """Return the request of a spec's key, such as `modules.load`."""
+    accepted = spec.modules.accept_effects if spec.modules is not None else ()
+    return Request(tuple(names), modulepath_of(spec, site), key, (*site.settings.accept_effects, *accepted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +140,9 @@ def load(request: Request, site: Site) -> Load:
     if system is None:
         raise BuildError(ABSENT, hint="ozrepro status")
     offered = index_for(request.names, system, request.modulepath, site)
-    return Load(request, system, offered, capture(system, request.names, request.modulepath, offered))
+    captured = capture(system, request.names, request.modulepath, offered)
+    effects.check_accepted(captured.shell, request.accepted, request.accepting)
+    return Load(request, system, offered, captured)
 
 
 def recheck(locked: Record, spec: Spec, site: Site) -> list[str]:

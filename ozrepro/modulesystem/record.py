@@ -65,7 +65,8 @@ class Record:
             {"name": item.name, "file": item.file, "sha256": digests[item.file], "requested": item.requested}
             for item in self.modules
         ]
-        shell = shell_table(self.shell)
+        effects = {name: list(texts) for name, texts in self.shell.effects.items()}
+        shell = {**shell_table(self.shell), **({"effects": effects} if effects else {})}
         return {
             "tool": self.tool,
             "system": self.system,
@@ -131,13 +132,17 @@ def read_record(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...
 
 
 def shell_table(parts: ShellParts) -> dict[str, Any]:
-    """Return what only a shell can take, as it stands in the lock; empty parts are left out."""
-    tables: dict[str, Any] = {"functions": dict(parts.functions), "aliases": dict(parts.aliases), "limits": list(parts.limits)}
+    """Return what a shell is given, as it stands in the lock; empty parts are left out."""
+    tables: dict[str, Any] = {
+        "functions": dict(parts.functions),
+        "aliases": dict(parts.aliases),
+        "limits": list(parts.limits),
+    }
     return {key: value for key, value in tables.items() if value}
 
 
 def _shell(checker: Checker, value: object, path: tuple[str, ...]) -> ShellParts:
-    table = checker.table(value, path, ("functions", "aliases", "limits"))
+    table = checker.table(value, path, ("functions", "aliases", "limits", "effects"))
     bodies: dict[str, dict[str, str]] = {}
     for key in ("functions", "aliases"):
         found = table.get(key, {})
@@ -149,7 +154,10 @@ def _shell(checker: Checker, value: object, path: tuple[str, ...]) -> ShellParts
             else:
                 bodies[key][name] = text
     limits = checker.texts_at(table, (*path, "limits"), check=_limit)
-    return ShellParts(bodies["functions"], bodies["aliases"], limits)
+    effects = table.get("effects", {})
+    known = checker.table(effects, (*path, "effects"), effects if isinstance(effects, dict) else ())
+    texts = {name: checker.texts_at(known, (*path, "effects", name)) for name in known}
+    return ShellParts(bodies["functions"], bodies["aliases"], limits, texts)
 
 
 def _limit(text: str) -> str | None:

@@ -1,8 +1,7 @@
-"""Functions, aliases and limits that modules give a shell: read from Lmod's bash output as text, for interactive use alone.
+"""What loading modules makes a bash do, read as text and never run: assignments, functions, aliases, limits, and the rest.
 
-Lmod writes its statements sorted by name, each variable as `NAME=value;` and `export NAME;`, with a backslash before every
-character of a value that a shell would take for its own (Bash.lua); then what modulefiles want executed. What modulefiles print
-comes before.
+A plain command says all that it does: `export NAME=value` with a value that needs no shell to know, `umask 027`. Any other, such
+as `source /opt/x/activate`, is an effect: it is kept as text, for a user to decide.
 """
 
 from __future__ import annotations
@@ -14,26 +13,22 @@ from typing import TYPE_CHECKING
 from ozrepro.modulesystem.bookkeeping import is_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-_WORD = r"(?:\\.|'[^']*'|\"(?:[^\"\\]|\\.)*\"|[^\\;'\"])*"
-_ANY = r"[^\s=;(){}'\"\\]+"
-"""A name, also one that is not taken over: reading goes on behind it."""
-
-_STATEMENT = re.compile(
-    rf"""(?P<function>{_ANY})\ \(\)\ \{{\ (?P<body>.*?);\ \n\}};\n
-    |alias\ (?P<alias>{_ANY})=(?P<words>{_WORD});\n
-    |(?P<variable>{_ANY})={_WORD};\n(?:export\ (?P=variable);\n)?
-    |unset\ (?:-f\ )?(?P<unset>{_ANY})[^\n]*;\n
-    |unalias\ (?P<unalias>{_ANY})\ [^\n]*;\n
-    |\[\[\ -n\ "\$\{{BASH_VERSION:-\}}"\ \]\]\ &&\ complete\ [^\n]*;\n""",
-    re.VERBOSE | re.DOTALL,
-)
-# A value cannot hold this text: in it, the semicolon would have a backslash.
-_ANCHOR = re.compile(rf"LOADEDMODULES={_WORD};\nexport LOADEDMODULES;\n", re.DOTALL)
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z", re.ASCII)
-_LIMIT = re.compile(r"^(ulimit -[a-zA-Z] \w+|umask [0-7]+);?$", re.MULTILINE | re.ASCII)
-_QUOTED = re.compile(r"\\(.)|'([^']*)'|\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+_WORD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:+-]*\Z", re.ASCII)
+_QUOTED = r"""\\[^\n]|'[^']*'|"(?:[^"\\$`]|\\[^\n])*\""""
+_PLAIN = rf"""(?:{_QUOTED}|[^\s;&|<>(){{}}\[\]$`'"\\*?~#!])+"""
+"""A word that a shell takes as it stands, its quotes aside: nothing in it is replaced."""
+_WORDS = re.compile(_PLAIN)
+_COMMANDS = re.compile(rf"[ \t]*(?:{_PLAIN}[ \t]*)+(?:;[ \t]*(?:(?:{_PLAIN}[ \t]*)+|\Z))*\Z")
+_COMMAND = re.compile(rf"[ \t]*((?:{_PLAIN}[ \t]*)+);?")
+_PIECE = re.compile(r"""\\(.)|'([^']*)'|"((?:[^"\\]|\\.)*)\"""", re.DOTALL)
+_IN_QUOTES = re.compile(r"""\\([$`"\\])|\\\n""")
+_ANY_QUOTED = re.compile(r"""\\[^\n]|'[^']*'|"(?:[^"\\]|\\.)*\"""")
+_COMPOUND = re.compile(r"(?:^|[;&|({])\s*(?:if|then|else|elif|fi|for|while|until|do|done|case|esac|select|function)\b")
+_GOES_ON = re.compile(r"""['"]|\\\Z|<<|(?:\||&&|[({])\s*\Z""")
+_LIMIT = re.compile(r"(?:ulimit -[a-zA-Z] \w+|umask [0-7]{1,4})\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,64 +39,126 @@ class ShellParts:
         functions: the bodies, as they stand between the braces: `NAME () {` and a newline go before, a newline and `}` behind.
         aliases: the values, with no quotes of a shell.
         limits: `ulimit` and `umask` commands.
+        effects: commands of each module that are kept as text and never run.
 
     """
 
     functions: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
+    effects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def read_shell(output: str) -> ShellParts:
-    """Return the functions, aliases and limits in the output of `lmod bash load …`.
-
-    Text that modulefiles print is passed over, but for a function printed right before Lmod's own output whose name sorts before
-    all of it: that cannot be told from Lmod's.
-    """
-    functions: dict[str, str] = {}
-    aliases: dict[str, str] = {}
-    place = 0
-    for found in _statements(output, _start(output)):
-        place = found.end()
-        if not _NAME.match(found["function"] or found["alias"] or "") or not is_text(found.group()):
-            continue
-        if found["function"] and found["body"].strip():
-            functions[found["function"]] = found["body"]
-        elif found["alias"]:
-            aliases[found["alias"]] = _QUOTED.sub(lambda part: part[1] or part[2] or part[3] or "", found["words"])
-    return ShellParts(functions, aliases, tuple(dict.fromkeys(_LIMIT.findall(output, place))))
+def unquoted(word: str) -> str:
+    """Return a plain word as a shell reads it."""
+    return _PIECE.sub(_unquoted_piece, word)
 
 
-def _statements(output: str, place: int) -> Iterator[re.Match[str]]:
-    """Yield Lmod's statements from `place` on, up to the first thing that is none: there the commands to execute begin."""
-    while found := _STATEMENT.match(output, place):
-        place = found.end()
-        yield found
+def _unquoted_piece(piece: re.Match[str]) -> str:
+    if piece[1] is not None:
+        return piece[1]
+    return piece[2] if piece[2] is not None else _IN_QUOTES.sub(lambda part: part[1] or "", piece[3])
 
 
-def _start(output: str) -> int:
-    """Return where Lmod's own output begins for sure: at LOADEDMODULES, or before it where all up to there is its statements."""
-    anchors = [found.start() for found in _ANCHOR.finditer(output)]
-    if not anchors:
-        return len(output)
-    place = anchors[-1]
-    lines = [0, *(found.end() for found in re.finditer("\n", output[:place]))]
-    return next((start for start in lines if _is_sorted(output, start, place)), place)
+@dataclass(slots=True)
+class Script:
+    """What a bash would have after the commands that it was given; `effects` are those that say not all that they do."""
 
+    values: dict[str, str] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+    functions: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    limits: list[str] = field(default_factory=list)
+    effects: list[str] = field(default_factory=list)
+    _local: dict[str, str] = field(default_factory=dict)
 
-def _is_sorted(output: str, start: int, end: int) -> bool:
-    """Say whether a part of the output is nothing but Lmod's statements, in its order."""
-    last = ""
-    place = start
-    while place < end:
-        found = _STATEMENT.match(output, place)
-        if found is None or found.end() > end:
+    def assign(self, name: str, value: str) -> None:
+        """Set and export a variable."""
+        self.values[name] = value
+        self.deleted.discard(name)
+
+    def unset(self, name: str) -> None:
+        """Unset a variable."""
+        self.values.pop(name, None)
+        self._local.pop(name, None)
+        self.deleted.add(name)
+
+    def define(self, name: str, body: str) -> None:
+        """Define a function; one that a lock cannot hold is an effect."""
+        if _WORD_NAME.match(name) and is_text(body) and body.strip():
+            self.functions[name] = body
+        else:
+            self.effects.append(f"{name} () {{ {body.strip()}; }}")
+
+    def alias(self, name: str, value: str) -> None:
+        """Define an alias; one that a lock cannot hold is an effect."""
+        if _WORD_NAME.match(name) and is_text(value):
+            self.aliases[name] = value
+        else:
+            self.effects.append(f"alias {name}={value}")
+
+    def take(self, text: str) -> None:
+        """Take commands as they stand in a script. What begins on a line that does not end a command is one effect to its end."""
+        lines = text.split("\n")
+        for number, line in enumerate(lines):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            if not _is_whole(line):
+                self.effects.append("\n".join(lines[number:]).strip())
+                return
+            if _COMMANDS.match(line):
+                for found in _COMMAND.finditer(line):
+                    self._run(found[1].strip())
+            else:
+                self.effects.append(line.strip().rstrip(";"))
+
+    def parts(self) -> ShellParts:
+        """Return the functions, aliases and limits."""
+        return ShellParts(self.functions, self.aliases, tuple(dict.fromkeys(self.limits)))
+
+    def close(self) -> None:
+        """Take the end of the script: what was assigned and never exported is an effect."""
+        self.effects += [f"{name}={value}" for name, value in self._local.items()]
+        self._local.clear()
+
+    def _run(self, command: str) -> None:
+        """Take one plain command."""
+        name, *rest = words = [unquoted(word) for word in _WORDS.findall(command)]
+        pairs = [word.partition("=")[::2] for word in words if "=" in word]
+        if name == "unset" and rest and all(map(_NAME.match, rest)):
+            for key in rest:
+                self.unset(key)
+        elif name == "alias" and rest and len(pairs) == len(rest):
+            for key, value in pairs:
+                self.alias(key, value)
+        elif _LIMIT.match(" ".join(words)):
+            self.limits.append(" ".join(words))
+        elif not (self._export(rest) if name == "export" else self._assign(words)) and name not in (":", "true", "false"):
+            self.effects.append(command)
+
+    def _export(self, words: list[str]) -> bool:
+        """Take the words of an `export`; say whether they were names and values, the names known."""
+        pairs = [word.partition("=") for word in words]
+        if not pairs or not all(_NAME.match(name) and (mark or name in self._local) for name, mark, _ in pairs):
+            return bool(words) and all(word in self.values for word in words)
+        for name, mark, value in pairs:
+            self.assign(name, value if mark else self._local.pop(name))
+        return True
+
+    def _assign(self, words: list[str]) -> bool:
+        """Take assignments without `export`; say whether they were."""
+        pairs = [word.partition("=") for word in words]
+        if not all(_NAME.match(name) and mark for name, mark, _ in pairs):
             return False
-        name = found[found.lastgroup or 0] if found.lastgroup not in ("body", "words") else found["function"] or found["alias"]
-        # Reference counts stand right before the variable that they count for.
-        if not name.startswith("__LMOD_") and name != "_ModuleTable_Sz_":
-            if name <= last or name >= "LOADEDMODULES":
-                return False
-            last = name
-        place = found.end()
-    return True
+        for name, _, value in pairs:
+            # A variable that is exported already stays so.
+            (self.values if name in self.values else self._local)[name] = value
+        return True
+
+
+def _is_whole(line: str) -> bool:
+    """Say whether a line's commands end with it: no quote, bracket, loop or document goes on behind it."""
+    bare = _ANY_QUOTED.sub("_", line)
+    if _GOES_ON.search(bare) or _COMPOUND.search(bare) or bare.count("`") % 2:
+        return False
+    return bare.count("(") == bare.count(")") and bare.count("{") == bare.count("}")

@@ -90,14 +90,11 @@ def modular(project: Project, site: Site, *trees: str) -> Modular:
 
 
 def calls(log: Path) -> list[str]:
-    """Return what each call of Lmod was for: `spider`, `is-avail`, `load`, `bash load`."""
+    """Return what each call of Lmod was for: `spider`, `is-avail`, `load`."""
     found: list[str] = []
     for line in log.read_text().splitlines():
         program, *words = line.split()
-        if program == "spider":
-            found.append("spider")
-        else:
-            found.append(words[1] if words[0] == "python" else " ".join(words[:2]))
+        found.append("spider" if program == "spider" else words[1])
     return found
 
 

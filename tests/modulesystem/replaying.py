@@ -8,7 +8,8 @@ from ozrepro import process
 from ozrepro.modulesystem.capture import Captured, capture
 from ozrepro.modulesystem.change import is_bookkeeping, replay
 from ozrepro.modulesystem.lmod import FLAGS, Lmod
-from ozrepro.modulesystem.reading import Reading, read
+from ozrepro.modulesystem.lmod_output import read
+from ozrepro.modulesystem.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,10 +44,9 @@ def replayed(captured: Captured, base: Mapping[str, str]) -> dict[str, str]:
 
 def ask(lmod: Lmod, variables: Mapping[str, str], *words: str) -> Reading:
     """Call the real Lmod in an environment."""
-    done = process.run([lmod.command, "python", *words], env={**variables, **FLAGS})
-    found = read(done.output, done.errors)
-    assert found.status is True, done.errors
-    return found
+    done = process.run([lmod.command, "bash", *words], env={**variables, **FLAGS})
+    assert done.status == 0, done.errors
+    return read(done.output, done.errors)
 
 
 def plain(variables: Mapping[str, str]) -> dict[str, str]:

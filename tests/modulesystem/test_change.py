@@ -249,16 +249,16 @@ class TestPaths:
 
 def probed(first: dict[str, str], one: dict[str, str], two: dict[str, str], moment: Moment | None = None) -> Change:
     """Return the change that two loads with these results show."""
-    left = Reading(one, frozenset(), True)
-    return change_between(first, left, second_base(first, left), Reading(two, frozenset(), True), (), moment)
+    left = Reading(one, frozenset())
+    return change_between(first, left, second_base(first, left), Reading(two, frozenset()), (), moment)
 
 
 class TestProbes:
     def test_values_that_follow_the_home_are_kept_by_their_parts_and_others_that_differ_are_flagged(self) -> None:
         first = {"HOME": "/ozrepro/home/one", "PATH": "/usr/bin"}
-        one = Reading({"FIXED": "1", "CACHE": "/ozrepro/home/one/.cache", "JOB": "a", "ONLY": "1"}, frozenset({"GONE"}), True)
+        one = Reading({"FIXED": "1", "CACHE": "/ozrepro/home/one/.cache", "JOB": "a", "ONLY": "1"}, frozenset({"GONE"}))
         second = second_base(first, one)
-        two = Reading({"FIXED": "1", "CACHE": "/ozrepro/home/two/.cache", "JOB": "b"}, frozenset({"GONE"}), True)
+        two = Reading({"FIXED": "1", "CACHE": "/ozrepro/home/two/.cache", "JOB": "b"}, frozenset({"GONE"}))
         change = change_between(first, one, second, two)
         assert change.variables == {"FIXED": "1"}
         assert change.homely == {"CACHE": ("", "/.cache")}
@@ -309,7 +309,7 @@ class TestProbes:
 
     def test_the_base_of_the_second_probe_has_the_sentinel_behind_the_right_separator(self) -> None:
         first = {"HOME": "/ozrepro/home/one", "PATH": "/bin", "FLAGS": "a b"}
-        one = Reading({"FLAGS": "c a b", "__LMOD_REF_COUNT_FLAGS": "c:1;a:1;b:1"}, frozenset(), True)
+        one = Reading({"FLAGS": "c a b", "__LMOD_REF_COUNT_FLAGS": "c:1;a:1;b:1"}, frozenset())
         assert path_variables(one) == {"FLAGS": " "}
         assert second_base(first, one)["FLAGS"] == "/ozrepro/sentinel a b"
 
@@ -334,7 +334,7 @@ class TestProbes:
         first = {"HOME": "/ozrepro/home/one", "PATH": "/bin"}
         own = {"LOADEDMODULES": "a/1;b/2", "MODULEPATH": "/m", "__LMOD_LATER": "9"}
         change = change_between(
-            first, Reading(own, frozenset(), True), first, Reading(own, frozenset(), True), [LoadedModule("a/1", "/m/a/1.lua")]
+            first, Reading(own, frozenset()), first, Reading(own, frozenset()), [LoadedModule("a/1", "/m/a/1.lua")]
         )
         result = replay(change, first, [LoadedModule("a/1", "/m/a/1.lua")])
         assert {name: value for name, value in result.items() if is_bookkeeping(name)} == own
@@ -348,7 +348,7 @@ def test_differences_are_told_variable_by_variable() -> None:
     modules = [LoadedModule("gcc/11.3.0", "/old/gcc/11.3.0.lua"), LoadedModule("b/1", "/b/1.lua")]
     values = {"FOO": "b", "SAME": "s", "CACHE": "/h/c", "PATH": "/y:/z:/bin", "CLOCK": "9", "NEW": "\x1b[2J", "OFF": "on"}
     own = {"LOADEDMODULES": "gcc/11.3.0:c/1", "_LMFILES_": "/other/gcc/11.3.0.lua:/c/1.lua"}
-    assert differences(change, modules, Reading({**values, **own}, frozenset(), True), base) == [
+    assert differences(change, modules, Reading({**values, **own}, frozenset()), base) == [
         "module b/1 is no longer loaded",
         "module c/1 is loaded now, from /c/1.lua",
         "module gcc/11.3.0 is now read from /other/gcc/11.3.0.lua",
@@ -359,5 +359,5 @@ def test_differences_are_told_variable_by_variable() -> None:
         "PATH: no longer has /x",
         "PATH: now has /z",
     ]
-    right = Reading({"FOO": "a", "GONE": "1", "SAME": "s", "CACHE": "/h/c", "PATH": "/x:/y:/bin"}, frozenset(), True)
+    right = Reading({"FOO": "a", "GONE": "1", "SAME": "s", "CACHE": "/h/c", "PATH": "/x:/y:/bin"}, frozenset())
     assert differences(change, (), right, base) == []

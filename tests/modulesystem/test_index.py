@@ -81,7 +81,7 @@ class Counting:
     def __init__(self, lmod: Lmod) -> None:
         self.walks = 0
         self.kind, self.identity, self.version = lmod.kind, lmod.identity, lmod.version
-        self.is_available, self.load, self.shell_parts = lmod.is_available, lmod.load, lmod.shell_parts
+        self.is_available, self.load = lmod.is_available, lmod.load
         self._index = lmod.index
 
     def index(self, modulepath: object) -> Index:

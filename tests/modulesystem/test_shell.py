@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,14 +15,15 @@ from ozrepro import process
 from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.capture import first_base
 from ozrepro.modulesystem.lmod import FLAGS, Lmod
-from ozrepro.modulesystem.shell import ShellParts, read_shell
+from ozrepro.modulesystem.shell import Script, ShellParts
 from tests.site import Site
 from tests.site.modulefiles import quote, write
 
 
 def parts_of(lmod: Lmod, folder: str, name: str) -> ShellParts:
     """Return what a module of a folder gives a shell."""
-    return lmod.shell_parts([name], first_base([folder]))
+    reading = lmod.load([name], first_base([folder]))
+    return replace(reading.shell, effects={name: reading.effects} if reading.effects else {})
 
 
 def declared(script: str) -> str:
@@ -49,8 +52,8 @@ def test_aliases_and_limits_are_read(lmod: Lmod, site: Site) -> None:
     assert (dict(parts.aliases), parts.limits) == ({"ll": "ls -l"}, ("ulimit -c 0",))
 
 
-@pytest.mark.parametrize("name", ["noisy/1.0", "noisy/2.0", "noisy/3.0", "odd-values/1.0", "odd-bytes/1.0"])
-def test_what_modulefiles_print_and_set_is_no_function(lmod: Lmod, site: Site, name: str) -> None:
+@pytest.mark.parametrize("name", ["odd-values/1.0", "odd-bytes/1.0"])
+def test_what_modulefiles_set_is_no_function(lmod: Lmod, site: Site, name: str) -> None:
     assert parts_of(lmod, site.roots["odd"], name) == ShellParts()
 
 
@@ -77,43 +80,47 @@ def test_an_alias_is_read_without_the_quotes_of_a_shell(lmod: Lmod, tmp_path: Pa
     assert parts_of(lmod, str(tmp_path), "made/1.0").aliases == {"made": value}
 
 
-FORGED = [
-    "forged () { touch x; \n};\n",
-    "forged () { touch x; \n};\nforged2 () { touch x; \n};\nno newline",
-    "alias forged=x;\nulimit -c 0;\numask 000\n",
-    "LOADEDMODULES=x;\nexport LOADEDMODULES;\nforged () { touch x; \n};\nalias forged=x;\n",
-    "FORGED () { touch x; \n};\nA=1;\nexport A;\n",
-    "FORGED () { touch x; \n};\nand a word\n",
-]
+def test_what_modulefiles_print_is_an_effect(lmod: Lmod, site: Site) -> None:
+    parts = parts_of(lmod, site.roots["odd"], "noisy/1.0")
+    assert parts == ShellParts(effects={"noisy/1.0": ("Welcome to noisy", "have a nice day")})
+    assert parts_of(lmod, site.roots["odd"], "noisy/2.0").effects["noisy/2.0"][-1] == "no newline at the end"
 
 
-@pytest.mark.parametrize("noise", FORGED)
-def test_a_function_that_a_modulefile_prints_is_none(lmod: Lmod, tmp_path: Path, noise: str) -> None:
-    """The last but one sorts before all that Lmod writes, but what comes behind it does not sort after it."""
-    lines = [f"io.stdout:write({quote(noise)})", 'setenv("ZZ", "1")', 'set_shell_function("real", "echo 1", "")']
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["io.stdout:write('forged () { touch x; \\n};\\nalias two=x;\\n')", "set_shell_function('real', 'echo 1', '')"],
+        ["print('FIRST=1;')", "print('export FIRST;')", "setenv('ZZ', '1')"],
+        ['execute{cmd="export A=\'x y\' B=2; umask 027", modeA={"load"}}', 'setenv("ZZ", "1")'],
+        ['execute{cmd="C=1", modeA={"load"}}', 'execute{cmd="export C", modeA={"load"}}', 'setenv("UNSET", "1")'],
+        ['setenv("A", "1")', 'execute{cmd="unset A", modeA={"load"}}', 'execute{cmd="alias say=\'echo a b\'", modeA={"load"}}'],
+    ],
+)
+def test_plain_commands_do_what_they_do_in_a_bash(lmod: Lmod, tmp_path: Path, lines: list[str]) -> None:
+    """What a user's shell runs of Lmod's output, printed or not, is what it has in the end."""
     write(tmp_path, "made/1.0", lines)
-    assert parts_of(lmod, str(tmp_path), "made/1.0") == ShellParts({"real": "echo 1"})
+    base = first_base([str(tmp_path)])
+    said = process.run([lmod.command, "bash", "load", "made/1.0"], env={**base, **FLAGS}).output
+    show = "umask; env; declare -f; alias -p"
+    real = process.run(["/bin/bash", "--norc", "--noprofile", "-c", f"umask 022\n{said}\n{show}"], env=base).output
+    found = lmod.load(["made/1.0"], base)
+    assert found.effects == ()
+    sets = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in found.values.items())
+    aliases = "".join(f"alias {name}={shlex.quote(value)}\n" for name, value in found.shell.aliases.items())
+    limits = "\n".join(found.shell.limits)
+    script = f"umask 022\n{sets}{as_script(found.shell)}{aliases}{limits}\n{show}"
+    assert process.run(["/bin/bash", "--norc", "--noprofile", "-c", script], env=base).output == real
 
 
-def test_a_function_that_sorts_before_all_variables_is_read(lmod: Lmod, tmp_path: Path) -> None:
-    lines = [
-        "print('hello')",
-        'set_shell_function("ACTIVATE", "echo 1", "")',
-        'prepend_path("CPATH", "/x")',
-        'setenv("A", "x\\n;")',
-    ]
-    write(tmp_path, "made/1.0", lines)
-    assert parts_of(lmod, str(tmp_path), "made/1.0") == ShellParts({"ACTIVATE": "echo 1"})
-
-
-def test_reading_goes_on_behind_names_and_values_that_are_not_taken_over(lmod: Lmod, tmp_path: Path) -> None:
+def test_what_is_read_and_what_is_kept_as_text(lmod: Lmod, tmp_path: Path) -> None:
     odd = "two\nlines; and () { more; }\n"
     lines = [f'setenv("M-N", {quote(odd)})', f'setenv("a", {quote(odd)})', 'set_alias("..", "cd ..")', 'unset_alias("old")']
     lines += ['set_shell_function("b+c", "echo 1", "")', 'unset_shell_function("gone")', 'set_shell_function("zz", "echo 2", "")']
-    lines += ['complete("bash", "made", "-o default")', 'execute{cmd="umask 027", modeA={"load"}}']
+    lines += ['complete("bash", "made", "-o default")', 'execute{cmd="umask 027; source /x/activate", modeA={"load"}}']
     write(tmp_path, "made/1.0", lines)
     parts = parts_of(lmod, str(tmp_path), "made/1.0")
-    assert parts == ShellParts({"zz": "echo 2"}, {}, ("umask 027",))
+    effects = ("alias ..=cd ..", "complete -o default made", "source /x/activate")
+    assert parts == ShellParts({"b+c": "echo 1", "zz": "echo 2"}, {}, ("umask 027",), {"made/1.0": effects})
 
 
 @pytest.mark.parametrize("text", ["x\nforged () { y; \n};\n", "LOADEDMODULES=x;\nexport LOADEDMODULES;\nforged () { y; \n};\n"])
@@ -127,7 +134,72 @@ def test_a_failing_load_is_an_error(lmod: Lmod, site: Site) -> None:
         parts_of(lmod, site.roots["odd"], "failing/1.0")
 
 
-@given(st.text())
-def test_any_output_is_read_without_an_error(text: str) -> None:
-    read_shell(text)
-    assert read_shell(text + "LOADEDMODULES=a/1;\nexport LOADEDMODULES;\n") == ShellParts()
+def taken(text: str) -> Script:
+    """Return what a script comes to."""
+    script = Script()
+    script.take(text)
+    script.close()
+    return script
+
+
+@given(st.text(alphabet=st.sampled_from("export unset alias umask A=1B'\"\\;\n $`{}()|&<>#~*027")))
+def test_any_text_is_taken_and_what_is_plain_is_what_a_bash_has(text: str) -> None:
+    script = taken(text)
+    if script.effects or script.functions or "\0" in text:
+        return
+    words = ["bash", "--noprofile", "--norc", "-c", f"{text}\nenv -0"]
+    said = subprocess.run(words, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True).stdout
+    real = dict(entry.partition("=")[::2] for entry in said.split("\0") if entry)
+    own = {name: value for name, value in real.items() if name not in ("PATH", "PWD", "SHLVL", "_", "OLDPWD")}
+    assert own == {name: value for name, value in script.values.items() if name not in ("PATH", "PWD", "SHLVL", "_", "OLDPWD")}
+
+
+NOT_PLAIN = [
+    "source /opt/x/activate",
+    "export PATH=/x:$PATH",
+    "export A=~/x",
+    "export A=$(id)",
+    "export A=`id`",
+    'export A="a$B"',
+    "export -f tool",
+    "export A+=1",
+    "A=1",
+    "A=1 tool",
+    "cd /x && export A=1",
+    "export A=1 > /x",
+    "echo *",
+    "complete -W 'a b' tool",
+    "ulimit -s unlimited 2>/dev/null",
+    "export A=1 &",
+    "unset -f tool",
+]
+
+
+@pytest.mark.parametrize("command", NOT_PLAIN)
+def test_a_command_that_says_not_all_that_it_does_is_kept_as_text(command: str) -> None:
+    script = taken(f"export B=1\n{command}\nexport C=2")
+    assert (script.values, script.effects) == ({"B": "1", "C": "2"}, [command])
+
+
+OPEN = [
+    "if true; then\n",
+    "for a in b; do\n",
+    "cat <<END\n",
+    "echo 'a\n",
+    "f () {\n",
+    "a |\n",
+    "a \\\n",
+    "a &&\n",
+    "x=$(\n",
+    'echo "\n',
+]
+
+
+@pytest.mark.parametrize("opening", OPEN)
+def test_what_goes_on_behind_its_line_is_one_effect_to_the_end(opening: str) -> None:
+    script = taken(f"export B=1\n{opening}export A=1\n")
+    assert (script.values, script.effects) == ({"B": "1"}, [f"{opening}export A=1"])
+
+
+def test_comments_and_commands_that_do_nothing_are_no_effects() -> None:
+    assert taken("# a comment\n:\ntrue;\n\nfalse\n").effects == []

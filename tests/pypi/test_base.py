@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ozrepro.errors import CommandFailed
-from ozrepro.modulesystem.reading import read
+from ozrepro.modulesystem.lmod_output import read
 from ozrepro.pypi.base import Distribution, constraints, demanded, distributions, search_path, stub_wheels, tolerant, unmet
 from ozrepro.pypi.install import make_venv
 from ozrepro.pypi.interpreter import Interpreter, ask, running
@@ -37,9 +37,9 @@ CLEAN = {"PATH": "/usr/bin:/bin"}
 
 def loaded(site: Site, *names: str) -> dict[str, str]:
     """Return the variables that these modules give, as a real load has them."""
-    said = site.lmod("load", *(site.names.get(name, name) for name in names))
+    said = site.lmod("load", *(site.names.get(name, name) for name in names), shell="bash")
     found = read(said.stdout, said.stderr)
-    assert found.status is not False, said.stderr
+    assert said.returncode == 0, said.stderr
     return {name: value for name, value in {**site.environ(), **found.values}.items() if name not in found.deleted}
 
 

@@ -9,7 +9,7 @@ import pytest
 from ozrepro.modulesystem.bookkeeping import asked_for
 from ozrepro.modulesystem.index import Index
 from ozrepro.modulesystem.lmod import Lmod
-from ozrepro.modulesystem.reading import read
+from ozrepro.modulesystem.lmod_output import read
 from ozrepro.settings import load_settings
 from ozrepro.site import look_around
 from ozrepro.starting import Loaded
@@ -24,7 +24,7 @@ def shell(site: Site, *names: str, **more: str) -> dict[str, str]:
     """Return the variables of a shell in which these were loaded one after the other."""
     environ = {**site.environ(), **more}
     for name in names:
-        done = site.lmod("load", site.names.get(name, name), environ=environ)
+        done = site.lmod("load", site.names.get(name, name), environ=environ, shell="bash")
         assert done.returncode == 0, done.stderr
         found = read(done.stdout)
         environ = {key: value for key, value in {**environ, **found.values}.items() if key not in found.deleted}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ozrepro.modulesystem.reading import read
+from ozrepro.modulesystem.lmod_output import read
 from ozrepro.starting import Package
 from ozrepro.starting.virtual import look_at_venv
 from tests.conftest import Project
@@ -46,7 +46,7 @@ def test_one_that_sees_its_python_s_packages_says_so(project: Project, venv: Mad
 
 
 def test_what_the_modules_have_is_told_apart(project: Project, venv: Made, site: Site) -> None:
-    said = read(site.lmod("load", *(site.names[name] for name in ("gcc", "openmpi", "python-scientific"))).stdout)
+    said = read(site.lmod("load", *(site.names[name] for name in ("gcc", "openmpi", "python-scientific")), shell="bash").stdout)
     make_wheel(project.wheelhouse, "alpha", "1.0", requires=("numpy",))
     make_wheel(project.wheelhouse, "numpy", "99.0")
     make_wheel(project.wheelhouse, "scipy", site.packages["python-scientific"]["scipy"])
