@@ -12,6 +12,10 @@ from pathlib import Path
 
 from ozrepro.ready import LARGEST, content_of
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
 SMALL = 1 << 20
 """Bytes of a file that a person writes, such as a spec: reading a larger one would take seconds and gigabytes."""
 
@@ -58,9 +62,15 @@ class Files:
         """Note that the file has this content now: this process has written it."""
         self._known[os.path.abspath(path)] = content
 
-    def moved(self) -> list[str]:
-        """Return the paths of the files that are not on disk as they were read."""
-        return [path for path, known in self._known.items() if not _same(known, _look(Path(path), LARGEST))]
+    def moved(self, paths: Iterable[Path] | None = None, *, written: Mapping[str, bytes] | None = None) -> list[str]:
+        """Return the paths of the files that are not on disk as they were read: of all, or of those among `paths`.
+
+        A file that has the content of `written` is none of them: another process has written the same.
+        """
+        asked = set(self._known) if paths is None else {os.path.abspath(path) for path in paths}
+        found = {path: _look(Path(path), LARGEST) for path in self._known if path in asked}
+        done = written or {}
+        return [path for path, now in found.items() if not _same(self._known[path], now) and now != done.get(path)]
 
 
 def _look(path: Path, largest: int) -> bytes | OSError:

@@ -148,9 +148,11 @@ def load_lock(root: Path, name: str, files: Files | None = None) -> Lock | None:
     return read_text(text, name, str(path))
 
 
-def save_lock(root: Path, lock: Lock) -> bool:
-    """Write the lock if its bytes changed, whole or not at all; return whether they did."""
+def save_lock(root: Path, lock: Lock, files: Files | None = None) -> bool:
+    """Write the lock if its bytes changed, whole or not at all, and note it in `files`; return whether they did."""
     path, text = lock_file(root, lock.session), write_text(lock)
+    if files is not None:
+        files.put(path, text.encode())
     try:
         if content_of(path) == text.encode():
             return False

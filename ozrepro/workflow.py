@@ -21,7 +21,7 @@ from ozrepro import ready
 from ozrepro.environment import Environment
 from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, UsageError
 from ozrepro.files import Files
-from ozrepro.lock import Lock, Section, load_lock, lock_file, save_lock
+from ozrepro.lock import Lock, Section, load_lock, lock_file, save_lock, write_text
 from ozrepro.methods import Change, Choice, Method, candidates, choose, load_method, refusal
 from ozrepro.settings import load_settings
 from ozrepro.site import Site, home_warning, look_around
@@ -30,7 +30,7 @@ from ozrepro.store import Store, store_of, write_whole
 from ozrepro.store.publish import Generation, Recipe, provide, read_generation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ozrepro.methods import Progress, Say
     from ozrepro.store.manifest import Digests
@@ -52,6 +52,15 @@ class Session:
     def root(self) -> Path:
         """The project's folder."""
         return self.site.settings.root
+
+    @property
+    def files(self) -> Files:
+        """What was read of the project's files, each once."""
+        return self.spec.files
+
+    def lock(self) -> Lock | None:
+        """Return the lock as it was when this session first asked for it, or as this session wrote it. Raises LockError."""
+        return load_lock(self.root, self.name, self.files)
 
     @property
     def store(self) -> Store:
@@ -116,7 +125,7 @@ def lock_session(
     takes an image that was built here and refused.
     """
     spec, site = session.spec, session.site
-    old = load_lock(session.root, session.name)
+    old = session.lock()
     _check_upgrade(session, old, upgrade or ())
     refused: list[str] = []
     new: list[Section] = []
@@ -141,8 +150,30 @@ def lock_session(
     if not new:
         raise NoMethodError(spec.name, refused, hint=f"ozrepro status {spec.name}")
     lock = (old or Lock(spec.name)).with_sections(new)
-    changed = save_lock(session.root, lock) if write else lock != old
+    if write:
+        _check_before_lock(session, lock, new)
+    changed = save_lock(session.root, lock, session.files) if write else lock != old
     return Locking(lock, tuple(dict.fromkeys(section.method for section in new)), tuple(refused), changed)
+
+
+def _check_before_lock(session: Session, lock: Lock, made: Iterable[Section]) -> None:
+    """Raise LockError where what the sections were made from is not what is on disk now: the lock would be wrong from the start.
+
+    What a spec names is also digested afresh, since not all of it is kept in memory.
+    """
+    path = os.path.abspath(lock_file(session.root, session.name))
+    moved = session.files.moved(written={path: write_text(lock).encode()})
+    if not moved:
+        again = replace(session.spec, files=Files())
+        other = [item for item in made if load_method(item.method).digest(again, session.site) != item.spec]
+        moved = [name for item in other for name in load_method(item.method).large(again)] or [item.title for item in other]
+    _refuse_moved(session, moved, "locked: no lock is written")
+
+
+def _refuse_moved(session: Session, moved: Iterable[str], doing: str) -> None:
+    names = ", ".join(os.path.relpath(path, session.root) if os.path.isabs(path) else path for path in moved)
+    if names:
+        raise LockError(f"{names}: changed while {session.name} was being {doing}", hint="the same command again")
 
 
 def _check_upgrade(session: Session, lock: Lock | None, names: tuple[str, ...]) -> None:
@@ -213,7 +244,7 @@ def _moved(section: Section, lock: Lock) -> str:
 
 def check_section(session: Session, section: Section) -> None:
     """Raise LockError when the section does not answer the spec, DriftError when the machine no longer answers the section."""
-    moved = _moved(section, load_lock(session.root, session.name) or Lock(session.name)) if "of" in section.content else ""
+    moved = _moved(section, session.lock() or Lock(session.name)) if "of" in section.content else ""
     if moved:
         raise LockError(
             f"is out of date: {section.title} was made from {moved}, which is another now",
@@ -228,8 +259,14 @@ def check_section(session: Session, section: Section) -> None:
         raise LockError(
             f"is out of date: {files} changed since {section.title} was locked", where=where, hint=f"ozrepro lock {session.name}"
         )
+    _check_drift(session, section)
+
+
+def _check_drift(session: Session, section: Section) -> None:
+    method = load_method(section.method)
     drift = method.drift(section, session.site)
     if drift:
+        where = str(lock_file(session.root, session.name))
         text = "\n  ".join((f"this machine has drifted from {section.title}:", *drift))
         mend = method.mend(section, session.spec, session.site)
         accept = f"ozrepro diff {session.name}, then ozrepro lock {session.name} to accept it"
@@ -240,24 +277,10 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
     """Return the session's environment, built from the lock where it is not in the store yet.
 
     `may_lock` resolves and writes a missing lock, except in CI and inside a job, where it is an error as everywhere else.
+    Raises LockError where a file of the project was edited meanwhile: nothing is certified that was not read.
     """
-    lock = load_lock(session.root, session.name)
-    refused: tuple[str, ...] | None = None
-    if lock is None:
-        chosen = choose(session.spec, session.site, None)  # with no method possible, the advice to lock would be a dead end
-        if not may_lock:
-            raise needs_lock(session)
-        if session.site.in_ci or session.site.slurm_job:
-            error = needs_lock(session)
-            place = "CI is set" if session.site.in_ci else "this is a Slurm job"
-            raise LockError(f"{error.what}, and none is made here: {place}", where=error.where, hint=error.hint)
-        say(f"{session.name} has no lock yet: resolving {chosen.name} and writing sessions/{session.name}.lock; commit it")
-        refused = chosen.refused  # why no lock could be made for them, which says more than that there is none
-        lock_session(session, say, methods=(chosen.name,))
-    asked = ready.question(str(session.root), session.name, session.site.settings.method, session.site.environ)
-    lock = load_lock(session.root, session.name)
-    if lock is None:
-        raise needs_lock(session)
+    refused = _first_lock(session, say, may_lock=may_lock) if session.lock() is None else None
+    lock = session.lock()
     choice = choose(session.spec, session.site, lock)
     assert choice.section is not None
     check_section(session, choice.section)
@@ -268,9 +291,25 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
     watched = tuple(method.watched(choice.section, session.site, generation.prefix))
     shell = method.shell(choice.section, session.site)
     prepared = Prepared(environment, choice.name, generation, said, built, shell, watched)
-    if asked == ready.question(str(session.root), session.name, session.site.settings.method, session.site.environ):
-        _write_ready(session, choice, prepared, asked[0] if asked else "")
+    record = _record(session, choice, prepared)
+    _check_drift(session, choice.section)  # after the record has noted size and time of the files that were compared
+    _refuse_moved(session, session.files.moved(), "prepared")
+    _write_ready(session, record)
     return prepared
+
+
+def _first_lock(session: Session, say: Say, *, may_lock: bool) -> tuple[str, ...]:
+    """Write a session's first lock; return why methods were refused, which says more than that they have no section."""
+    chosen = choose(session.spec, session.site, None)  # with no method possible, the advice to lock would be a dead end
+    if not may_lock:
+        raise needs_lock(session)
+    if session.site.in_ci or session.site.slurm_job:
+        error = needs_lock(session)
+        place = "CI is set" if session.site.in_ci else "this is a Slurm job"
+        raise LockError(f"{error.what}, and none is made here: {place}", where=error.where, hint=error.hint)
+    say(f"{session.name} has no lock yet: resolving {chosen.name} and writing sessions/{session.name}.lock; commit it")
+    lock_session(session, say, methods=(chosen.name,))
+    return chosen.refused
 
 
 def environment_of(session: Session, section: Section, generation: Generation) -> Environment:
@@ -321,7 +360,10 @@ def _build(session: Session, section: Section, say: Say, progress: Progress, *, 
 
     def build(prefix: Path) -> Digests:
         say(f"building {section.title} for {session.name}")
-        return method.build(section, session.site, prefix, say, progress)
+        digests = method.build(section, session.site, prefix, say, progress)
+        # What an installer has read by its path, such as the project's own pyproject.toml, is what the key was made from.
+        _refuse_moved(session, session.files.moved(method.inputs(session.spec)), "built: the environment is not kept")
+        return digests
 
     card = {"session": session.name, "method": section.method, "platform": section.platform, "section": section.digest}
     with _named(session):
@@ -346,28 +388,42 @@ def _register(store: Store, root: Path) -> None:
         os.symlink(root, link)
 
 
-def _write_ready(session: Session, choice: Choice, prepared: Prepared, digest: str) -> None:
-    """Write the record that the next start reads instead of all this. A store that cannot be written only costs time."""
+def _record(session: Session, choice: Choice, prepared: Prepared) -> dict[str, Any]:
+    """Return what the next start reads instead of all this, but for the time at which it is written."""
     assert choice.section is not None
-    store, key = session.store, str(prepared.generation.card["key"])
     inputs = load_method(prepared.method).inputs(session.spec)
-    record = {
+    return {
         "schema": ready.SCHEMA,
         "session": session.name,
         "section": choice.section.digest,
         "method": prepared.method,
-        "key": key,
+        "key": str(prepared.generation.card["key"]),
         "link": f"../gens/{prepared.generation.folder.name}",
         "made": ready.stamp(os.lstat(prepared.generation.folder)),
         "said": list(choice.refused),
         "stats": [_stat(path, prepared.generation.prefix) for path in map(Path, prepared.watched) if path.exists()],
-        "digests": [[str(path), hashlib.sha256(path.read_bytes()).hexdigest()] for path in inputs],
+        "digests": [[str(path), hashlib.sha256(session.files.content(path)).hexdigest()] for path in inputs],
         "environment": prepared.environment.as_dict(),
         "shell": prepared.shell,
     }
+
+
+def _write_ready(session: Session, record: Mapping[str, Any]) -> None:
+    """Write the ready-record, under the digest of what was read. A store that cannot be written only costs time."""
+    root, name, store = str(session.root), session.name, session.store
+    spec, lock = session.files.content(session.spec.path), session.files.content(lock_file(session.root, name))
+    files = (spec, lock, _read(session.files, session.root / "pyproject.toml"))
+    digest, _ = ready.question_of(files, root, name, session.site.settings.method, session.site.environ)
     with suppress(OSError):
         (store.folder / "ready").mkdir(exist_ok=True)  # somebody may have removed it; every start would be a slow one
         write_whole(store.folder / "ready" / digest, json.dumps(record, separators=(",", ":")).encode())
+
+
+def _read(files: Files, path: Path) -> bytes:
+    try:
+        return files.content(path)
+    except FileNotFoundError:
+        return b""  # a project needs no pyproject.toml
 
 
 def _stat(path: Path, prefix: Path) -> list[object]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ozrepro.bench.result import About
 from ozrepro.environment import BASE_PATH, Environment
 from ozrepro.errors import LockError, NoMethodError
-from ozrepro.lock import load_lock, lock_file
+from ozrepro.lock import lock_file
 from ozrepro.methods import candidates as candidates_of
 from ozrepro.methods import choose, load_method, refusal
 from ozrepro.settings import METHODS
@@ -201,7 +201,7 @@ def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[st
     own = {method: open_session(root, name, environ, method=method) for method in dict.fromkeys(methods)}
     for each in own.values():
         candidates_of(each.spec, each.site)  # raises UsageError for a method that the spec does not describe
-    lock = load_lock(session.root, name)
+    lock = session.lock()
     if lock is None:
         for each in own.values() or (session,):
             choose(each.spec, each.site, None)  # where no method can be locked, the advice to lock would be a dead end

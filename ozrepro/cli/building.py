@@ -12,7 +12,7 @@ from ozrepro.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.cli.sessions import names_of, opened, try_each
 from ozrepro.cli.start import execute
 from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, UsageError
-from ozrepro.lock import Lock, load_lock, lock_file
+from ozrepro.lock import Lock, lock_file
 from ozrepro.methods import candidates, load_method, refusal
 from ozrepro.ready import find_ready
 from ozrepro.store.publish import read_generation
@@ -120,7 +120,7 @@ def _here(method: Mapping[str, Any]) -> str:
 def _status(session: Session) -> dict[str, Any]:
     error: str | None = None
     try:
-        lock = load_lock(session.root, session.name)
+        lock = session.lock()
     except LockError as problem:
         lock, error = None, str(problem)
     methods: list[dict[str, Any]] = []
@@ -199,7 +199,7 @@ def _ready_generation(session: Session, name: str) -> Generation | None:
 def export(call: Call) -> int:
     """Write the lock in another tool's format."""
     session = open_session(call.root, call.arguments.name, os.environ)
-    lock = load_lock(session.root, session.name)
+    lock = session.lock()
     if lock is None:
         raise needs_lock(session)
     if call.arguments.format == "pylock" and call.arguments.output is not None:

@@ -12,7 +12,7 @@ from ozrepro.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.cli.sessions import names_of, opened, try_each
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.files import text_of
-from ozrepro.lock import Lock, Section, load_lock, lock_file, read_text
+from ozrepro.lock import Lock, Section, lock_file, read_text
 from ozrepro.lockdiff import Difference, between_contents, between_sections
 from ozrepro.methods import choose, load_method
 from ozrepro.settings import METHODS
@@ -69,7 +69,7 @@ def lock(call: Call) -> int:
 
 
 def _check(call: Call, session: Session) -> int:
-    found = load_lock(session.root, session.name)
+    found = session.lock()
     if found is None:
         raise needs_lock(session)
     where, again = str(lock_file(session.root, session.name)), f"ozrepro lock {session.name}"
@@ -159,7 +159,7 @@ def verify(call: Call) -> int:
 
 def _section(session: Session, *, drifted: bool = False) -> Section:
     """Return the section in use here; `drifted` takes it although the machine has moved away from it."""
-    found = load_lock(session.root, session.name)
+    found = session.lock()
     if found is None:
         raise needs_lock(session)
     choice = choose(session.spec, session.site, found)
@@ -288,5 +288,5 @@ def _sound(lock: Lock, where: str) -> Lock:
 
 
 def _own_lock(session: Session) -> Lock | None:
-    found = load_lock(session.root, session.name)
+    found = session.lock()
     return _sound(found, str(lock_file(session.root, session.name))) if found is not None else None

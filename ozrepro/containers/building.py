@@ -75,9 +75,18 @@ class Built:
 
 
 def build_image(
-    program: Program, plan: Plan, folder: Path, cache: Path, environ: Mapping[str, str], on_step: Callable[[str], None]
+    program: Program,
+    plan: Plan,
+    folder: Path,
+    cache: Path,
+    environ: Mapping[str, str],
+    on_step: Callable[[str], None],
+    check: Callable[[], None] = lambda: None,
 ) -> Built:
-    """Build an image as `folder/image.sif`, whole or not at all, and look inside. Raises BuildError, StoreError."""
+    """Build an image as `folder/image.sif`, whole or not at all, and look inside. Raises BuildError, StoreError.
+
+    `check` raises where what Apptainer has read is not what the folder is named after: the image is not kept.
+    """
     aside = folder / f".{secrets.token_hex(6)}.sif"
     began = time.monotonic()
     try:
@@ -96,6 +105,7 @@ def build_image(
                 apptainer.build(program, task, str(aside), environ, on_step)
             except apptainer.Failed as error:
                 raise _told(error, plan) from error
+        check()
         on_step("looking into the image")
         seconds = round(time.monotonic() - began, 1)
         contents = look_inside(program, str(aside), environ)

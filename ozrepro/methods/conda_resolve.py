@@ -201,6 +201,7 @@ def _pip(
             there,
             hashed=wanted.hashed(),
             owner="the conda packages",
+            texts=wanted.files(),
         )
         resolved = resolve_pip(open_uv(site), task, found, previous.layer.packages if previous else (), upgrade, say)
         layer.check_resolved(resolved, wanted, site.platform, found.minor)

@@ -13,6 +13,7 @@ from ozrepro.containers import apptainer, image
 from ozrepro.containers.apptainer import Mount, exec_words
 from ozrepro.containers.building import build_image, kept_image
 from ozrepro.containers.contents import differences, look_inside
+from ozrepro.containers.copying import copied
 from ozrepro.containers.generate import CONDA_BASE, PYTHON_BASE
 from ozrepro.environment import BASE_PATH, Environment, joined_by
 from ozrepro.errors import BuildError, DriftError, LockError, OzreproError
@@ -20,7 +21,6 @@ from ozrepro.lock import Section, lock_file
 from ozrepro.methods.container_lock import (
     Locked,
     check_spec,
-    copied,
     definition_of,
     described,
     inputs_of,
@@ -28,7 +28,7 @@ from ozrepro.methods.container_lock import (
     read_here,
     read_section,
 )
-from ozrepro.methods.container_plan import check_reachable, folder_of, plan_of, program_of, refuse_in_job
+from ozrepro.methods.container_plan import check_inputs, check_reachable, folder_of, plan_of, program_of, refuse_in_job
 from ozrepro.modulesystem import loading
 from ozrepro.modulesystem.here import find_system, index_of
 from ozrepro.spec import digest_of
@@ -105,7 +105,7 @@ class Container:
         }
         if table.definition:
             definition = definition_of(spec)
-            found |= {"definition": definition.text, "files": copied(definition, spec.root)}
+            found |= {"definition": definition.text, "files": copied(definition, spec.root, spec.files)}
         if table.source:
             from ozrepro.methods import load_method
 
@@ -213,7 +213,8 @@ class Container:
             def step(text: str) -> None:
                 progress(text, 0, 0)
 
-            built = build_image(program, plan, folder, cache_of(site.settings, "apptainer"), site.environ, step)
+            cache = cache_of(site.settings, "apptainer")
+            built = build_image(program, plan, folder, cache, site.environ, step, lambda: check_inputs(locked, site))
         changes = list(differences(locked.contents, built.contents))
         if changes:
             more = [f"… and {len(changes) - 30} more"] if len(changes) > 30 else []

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import os
 import re
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +18,9 @@ from ozrepro.files import SMALL
 from ozrepro.lock import Section, lock_file
 from ozrepro.modulesystem import loading, record
 from ozrepro.spec import digest_of
-from ozrepro.store.manifest import digest_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from ozrepro.modulesystem.record import Record
@@ -41,7 +37,6 @@ KEYS = (
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_!-]{0,99}\Z", re.ASCII)
 _TOOL = re.compile(r"(apptainer|singularity) [0-9][A-Za-z0-9.+_~-]{0,60}\Z", re.ASCII)
-_SMALL = 1 << 20
 _FEW = 50
 
 
@@ -332,40 +327,9 @@ def check_spec(spec: Spec) -> None:
         raise SpecError(str(spec.path), mistakes, hint=f"edit sessions/{spec.path.name}")
 
 
-def copied(definition: Definition, root: Path) -> dict[str, str]:
-    """Return a digest for each path that the definition copies into the image. Raises SpecError for one that is not there."""
-    found: dict[str, str] = {}
-    missing: list[str] = []
-    for word in definition.copied():
-        plain = os.path.join(root, word)
-        # A pattern that nothing answers is a name, as the shell has it that copies.
-        paths = sorted(glob.glob(os.path.join(glob.escape(str(root)), word))) or [plain] * os.path.lexists(plain)
-        if not paths:
-            missing.append(f"%files: {word}: there is no such file")
-        try:
-            found[word] = digest_of([[os.path.relpath(path, root), _digest_path(path)] for path in paths])
-        except OSError as error:
-            missing.append(f"%files: {word}: {error.strerror}")
-    if missing:
-        raise SpecError(str(root), missing, hint="paths of %files are from the project's root")
-    return found
-
-
-def _digest_path(path: str) -> str:
-    if not os.path.isdir(path):
-        return f"{os.stat(path).st_mode & 0o777:o} {digest_file(path)}"
-    total = hashlib.sha256()
-    for base, folders, files in os.walk(path):
-        folders.sort()
-        links = [name for name in folders if os.path.islink(os.path.join(base, name))]
-        for name in sorted((*files, *links)):
-            file = os.path.join(base, name)
-            found = os.lstat(file)
-            content = os.readlink(file) if stat.S_ISLNK(found.st_mode) else ""
-            if stat.S_ISREG(found.st_mode):
-                content = digest_file(file)
-            total.update(os.fsencode(f"{os.path.relpath(file, path)}\0{found.st_mode:o}\0{content}\n"))
-    return total.hexdigest()
+def digest_of_inputs(text: str, image: str, arguments: Mapping[str, str], files: Mapping[str, str], bases: Iterable[Base]) -> str:
+    """Return the digest of all that an image is built from, by which it is kept between lock and build."""
+    return digest_of([text, image, dict(arguments), dict(files), [base.as_table() for base in bases]])
 
 
 def inputs_of(spec: Spec) -> list[Path]:
@@ -379,7 +343,7 @@ def inputs_of(spec: Spec) -> list[Path]:
     paths = [spec.root / table.definition]
     for word in definition_of(spec).copied()[:_FEW]:
         path = spec.root / word
-        if path.is_file() and path.stat().st_size <= _SMALL:
+        if path.is_file() and path.stat().st_size <= SMALL:
             paths.append(path)
     return paths
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ozrepro.containers import registry
 from ozrepro.containers.apptainer import NAMES, Program, find_version
 from ozrepro.containers.building import Plan
-from ozrepro.containers.definition import Definition, read_definition, with_sources
+from ozrepro.containers.copying import copied
+from ozrepro.containers.definition import LOCAL, Definition, read_definition, with_sources
 from ozrepro.containers.reference import place_of, read_reference, source_of
 from ozrepro.errors import BuildError, LockError
-from ozrepro.files import SMALL
+from ozrepro.files import SMALL, Files
+from ozrepro.methods.container_lock import digest_of_inputs
 from ozrepro.process import find_program
 from ozrepro.store import cache_of
+from ozrepro.store.manifest import digest_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ozrepro.methods.container_lock import Locked
+    from ozrepro.methods.container_lock import Base, Locked
     from ozrepro.modulesystem.record import Record
     from ozrepro.site import Site
 
@@ -67,7 +71,7 @@ def plan_of(locked: Locked, site: Site) -> Plan:
         base = locked.bases[0]
         source = f"docker://{_source(base.source, base.digest, aliases)}" if base.bootstrap == "docker" else locked.image
         return Plan("", source, None, locked.image, {}, plain, root)
-    definition, name = _definition(locked, site)
+    definition, name = _definition(locked, site, site.settings.files)
     if not _agree(definition, locked):
         raise LockError("is built on other bases than the lock names", where=name, hint="ozrepro lock")
     sources = [_source(base.source, base.digest, aliases) if base.bootstrap == "docker" else None for base in locked.bases]
@@ -89,15 +93,33 @@ def check_reachable(locked: Locked, site: Site) -> None:
             registry.digest_of(read_reference(base.source).pinned(base.digest), site.settings.registries, site.environ)
 
 
-def _definition(locked: Locked, site: Site) -> tuple[Definition, str]:
+def _definition(locked: Locked, site: Site, files: Files) -> tuple[Definition, str]:
     if locked.source:
         return read_definition("\n".join(locked.generated) + "\n", {}), f"the definition made from {locked.source}"
     path = site.settings.root / locked.definition
     try:
-        return read_definition(site.settings.files.text(path, SMALL), locked.arguments), locked.definition
+        return read_definition(files.text(path, SMALL), locked.arguments), locked.definition
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise LockError(f"cannot be read: {reason}", where=str(path), hint="restore the file, or: ozrepro lock") from error
+
+
+def check_inputs(locked: Locked, site: Site) -> None:
+    """Raise LockError where a file that an image is built from was edited while it was built. All are read afresh."""
+    if locked.image:
+        return  # fetched by its digest
+    root, files = site.settings.root, Files()
+    definition, name = _definition(locked, site, files)
+    copies = {} if locked.source else copied(definition, root, files)
+    bases = [replace(base, digest=_now(base, root)) if base.bootstrap in LOCAL else base for base in locked.bases]
+    if digest_of_inputs(definition.text, "", locked.arguments, copies, bases) != locked.inputs:
+        text = f"{name}, a base or a file that it copies: changed while the image was being built; it is not kept"
+        raise LockError(text, hint="the same command again")
+
+
+def _now(base: Base, root: Path) -> str:
+    path = root / os.path.expanduser(base.source)
+    return f"sha256:{digest_file(path)}" if path.is_file() else ""
 
 
 def _agree(definition: Definition, locked: Locked) -> bool:

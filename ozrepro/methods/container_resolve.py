@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ozrepro.containers import registry
 from ozrepro.containers.building import Built, build_image, forget_image, is_kept, kept_image
 from ozrepro.containers.contents import Contents, look_inside
+from ozrepro.containers.copying import copied
 from ozrepro.containers.definition import LOCAL, Definition, Stage, read_definition
 from ozrepro.containers.reference import read_reference
 from ozrepro.errors import LockError, SpecError, StoreError
@@ -17,15 +18,14 @@ from ozrepro.methods.container_lock import (
     Base,
     Locked,
     as_content,
-    copied,
     definition_of,
     described,
+    digest_of_inputs,
     module_request,
     read_here,
 )
-from ozrepro.methods.container_plan import folder_of, plan_of, program_of, refuse_in_job
+from ozrepro.methods.container_plan import check_inputs, folder_of, plan_of, program_of, refuse_in_job
 from ozrepro.modulesystem import loading
-from ozrepro.spec import digest_of
 from ozrepro.store import cache_of, store_of
 from ozrepro.store.manifest import digest_file
 from ozrepro.store.turn import wait_turn
@@ -86,9 +86,7 @@ def _of_recipe(spec: Spec, site: Site, program: Program, change: Change, say: Sa
     recipe = _recipe(spec, site, change, say)
     table = described(spec)
     text = recipe.definition.text if recipe.definition is not None else ""
-    inputs = digest_of(
-        [text, table.image, dict(table.build_args), dict(recipe.files), [base.as_table() for base in recipe.bases]]
-    )
+    inputs = digest_of_inputs(text, table.image, table.build_args, recipe.files, recipe.bases)
     folder, known = folder_of(site, inputs), _previous(spec, site, change)
     if known is not None and known.inputs == inputs and change.upgrade is None and not change.accept:
         # Only how it is run has changed, such as a bind: the image stays.
@@ -99,14 +97,15 @@ def _of_recipe(spec: Spec, site: Site, program: Program, change: Change, say: Sa
     if built is None:
         refuse_in_job(site, f"ozrepro lock {spec.name}")
         empty = Built(folder, "0" * 64, 1, _NOTHING)
-        plan = plan_of(_locked(spec, program, recipe, inputs, empty), site)
+        wanted = _locked(spec, program, recipe, inputs, empty)
+        plan = plan_of(wanted, site)
         cache = cache_of(site.settings, "apptainer")
         # Twelve first runs at once build one image.
         turn = wait_turn(store_of(site.settings).open(), f"image-{folder.name}", lambda: is_kept(folder), say)
         with turn as mine:
             if mine:
                 say(f"building the image of {plan.name}: minutes, not seconds")
-                built = build_image(program, plan, folder, cache, site.environ, say)
+                built = build_image(program, plan, folder, cache, site.environ, say, lambda: check_inputs(wanted, site))
         built = built or kept_image(folder)
     if built is None:
         raise StoreError("the image is gone right after it was built", where=str(folder), hint="the same command again")
@@ -149,7 +148,7 @@ def _recipe(spec: Spec, site: Site, change: Change, say: Say) -> _Recipe:
         definition, files = read_definition("\n".join(lines) + "\n", {}), dict[str, str]()
     else:
         lines, of, definition = (), ("", ""), definition_of(spec)
-        files = copied(definition, spec.root)
+        files = copied(definition, spec.root, spec.files)
     bases = [_of_stage(stage, spec, site, previous, change) for stage in definition.stages]
     return _Recipe(definition, files, tuple(bases), of, lines)
 

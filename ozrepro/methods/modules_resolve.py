@@ -120,6 +120,7 @@ def _packages(
         frozenset(overridden),
         layer.hashed(),
         "the modules",
+        layer.files(),
     )
     resolved = resolve_packages(uv, task, python, previous.packages if previous else (), upgrade, say)
     packages.check_resolved(resolved, layer, site.platform, python.minor)

@@ -137,7 +137,14 @@ class Venv:
         previous = _previous(change, spec)
         platforms = _platforms(described, site)
         task = Wanted(
-            spec.root, wanted.requirements, python, tuple(platforms), site.platform, wanted.build, hashed=wanted.hashed()
+            spec.root,
+            wanted.requirements,
+            python,
+            tuple(platforms),
+            site.platform,
+            wanted.build,
+            hashed=wanted.hashed(),
+            texts=wanted.files(),
         )
         resolved = resolve(uv, task, found, previous.packages if previous else (), change.upgrade, say)
         layer.check_resolved(resolved, wanted, site.platform if site.platform in platforms else "", found.minor)

@@ -125,13 +125,18 @@ class Layer:
         """Return the requirement lines and the text of each file that they name."""
         return [*self.requirements, *(self.spec.files.text(path) for path in self.inputs())]
 
+    def files(self) -> dict[str, str]:
+        """Return the text of each requirement file, by its path in the project."""
+        names = [text[2:].strip() for text in self.requirements if text.startswith(("-r", "-c"))]
+        return {name: self.spec.files.text(self.spec.root / name) for name in names}
+
     def hashed(self) -> tuple[Hashed, ...]:
         """Return the requirements with hashes, of the table and of the files that it names."""
         found: list[Hashed] = []
         for text in self.requirements:
             if text.startswith(("-r", "-c")):
                 name = text[2:].strip()
-                found += hashed_in(name, self.spec.files.text(self.spec.root / name))
+                found += hashed_in(name, self.files()[name])
             elif not text.startswith("-"):
                 found += [replace(item, place=f"[{self.key}]") for item in hashed_in("", text)]
         return tuple(found)

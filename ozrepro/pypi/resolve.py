@@ -46,7 +46,8 @@ class Wanted:
     `python` is the range; `platforms` are those the result must serve; `here` is the one that it must serve in any case.
     `outside` are the distributions that the environment finds outside itself: their versions are kept, but of those `overridden`,
     and none of them is in the result. `hashed` are the requirements that name hashes: of these packages no other files are taken.
-    `owner` is whose Python it is where no key of the spec sets it, such as `the modules`.
+    `owner` is whose Python it is where no key of the spec sets it, such as `the modules`. `texts` are the requirement files as
+    they were read, by their path in the project: uv is handed these, not what is on disk by then.
     """
 
     root: Path
@@ -59,6 +60,7 @@ class Wanted:
     overridden: frozenset[str] = frozenset()
     hashed: tuple[Hashed, ...] = ()
     owner: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def _resolve(
         names = [word for name in upgraded or () for word in ("--upgrade-package", name)]
         outside = _outside_flags(wanted, folder, interpreter.markers)
         more = [*names, *outside, "-o", str(output)]
-        compile_lines(uv, folder, wanted, interpreter, "\n".join(_lines(wanted)), more, say)
+        compile_lines(uv, folder, wanted, interpreter, "\n".join(_lines(wanted, folder)), more, say)
         entries = loads(output.read_text(encoding="utf-8")).get("packages", [])
     packages, sources = packages_of(entries, wanted)
     packages = _with_indexes(uv, wanted, interpreter, packages)
@@ -215,15 +217,19 @@ def compile_lines(
     return done.output
 
 
-def _lines(wanted: Wanted) -> list[str]:
+def _lines(wanted: Wanted, folder: Path) -> list[str]:
     lines: list[str] = []
     for text in wanted.requirements:
         if text.startswith("-e"):
             extras = text.partition("[")[2]
             lines.append(f"-e {wanted.root.as_uri()}" + (f"[{extras}" if extras else ""))
         elif text.startswith(("-r", "-c")):
+            name = text[2:].strip()
+            copy = folder / "project" / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(wanted.texts[name], encoding="utf-8")
             # uv reads requirement files as pip does: a path with a space is quoted for it.
-            lines.append(f"{text[:2]} {shlex.quote(str(wanted.root / text[2:].strip()))}")
+            lines.append(f"{text[:2]} {shlex.quote(str(copy))}")
         else:
             lines.append(text)
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 
 from ozrepro.containers.apptainer import Mount
 from ozrepro.containers.contents import Contents, Distribution
+from ozrepro.containers.copying import copied
 from ozrepro.containers.definition import read_definition
 from ozrepro.containers.generate import of_wheels
 from ozrepro.errors import LockError, SpecError
+from ozrepro.files import Files
 from ozrepro.lock import Lock, Section, read_text, write_text
 from ozrepro.methods.container import METHOD
 from ozrepro.methods.container_lock import (
@@ -25,7 +28,6 @@ from ozrepro.methods.container_lock import (
     Locked,
     as_content,
     check_spec,
-    copied,
     definition_of,
     inputs_of,
     read_section,
@@ -204,6 +206,11 @@ def test_any_section_gives_a_value_or_a_lock_error(good: dict[str, Any], change:
     assert len(locked.open_bases()) <= len(locked.bases)
 
 
+def afresh(spec: Spec) -> Spec:
+    """Return the spec of a later command, which has read nothing yet."""
+    return replace(spec, files=Files())
+
+
 class TestSpec:
     def test_the_definition_of_the_spec_is_taken_apart(self, tmp_path: Path) -> None:
         spec = spec_at(tmp_path, '[container]\ndefinition = "sessions/work.def"\nbuild-args = { V = "3.12" }\n',
@@ -218,13 +225,13 @@ class TestSpec:
         path = tmp_path / "sessions" / "work.def"
         path.write_bytes(b"\xff\xfe")
         with pytest.raises(SpecError):
-            definition_of(spec)
+            definition_of(afresh(spec))
         path.unlink()
         with pytest.raises(SpecError, match="No such file"):
-            definition_of(spec)
+            definition_of(afresh(spec))
         path.symlink_to("/etc/hostname")
         with pytest.raises(SpecError, match="leads out of the project"):
-            definition_of(spec)
+            definition_of(afresh(spec))
 
     def test_all_mistakes_of_the_table_are_told_together(self, tmp_path: Path) -> None:
         spec = spec_at(tmp_path, '[container]\nimage = "docker://A b"\nbind = ["/a:b", "/c"]\n')
@@ -246,7 +253,7 @@ def files(*lines: str) -> str:
 
 class TestFiles:
     def digests(self, root: Path, *lines: str) -> dict[str, str]:
-        return copied(read_definition(files(*lines), {}), root)
+        return copied(read_definition(files(*lines), {}), root, Files())
 
     def test_what_is_copied_is_known_by_content_and_mode(self, tmp_path: Path) -> None:
         root = tmp_path / "a [b] *project"
