@@ -222,12 +222,12 @@ class Conda:
             **activating.own_variables(prefix),
             "PYTHONNOUSERSITE": "1",
         }
-        homely = {**(locked.mpi.change.homely if locked.mpi else {}), **activation.homely}
+        homely = {name: joined_by("HOME", parts) for name, parts in activation.homely.items()}
         return Environment(
             path=(*activation.path, str(prefix / "bin"), *(locked.mpi.front() if locked.mpi else ())),
             base=locked.mpi.behind() if locked.mpi else BASE_PATH,
             variables=own,
-            following={name: joined_by("HOME", parts) for name, parts in homely.items()},
+            following={**(locked.mpi.following() if locked.mpi else {}), **homely},
             removed=activation.removed,
             passed=locked.layer.passed,
         )

@@ -65,8 +65,8 @@ class Locked:
     mpi: Record | None = None
 
     def below(self) -> dict[str, str]:
-        """Return the variables that the system's MPI gives, without PATH."""
-        return {name: value for name, value in (self.mpi.variables() if self.mpi else {}).items() if name != "PATH"}
+        """Return the variables that the system's MPI gives whatever the caller has set, without PATH."""
+        return self.mpi.fixed() if self.mpi else {}
 
     @property
     def addresses(self) -> dict[str, str]:

@@ -256,14 +256,13 @@ class Container:
         module = locked.module
         # Programs inside would see all that Apptainer is started with: of its module, only what it reads itself.
         own_variables = {name: value for name, value in program.variables.items() if _is_read(name)}
-        homely = {name: parts for name, parts in module.change.homely.items() if _is_read(name)} if module is not None else {}
-        following = {name: joined_by("HOME", parts) for name, parts in {**homely, program.home: ("", "")}.items()}
+        following = {name: cases for name, cases in module.following().items() if _is_read(name)} if module is not None else {}
         return Environment(
             path=module.front() if module is not None else (),
             base=module.behind() if module is not None else (os.path.dirname(program.path), *BASE_PATH),
             variables={**own_variables, **{f"{program.inner}{name}": value for name, value in inside.items()}},
             # Apptainer takes the home of the user database otherwise, whatever HOME is.
-            following=following,
+            following={**following, program.home: joined_by("HOME", ("", ""))},
             prefix=words,
             passed=locked.passed,
             inner=program.inner,

@@ -37,7 +37,7 @@ def program_of(site: Site, module: Record | None) -> Program:
     path = site.apptainer
     variables: Mapping[str, str] = {}
     if module is not None:
-        values = module.variables()
+        values = module.variables(site.environ)
         path = next((found for name in NAMES if (found := find_program(name, values.get("PATH", "")))), None)
         # What the program itself reads; the rest, such as LOADEDMODULES, would be seen inside.
         variables = {name: value for name, value in values.items() if name.startswith(_ITS_OWN) or name == "LD_LIBRARY_PATH"}

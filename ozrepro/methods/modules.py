@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.environment import Environment, joined_by
+from ozrepro.environment import Environment
 from ozrepro.errors import BuildError, LockError
 from ozrepro.lock import Section, lock_file
 from ozrepro.methods.modules_lock import (
@@ -180,18 +180,23 @@ class Modules:
         """Return the modules' change of the base, with the venv's directory first."""
         locked = read_here(section, site)
         modules = locked.modules
-        values = modules.variables()
+        values, following = modules.fixed(), modules.following()
         own = {"VIRTUAL_ENV": str(prefix), "PYTHONNOUSERSITE": "1"}
-        if locked.overrides and values.get("PYTHONPATH"):
+        if locked.overrides:
             # Python looks into PYTHONPATH before a venv's own packages: without this the modules' versions would win.
-            minor = ".".join(locked.version.split(".")[:2])
-            own["PYTHONPATH"] = f"{prefix}/lib/python{minor}/site-packages:{values['PYTHONPATH']}"
-        kept = {name: value for name, value in values.items() if name not in ("PATH", *modules.change.homely)}
+            before = f"{prefix}/lib/python{'.'.join(locked.version.split('.')[:2])}/site-packages:"
+            if values.get("PYTHONPATH"):
+                own["PYTHONPATH"] = before + values["PYTHONPATH"]
+            elif "PYTHONPATH" in following:
+                cases = following["PYTHONPATH"]
+                following["PYTHONPATH"] = tuple(
+                    (names, (before + parts[0], *parts[1:]) if parts else parts) for names, parts in cases
+                )
         return Environment(
             path=(str(prefix / "bin"), *modules.front()),
             base=modules.behind(),
-            variables={**kept, **own},
-            following={name: joined_by("HOME", parts) for name, parts in modules.change.homely.items()},
+            variables={**values, **own},
+            following=following,
             removed=modules.change.removed,
             passed=(*locked.layer.passed, *SITE_VARIABLES),
         )

@@ -181,7 +181,7 @@ def given_by(locked: Locked) -> dict[str, Any]:
 
 def variables_of(locked: Locked, site: Site) -> dict[str, str]:
     """Return the variables in which the modules' Python and compilers run, without a venv."""
-    values = locked.modules.variables()
+    values = locked.modules.variables(site.environ)
     is_passed = passing(locked.layer.passed)
     passed = {name: value for name, value in site.environ.items() if is_passed(name)}
     return {**passed, **values, "PYTHONNOUSERSITE": "1"}

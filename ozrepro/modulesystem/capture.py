@@ -12,7 +12,7 @@ from ozrepro.modulesystem import LoadedModule, ModuleError
 from ozrepro.modulesystem.differences import differences
 from ozrepro.modulesystem.effects import by_module
 from ozrepro.modulesystem.lmod import clean_message
-from ozrepro.modulesystem.probes import HOMES, Moment, change_between, second_base
+from ozrepro.modulesystem.probes import MARKS, Moment, Probes, change_between, second_base
 from ozrepro.modulesystem.reading import Reading, loaded
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def with_parents(names: Sequence[str], index: Index) -> tuple[str, ...]:
 
 def first_base(modulepath: Sequence[str]) -> dict[str, str]:
     """Return the clean base that modules are captured on: nothing of the caller's but the module directories."""
-    return {"PATH": ":".join(BASE_PATH), "MODULEPATH": ":".join(modulepath), "HOME": HOMES[0], "USER": "nobody"}
+    return {"PATH": ":".join(BASE_PATH), "MODULEPATH": ":".join(modulepath), **MARKS[0]}
 
 
 def capture(system: ModuleSystem, names: Sequence[str], modulepath: Sequence[str], index: Index) -> Captured:
@@ -113,8 +113,8 @@ def capture(system: ModuleSystem, names: Sequence[str], modulepath: Sequence[str
         )
     asked = tuple(LoadedModule(item.name, item.file, item.name in names) for item in modules)
     parents = tuple(name for name in load if name not in names)
-    change = change_between(first, one, second, two, modules, moment)
-    effects = by_module(one.effects, modules, system, first, HOMES[0])
+    change = change_between(Probes(first, one, second, two, moment=moment), modules)
+    effects = by_module(one.effects, modules, system, first, MARKS[0])
     shell = replace(one.shell, effects=effects)
     return Captured(load, parents, asked, change, shell, clean_message(one.messages))
 

@@ -24,6 +24,7 @@ from ozrepro.modulesystem.bookkeeping import (
     stack,
     table_variables,
 )
+from ozrepro.modulesystem.following import CONDITION, PATH_KEYS, Case, case_for, fill, fill_path, path_table
 from ozrepro.modulesystem.paths import ARITHMETIC, LMOD, Arithmetic, PathChange, counts_believed, counts_text, joined
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Change", "PathChange", "is_bookkeeping", "is_variable", "own_variables", "read_change", "replay"]
 
 _T = TypeVar("_T")
-_KEYS = ("set", "bytes", "home", "path", "unset", "dynamic", "bookkeeping", "table", "piece")
-_PATH_KEYS = ("prepend", "append", "separator", "dropped", "counts")
+_KEYS = ("set", "bytes", "follow", "path", "unset", "dynamic", "bookkeeping", "table", "piece")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _PIECES = re.compile(rf"{TABLE}(?:[0-9]{{3}}|_Sz)_\Z")
 _MOST = 10_000
@@ -49,7 +49,7 @@ class Change:
 
     Attributes:
         variables: values set, the same everywhere.
-        homely: values that hold the caller's home: their parts, to be joined by HOME.
+        follow: variables that follow what the caller has set: their cases, the first that fits counts.
         paths: path variables and what is put where.
         removed: variables unset.
         dynamic: variables whose value follows the host, the clock or the job: they cannot be locked and are left out of a replay,
@@ -63,7 +63,7 @@ class Change:
     """
 
     variables: Mapping[str, str] = field(default_factory=dict)
-    homely: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    follow: Mapping[str, tuple[Case, ...]] = field(default_factory=dict)
     paths: Mapping[str, PathChange] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     dynamic: tuple[str, ...] = ()
@@ -83,22 +83,11 @@ class Change:
             "piece": self.piece if self.piece != PIECE else 0,
             "set": plain,
             "bytes": coded,
-            "home": {name: list(value) for name, value in sorted(self.homely.items())},
-            "path": {name: _path_table(path) for name, path in sorted(self.paths.items())},
+            "follow": {name: [case.as_table() for case in cases] for name, cases in sorted(self.follow.items())},
+            "path": {name: path_table(path) for name, path in sorted(self.paths.items())},
             "bookkeeping": dict(sorted(self.bookkeeping.items())),
         }
         return {key: value for key, value in parts.items() if value}
-
-
-def _path_table(path: PathChange) -> dict[str, Any]:
-    parts = {
-        "prepend": list(path.prepend),
-        "append": list(path.append),
-        "separator": path.separator if path.separator != ":" else "",
-        "dropped": list(path.dropped),
-        "counts": dict(sorted(path.counts.items())),
-    }
-    return {key: value for key, value in parts.items() if value}
 
 
 def _coded(value: str) -> str:
@@ -113,23 +102,35 @@ def is_variable(name: str) -> bool:
 def replay(change: Change, base: Mapping[str, str], modules: Sequence[LoadedModule] = ()) -> dict[str, str]:
     """Return what `base` becomes by the change, the tool's own variables too, without the module tool.
 
-    `modules` are the loaded ones, for LOADEDMODULES and _LMFILES_. Values that hold a home follow the base's HOME.
+    `modules` are the loaded ones, for LOADEDMODULES and _LMFILES_. Values that follow the caller's variables follow the base's.
     """
     gone = {name for name in (*change.removed, *change.dynamic) if name not in change.paths and not is_bookkeeping(name)}
     result = {name: value for name, value in base.items() if name not in gone}
-    for name, path in change.paths.items():
-        rules, counts = change.rules, change.rules.count + name
-        entries = path.entries(base.get(name), counts_believed(base.get(counts, ""), rules), base.get("HOME", "~"), rules)
-        text = joined((entry for entry, _ in entries), path.separator, name, rules)
-        found = {name: text, counts: counts_text(entries, rules)} if entries else {}
-        result.pop(name, None)
-        result.pop(counts, None)
-        result.update((key, value) for key, value in found.items() if value or key == name)
     result.update(change.variables)
-    home = base.get("HOME", "")
-    result.update({name: home.join(parts) for name, parts in change.homely.items()})
+    paths = dict(change.paths)
+    for name, cases in change.follow.items():
+        case = case_for(cases, base)
+        if case.path is not None:
+            paths[name] = fill_path(case.path, base)
+        elif case.value is not None:
+            result[name] = fill(case.value, base)
+        elif case.removed:
+            result.pop(name, None)
+    for name, path in paths.items():
+        result.pop(name, None)
+        result.pop(change.rules.count + name, None)
+        result.update(path_values(name, path, base, change.rules))
     result.update(own_variables(change, base, result, modules))
     return {name: value for name, value in result.items() if value or not is_bookkeeping(name)}
+
+
+def path_values(name: str, path: PathChange, base: Mapping[str, str], rules: Arithmetic) -> dict[str, str]:
+    """Return what a path variable and the tool's count of it become by its change, nothing where no entry is left."""
+    counts = rules.count + name
+    entries = path.entries(base.get(name), counts_believed(base.get(counts, ""), rules), base.get("HOME", "~"), rules)
+    text = joined((entry for entry, _ in entries), path.separator, name, rules)
+    found = {name: text, counts: counts_text(entries, rules)} if entries else {}
+    return {key: value for key, value in found.items() if value or key == name}
 
 
 def own_variables(
@@ -164,7 +165,7 @@ def read_change(checker: Checker, value: object, path: tuple[str, ...], kind: st
     variables |= reader.named(table, "bytes", reader.bytes)
     return Change(
         variables=variables,
-        homely=reader.named(table, "home", reader.texts),
+        follow=reader.named(table, "follow", reader.cases),
         paths=reader.named(table, "path", reader.path_change),
         removed=reader.names(table, "unset"),
         dynamic=reader.names(table, "dynamic"),
@@ -252,8 +253,31 @@ class _Reader:
             return False
         return True
 
+    def cases(self, value: object, place: tuple[str, ...]) -> tuple[Case, ...]:
+        if not isinstance(value, list):
+            self.wrong(place, "is no array", "lock again")
+            return ()
+        return tuple(self.case(item, (*place[:-1], f"{place[-1]}[{index}]")) for index, item in enumerate(value))
+
+    def case(self, value: object, place: tuple[str, ...]) -> Case:
+        table = self.checker.table(value, (*self.path, *place), ("set", "value", "unset", *PATH_KEYS))
+        names = self.texts(table.get("set", []), (*place, "set"))
+        for name in names:
+            if not CONDITION.match(name):
+                self.wrong((*place, "set"), f"{name!r} is no name of a variable", "lock again")
+                return Case()
+        path = {key: table[key] for key in PATH_KEYS if key in table}
+        if table.get("unset", False) is not False and (table["unset"] is not True or path or "value" in table):
+            self.wrong((*place, "unset"), "stands beside a value", "lock again")
+        return Case(
+            names,
+            self.text(table["value"], (*place, "value")) if "value" in table else None,
+            self.path_change(path, place) if path else None,
+            table.get("unset") is True,
+        )
+
     def path_change(self, value: object, place: tuple[str, ...]) -> PathChange:
-        self.checker.table(value, (*self.path, *place), _PATH_KEYS)
+        self.checker.table(value, (*self.path, *place), PATH_KEYS)
         table = self.inner(value, place) if isinstance(value, dict) else {}
         mark = self.text(table.get("separator", ":"), (*place, "separator"))
         if not 0 < len(mark) <= _LONGEST_MARK or not mark.isprintable():

@@ -17,12 +17,16 @@ _SHOWN = 300
 
 
 def by_module(
-    effects: Sequence[str], modules: Sequence[LoadedModule], system: ModuleSystem, base: Mapping[str, str], home: str
+    effects: Sequence[str],
+    modules: Sequence[LoadedModule],
+    system: ModuleSystem,
+    base: Mapping[str, str],
+    marks: Mapping[str, str],
 ) -> dict[str, tuple[str, ...]]:
     """Return the commands of each module, in load order: those that loading it alone, on all before it, gives.
 
-    A tool tells only what all modules want together. What no module gives alone is counted to the last one. The home of the base
-    stands as `$HOME` in them.
+    A tool tells only what all modules want together. What no module gives alone is counted to the last one. The `marks`
+    that variables have in the base stand as `$HOME` in them.
     """
     left = list(dict.fromkeys(effects))
     found: dict[str, tuple[str, ...]] = {}
@@ -40,7 +44,13 @@ def by_module(
             left = [text for text in left if text not in own]
     if left and modules:
         found[modules[-1].name] = (*found.get(modules[-1].name, ()), *left)
-    return {name: tuple(_line(text.replace(home, "$HOME")) for text in texts) for name, texts in found.items()}
+    return {name: tuple(_line(_marked(text, marks)) for text in texts) for name, texts in found.items()}
+
+
+def _marked(text: str, marks: Mapping[str, str]) -> str:
+    for name, mark in marks.items():
+        text = text.replace(mark, f"${name}")
+    return text
 
 
 def told(shell: ShellParts) -> list[str]:

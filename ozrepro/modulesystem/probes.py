@@ -1,7 +1,8 @@
 """Finds the change that loading makes, from two loads.
 
 One load cannot tell a directory put in front from one put behind, nor a fixed value from one that follows HOME or the job. The
-second has a sentinel in every path variable, in what the first unset and in what it pushed, and another home and job.
+second has a sentinel in every path variable, in what the first unset and in what it pushed, and another home, user and job.
+What the two have of the caller are marks, which stand in values where these follow the caller's variables.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ozrepro.modulesystem.bookkeeping import (
     stack_entry,
 )
 from ozrepro.modulesystem.change import Change, is_variable, replay
+from ozrepro.modulesystem.following import Case, fill, fill_path, template
 from ozrepro.modulesystem.paths import ARITHMETIC, LMOD, Arithmetic, PathChange, counts_in, separator_of, split
 
 if TYPE_CHECKING:
@@ -31,7 +33,15 @@ if TYPE_CHECKING:
     from ozrepro.modulesystem.reading import Reading
 
 SENTINEL = "/ozrepro/sentinel"
-HOMES = ("/ozrepro/home/one", "/ozrepro/home/two")
+MARKS: tuple[Mapping[str, str], Mapping[str, str]] = (
+    {"HOME": "/ozrepro/home/one", "USER": "ozuserone", "LOGNAME": "ozlogone"},
+    {"HOME": "/Oz-Home/Two", "USER": "Second-User", "LOGNAME": "Second-Login"},
+)
+"""Home and user of the two probes: no part of one is a part of the other, so that a part that is taken from it is seen."""
+
+_JOB = {"SLURM_JOB_ID": "987654321", "TMPDIR": "/ozrepro/tmp"}
+"""What the second probe has besides, since a program that a modulefile runs may ask for it."""
+
 COUNTS = tuple(rules.count for rules in ARITHMETIC.values())
 _SECONDS = re.compile(r"(?<!\d)\d{9,11}(?!\d)")
 
@@ -67,18 +77,12 @@ def path_variables(reading: Reading) -> dict[str, str]:
     }
 
 
-def second_base(first: Mapping[str, str], reading: Reading) -> dict[str, str]:
-    """Return the base of the second probe, to the first's base and what came of it."""
-    base = {
-        **first,
-        "HOME": HOMES[1],
-        "USER": "somebody",
-        "LOGNAME": "somebody",
-        "SLURM_JOB_ID": "987654321",
-        "TMPDIR": "/ozrepro/tmp",
-    }
-    marks = {"PATH": ":", **path_variables(reading)}
-    for name, mark in marks.items():
+def second_base(
+    first: Mapping[str, str], reading: Reading, marks: Mapping[str, str] = MARKS[1], more: Mapping[str, str] = _JOB
+) -> dict[str, str]:
+    """Return the base of the second probe, to the first's base and what came of it, with the second's `marks`."""
+    base = {**more, **first, **marks}
+    for name, mark in {"PATH": ":", **path_variables(reading)}.items():
         base[name] = f"{SENTINEL}{mark}{base[name]}" if base.get(name) else SENTINEL
     pushed = {name.removeprefix(STACK) for name in reading.values if name.startswith(STACK)}
     # Something to unset, which tells `unsetenv` from taking an entry out of a path that is not there.
@@ -87,70 +91,95 @@ def second_base(first: Mapping[str, str], reading: Reading) -> dict[str, str]:
     return base
 
 
-def change_between(
-    first: Mapping[str, str],
-    one: Reading,
-    second: Mapping[str, str],
-    two: Reading,
-    modules: Sequence[LoadedModule] = (),
-    moment: Moment | None = None,
-    rules: Arithmetic = LMOD,
-) -> Change:
-    """Return the change that two probes show: `one` is what came of the base `first`, `two` of `second`.
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """Two loads: bases, what came of each, the marks that each base has, and the module tool's arithmetic."""
 
-    `modules` are the loaded ones, which two of the tool's variables follow from; `rules` are its arithmetic.
-    """
-    now = moment or Moment()
-    paths, dynamic = _paths(first, one, second, two, now, rules)
-    found = Change(rules=rules, paths=paths, removed=tuple(sorted(_removed(one, two, paths))))
+    first: Mapping[str, str]
+    one: Reading
+    second: Mapping[str, str]
+    two: Reading
+    marks: tuple[Mapping[str, str], Mapping[str, str]] = MARKS
+    moment: Moment = Moment()
+    rules: Arithmetic = LMOD
+
+    def effects(self) -> tuple[dict[str, Case], set[str]]:
+        """Return what loading does to each variable, and the names of those of which something had to be left out."""
+        paths, dynamic = self._paths()
+        found = {name: Case(path=path) for name, path in paths.items()}
+        one, two = self.one, self.two
+        for name in (one.values.keys() | two.values.keys() | one.deleted | two.deleted) - paths.keys():
+            if is_bookkeeping(name):
+                continue
+            left, right = one.values.get(name), two.values.get(name)
+            if name in one.deleted & two.deleted:
+                if is_variable(name):
+                    found[name] = Case(removed=True)
+            elif left is None or right is None or self.moment.is_in(left) or not is_variable(name):
+                dynamic.add(name)
+            else:
+                text = template(left, self.marks[0])
+                if fill(text, self.marks[1]) == right and (left == right or is_text(left)):
+                    found[name] = Case(value=text)
+                else:
+                    dynamic.add(name)
+        return found, dynamic
+
+    def _paths(self) -> tuple[dict[str, PathChange], set[str]]:
+        """Return the path variables' changes, their entries as templates, and the names of what had to be left out."""
+        first, second, one, two, rules = self.first, self.second, self.one, self.two, self.rules
+        paths: dict[str, PathChange] = {}
+        dynamic: set[str] = set()
+        for name, mark in {"PATH": ":", **path_variables(one), **path_variables(two)}.items():
+            counted = counts_in(two.values.get(rules.count + name, ""), rules)
+            entries = split(two.values.get(name), mark, second["HOME"], rules, counted)
+            if SENTINEL not in entries or not is_variable(name):
+                continue  # set whatever it was before, or not touched
+            before = split(second.get(name), mark, second["HOME"], rules)
+            held = {template(entry, self.marks[1]): count for entry, count in counted.items()}
+            whole = _path_change(self._templates(entries, 1), self._templates(before, 1), mark, held, rules)
+            raw = split(
+                one.values.get(name), mark, first["HOME"], rules, counts_in(one.values.get(rules.count + name, ""), rules)
+            )
+            left = self._templates(raw, 0)
+            there = {text for text, entry in zip(left, raw, strict=True) if is_text(entry) and not self.moment.is_in(entry)}
+            good = there & set(self._templates(entries, 1))
+            kept = _only(whole, good, left)
+            base = ":".join(self._templates([first[name]], 0)) if name in first else None
+            expected = [entry for entry, _ in kept.entries(base, None, "~", rules) if entry in good]
+            if kept != whole or not good.issuperset(left):
+                dynamic.add(name)
+            if expected == [entry for entry in left if entry in good]:
+                paths[name] = kept
+            else:
+                dynamic.add(name)
+                paths[name] = PathChange(separator=mark)
+        return paths, dynamic
+
+    def _templates(self, entries: Sequence[str], which: int) -> list[str]:
+        return [template(entry, self.marks[which]) for entry in entries]
+
+
+def change_between(probes: Probes, modules: Sequence[LoadedModule] = ()) -> Change:
+    """Return the change that two probes show; `modules` are the loaded ones, which two of the tool's variables follow from."""
+    found, dynamic = probes.effects()
+    return _with_bookkeeping(change_of(found, dynamic, probes.rules), probes.first, probes.one, probes.two, modules)
+
+
+def change_of(effects: Mapping[str, Case], dynamic: set[str], rules: Arithmetic) -> Change:
+    """Return effects that are the same whatever the caller has set as a change without the tool's own variables."""
     variables: dict[str, str] = {}
-    homely: dict[str, tuple[str, ...]] = {}
-    for name in sorted((one.values.keys() | two.values.keys() | (one.deleted ^ two.deleted)) - paths.keys()):
-        if is_bookkeeping(name):
-            continue
-        left, right = one.values.get(name), two.values.get(name)
-        if left is None or right is None or now.is_in(left) or not is_variable(name):
-            dynamic.add(name)
-        elif left == right:
-            variables[name] = left
-        elif left.split(HOMES[0]) == right.split(HOMES[1]) and is_text(left):
-            homely[name] = tuple(left.split(HOMES[0]))
-        else:
-            dynamic.add(name)
-    found = replace(found, variables=variables, homely=homely, dynamic=tuple(sorted(dynamic)))
-    return _with_bookkeeping(found, first, one, two, modules)
-
-
-def _removed(one: Reading, two: Reading, paths: Mapping[str, PathChange]) -> set[str]:
-    return {name for name in one.deleted & two.deleted if not is_bookkeeping(name) and name not in paths and is_variable(name)}
-
-
-def _paths(
-    first: Mapping[str, str], one: Reading, second: Mapping[str, str], two: Reading, now: Moment, rules: Arithmetic
-) -> tuple[dict[str, PathChange], set[str]]:
-    """Return the path variables' changes, and the names of variables of which something had to be left out."""
-    marks = {"PATH": ":", **path_variables(one), **path_variables(two)}
+    follow: dict[str, tuple[Case, ...]] = {}
     paths: dict[str, PathChange] = {}
-    dynamic: set[str] = set()
-    for name, mark in marks.items():
-        counted = counts_in(two.values.get(rules.count + name, ""), rules)
-        entries = split(two.values.get(name), mark, second["HOME"], rules, counted)
-        if SENTINEL not in entries or not is_variable(name):
-            continue  # set whatever it was before, or not touched
-        whole = _path_change(entries, split(second.get(name), mark, second["HOME"], rules), mark, counted, rules)
-        before = counts_in(one.values.get(rules.count + name, ""), rules)
-        left = split(one.values.get(name), mark, first["HOME"], rules, before)
-        good = {entry for entry in left if entry in entries and is_text(entry) and not now.is_in(entry)}
-        kept = _only(whole, good, left)
-        expected = [entry for entry, _ in kept.entries(first.get(name), None, first["HOME"], rules) if entry in good]
-        if kept != whole or not good.issuperset(left):
-            dynamic.add(name)
-        if expected == [entry for entry in left if entry in good]:
-            paths[name] = kept
-        else:
-            dynamic.add(name)
-            paths[name] = PathChange(separator=mark)
-    return paths, dynamic
+    for name, case in sorted(effects.items()):
+        if case.refers_to():
+            follow[name] = (case,)
+        elif case.path is not None:
+            paths[name] = fill_path(case.path, {})
+        elif case.value is not None:
+            variables[name] = fill(case.value, {})
+    removed = tuple(sorted(name for name, case in effects.items() if case.removed))
+    return Change(variables, follow, paths, removed, tuple(sorted(dynamic)), rules=rules)
 
 
 def _path_change(entries: list[str], base: list[str], mark: str, counted: Mapping[str, int], rules: Arithmetic) -> PathChange:
@@ -244,7 +273,7 @@ def _stack(name: str, value: str, two: Reading, found: Change) -> str:
     if others[-1] != stack_entry(SENTINEL):
         return value if entries == others else ""
     final = found.variables.get(variable)
-    follows = variable in found.homely or (final is not None and entries[0] == stack_entry(final))
+    follows = variable in found.follow or (final is not None and entries[0] == stack_entry(final))
     if follows and len(entries) == len(others) - 1 == 1:
         return ":"
     return f"{value}:" if entries == others[:-1] else ""

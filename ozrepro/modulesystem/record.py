@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro.environment import BASE_PATH
 from ozrepro.modulesystem import LoadedModule, fingerprint
-from ozrepro.modulesystem.change import Change, PathChange, read_change, replay
+from ozrepro.modulesystem.change import Change, PathChange, path_values, read_change, replay
 from ozrepro.modulesystem.fingerprint import Print
+from ozrepro.modulesystem.following import as_parts, parts_of
 from ozrepro.modulesystem.shell import ShellParts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from ozrepro.checking import Checker
+    from ozrepro.environment import Cases
 
 KEYS = ("tool", "system", "modulepath", "load", "parents", "module", "file", "change", "shell")
 """The keys of a section of the lock that this module reads and writes."""
@@ -83,23 +85,46 @@ class Record:
         """Return the files whose change may change what a name of a module means."""
         return [item.path for item in (*self.prints, *self.files)]
 
-    def variables(self) -> dict[str, str]:
-        """Return the base environment of a locked run as loading changes it, HOME aside."""
-        values = replay(self.change, {"PATH": ":".join(BASE_PATH), "HOME": ""}, self.modules)
-        values.pop("HOME", None)
-        return values
+    def variables(self, caller: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the base environment of a locked run as loading changes it; values follow `caller`, or nobody's variables."""
+        asked = {name for cases in self.change.follow.values() for case in cases for name in case.asks()}
+        kept = {name: caller[name] for name in sorted(asked) if name in caller} if caller else {}
+        values = replay(self.change, {**kept, "PATH": ":".join(BASE_PATH)}, self.modules)
+        return {name: value for name, value in values.items() if name not in kept or name in self.change.follow}
 
-    def front(self) -> tuple[str, ...]:
+    def fixed(self) -> dict[str, str]:
+        """Return those of the variables that are the same whatever the caller has set, without PATH."""
+        following = self.following()
+        return {name: value for name, value in self.variables().items() if name != "PATH" and name not in following}
+
+    def following(self) -> dict[str, Cases]:
+        """Return the variables that follow the caller's, without PATH: their cases on the base of a locked run."""
+        found: dict[str, Cases] = {}
+        for name, cases in self.change.follow.items():
+            base = {"PATH": ":".join(BASE_PATH)} if name == "PATH" else {}
+            texts = [path_values(name, case.path, base, self.change.rules) if case.path else {} for case in cases]
+            for key in {name, *(key for text in texts for key in text)} - {"PATH"}:
+                found[key] = tuple(as_parts(case, text.get(key)) for case, text in zip(cases, texts, strict=True))
+        return dict(sorted(found.items()))
+
+    def front(self) -> tuple[str | Cases, ...]:
         """Return the directories that loading puts in front of PATH."""
-        return self.change.paths.get("PATH", PathChange()).prepend
+        if "PATH" not in self.change.follow:
+            return self.change.paths.get("PATH", PathChange()).prepend
+        return (tuple(as_parts(case, ":".join(case.path.prepend) if case.path else None) for case in self.change.follow["PATH"]),)
 
-    def behind(self) -> tuple[str, ...]:
+    def behind(self) -> tuple[str | Cases, ...]:
         """Return what the base PATH is behind those: entries may be taken from it, moved to the front, or put at its end."""
-        path = self.change.paths.get("PATH", PathChange())
-        text = replace(path, prepend=()).apply(
-            ":".join(entry for entry in BASE_PATH if entry not in path.prepend), self.change.rules
+        if "PATH" not in self.change.follow:
+            return tuple(entry for entry in self._behind(self.change.paths.get("PATH", PathChange())).split(":") if entry)
+        cases = self.change.follow["PATH"]
+        return (
+            tuple((case.names, ("",) if case.value else parts_of(self._behind(case.path or PathChange()))) for case in cases),
         )
-        return tuple(entry for entry in text.split(":") if entry)
+
+    def _behind(self, path: PathChange) -> str:
+        base = ":".join(entry for entry in BASE_PATH if entry not in path.prepend)
+        return replace(path, prepend=()).apply(base, self.change.rules)
 
     def drift(self) -> list[str]:
         """Return a line for each of these files that is gone or has another content."""

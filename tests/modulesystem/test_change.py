@@ -15,8 +15,9 @@ from ozrepro.modulesystem import LoadedModule
 from ozrepro.modulesystem.bookkeeping import is_bookkeeping, is_lua_data, module_table, table_variables
 from ozrepro.modulesystem.change import Change, PathChange, read_change, replay
 from ozrepro.modulesystem.differences import differences
+from ozrepro.modulesystem.following import Case, fill, parts_of, path_table, template
 from ozrepro.modulesystem.paths import counts_in, counts_text, regular, separator_of, split
-from ozrepro.modulesystem.probes import Moment, change_between, path_variables, second_base
+from ozrepro.modulesystem.probes import Moment, Probes, change_between, path_variables, second_base
 from ozrepro.modulesystem.reading import Reading
 from ozrepro.toml import dumps, loads
 
@@ -31,10 +32,24 @@ _PATHS = st.builds(PathChange, _FOLDERS, _FOLDERS, st.sampled_from([":", ";", " 
 _OWN = st.sampled_from(["MODULEPATH", "LMOD_FAMILY_MPI", "__LMOD_STACK_CXX", "__LMOD_Priority_PATH"])
 _TABLES = st.sampled_from([(), ("_ModuleTable_ = {", "version = 3,", 'mT = {["a-b"] = {fn = "/x\\"y",},},', "}")])
 _SORTED = st.lists(_NAMES, max_size=2, unique=True).map(sorted).map(tuple)
+
+
+def escaped(text: str) -> str:
+    """Return a text as the template that stands for it."""
+    return template(text, {})
+
+
+_ASKED = st.lists(_NAMES | _NAMES.map("{}:".format), max_size=2).map(tuple)
+_TEMPLATES = st.one_of(_TEXT.map(escaped), _NAMES.map("a${{{}}}b".format))
+_CASES = st.one_of(
+    st.builds(Case, _ASKED, _TEMPLATES),
+    st.builds(Case, _ASKED, path=_PATHS.filter(path_table)),
+    st.builds(Case, _ASKED, removed=st.booleans()),
+)
 _CHANGES = st.builds(
     Change,
     st.dictionaries(_NAMES, st.one_of(_TEXT, _BYTES), max_size=3),
-    st.dictionaries(_NAMES, st.lists(_TEXT, min_size=2, max_size=3).map(tuple), max_size=2),
+    st.dictionaries(_NAMES, st.lists(_CASES, min_size=1, max_size=3).map(tuple), max_size=2),
     st.dictionaries(_NAMES, _PATHS, max_size=3),
     _SORTED,
     _SORTED,
@@ -43,12 +58,20 @@ _CHANGES = st.builds(
     st.sampled_from([512, 256]),
 )
 
-_KEYS = st.one_of(_TEXT, st.sampled_from(["set", "path", "home", "table", "bookkeeping", "counts", "A"]))
+_KEYS = st.one_of(_TEXT, st.sampled_from(["set", "path", "follow", "value", "unset", "table", "bookkeeping", "counts", "A"]))
 _ANYTHING = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), _TEXT),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3),
     max_leaves=8,
 )
+
+
+@given(_TEXT, _TEXT, _NAMES)
+def test_a_template_comes_to_the_text_that_it_was_made_of(before: str, behind: str, name: str) -> None:
+    mark = "\N{SNOWMAN}mark"
+    made = template(f"{before}{mark}{behind}", {name: mark})
+    assert fill(made, {name: mark}) == f"{before}{mark}{behind}"
+    assert parts_of(made) == (before, name, behind)
 
 
 @given(_CHANGES)
@@ -64,8 +87,8 @@ def _backwards(table: Mapping[str, _T]) -> dict[str, _T]:
 
 @given(_CHANGES)
 def test_a_change_is_written_the_same_in_whatever_order_it_was_found(change: Change) -> None:
-    other = Change(_backwards(change.variables), change.homely, _backwards(change.paths))
-    same = Change(change.variables, change.homely, change.paths)
+    other = Change(_backwards(change.variables), change.follow, _backwards(change.paths))
+    same = Change(change.variables, change.follow, change.paths)
     assert dumps(other.as_table()) == dumps(same.as_table())
 
 
@@ -92,7 +115,7 @@ class TestHostileLocks:
         ({"set": {"A\n": ""}}, "is no name"),
         ({"set": {"Ä": ""}}, "is no name"),
         ({"set": {"_ModuleTable001_": "eA=="}}, "is a variable of the module tool's own"),
-        ({"home": {"_ModuleTable_Sz_": ["1"]}}, "is a variable of the module tool's own"),
+        ({"follow": {"_ModuleTable_Sz_": []}}, "is a variable of the module tool's own"),
         ({"path": {"__LMOD_REF_COUNT_PATH": {}}}, "is a variable of the module tool's own"),
         ({"unset": ["MODULEPATH"]}, "change.unset[0]: is a variable of the module tool's own"),
         ({"unset": ["A=B"]}, "change.unset[0]: is no name"),
@@ -102,8 +125,11 @@ class TestHostileLocks:
         ({"dynamic": ["A\x1b[2J"]}, "change.dynamic[0]: is no name"),
         ({"bytes": {"A": "no base64!"}}, "change.bytes.A: is no base64"),
         ({"bytes": {"A": base64.b64encode(b"a\0b").decode()}}, "change.bytes.A: holds a NUL"),
-        ({"home": {"A": "x"}}, "change.home.A: is no array"),
-        ({"home": {"A": ["x", 1]}}, "change.home.A[1]: is no string"),
+        ({"follow": {"A": "x"}}, "change.follow.A: is no array"),
+        ({"follow": {"A": [{"value": 1}]}}, "change.follow.A[0].value: is no string"),
+        ({"follow": {"A": [{"set": ["x y"]}]}}, "change.follow.A[0].set: 'x y' is no name of a variable"),
+        ({"follow": {"A": [{"unset": True, "value": "x"}]}}, "change.follow.A[0].unset: stands beside a value"),
+        ({"follow": {"A": [{"other": 1}]}}, "unknown key"),
         ({"path": {"A": []}}, "change.path.A: is an array"),
         ({"path": {"A": {"more": 1}}}, "change.path.A.more: unknown key"),
         ({"path": {"A": {"prepend": ["/x\0"]}}}, "change.path.A.prepend[0]: holds a NUL"),
@@ -250,7 +276,8 @@ class TestPaths:
 def probed(first: dict[str, str], one: dict[str, str], two: dict[str, str], moment: Moment | None = None) -> Change:
     """Return the change that two loads with these results show."""
     left = Reading(one, frozenset())
-    return change_between(first, left, second_base(first, left), Reading(two, frozenset()), (), moment)
+    right = Reading(two, frozenset())
+    return change_between(Probes(first, left, second_base(first, left), right, moment=moment or Moment()))
 
 
 class TestProbes:
@@ -258,10 +285,10 @@ class TestProbes:
         first = {"HOME": "/ozrepro/home/one", "PATH": "/usr/bin"}
         one = Reading({"FIXED": "1", "CACHE": "/ozrepro/home/one/.cache", "JOB": "a", "ONLY": "1"}, frozenset({"GONE"}))
         second = second_base(first, one)
-        two = Reading({"FIXED": "1", "CACHE": "/ozrepro/home/two/.cache", "JOB": "b"}, frozenset({"GONE"}))
-        change = change_between(first, one, second, two)
+        two = Reading({"FIXED": "1", "CACHE": "/Oz-Home/Two/.cache", "JOB": "b"}, frozenset({"GONE"}))
+        change = change_between(Probes(first, one, second, two))
         assert change.variables == {"FIXED": "1"}
-        assert change.homely == {"CACHE": ("", "/.cache")}
+        assert change.follow == {"CACHE": (Case(value="${HOME}/.cache"),)}
         assert change.dynamic == ("JOB", "ONLY")
         assert change.removed == ("GONE",)
         assert replay(change, {"HOME": "/home/me", "GONE": "x", "JOB": "mine"}) == {
@@ -298,14 +325,28 @@ class TestProbes:
 
     def test_a_path_keeps_what_is_the_same_everywhere(self) -> None:
         first = {"HOME": "/ozrepro/home/one", "PATH": "/bin"}
-        one = "/m:/ozrepro/home/one/bin:/jobs/1:/bin:/end"
-        two = "/m:/ozrepro/home/two/bin:/jobs/2:/ozrepro/sentinel:/bin:/end"
+        one = "/m:/jobs/1:/bin:/end"
+        two = "/m:/jobs/2:/ozrepro/sentinel:/bin:/end"
         counts = {"__LMOD_REF_COUNT_PATH": ";".join(f"{entry}:1" for entry in one.split(":"))}
         others = {"__LMOD_REF_COUNT_PATH": ";".join(f"{entry}:1" for entry in two.split(":"))}
         change = probed(first, {"PATH": one, **counts}, {"PATH": two, **others})
         assert change.paths["PATH"] == PathChange(("/m",), ("/end",))
         assert change.dynamic == ("PATH",)
         assert replay(change, {"PATH": "/x"})["PATH"] == "/m:/x:/end"
+
+    def test_an_entry_of_a_path_follows_the_caller(self) -> None:
+        first = {"HOME": "/ozrepro/home/one", "PATH": "/bin"}
+        one, two = "/m$:/ozrepro/home/one/bin:/bin:ozuserone", "/m$:/Oz-Home/Two/bin:/ozrepro/sentinel:/bin:Second-User"
+        change = probed(first, {"PATH": one}, {"PATH": two})
+        assert change.follow == {"PATH": (Case(path=PathChange(("/m$$", "${HOME}/bin"), ("${USER}",))),)}
+        assert change.dynamic == ()
+        assert replay(change, {"PATH": "/x", "HOME": "/h/", "USER": "me"})["PATH"] == "/m$:/h/bin:/x:me"
+
+    def test_a_part_that_is_taken_from_a_caller_s_value_is_seen(self) -> None:
+        first = {"HOME": "/ozrepro/home/one", "PATH": "/bin"}
+        one = {"A": "/ozrepro/home", "B": "OZUSERONE", "C": "/data/o/ozuserone"}
+        two = {"A": "/Oz-Home", "B": "SECOND-USER", "C": "/data/S/Second-User"}
+        assert probed(first, one, two).dynamic == ("A", "B", "C")
 
     def test_the_base_of_the_second_probe_has_the_sentinel_behind_the_right_separator(self) -> None:
         first = {"HOME": "/ozrepro/home/one", "PATH": "/bin", "FLAGS": "a b"}
@@ -333,9 +374,8 @@ class TestProbes:
     def test_what_does_not_follow_as_in_lmod_8_is_kept_as_it_is(self) -> None:
         first = {"HOME": "/ozrepro/home/one", "PATH": "/bin"}
         own = {"LOADEDMODULES": "a/1;b/2", "MODULEPATH": "/m", "__LMOD_LATER": "9"}
-        change = change_between(
-            first, Reading(own, frozenset()), first, Reading(own, frozenset()), [LoadedModule("a/1", "/m/a/1.lua")]
-        )
+        read = Reading(own, frozenset())
+        change = change_between(Probes(first, read, first, read), [LoadedModule("a/1", "/m/a/1.lua")])
         result = replay(change, first, [LoadedModule("a/1", "/m/a/1.lua")])
         assert {name: value for name, value in result.items() if is_bookkeeping(name)} == own
 
@@ -343,7 +383,11 @@ class TestProbes:
 def test_differences_are_told_variable_by_variable() -> None:
     base = {"PATH": "/bin", "HOME": "/h"}
     change = Change(
-        {"FOO": "a", "GONE": "1", "SAME": "s"}, {"CACHE": ("", "/c")}, {"PATH": PathChange(("/x", "/y"))}, ("OFF",), ("CLOCK",)
+        {"FOO": "a", "GONE": "1", "SAME": "s"},
+        {"CACHE": (Case(value="${HOME}/c"),)},
+        {"PATH": PathChange(("/x", "/y"))},
+        ("OFF",),
+        ("CLOCK",),
     )
     modules = [LoadedModule("gcc/11.3.0", "/old/gcc/11.3.0.lua"), LoadedModule("b/1", "/b/1.lua")]
     values = {"FOO": "b", "SAME": "s", "CACHE": "/h/c", "PATH": "/y:/z:/bin", "CLOCK": "9", "NEW": "\x1b[2J", "OFF": "on"}
