@@ -21,6 +21,9 @@ METHODS = ("modules", "conda", "container", "venv")
 PLATFORMS = ("linux-x86_64", "linux-aarch64", "macos-arm64")
 """The platforms that a lock serves unless `platforms` says otherwise; macOS on Intel and musl must be asked for."""
 
+MODULE_TOOLS = ("lmod", "tcl")
+"""The names of the module tools, Lmod and Environment Modules."""
+
 KNOWN_PLATFORMS = (*PLATFORMS, "macos-x86_64", "linux-ppc64le")
 _LONGEST = 366 * 86400.0
 _PASSED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?\Z", re.ASCII)
@@ -34,6 +37,7 @@ _KEYS = {
     "platforms": "platforms that venv locks serve",
     "modulepath": "the site's module directories, where neither the shell nor Lmod tells them",
     "accept-effects": "modules whose commands for a shell are left out",
+    "module-tool": "lmod or tcl, where a machine has both Lmod and Environment Modules",
     "path": "further directories for PATH, such as Slurm's",
     "pass": "further variables of the caller that every session keeps",
     "locks": "auto, flock or ticket",
@@ -48,6 +52,8 @@ _VARIABLES = {
     for key in (
         *("store", "store-group", "cache", "platform", "locks", "lock-timeout"),
         *("methods", "platforms", "modulepath", "path", "accept-effects"),
+        *("store", "store-group", "cache", "platform", "module-tool", "locks", "lock-timeout"),
+        *("methods", "platforms", "modulepath", "path"),
     )
 }
 _LISTS = {"methods": ",", "platforms": ",", "modulepath": ":", "path": ":", "accept-effects": ","}
@@ -67,6 +73,7 @@ class Settings:
     platforms: tuple[str, ...] = PLATFORMS
     modulepath: tuple[str, ...] = ()
     accept_effects: tuple[str, ...] = ()
+    module_tool: str = ""
     path: tuple[str, ...] = ()
     passed: tuple[str, ...] = ()
     locks: str = "auto"
@@ -100,6 +107,7 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
         platforms=tuple(sorted(checker.texts_at(table, (*base, "platforms"), default=PLATFORMS, check=one_of(KNOWN_PLATFORMS)))),
         modulepath=checker.texts_at(table, (*base, "modulepath"), check=_absolute),
         accept_effects=checker.texts_at(table, (*base, "accept-effects")),
+        module_tool=_choice(checker, table, (*base, "module-tool"), ("", *MODULE_TOOLS)),
         path=checker.texts_at(table, (*base, "path"), check=_absolute),
         passed=checker.texts_at(table, (*base, "pass"), check=check_passed) + _site_passed(environ),
         locks=_choice(checker, table, (*base, "locks"), ("auto", "flock", "ticket")),
@@ -191,7 +199,7 @@ def _platform(checker: Checker, table: Mapping[str, object], path: tuple[str, ..
 def _choice(checker: Checker, table: Mapping[str, object], path: tuple[str, ...], choices: tuple[str, ...]) -> str:
     value = checker.text_at(table, path, default=choices[0])
     if value not in choices:
-        checker.wrong(path, f"{value!r} is not known", f"write one of: {', '.join(choices)}")
+        checker.wrong(path, f"{value!r} is not known", f"write one of: {', '.join(filter(None, choices))}")
         return choices[0]
     return value
 

@@ -250,7 +250,7 @@ def _init_file(chosen: str) -> str:
     """Return the module tool's file for a shell, by which it gets `module`; "" where there is none, or others may write it."""
     from ozrepro.modulesystem import tools
 
-    system = tools.find(os.environ)
+    system = tools.find(os.environ, os.environ.get("OZREPRO_MODULE_TOOL", ""))
     if system is None:
         return ""
     path = Path(system.init_file(chosen))

@@ -106,8 +106,10 @@ class Conda:
 
         A node without a GPU is none: packages for one are built on login nodes, and most of them also run there.
         """
+        from ozrepro.modulesystem import loading
+
         locked = read_here(section, site)
-        moved = locked.mpi.drift() if locked.mpi is not None else []
+        moved = loading.drift(locked.mpi, site) if locked.mpi is not None else []
         return moved + [line for lines in _unmet(locked, site).values() for line in lines]
 
     def mend(self, section: Section, spec: Spec, site: Site) -> str:

@@ -141,7 +141,7 @@ class Container:
     def drift(self, section: Section, site: Site) -> list[str]:
         """Return what has changed of Apptainer's module, and an image file of the user's own that is another now."""
         locked = read_here(section, site)
-        moved = locked.module.drift() if locked.module is not None else []
+        moved = loading.drift(locked.module, site) if locked.module is not None else []
         if locked.is_file:
             path = os.path.join(site.settings.root, os.path.expanduser(locked.image))
             try:

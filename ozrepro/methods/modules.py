@@ -28,6 +28,7 @@ from ozrepro.methods.modules_lock import (
     variables_of,
 )
 from ozrepro.modulesystem import loading, record
+from ozrepro.modulesystem.here import other_tool
 from ozrepro.pypi import base as outside
 from ozrepro.pypi import compiled, install, layer, toolchain
 from ozrepro.pypi.layer import open_uv
@@ -111,12 +112,12 @@ class Modules:
     def drift(self, section: Section, site: Site) -> list[str]:
         """Return each modulefile, rc file, hook or interpreter that changed, and each package that the modules have otherwise."""
         locked = read_here(section, site)
-        lines = locked.modules.drift()
+        lines, tool = locked.modules.drift(), other_tool(locked.modules.tool, site)
         if len(lines) == len(locked.modules.watched()) and not any(os.path.exists(path) for path in locked.modules.watched()):
             # Perhaps a machine of another site, whose CPU has the same level.
             return [f"none of its {len(lines)} files is here; if this is another site, name each site in [tool.ozrepro] platform"]
         here = outside.distributions(locked.folders)
-        return lines + provided_otherwise(locked.provides, here)
+        return tool + lines + provided_otherwise(locked.provides, here)
 
     def mend(self, section: Section, spec: Spec, site: Site) -> str:
         """Return nothing: locking again takes over what is there."""

@@ -98,7 +98,7 @@ def stack(template: str, name: str, base: Mapping[str, str], result: Mapping[str
     """
     if name.startswith(PUSHED):
         variable = name.removeprefix(PUSHED)
-        under = base.get(name) or ("&" + base[variable].replace(":", "\\:") if variable in base else "")
+        under = base.get(name) or (f"&{base[variable]}" if variable in base else "")
         return ":".join(filter(None, (template, under)))
     variable = name.removeprefix(STACK)
     if not template.endswith(":"):

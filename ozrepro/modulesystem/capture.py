@@ -12,6 +12,7 @@ from ozrepro.modulesystem import LoadedModule, ModuleError
 from ozrepro.modulesystem.differences import differences
 from ozrepro.modulesystem.effects import by_module
 from ozrepro.modulesystem.lmod import clean_message
+from ozrepro.modulesystem.paths import ARITHMETIC, LMOD
 from ozrepro.modulesystem.probes import MARKS, Moment, Probes, change_between, second_base
 from ozrepro.modulesystem.reading import Reading, loaded
 
@@ -113,7 +114,7 @@ def capture(system: ModuleSystem, names: Sequence[str], modulepath: Sequence[str
         )
     asked = tuple(LoadedModule(item.name, item.file, item.name in names) for item in modules)
     parents = tuple(name for name in load if name not in names)
-    change = change_between(Probes(first, one, second, two, moment=moment), modules)
+    change = change_between(Probes(first, one, second, two, moment=moment, rules=ARITHMETIC.get(system.kind, LMOD)), modules)
     effects = by_module(one.effects, modules, system, first, MARKS[0])
     shell = replace(one.shell, effects=effects)
     return Captured(load, parents, asked, change, shell, clean_message(one.messages))

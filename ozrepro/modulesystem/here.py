@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from ozrepro.site import Site
 
 
-ABSENT = "no module system here (Lmod)"
-"""What to say where there is none."""
-
-
 class NoModulesError(ModuleError):
     """This machine has no module system, or one that looks nowhere."""
 
@@ -42,7 +38,23 @@ class Offered:
 
 def find_system(site: Site) -> ModuleSystem | None:
     """Return the site's module tool, or None where there is none."""
-    return tools.find(site.environ)
+    return tools.find(site.environ, site.settings.module_tool)
+
+
+def absent(site: Site) -> str:
+    """Return what to say where there is no module tool."""
+    wanted = site.settings.module_tool
+    return f"no module system here ({tools.TITLES[wanted] if wanted else ', '.join(tools.TITLES.values())})"
+
+
+def other_tool(locked: str, site: Site) -> list[str]:
+    """Return a line where the module tool here is another one than a lock says, such as `lmod 8.7.60`; its version may differ."""
+    kind, _, version = locked.partition(" ")
+    other = tools.other_than(kind, site.environ, site.settings.module_tool)
+    if other is None:
+        return []
+    title = tools.TITLES.get(kind, kind)
+    return [f"the modules were locked with {title} {version}; the module tool here is {other.title} ({other.command})"]
 
 
 def site_modulepath(site: Site) -> tuple[str, ...]:
@@ -76,7 +88,7 @@ def look(site: Site, *, use: Sequence[str] = (), anew: bool = False) -> Offered:
     """
     system = find_system(site)
     if system is None:
-        raise NoModulesError(ABSENT, hint="set LMOD_CMD to Lmod's program, where there is one")
+        raise NoModulesError(absent(site), hint="set LMOD_CMD or MODULES_CMD to the tool's program, where there is one")
     modulepath = tuple(dict.fromkeys((*use, *site_modulepath(site))))
     if not modulepath:
         hint = "set OZREPRO_MODULEPATH to the site's module directories"

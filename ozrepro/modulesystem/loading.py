@@ -10,7 +10,7 @@ from ozrepro.environment import BASE_PATH
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.modulesystem import ModuleError, effects, fingerprint, index
 from ozrepro.modulesystem.capture import Captured, capture, differences, recapture, with_parents
-from ozrepro.modulesystem.here import ABSENT, find_system, index_for, site_modulepath
+from ozrepro.modulesystem.here import absent, find_system, index_for, other_tool, site_modulepath
 from ozrepro.modulesystem.record import Record
 from ozrepro.site import operating_system
 
@@ -93,7 +93,7 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
     """
     system = find_system(site)
     if system is None:
-        return ABSENT
+        return absent(site)
     if not request.modulepath:
         return "the module system has no directories here (MODULEPATH is empty)"
     found = index_for(request.names, system, request.modulepath, site)
@@ -138,11 +138,16 @@ def load(request: Request, site: Site) -> Load:
     """Load the names and return what that does. Raises ModuleError, BuildError where there is no tool."""
     system = find_system(site)
     if system is None:
-        raise BuildError(ABSENT, hint="ozrepro status")
+        raise BuildError(absent(site), hint="ozrepro status")
     offered = index_for(request.names, system, request.modulepath, site)
     captured = capture(system, request.names, request.modulepath, offered)
     effects.check_accepted(captured.shell, request.accepted, request.accepting)
     return Load(request, system, offered, captured)
+
+
+def drift(locked: Record, site: Site) -> list[str]:
+    """Return a line for each file of a locked load that is gone or changed, and one where the module tool is another."""
+    return [*other_tool(locked.tool, site), *locked.drift()]
 
 
 def recheck(locked: Record, spec: Spec, site: Site) -> list[str]:
@@ -153,7 +158,7 @@ def recheck(locked: Record, spec: Spec, site: Site) -> list[str]:
     system, modulepath = find_system(site), modulepath_of(spec, site)
     if system is None:
         hint = f"ozrepro verify {spec.name} --level 1 where modules can be loaded"
-        raise BuildError(f"{ABSENT}: a real load cannot be compared", hint=hint)
+        raise BuildError(f"{absent(site)}: a real load cannot be compared", hint=hint)
     try:
         modules, reading, base = recapture(system, locked.load, modulepath)
     except ModuleError as error:

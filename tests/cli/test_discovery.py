@@ -125,7 +125,7 @@ class TestSpider:
     def test_no_module_system_is_exit_4_with_the_reason(self, empty: Modular) -> None:
         failed = empty.without_lmod().ozrepro("spider")
         assert failed.returncode == 4
-        assert "no module system here (Lmod)\n  try: " in failed.stderr
+        assert "no module system here (Lmod, Environment Modules)\n  try: " in failed.stderr
 
 
 class TestTheIndex:

@@ -24,7 +24,7 @@ def at(tmp_path: Path, text: str, **environ: str) -> tuple[Spec, Site]:
 def test_the_first_method_that_can_serve_is_taken_and_the_others_have_their_reasons(tmp_path: Path) -> None:
     choice = choose(*at(tmp_path, BOTH), None)
     assert choice.name == "venv"
-    assert choice.refused == ("modules: no module system here (Lmod)",)
+    assert choice.refused == ("modules: no module system here (Lmod, Environment Modules)",)
 
 
 def test_a_container_without_apptainer_is_passed_over(tmp_path: Path) -> None:

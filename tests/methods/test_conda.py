@@ -242,7 +242,7 @@ class TestNoMethod:
         )
         self.check(
             found,
-            "modules: no module system here (Lmod)",
+            "modules: no module system here (Lmod, Environment Modules)",
             "conda: platforms in [conda] has no linux-64",
             "container: no Apptainer here (apptainer or singularity on PATH)",
         )
@@ -675,7 +675,7 @@ class TestSystemMpi:
         describe(found, "mpi-user", more='mpi = "openmpi/4.1.4"')
         said = found.ozrepro("lock")
         assert said.returncode == 4
-        assert "conda: no module system here (Lmod)" in said.stderr
+        assert "conda: no module system here (Lmod, Environment Modules)" in said.stderr
 
     def test_a_library_that_the_module_does_not_have_fails_the_build(self, modular_mpi: Modular) -> None:
         project = modular_mpi.project

@@ -290,7 +290,10 @@ class TestFallback:
         assert done.returncode == 0, done.stderr
         lines = [line for line in done.stderr.splitlines() if "not taken" in line]
         assert len(lines) == 1
-        assert lines[0].endswith("not taken: modules: no module system here (Lmod)") or "MODULEPATH is empty" in lines[0]
+        assert (
+            lines[0].endswith("not taken: modules: no module system here (Lmod, Environment Modules)")
+            or "MODULEPATH is empty" in lines[0]
+        )
 
     def test_an_absent_module_is_a_refusal_with_what_there_is(self, mine: Modular) -> None:
         make_wheel(mine.project.wheelhouse, "numpy", "2.0")

@@ -1,0 +1,255 @@
+"""Real Environment Modules, beside the system's Lmod: its index, its loads, and their replay beside a real bash."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from ozrepro.environment import BASE_PATH
+from ozrepro.modulesystem import ModuleError
+from ozrepro.modulesystem.capture import Captured, capture
+from ozrepro.modulesystem.change import replay
+from ozrepro.modulesystem.fingerprint import rc_files
+from ozrepro.modulesystem.tmod import FLAGS, EnvironmentModules, find_environment_modules
+from tests.site import Site, SiteUnavailable, tmod
+
+PATH = ":".join(BASE_PATH)
+BASES: tuple[dict[str, str], ...] = (
+    {"HOME": "/home/me", "USER": "me", "PATH": PATH},
+    {
+        "HOME": "/home/me",
+        "USER": "me",
+        "PATH": f"/mine:{PATH}",
+        "LD_LIBRARY_PATH": "/q:/q:/opt/base/lib",
+        "MANPATH": "/m::",
+        "CPATH": "",
+        "FOO": "foo",
+        "CC": "icc",
+        "EDIT": "vi:m",
+        "LIST": "x;/opt/y",
+    },
+)
+FEATURES = {
+    "path/1": "prepend-path P /a//b/:/c /d/.\nappend-path P /c/ /e\nprepend-path PATH /usr/bin /opt/x/bin\nremove-path PATH /sbin",
+    "empty/1": 'append-path MANPATH ""\nappend-path --delim ";" LIST /opt/y\nprepend-path -d " " WORDS a b',
+    "twice/1": "prepend-path P /a\nprepend-path P /a\nappend-path P /b\nprepend-path CPATH /inc",
+    "set/1": 'setenv Q "it\'s \\"a\\" \\\\ \\$x {b} *? \\[c\\] ~ #! a;b|c&d <e>"\nsetenv EMPTY ""\nunsetenv FOO\nsetenv U été',
+    "push/1": "pushenv CC gcc\npushenv EDIT emacs\npushenv NEW 1",
+    "home/1": "setenv CACHE $env(HOME)/cache\nsetenv TILDE ~/x",
+    "shell/1": 'setenv SH [module-info shell]\nsetenv SHT [module-info shelltype]\nset-alias tal {ls -l "$@"}\n'
+    'set-function tfn {echo "a b" $1; ls}',
+    "needs/1": "prereq path\ndepends-on twice/1\nsetenv NEEDS 1",
+    "loads/1": "module load push/1\nfamily mpi\nconflict nothing",
+}
+
+
+@pytest.fixture(params=list(tmod.SUITES), scope="module")
+def tool(request: pytest.FixtureRequest) -> EnvironmentModules:
+    """Give Environment Modules in each version."""
+    try:
+        script = tmod.make(request.param)
+    except SiteUnavailable as reason:
+        pytest.skip(f"no Environment Modules {request.param}: {reason}")
+    found = find_environment_modules({"MODULES_CMD": script, "MODULESHOME": tmod.home_of(script)})
+    assert found is not None
+    return found
+
+
+def plant(folder: Path, modules: Mapping[str, str]) -> str:
+    """Write modulefiles and return their directory."""
+    for name, body in modules.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#%Module\n{body}\n", encoding="utf-8")
+    return str(folder)
+
+
+def take(tool: EnvironmentModules, folder: str, *names: str) -> Captured:
+    """Capture modules of a folder."""
+    return capture(tool, names, [folder], tool.index([folder]))
+
+
+def in_bash(tool: EnvironmentModules, names: Sequence[str], base: Mapping[str, str], folder: str, *more: str) -> dict[str, str]:
+    """Return what `module load` in a real bash makes of an environment."""
+    flags = " ".join(f"{name}='{value}'" for name, value in FLAGS.items())
+    call = f'module() {{ eval "$({flags} tclsh {tool.command} bash "$@")"; }}'
+    script = "; ".join((call, f"module load {' '.join(names)} || exit 3", *more, "env -0"))
+    done = subprocess.run(
+        ["/bin/bash", "--norc", "--noprofile", "-c", script],
+        env={**base, "MODULEPATH": folder},
+        capture_output=True,
+        text=True,
+        check=True,
+        errors="surrogateescape",
+    )
+    found = dict(entry.partition("=")[::2] for entry in done.stdout.split("\0") if entry)
+    own = ("_", "SHLVL", "PWD", "OLDPWD")
+    return {name: value for name, value in found.items() if name not in own and not name.startswith("BASH_FUNC_")}
+
+
+def same_counts(variables: Mapping[str, str]) -> dict[str, object]:
+    """Return variables with those that count entries as sets: the tool writes these in no order."""
+    counted = [name for name in variables if name.startswith("__MODULES_SHARE_")]
+    return {**variables, **{name: sorted(variables[name].replace(":", " ").split()) for name in counted}}
+
+
+class TestLoading:
+    @pytest.mark.parametrize("base", BASES, ids=["clean", "own"])
+    @pytest.mark.parametrize("name", FEATURES)
+    def test_a_replay_equals_a_real_load_variable_by_variable(
+        self, tool: EnvironmentModules, tmp_path: Path, name: str, base: Mapping[str, str]
+    ) -> None:
+        folder = plant(tmp_path, FEATURES)
+        captured = take(tool, folder, name)
+        replayed = replay(captured.change, {**base, "MODULEPATH": folder}, captured.modules)
+        assert captured.change.dynamic == ()
+        assert same_counts(replayed) == same_counts(in_bash(tool, captured.load, base, folder))
+
+    @pytest.mark.parametrize("base", BASES, ids=["clean", "own"])
+    def test_the_ozstar_shaped_tree_is_replayed_with_its_parents(
+        self, tool: EnvironmentModules, site: Site, tmp_path: Path, base: Mapping[str, str]
+    ) -> None:
+        folder = tmod.make_tree(site, tmp_path)
+        captured = take(tool, folder, site.names["python-scientific"], site.names["conda"])
+        assert captured.parents == (site.names["gcc"], site.names["openmpi"])
+        assert set(captured.shell.functions) == {"conda", "mamba", "__conda_exe"}
+        replayed = replay(captured.change, {**base, "MODULEPATH": folder}, captured.modules)
+        assert same_counts(replayed) == same_counts(in_bash(tool, captured.load, base, folder))
+
+    def test_functions_and_aliases_are_those_of_a_bash(self, tool: EnvironmentModules, tmp_path: Path) -> None:
+        captured = take(tool, plant(tmp_path, FEATURES), "shell/1")
+        assert captured.change.variables["SH"] == "bash"
+        assert captured.shell.functions == {"tfn": 'echo "a b" $1; ls'}
+        assert captured.shell.aliases == {"tal": 'ls -l "$@"'}
+
+    def test_what_a_module_prints_is_an_assignment_or_told(self, tool: EnvironmentModules, tmp_path: Path) -> None:
+        lines = "puts stdout {export SEEN=1}\nputs stdout {source /opt/x/activate}\nputs prestdout {export EARLY=2}"
+        captured = take(tool, plant(tmp_path, {"loud/1": lines}), "loud/1")
+        assert captured.change.variables == {"EARLY": "2", "SEEN": "1"}
+        assert captured.shell.effects == {"loud/1": ("source /opt/x/activate",)}
+
+    @pytest.mark.parametrize(
+        ("body", "said"),
+        [
+            ("puts stderr {licence server down}; break", "licence server down"),
+            ("conflict good", "cannot load good/1 bad/1"),
+            ("error {no such thing}", "no such thing"),
+            ("prereq nowhere/1", "nowhere/1"),
+            ("module load good/2", "good/2"),
+        ],
+    )
+    def test_a_failure_is_told_in_the_tools_own_words(
+        self, tool: EnvironmentModules, tmp_path: Path, body: str, said: str
+    ) -> None:
+        folder = plant(tmp_path, {"good/1": "setenv GOOD 1", "good/2": "conflict good/1", "bad/1": body})
+        with pytest.raises(ModuleError, match="cannot load") as caught:
+            take(tool, folder, "good/1", "bad/1")
+        assert said in str(caught.value)
+
+    def test_a_variable_that_a_modulefile_reads_before_it_sets_it_does_not_hide_the_paths(
+        self, tool: EnvironmentModules, tmp_path: Path
+    ) -> None:
+        body = "if {[info exists env(MODE)] && $env(MODE) ni {a b}} {error wrong}\nsetenv MODE a\nprepend-path P /p"
+        change = take(tool, plant(tmp_path, {"picky/1": body}), "picky/1").change
+        assert change.paths["P"].prepend == ("/p",)
+        assert change.variables == {"MODE": "a"}
+
+    @pytest.mark.parametrize("more", [("module purge",), ("module unload push",), ("module load twice/1", "module purge")])
+    def test_module_goes_on_from_what_was_replayed(self, tool: EnvironmentModules, tmp_path: Path, more: tuple[str, ...]) -> None:
+        folder = plant(tmp_path, FEATURES)
+        captured = take(tool, folder, "path/1", "push/1", "empty/1")
+        replayed = replay(captured.change, {**BASES[1], "MODULEPATH": folder}, captured.modules)
+        real = in_bash(tool, captured.load, BASES[1], folder, *more)
+        call = f'module() {{ eval "$(tclsh {tool.command} bash "$@")"; }}'
+        said = subprocess.run(
+            ["/bin/bash", "--norc", "--noprofile", "-c", "; ".join((call, *more, "env -0"))],
+            env={**replayed, **FLAGS},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        found = dict(entry.partition("=")[::2] for entry in said.split("\0") if entry)
+        own = ("_", "SHLVL", "PWD", *FLAGS)
+        kept = {name: value for name, value in found.items() if name not in own and not name.startswith("BASH_FUNC_")}
+        assert same_counts(kept) == same_counts(real)
+
+
+class TestIndex:
+    def test_parents_are_found_through_what_modulefiles_use(self, tool: EnvironmentModules, site: Site, tmp_path: Path) -> None:
+        index = tool.index([tmod.make_tree(site, tmp_path)])
+        assert index.chains(site.names["python-scientific"]) == ((site.names["gcc"], site.names["openmpi"]),)
+        assert len(index.chains(site.names["hdf5"])) == 2
+        assert index.chains(site.names["gcc"]) == ((),)
+
+    def test_hidden_modules_are_marked_and_aliases_are_none(self, tool: EnvironmentModules, tmp_path: Path) -> None:
+        folder = plant(
+            tmp_path, {"a/1": "", "a/2": "", ".modulerc": "module-hide a/2\nmodule-alias b a/1\nmodule-version a/1 lts"}
+        )
+        index = tool.index([folder])
+        assert {name: modules[0].hidden for name, modules in index.modules.items()} == {"a/1": False, "a/2": True}
+
+    def test_directories_that_lead_to_each_other_end(self, tool: EnvironmentModules, tmp_path: Path) -> None:
+        one, two = tmp_path / "one", tmp_path / "two"
+        plant(one, {"a/1": f"module use {two}"})
+        plant(two, {"b/1": f"module use {one}\nmodule use {two}"})
+        assert set(tool.index([str(one)]).modules) == {"a/1", "b/1"}
+
+    def test_a_loose_name_is_not_available(self, tool: EnvironmentModules, tmp_path: Path) -> None:
+        folder = plant(tmp_path, {"python/3.10.4-bare": "setenv X 1"})
+        variables = {"PATH": PATH, "MODULEPATH": folder}
+        assert tool.is_available("python/3.10.4-bare", variables)
+        assert not tool.is_available("python/3.10.4", variables)
+        assert not tool.is_available("python/3.10", variables)
+
+
+class TestSite:
+    def test_nothing_of_the_user_changes_an_answer(self, tool: EnvironmentModules, tmp_path: Path) -> None:
+        folder = plant(tmp_path / "m", {"a/1": "setenv A 1", "a/2": "setenv A 2"})
+        (tmp_path / ".modulerc").write_text("#%Module\nmodule-hide a/1\nmodule-version a/2 default\n")
+        environ = {"MODULES_CMD": tool.command, "HOME": str(tmp_path), "MODULES_ICASE": "always", "MODULES_EXTENDED_DEFAULT": "1"}
+        users = find_environment_modules(environ)
+        assert users is not None
+        assert users.index([folder]) == tool.index([folder])
+        assert take(users, folder, "a/1").change == take(tool, folder, "a/1").change
+
+    def test_the_sites_own_tcl_runs_in_each_load_and_decides(self, tool: EnvironmentModules, tmp_path: Path) -> None:
+        config = tmp_path / "site.tcl"
+        config.write_text("proc siteload {name args} {}\nset ::env(HOOKED) yes\nset ::g_stateEnvVars(HOOKED) new\n")
+        folder = plant(tmp_path / "m", {"a/1": "setenv A 1"})
+        hooked = find_environment_modules({"MODULES_CMD": tool.command, "MODULES_SITECONFIG": str(config)})
+        assert hooked is not None
+        assert take(hooked, folder, "a/1").change.variables == {"A": "1", "HOOKED": "yes"}
+        assert str(config) in hooked.hook_files()
+        assert hooked.identity != tool.identity
+
+    def test_rc_files_of_the_site_and_of_the_directories_decide(self, tool: EnvironmentModules, tmp_path: Path) -> None:
+        rc = tmp_path / "rc"
+        rc.write_text("#%Module\n")
+        folder = plant(tmp_path / "m", {"a/1": "", "a/.version": "set ModulesVersion 1", ".modulerc": ""})
+        system = find_environment_modules({"MODULES_CMD": tool.command, "MODULERCFILE": str(rc)})
+        assert system is not None
+        names = {os.path.basename(path) for path in rc_files([folder], take(tool, folder, "a/1").modules, system.rc_files())}
+        assert names == {"rc", ".version", ".modulerc"}
+
+    def test_the_base_directories_are_those_without_what_modules_added(
+        self, tool: EnvironmentModules, site: Site, tmp_path: Path
+    ) -> None:
+        folder = tmod.make_tree(site, tmp_path)
+        loaded = in_bash(tool, [site.names["gcc"]], BASES[0], folder)
+        assert loaded["MODULEPATH"] != folder
+        assert tool.base_modulepath(loaded) == (folder,)
+
+    def test_a_script_that_is_none_says_so(self, tmp_path: Path) -> None:
+        (tmp_path / "modulecmd.tcl").write_text("puts hello\n")
+        system = find_environment_modules({"MODULES_CMD": str(tmp_path / "modulecmd.tcl")})
+        assert system is not None
+        with pytest.raises(ModuleError, match="is it Environment Modules"):
+            system.version()
+        with pytest.raises(ModuleError, match="printed no index"):
+            system.index(["/nowhere"])
+        with pytest.raises(ModuleError, match="does not say what loading a/1 does"):
+            system.load(["a/1"], {})
