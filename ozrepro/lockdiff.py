@@ -147,6 +147,15 @@ def _words(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def packages_moved(left: Section, right: Section, before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return a line for each package of both sections that is another in the second; their versions are `before` and `after`."""
+    found = [item for item in between_contents(before, after) if item.left and item.right]
+    named = {item.what for item in found}
+    rest = _records(left.content.get("record", ()), right.content.get("record", ()))
+    found += [item for item in rest if item.left and item.right and item.what.partition(" ")[0] not in named]
+    return [f"{item.what} {item.left} -> {item.right}" for item in sorted(found, key=lambda item: item.what)]
+
+
 def between_contents(locked: Mapping[str, str], installed: Mapping[str, str]) -> list[Difference]:
     """Return what differs between locked and installed versions, by name."""
     names = sorted(locked.keys() | installed.keys())

@@ -13,11 +13,12 @@ from ozrepro.bench.result import About
 from ozrepro.environment import BASE_PATH, Environment
 from ozrepro.errors import LockError, NoMethodError
 from ozrepro.lock import lock_file
+from ozrepro.locking import check_section, needs_lock
 from ozrepro.methods import candidates as candidates_of
 from ozrepro.methods import choose, load_method, refusal
 from ozrepro.settings import METHODS
 from ozrepro.site import LOCAL, mount_of
-from ozrepro.workflow import built_generation, check_section, environment_of, needs_lock, open_session
+from ozrepro.workflow import built_generation, environment_of, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -13,11 +13,12 @@ from ozrepro.cli.sessions import names_of, opened, try_each
 from ozrepro.cli.start import execute
 from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, UsageError
 from ozrepro.lock import Lock, lock_file
+from ozrepro.locking import check_section, needs_lock
 from ozrepro.methods import candidates, load_method, refusal
 from ozrepro.ready import find_ready
 from ozrepro.store.publish import read_generation
 from ozrepro.words import size_words
-from ozrepro.workflow import Session, built_generation, check_section, needs_lock, open_session, prepare
+from ozrepro.workflow import Session, built_generation, open_session, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,21 +14,11 @@ from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.files import text_of
 from ozrepro.lock import Lock, Section, lock_file, read_text
 from ozrepro.lockdiff import Difference, between_contents, between_sections
+from ozrepro.locking import Locking, check_section, lock_session, mend_of, needs_lock, stale
 from ozrepro.methods import choose, load_method
 from ozrepro.settings import METHODS
 from ozrepro.store.publish import verify as verify_files
-from ozrepro.workflow import (
-    Locking,
-    Session,
-    built_generation,
-    check_section,
-    environment_of,
-    lock_session,
-    mend_of,
-    needs_lock,
-    open_session,
-    stale,
-)
+from ozrepro.workflow import Session, built_generation, environment_of, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -31,17 +31,20 @@ _HOMES = {name: f"ozrepro.methods.{name}" for name in METHODS}
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How to lock again: the section that was, and which packages may move (None: only those that must; empty: all).
+    """How to lock again: the lock as it is now, and which packages may move (None: only those that must; empty: all).
 
-    `source` names another tool's file or environment whose packages are taken, "" where none is given. `others` are the sections
-    that this lock has, or gets now, for other methods. `accept` takes what was built on this machine.
+    `sections` are the lock's, of all methods and platforms, with those that this command has made already. `source` names another
+    tool's file or environment whose packages are taken, "" where none is given. `accept` takes what was built on this machine.
     """
 
-    previous: Section | None = None
+    sections: tuple[Section, ...] = ()
     upgrade: tuple[str, ...] | None = None
     source: str = ""
-    others: tuple[Section, ...] = ()
     accept: bool = False
+
+    def section(self, method: str, platform: str) -> Section | None:
+        """Return the section whose packages stay where they still fit, or None."""
+        return next((item for item in self.sections if (item.method, item.platform) == (method, platform)), None)
 
 
 class Method(Protocol):

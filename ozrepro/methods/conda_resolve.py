@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packaging.utils import canonicalize_name
+
 from ozrepro.conda.channels import Channel, find_channels
 from ozrepro.conda.helper import Helper, Question, open_helper
 from ozrepro.conda.matchspec import with_address
@@ -45,12 +47,6 @@ def resolve(spec: Spec, site: Site, digest: str, change: Change, say: Say) -> tu
     helper = open_helper(site)
     channels = find_channels(wanted.channels, site.settings.channels, site.environ, where=str(spec.path))
     _check_channels(spec, wanted.dependencies, channels)
-    previous = None
-    if change.previous is not None:
-        try:
-            previous = read_here(change.previous, site, spec)
-        except LockError:
-            previous = None  # a damaged section is resolved anew
     others = [platform for platform in wanted.platforms if platform != here]
     if others and wanted.pip:
         say(f"{', '.join(others)} must be locked there: what pip adds can be found for this machine alone")
@@ -60,7 +56,8 @@ def resolve(spec: Spec, site: Site, digest: str, change: Change, say: Say) -> tu
     detected = helper.detect()
     sections: list[Section] = []
     for platform in (here, *others):
-        kept = _kept(previous, change.upgrade) if platform == here else ()
+        previous = _previous(change, platform, spec, site)
+        kept = _kept(previous, change.upgrade)
         source = read_source(change.source, platform) if change.source else Source(())
         rest = source.rest(wanted.pip, wanted.variables) if platform == here else []
         if rest:
@@ -208,11 +205,20 @@ def _pip(
     return resolved.packages
 
 
+def _previous(change: Change, platform: str, spec: Spec, site: Site) -> Locked | None:
+    section = change.section("conda", platform)
+    try:
+        return read_here(section, site, spec) if section is not None else None
+    except LockError:
+        return None  # a damaged section is resolved anew
+
+
 def _kept(previous: Locked | None, upgrade: tuple[str, ...] | None) -> tuple[LockedRecord, ...]:
     """Return the records that a new resolution keeps where they still fit: all, none, or all but those named."""
     if previous is None or upgrade == ():
         return ()
-    return tuple(record for record in previous.records if record.name not in (upgrade or ()))
+    moving = {canonicalize_name(name) for name in upgrade or ()}
+    return tuple(record for record in previous.records if canonicalize_name(record.name) not in moving)
 
 
 def _quiet(step: str, done: int, total: int) -> None:

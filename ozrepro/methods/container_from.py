@@ -33,7 +33,7 @@ def source_section(spec: Spec, site: Site, change: Change) -> Section:
     """Return the section that `from` names. Raises LockError where there is none."""
     table = container_lock.described(spec)
     platform = load_method(table.source).platform(site)
-    section = next((item for item in change.others if (item.method, item.platform) == (table.source, platform)), None)
+    section = change.section(table.source, platform)
     if section is None:
         raise LockError(
             f"has no section {table.source}.{platform}, which the image is made from",

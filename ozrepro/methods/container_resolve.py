@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ozrepro.conda.virtual import subdir_here
 from ozrepro.containers import registry
 from ozrepro.containers.building import Built, build_image, forget_image, is_kept, kept_image
 from ozrepro.containers.contents import Contents, look_inside
@@ -182,9 +183,8 @@ def _base(bootstrap: str, source: str, written: str, spec: Spec, site: Site, pre
 
 
 def _previous(spec: Spec, site: Site, change: Change) -> Locked | None:
-    if change.previous is None:
-        return None
+    section = change.section("container", subdir_here())
     try:
-        return read_here(change.previous, site, spec)
+        return read_here(section, site, spec) if section is not None else None
     except LockError:
         return None  # a damaged section is resolved anew

@@ -99,12 +99,13 @@ class Modules:
         """Return what the modules resolve to here, what loading them does, and exact packages of the venv on top."""
         from ozrepro.methods import modules_resolve
 
-        previous = None
-        if change.previous is not None:
-            try:
-                previous = read_here(change.previous, site, spec).layer
-            except LockError:
-                previous = None  # a damaged section is resolved anew
+        own = change.section("modules", self.platform(site))
+        # Another cluster of the site that was locked before gives a new one its versions.
+        known = own or next((item for item in change.sections if item.method == "modules"), None)
+        try:
+            previous = read_here(known, site, spec).layer if known is not None else None
+        except LockError:
+            previous = None  # a damaged section is resolved anew
         digest = self.digest(spec, site)
         content = modules_resolve.resolve(spec, layer_of(spec), site, previous, change.upgrade, say)
         return (Section("modules", self.platform(site), digest, content),)

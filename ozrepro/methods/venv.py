@@ -278,10 +278,9 @@ def _platforms(wanted: VenvSpec, site: Site) -> list[str]:
 
 
 def _previous(change: Change, spec: Spec) -> LockedLayer | None:
-    if change.previous is None:
-        return None
+    section = change.section("venv", PLATFORM)
     try:
-        return read_section(change.previous, "", spec.name).layer
+        return read_section(section, "", spec.name).layer if section is not None else None
     except LockError:
         return None  # a damaged section is resolved anew
 

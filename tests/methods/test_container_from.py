@@ -44,7 +44,7 @@ class TestMaking:
     def test_the_wheels_of_a_venv_are_pinned_by_hash_and_what_is_left_out_is_said(self, locked: tuple[Project, Lock]) -> None:
         project, lock = locked
         spec, site, said = load_spec(project.root, "work"), site_of(project), list[str]()
-        section = source_section(spec, site, Change(others=lock.sections))
+        section = source_section(spec, site, Change(sections=lock.sections))
         lines = generate(section, spec, site, said.append)
         assert is_made(lines)
         assert lines[0] == "# Made by ozrepro from venv.any of work.lock: change the lock, not this text."
@@ -64,7 +64,7 @@ class TestMaking:
         project.done("lock", "--method", "venv")
         spec, site, lock = load_spec(project.root, "work"), site_of(project), load_lock(project.root, "work")
         assert lock is not None
-        lines = generate(source_section(spec, site, Change(others=lock.sections)), spec, site, print)
+        lines = generate(source_section(spec, site, Change(sections=lock.sections)), spec, site, print)
         assert is_made(lines)
         assert [line.partition(" ;")[0] for line in lines if "==" in line] == ["alpha==1.0", "alpha==2.0"]
 
@@ -74,7 +74,7 @@ class TestMaking:
         elsewhere = Section("venv", "other", f"sha256:{'0' * 64}", {})
         for others in ((), (elsewhere,)):
             with pytest.raises(LockError, match=r"has no section venv\.any, which the image is made from") as caught:
-                source_section(spec, site, Change(others=others))
+                source_section(spec, site, Change(sections=others))
             assert "ozrepro lock work" in caught.value.hint
 
 
