@@ -1,21 +1,20 @@
-"""Whether the methods of one lock give the same versions: told from the lock, or asked of the environments themselves."""
+"""Whether the methods of one lock give the same versions: told from the lock, or by the files of the environments."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from ozrepro import process
-from ozrepro.containers.contents import question, read_packages
-from ozrepro.errors import BuildError
+from ozrepro.containers import look
+from ozrepro.containers.contents import read_packages
 from ozrepro.lockdiff import Difference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
 
-    from ozrepro.environment import Environment
+_RELEASE = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +25,15 @@ class Inside:
     imports: Mapping[str, frozenset[str]] | None = field(default=None)
 
 
-def ask(environment: Environment, caller: Mapping[str, str], root: Path) -> Inside:
-    """Return what an environment's own Python finds. Raises BuildError where it has none that answers."""
-    words = environment.command(["python3", *question("--packages")])
-    done = process.run(words, env=environment.variables_for(caller), cwd=root)
-    found = read_packages(done.output)
-    if found is None:
-        said = (done.errors.strip() or done.output.strip()).splitlines()[-5:]
-        raise BuildError("\n    ".join(("its Python does not say what it has:", *said)), hint="ozrepro verify NAME")
-    python, distributions = found
-    versions = {"python": python, **{item.name: item.version for item in distributions}}
-    return Inside(versions, {item.name: frozenset(item.imports) for item in distributions})
+def inside_of(python: str, folders: Iterable[str]) -> Inside:
+    """Return what a Python of this version finds in folders, as the metadata there tells. Nothing of it is started.
+
+    Raises BuildError for names and versions that no message can hold.
+    """
+    found = read_packages(look.distributions(tuple(folders)))
+    release = _RELEASE.match(python)
+    versions = {"python": release[0] if release else python, **{item.name: item.version for item in found}}
+    return Inside(versions, {item.name: frozenset(item.imports) for item in found})
 
 
 def differences(left: Inside, right: Inside) -> list[Difference]:

@@ -32,10 +32,20 @@ def safe_folders(path: str) -> Iterator[str]:
                 yield folder
 
 
-def find_program(name: str, path: str) -> str | None:
-    """Return the first program `name` in a PATH, passing over its relative and world-writable folders, or None."""
+def find_program(name: str, path: str, *, outside: str = "") -> str | None:
+    """Return the first program `name` in a PATH, or None.
+
+    Its relative and world-writable folders are passed over, and what lies in the folder `outside`, links resolved.
+    """
     candidates = (os.path.join(folder, name) for folder in safe_folders(path))
-    return next((item for item in candidates if os.path.isfile(item) and os.access(item, os.X_OK)), None)
+    programs = (item for item in candidates if os.path.isfile(item) and os.access(item, os.X_OK))
+    folder = os.path.realpath(outside) if outside else ""
+    return next((item for item in programs if not (folder and is_inside(os.path.realpath(item), folder))), None)
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Say whether a path is a folder or lies below it; both with their links resolved."""
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,20 @@ class Settings:
     channels: Mapping[str, str] = field(default_factory=dict)
     registries: Mapping[str, str] = field(default_factory=dict)
     files: Files = field(default_factory=Files, compare=False, repr=False)
+    named_by_project: frozenset[str] = frozenset()
+    """Of `path` and `modulepath` those that stand in pyproject.toml: programs there are the project's word."""
+    unread: tuple[str, ...] = ()
+    """The project's `modulepath` where a command only looks: a modulefile is code, which is read when it is asked for."""
+
+    def for_looking(self) -> Settings:
+        """Return what a command goes by that only looks: without the directories of programs that the project names."""
+        names = self.named_by_project
+        return replace(
+            self,
+            path=() if "path" in names else self.path,
+            modulepath=() if "modulepath" in names else self.modulepath,
+            unread=self.modulepath if "modulepath" in names else (),
+        )
 
 
 def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None = None, files: Files | None = None) -> Settings:
@@ -95,6 +109,7 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
     base = ("tool", "ozrepro")
     checker = Checker(str(path), text, elsewhere={(*base, key): variable for key, (variable, _) in given.items()})
     table = {**checker.table(table, base, _KEYS), **{key: value for key, (_, value) in given.items()}}
+    named = frozenset(key for key in ("path", "modulepath") if key in table and key not in given)
     cache = checker.text_at(table, (*base, "cache"))
     settings = Settings(
         root=root,
@@ -116,6 +131,7 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
         channels=_addresses(checker, table, (*base, "channels")),
         registries=_addresses(checker, table, (*base, "registries")),
         files=files,
+        named_by_project=named,
     )
     for name, chosen in (("store", str(settings.store)), ("cache", str(settings.cache or ""))):
         if "$" in chosen.removeprefix(str(root)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,12 @@ class Site:
     apptainer: str | None
     in_ci: bool
     slurm_job: str | None
+    only_looking: bool = False
+    """Whether a command only looks: nothing that a project, a spec or a lock names may then be started."""
+
+    def for_looking(self) -> Site:
+        """Return the machine for a command that only looks and starts nothing that a project, a spec or a lock names."""
+        return replace(self, settings=self.settings.for_looking(), only_looking=True)
 
 
 def look_around(settings: Settings, environ: Mapping[str, str]) -> Site:

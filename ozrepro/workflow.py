@@ -65,6 +65,10 @@ class Session:
         """The store in use, not opened."""
         return store_of(self.site.settings)
 
+    def for_looking(self) -> Session:
+        """Return the session for a command that only looks and starts nothing that a project, a spec or a lock names."""
+        return Session(self.spec, self.site.for_looking())
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -129,10 +133,14 @@ def _first_lock(session: Session, say: Say, *, may_lock: bool) -> tuple[str, ...
     return chosen.refused
 
 
-def environment_of(session: Session, section: Section, generation: Generation) -> Environment:
-    """Return how to run programs in a built generation: the method's word, then the settings' directories and `pass`."""
+def environment_of(session: Session, section: Section, generation: Generation, *, looking: bool = False) -> Environment:
+    """Return how to run programs in a built generation: the method's word, then the settings' directories and `pass`.
+
+    With `looking`, nothing is started to know it: what the build has noted is believed.
+    """
+    site = session.site.for_looking() if looking else session.site
     with _named(session):
-        found = load_method(section.method).environment(section, session.site, generation.prefix)
+        found = load_method(section.method).environment(section, site, generation.prefix)
     settings = session.site.settings
     more = {"path": (*found.path, *settings.path), "passed": (*found.passed, *settings.passed)}
     return Environment(**{**found.as_dict(), **more})

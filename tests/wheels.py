@@ -75,15 +75,19 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 """
 
 
-def make_sdist(folder: Path, name: str, version: str = "1.0") -> Path:
-    """Write an sdist whose own backend asks for `helper-tool` only when it is run, and return its path."""
+def make_sdist(folder: Path, name: str, version: str = "1.0", *, metadata: str = "2.2", first: str = "") -> Path:
+    """Write an sdist whose own backend asks for `helper-tool` only when it is run, and return its path.
+
+    With `metadata` 2.1 an installer has to ask the backend what it requires (PEP 643); `first` is a line that the backend runs.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     top = f"{name}-{version}"
     system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    project = f'[project]\nname = "{name}"\nversion = "{version}"\n' if metadata == "2.2" else ""
     files = {
-        "pyproject.toml": f'[project]\nname = "{name}"\nversion = "{version}"\n{system}',
-        "backend.py": BACKEND.format(name=name, version=version),
-        "PKG-INFO": f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n",
+        "pyproject.toml": project + system,
+        "backend.py": f"{first}\n{BACKEND.format(name=name, version=version)}",
+        "PKG-INFO": f"Metadata-Version: {metadata}\nName: {name}\nVersion: {version}\n",
     }
     path = folder / f"{top}.tar.gz"
     with tarfile.open(path, "w:gz") as tar:

@@ -245,7 +245,7 @@ def _candidate(session: Session, method: str, lock: Lock) -> Candidate | _Refusa
     section = lock.section(method, tool.platform(session.site))
     if section is None:
         locked = f"not locked here ({tool.platform(session.site)})"
-        lacking = refusal(method, session.spec, session.site, None)
+        lacking = refusal(method, session.spec, session.site.for_looking(), None)
         if lacking is not None:
             return _Refusal(f"{locked}: {lacking}", f"ozrepro status {session.name}", 3)
         mend = f"ozrepro lock {session.name} --method {method}"
@@ -261,7 +261,7 @@ def _candidate(session: Session, method: str, lock: Lock) -> Candidate | _Refusa
     if generation is None:
         mend = f"ozrepro build {session.name} --method {method}"
         return _Refusal(f"not built: {mend}", mend, 1)
-    environment = environment_of(session, section, generation)
+    environment = environment_of(session, section, generation, looking=True)
     candidate = of_environment(
         method, environment, generation.prefix, files=generation.card["files"], size=generation.card["bytes"]
     )

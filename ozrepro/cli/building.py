@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro import comparing
 from ozrepro.cli.call import take_json, take_method, take_name, take_names
-from ozrepro.cli.sessions import names_of, opened, try_each
+from ozrepro.cli.sessions import looked_at, names_of, try_each
 from ozrepro.cli.start import execute
 from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, UsageError
 from ozrepro.lock import Lock, lock_file
@@ -84,7 +84,7 @@ def status(call: Call) -> int:
     found: list[dict[str, Any]] = []
     for name in names:
         try:
-            found.append(_status(opened(call, name)))
+            found.append(_status(looked_at(call, name)))
         except OzreproError as error:
             if len(names) == 1:
                 raise
@@ -199,7 +199,7 @@ def _ready_generation(session: Session, name: str) -> Generation | None:
 
 def export(call: Call) -> int:
     """Write the lock in another tool's format."""
-    session = open_session(call.root, call.arguments.name, os.environ)
+    session = looked_at(call, call.arguments.name)
     lock = session.lock()
     if lock is None:
         raise needs_lock(session)

@@ -57,7 +57,7 @@ def init(call: Call) -> int:
     if spec in kept and noxfile in kept:
         call.out.say(f"nothing to write\n  try: ozrepro init NAME, with another name than {name}")
         return 1
-    found = look(look_around(load_settings(call.root, os.environ), os.environ), call.root, name)
+    found = look(look_around(load_settings(call.root, os.environ), os.environ).for_looking(), call.root, name)
     for note in found.notes:
         call.out.say(note)
     made = {spec: text.spec_text(found, name, pin=words.pin), noxfile: text.noxfile_text(found, name)}
@@ -110,7 +110,7 @@ def spider(call: Call) -> int:
     from ozrepro.modulesystem import here, search
 
     words = call.arguments
-    site = look_around(load_settings(call.root, os.environ), os.environ)
+    site = look_around(load_settings(call.root, os.environ), os.environ).for_looking()
     offered = here.look(site, anew=words.refresh)
     found = search.search(offered.index, words.pattern, package=words.provides, hidden=words.hidden)
     call.out.value(

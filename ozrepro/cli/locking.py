@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro import comparing, process
 from ozrepro.cli.call import take_json, take_method, take_name, take_names
-from ozrepro.cli.sessions import names_of, opened, try_each
+from ozrepro.cli.sessions import looked_at, names_of, opened, try_each
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.files import text_of
 from ozrepro.lock import Lock, Section, lock_file, read_text
@@ -18,7 +18,7 @@ from ozrepro.locking import Locking, check_section, lock_session, mend_of, needs
 from ozrepro.methods import choose, load_method
 from ozrepro.settings import METHODS
 from ozrepro.store.publish import verify as verify_files
-from ozrepro.workflow import Session, built_generation, environment_of, open_session
+from ozrepro.workflow import Session, built_generation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,9 @@ def lock(call: Call) -> int:
     names, source = names_of(call), call.arguments.source
     if source and (len(names) != 1 or opened(call, names[0]).spec.conda is None):
         raise UsageError("--from is for one session with a table [conda]", hint=f"ozrepro lock NAME --from {source}")
-    return try_each(call, names, lambda session: _check(call, session) if call.arguments.check else _lock(call, session))
+    if call.arguments.check:
+        return try_each(call, names, lambda session: _check(call, session.for_looking()))
+    return try_each(call, names, lambda session: _lock(call, session))
 
 
 def _check(call: Call, session: Session) -> int:
@@ -123,7 +125,8 @@ def _check_left(session: Session, done: Locking) -> None:
 
 def verify(call: Call) -> int:
     """Check a built environment: files, a real module load, packages inside."""
-    session = open_session(call.root, call.arguments.name, os.environ, method=call.arguments.method)
+    whole = opened(call, call.arguments.name)
+    session = whole.for_looking()
     section = _section(session)
     method = load_method(section.method)
     generation = built_generation(session, section)
@@ -131,7 +134,7 @@ def verify(call: Call) -> int:
         raise OzreproError(f"{section.title} is not built here", hint=f"ozrepro build {session.name}")
     level = call.arguments.level
     wrong = verify_files(generation)
-    moved = method.recheck(section, session.spec, session.site) if level >= 1 and not wrong else []
+    moved = method.recheck(section, whole.spec, whole.site) if level >= 1 and not wrong else []
     if level >= 2 and not (wrong or moved):
         wrong = method.problems(section, session.site, generation.prefix)
     call.out.value({"schema": 1, "session": session.name, "section": section.title, "level": level, "problems": [*wrong, *moved]})
@@ -164,7 +167,7 @@ def _section(session: Session, *, drifted: bool = False) -> Section:
 
 def diff(call: Call) -> int:
     """Print what differs; nothing where all is the same."""
-    session = open_session(call.root, call.arguments.name, os.environ)
+    session = looked_at(call, call.arguments.name)
     sides = call.arguments.sides
     if len(sides) > 2:
         raise UsageError("diff takes at most two sides", hint="ozrepro diff NAME [A [B]]")
@@ -216,15 +219,14 @@ def _of(session: Session, lock: Lock, name: str) -> Section:
 
 
 def _inside(session: Session, lock: Lock, name: str) -> comparing.Inside:
-    """Return what a method's environment says that it has where it is built here, else what the lock says."""
+    """Return what the files of a method's environment say that it has where it is built here, else what the lock says."""
     section = _of(session, lock, name)
     method = load_method(name)
     here = section.platform == method.platform(session.site)
     if here and method.unavailable(session.spec, session.site, section) is None:
         generation = built_generation(session, section)
         if generation is not None:
-            environment = environment_of(session, section, generation)
-            return comparing.ask(environment, session.site.environ, session.root)
+            return method.inside(section, session.site, generation.prefix)
     return comparing.Inside(method.versions(section))
 
 
@@ -255,12 +257,13 @@ def _read_side(session: Session, side: str) -> Lock:
         return _sound(read_text(text, session.name, side), side)
     if side.startswith("-"):
         raise UsageError(f"{side!r} is neither a lock file nor a git revision")
-    git = process.find_program("git", os.environ.get("PATH", ""))
+    git = process.find_program("git", os.environ.get("PATH", ""), outside=str(session.root))
     if git is None:
         raise UsageError(f"{side!r} is no lock file, and git is not here to find it as a revision")
-    done = process.run(
-        [git, "-C", str(session.root), "show", "--no-textconv", f"{side}:./sessions/{session.name}.lock"], env=dict(os.environ)
-    )
+    # A repository's own configuration names programs; of those only transports could be asked for a missing object.
+    words = [git, "-c", "safe.bareRepository=explicit", "-C", str(session.root), "cat-file", "blob"]
+    env = {**os.environ, "GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
+    done = process.run([*words, f"{side}:./sessions/{session.name}.lock"], env=env)
     if done.status != 0:
         raise UsageError(
             f"{side!r} is neither a lock file nor a git revision with this lock",

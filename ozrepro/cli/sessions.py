@@ -27,6 +27,11 @@ def opened(call: Call, name: str) -> Session:
     return open_session(call.root, name, os.environ, method=call.arguments.method)
 
 
+def looked_at(call: Call, name: str) -> Session:
+    """Return a session as `opened` does, for a command that only looks."""
+    return opened(call, name).for_looking()
+
+
 def try_each(call: Call, names: list[str], act: Callable[[Session], int]) -> int:
     """Carry out something for each session and return the highest status; of several, all are tried, whatever one's mistake is.
 

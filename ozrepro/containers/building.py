@@ -10,12 +10,12 @@ import shutil
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro.containers import apptainer, image
-from ozrepro.containers.contents import Contents, look_inside, read_contents
+from ozrepro.containers.contents import Contents, as_table, look_inside, read_contents
 from ozrepro.containers.definition import with_first_lines
 from ozrepro.errors import BuildError
 from ozrepro.store import failed, write_whole
@@ -112,7 +112,7 @@ def build_image(
         built = Built(folder / image.NAME, digest_file(aside), aside.stat().st_size, contents, seconds)
         with open(aside, "rb") as stream:
             os.fsync(stream.fileno())
-        card = {"sha256": built.sha256, "size": built.size, "contents": asdict(built.contents), "seconds": built.seconds}
+        card = {"sha256": built.sha256, "size": built.size, "contents": as_table(built.contents), "seconds": built.seconds}
         (folder / _CARD).unlink(missing_ok=True)
         os.replace(aside, built.file)
         write_whole(folder / _CARD, json.dumps(card).encode())
@@ -156,7 +156,8 @@ def kept_image(folder: Path) -> Built | None:
         card = json.loads((folder / _CARD).read_bytes())
         file = folder / image.NAME
         table = card["contents"]
-        table["distributions"] = {item["name"]: (item["version"], item["imports"]) for item in table["distributions"]}
+        if isinstance(table["distributions"], list):  # of an earlier version
+            table["distributions"] = {item["name"]: (item["version"], item["imports"]) for item in table["distributions"]}
         seconds = float(card.get("seconds", 0.0))
         built = Built(file, str(card["sha256"]), int(card["size"]), read_contents(table), seconds)
         if file.stat().st_size != built.size or digest_file(file) != built.sha256:

@@ -73,23 +73,17 @@ def look_inside(program: Program, image: str, environ: Mapping[str, str]) -> Con
         raise BuildError(f"what the image's Python says of it cannot be read: {error}", where=image) from error
 
 
-def question(*more: str) -> list[str]:
-    """Return the words behind a Python that have it say what it finds; with `--packages` distributions alone."""
-    return ["-c", Path(__file__).with_name("look.py").read_text(encoding="utf-8"), *more]
+def question() -> list[str]:
+    """Return the words behind a Python that have it say what is inside."""
+    return ["-c", Path(__file__).with_name("look.py").read_text(encoding="utf-8")]
 
 
-def read_packages(output: str) -> tuple[str, tuple[Distribution, ...]] | None:
-    """Return Python's version and the distributions from what a Python printed to `question`, None where it did not answer.
-
-    Raises BuildError for an answer that cannot be read.
-    """
-    coded = _ANSWER.search(output)
-    if coded is None:
-        return None
+def read_packages(distributions: Mapping[str, tuple[str, Iterable[str]]]) -> tuple[Distribution, ...]:
+    """Return the distributions that `look.distributions` gives. Raises BuildError for one that cannot be told of."""
     try:
-        return _packages(json.loads(base64.b64decode(coded[1])))
+        return _distributions(distributions)
     except UNREADABLE as error:
-        raise BuildError(f"what its Python says of itself cannot be read: {error}") from error
+        raise BuildError(f"the packages inside cannot be listed: {error}") from error
 
 
 def read_contents(table: Mapping[str, Any]) -> Contents:
@@ -97,7 +91,9 @@ def read_contents(table: Mapping[str, Any]) -> Contents:
 
     Raises ValueError, KeyError, TypeError, AttributeError: an image may be a stranger's.
     """
-    python, distributions = _packages(table)
+    python, distributions = str(table["python"]), _distributions(table["distributions"])
+    if not _PYTHON.match(python):
+        raise ValueError(f"{shown(python)} is no Python's version")
     tree, system = str(table["tree"]), sorted(map(str, table["system"]))
     _check(system, system)
     if not _TREE.match(tree):
@@ -105,16 +101,19 @@ def read_contents(table: Mapping[str, Any]) -> Contents:
     return Contents(python=python, tree=tree, distributions=distributions, system=tuple(system))
 
 
-def _packages(table: Mapping[str, Any]) -> tuple[str, tuple[Distribution, ...]]:
-    entries = {str(name): (str(version), tuple(map(str, names))) for name, (version, names) in table["distributions"].items()}
+def as_table(contents: Contents) -> dict[str, Any]:
+    """Return what is inside as JSON can hold it and `read_contents` takes it."""
+    named = {item.name: [item.version, list(item.imports)] for item in contents.distributions}
+    return {"python": contents.python, "tree": contents.tree, "distributions": named, "system": list(contents.system)}
+
+
+def _distributions(table: Mapping[str, Any]) -> tuple[Distribution, ...]:
+    entries = {str(name): (str(version), tuple(map(str, names))) for name, (version, names) in table.items()}
     _check((*entries, *(version for version, _ in entries.values())), entries)
     for name in (name for _, names in entries.values() for name in names):
         if not name.isidentifier() or len(name) > _LONGEST:
             raise ValueError(f"{shown(name)} cannot be imported")
-    python = str(table["python"])
-    if not _PYTHON.match(python):
-        raise ValueError(f"{shown(python)} is no Python's version")
-    return python, tuple(Distribution(name, *entries[name]) for name in sorted(entries))
+    return tuple(Distribution(name, *entries[name]) for name in sorted(entries))
 
 
 def _check(texts: Iterable[str], names: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from ozrepro.containers.contents import UNREADABLE, as_table, read_contents
 from ozrepro.errors import StoreError
 from ozrepro.store import write_whole
 from ozrepro.store.manifest import digest_file
@@ -16,8 +17,10 @@ from ozrepro.store.manifest import digest_file
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ozrepro.containers.contents import Contents
+
 NAME = "image.sif"
-_CARD = "image.json"
+_CARD, _CONTENTS = "image.json", "contents.json"
 _KINDS = {"squashfs": "the kernel", "fuse.squashfuse_ll": "squashfuse", "fuse.squashfuse": "squashfuse"}
 
 
@@ -62,6 +65,22 @@ def kept(prefix: Path) -> Seen:
         return Seen(**json.loads((prefix / _CARD).read_bytes()))
     except (OSError, ValueError, TypeError) as error:
         raise StoreError(f"cannot be read: {error}", where=str(prefix / _CARD), hint="ozrepro build NAME --rebuild") from error
+
+
+def keep_contents(contents: Contents, prefix: Path) -> None:
+    """Write what a look into the image told beside it: nobody has to start it to know."""
+    (prefix / _CONTENTS).write_text(json.dumps(as_table(contents), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def kept_contents(prefix: Path) -> Contents | None:
+    """Return what `keep_contents` wrote, None where an earlier version built it. Raises StoreError where it is damaged."""
+    try:
+        return read_contents(json.loads((prefix / _CONTENTS).read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, *UNREADABLE) as error:
+        hint = "ozrepro build NAME --rebuild"
+        raise StoreError(f"cannot be read: {error}", where=str(prefix / _CONTENTS), hint=hint) from error
 
 
 def check(prefix: Path) -> None:

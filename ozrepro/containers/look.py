@@ -75,11 +75,11 @@ def mounts():
     return frozenset(line.split()[4].replace("\\040", " ") for line in lines) - {"/"}
 
 
-def distributions():
-    # type: () -> dict[str, list[object]]
-    """Return each Python distribution by name: its version and the names that it can be imported by."""
-    found = {}  # type: dict[str, list[object]]
-    for folder in sys.path:
+def distributions(folders):
+    # type: (tuple[str, ...]) -> dict[str, tuple[str, list[str]]]
+    """Return each Python distribution in folders by name: its version and the names that it can be imported by."""
+    found = {}  # type: dict[str, tuple[str, list[str]]]
+    for folder in folders:
         try:
             names = sorted(os.listdir(folder or "."))
         except OSError:
@@ -95,7 +95,7 @@ def distributions():
             title, version = fields(file)
             title = re.sub("[-_.]+", "-", title).lower()
             if title and title not in found:
-                found[title] = [version, importable(path)]
+                found[title] = (version, importable(path))
     return found
 
 
@@ -187,14 +187,13 @@ def stanzas(file, name, version):
 def main():
     # type: () -> None
     """Print it all, between two marks: what a site adds to a start may print too."""
-    packages = "--packages" in sys.argv
-    sha256, files = ("", 0) if packages else tree(mounts() | frozenset(PASSED_OVER))
+    sha256, files = tree(mounts() | frozenset(PASSED_OVER))
     found = {
         "python": "%d.%d.%d" % sys.version_info[:3],
         "tree": sha256,
         "files": files,
-        "distributions": distributions(),
-        "system": [] if packages else system(),
+        "distributions": distributions(tuple(sys.path)),
+        "system": system(),
     }
     print("<ozrepro>" + base64.b64encode(json.dumps(found).encode()).decode() + "</ozrepro>")
 

@@ -51,12 +51,17 @@ class Surroundings:
         names = (os.path.abspath(path), os.path.realpath(path))
         return any(name == home or name.startswith(f"{home}/") for home in homes for name in names)
 
+    def _is_the_site_s(self, path: str) -> bool:
+        """Say whether a path lies neither in the home nor in the project: the doctor starts no program of theirs."""
+        inside = self.is_project and process.is_inside(os.path.realpath(path), os.path.realpath(self.settings.root))
+        return not (inside or self.is_in_home(path))
+
     def program(self, name: str) -> str | None:
-        """Return the first program of this name on PATH that does not lie in the home, or None."""
-        folders = [folder for folder in process.safe_folders(self.path) if not self.is_in_home(folder)]
+        """Return the first program of this name on PATH that lies neither in the home nor in the project, or None."""
+        folders = [folder for folder in process.safe_folders(self.path) if self._is_the_site_s(folder)]
         for folder in folders:
             found = process.find_program(name, folder)
-            if found is not None and not self.is_in_home(found):
+            if found is not None and self._is_the_site_s(found):
                 return found
         return None
 
@@ -66,7 +71,7 @@ class Surroundings:
         No home and no user's Python packages: a site's own tool may be a script, and it must run nothing of the user's.
         Raises CommandFailed when it cannot be started or takes too long.
         """
-        folders = [folder for folder in process.safe_folders(self.path) if not self.is_in_home(folder)]
+        folders = [folder for folder in process.safe_folders(self.path) if self._is_the_site_s(folder)]
         env = {"PATH": ":".join(folders), "LC_ALL": "C", "HOME": "/nonexistent", "PYTHONNOUSERSITE": "1"}
         return process.run(words, env=env, cwd="/", timeout=PATIENCE)
 
@@ -91,4 +96,5 @@ class Surroundings:
 def surroundings(settings: Settings, environ: Mapping[str, str]) -> Surroundings:
     """Return the surroundings of the caller. Without HOME the home is the one that the system knows for this user."""
     home = environ.get("HOME") or os.path.expanduser("~")
-    return Surroundings(environ, Path(os.path.abspath(home)), settings, look_around(settings, environ))
+    site = look_around(settings, environ).for_looking()
+    return Surroundings(environ, Path(os.path.abspath(home)), site.settings, site)

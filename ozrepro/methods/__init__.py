@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from ozrepro.comparing import Inside
     from ozrepro.environment import Environment
     from ozrepro.lock import Lock, Section
     from ozrepro.site import Site
@@ -107,8 +108,14 @@ class Method(Protocol):
     def contents(self, prefix: Path) -> dict[str, str]:
         """Return name and version of each package inside."""
 
+    def inside(self, section: Section, site: Site, prefix: Path) -> Inside:
+        """Return what programs of a built environment find, as its files tell; nothing is started."""
+
     def problems(self, section: Section, site: Site, prefix: Path) -> list[str]:
-        """Check software and packages inside a built environment against the lock; return what is wrong, one line each."""
+        """Check the packages inside a built environment against the lock; return what is wrong, one line each.
+
+        Nothing that a lock names is started, nothing is imported, and none of a lock's variables is set for anybody.
+        """
 
 
 @dataclass(frozen=True, slots=True)

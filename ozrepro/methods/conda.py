@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ozrepro.comparing import Inside
 from ozrepro.conda import activating, installed
 from ozrepro.conda.helper import open_helper
 from ozrepro.conda.virtual import needed, satisfied, subdir_here
@@ -14,6 +15,7 @@ from ozrepro.methods.conda_lock import (
     Locked,
     check_agreement,
     described,
+    interpreter_of,
     layer_of,
     mpi_request,
     read_here,
@@ -206,12 +208,12 @@ class Conda:
             name = locked.mpi.load[-1].partition("/")[0]
             users = [item.title for item in locked.records if any(line.split()[0] == name for line in item.depends)]
             wrong += linked.problems([item for item in packages if item.title in users], prefix, variables)
-        wrong += [f"{title}: {line}" for title, lines in broken.items() for line in lines]
+        wrong += _told(broken)
         if not _has_python(prefix):
             return wrong if not locked.layer.imports else [*wrong, "imports are named and there is no Python"]
         from ozrepro.methods import conda_python
 
-        wrong += conda_python.problems(chosen, prefix)
+        wrong += conda_python.problems(chosen, prefix, interpreter_of(prefix).markers)
         return wrong or conda_python.failed_imports(locked, prefix, variables)
 
     def environment(self, section: Section, site: Site, prefix: Path) -> Environment:
@@ -258,13 +260,27 @@ class Conda:
         return {**conda_python.distributions(prefix), **own}
 
     def problems(self, section: Section, site: Site, prefix: Path) -> list[str]:
-        """Ask again what the build's checks asked: packages, files, requirements, imports."""
+        """Compare the files again with what the build's checks asked: packages, files, requirements."""
+        locked, packages = read_here(section, site), installed.installed(prefix)
+        broken = installed.damaged(prefix, packages, Digests())
+        wrong = [*installed.unlike_lock(packages, locked.records), *_told(broken)]
+        if wrong or not _has_python(prefix):
+            return wrong
         from ozrepro.methods import conda_python
 
-        locked, packages = read_here(section, site), installed.installed(prefix)
-        variables = self.environment(section, site, prefix).variables_for(site.environ)
-        broken = installed.damaged(prefix, packages, Digests())
-        return self._problems(locked, conda_python.choose(locked, prefix), prefix, variables, packages, broken)
+        return list(conda_python.problems(conda_python.locked_files(locked), prefix, conda_python.recorded(locked).markers))
+
+    def inside(self, section: Section, site: Site, prefix: Path) -> Inside:
+        """Return what programs of its Python find; of an environment without one, its conda packages."""
+        if not _has_python(prefix):
+            return Inside(self.contents(prefix))
+        from ozrepro.methods import conda_python
+
+        return conda_python.inside(read_here(section, site), prefix)
+
+
+def _told(broken: Mapping[str, Sequence[str]]) -> list[str]:
+    return [f"{title}: {line}" for title, lines in broken.items() for line in lines]
 
 
 def _has_python(prefix: Path) -> bool:

@@ -6,25 +6,46 @@ Loaded where there is one: an environment of programs alone pays nothing for it.
 from __future__ import annotations
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from ozrepro.comparing import inside_of
+from ozrepro.errors import BuildError
 from ozrepro.methods.conda_lock import Locked, interpreter_of
 from ozrepro.pypi import base as outside
-from ozrepro.pypi import install
+from ozrepro.pypi import install, interpreter
 from ozrepro.pypi.layer import open_uv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ozrepro.comparing import Inside
     from ozrepro.methods import Progress
+    from ozrepro.pypi.interpreter import Interpreter
     from ozrepro.site import Site
+
+_FREE = re.compile(r"_cp3[0-9]+t\Z", re.ASCII)
 
 
 def choose(locked: Locked, prefix: Path) -> tuple[install.Chosen, ...]:
     """Return what pip adds to this environment. Raises BuildError where something is to be added and there is no Python."""
     return install.choose_files(locked.layer.packages, interpreter_of(prefix)) if locked.layer.packages else ()
+
+
+def recorded(locked: Locked) -> Interpreter:
+    """Return the environment's Python as the lock tells of it. Raises BuildError where it has none."""
+    python = next((item for item in locked.records if item.name == "python"), None)
+    if python is None:
+        raise BuildError("the lock has no python among its records", hint="add python to dependencies in [conda]")
+    # conda-forge's builds without the global lock end with the ABI, such as `_cp313t`.
+    return interpreter.recorded("bin/python", python.version, free_threaded=bool(_FREE.search(python.build)))
+
+
+def locked_files(locked: Locked) -> tuple[install.Chosen, ...]:
+    """Return what pip adds to this environment, its Python not started. Raises BuildError."""
+    return install.choose_files(locked.layer.packages, recorded(locked)) if locked.layer.packages else ()
 
 
 def add(chosen: Sequence[install.Chosen], site: Site, prefix: Path, progress: Progress) -> None:
@@ -41,19 +62,24 @@ def compile_modules(prefix: Path, variables: Mapping[str, str]) -> None:
             part.result()
 
 
-def problems(chosen: Sequence[install.Chosen], prefix: Path) -> Iterator[str]:
-    """Yield what is wrong with what pip added, and each requirement of it that is not met."""
+def problems(chosen: Sequence[install.Chosen], prefix: Path, markers: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is wrong with what pip added, and each requirement of it that is not met; `markers` are the Python's."""
     there = outside.distributions([str(install.site_packages(prefix))])
     for item in chosen:
         name, version = item.package.name, item.package.version
         if name not in there or there[name].version != version:
             yield f"{name} {version} is locked, and {there[name].version if name in there else 'none'} is there"
-    yield from outside.unmet(there, [item.package.name for item in chosen], interpreter_of(prefix).markers)
+    yield from outside.unmet(there, [item.package.name for item in chosen], markers)
 
 
 def failed_imports(locked: Locked, prefix: Path, variables: Mapping[str, str]) -> list[str]:
     """Return a line for each import that the lock names and that fails."""
     return install.check_imports(prefix, locked.layer.imports, variables)
+
+
+def inside(locked: Locked, prefix: Path) -> Inside:
+    """Return what its Python finds, as the files tell."""
+    return inside_of(recorded(locked).version, (str(install.site_packages(prefix)),))
 
 
 def distributions(prefix: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ozrepro import process
+from ozrepro.comparing import Inside
 from ozrepro.conda.virtual import subdir_here
 from ozrepro.containers import apptainer, image
 from ozrepro.containers.apptainer import Mount, exec_words
@@ -28,7 +29,17 @@ from ozrepro.methods.container_lock import (
     read_here,
     read_section,
 )
-from ozrepro.methods.container_plan import check_inputs, check_reachable, folder_of, plan_of, program_of, refuse_in_job
+from ozrepro.methods.container_plan import (
+    check_inputs,
+    check_program,
+    check_reachable,
+    folder_of,
+    module_program,
+    noted_program,
+    plan_of,
+    program_of,
+    refuse_in_job,
+)
 from ozrepro.modulesystem import loading
 from ozrepro.modulesystem.here import find_system, index_of
 from ozrepro.spec import digest_of
@@ -123,7 +134,9 @@ class Container:
             locked = read_here(section, site, spec)
             if section.spec == self.digest(spec, site):
                 _check_agreement(locked, spec, str(lock_file(spec.root, spec.name)))
-            if locked.module is None and site.apptainer is None:
+            if locked.module is not None:
+                check_program(locked.module, site, str(lock_file(spec.root, spec.name)), spec.name)
+            elif site.apptainer is None:
                 return f"{_NOT_HERE})"  # with a lock the module tool is not asked
             missing = [mount.source for mount in locked.mounts(str(spec.root)) if not os.path.exists(mount.source)]
             return f"{missing[0]}, which bind names, is not here" if missing else None
@@ -158,7 +171,15 @@ class Container:
     def recheck(self, section: Section, spec: Spec, site: Site) -> list[str]:
         """Return what loading Apptainer's module gives otherwise now."""
         module = read_here(section, site).module
-        return loading.recheck(module, spec, site) if module is not None else []
+        if module is None:
+            return []
+        locked = module_program(module.variables().get("PATH", ""))
+
+        def other_program(path: str) -> list[str]:
+            given = module_program(path)
+            return [] if given == locked else [f"the module gives {given or 'no Apptainer'}, locked is {locked or 'none'}"]
+
+        return loading.recheck(module, spec, site, other_program)
 
     def watched(self, section: Section, site: Site, prefix: Path) -> list[str]:
         """Return the image, and the program's file or those that decide what its module is."""
@@ -183,17 +204,19 @@ class Container:
             sha256 = digest_file(place)
             if sha256 != locked.sha256:
                 raise DriftError(f"{locked.image} is another image than the one that was locked", hint="ozrepro lock")
+            contents = look_inside(program, str(place), site.environ)
         else:
             folder = folder_of(site, locked.inputs)
             built = kept_image(folder)
             if built is None or built.sha256 != locked.sha256:
                 built = self._rebuild(locked, site, folder, built, say, progress)
-            sha256, seconds = built.sha256, built.seconds
+            sha256, seconds, contents = built.sha256, built.seconds, built.contents
             # A link costs no space, and those who lock the same at this moment still find the image.
             try:
                 os.link(built.file, place)
             except OSError:  # the cache is on another file system than the store
                 shutil.copyfile(built.file, place)
+        image.keep_contents(contents, prefix)
         progress("checking imports", 0, 0)
         image.keep(image.see(place, sha256, "", program.title, seconds), prefix)
         mount = self._check(locked, self._environment(locked, site, prefix), site)
@@ -248,7 +271,9 @@ class Container:
         return self._environment(read_here(section, site), site, prefix)
 
     def _environment(self, locked: Locked, site: Site, prefix: Path) -> Environment:
-        program = program_of(site, locked.module)
+        program = (
+            noted_program(site, locked.module, image.kept(prefix).tool) if site.only_looking else program_of(site, locked.module)
+        )
         root, store = os.path.realpath(site.settings.root), os.path.realpath(site.settings.store)
         own = [Mount(root, root), *([] if store.startswith(f"{root}/") else [Mount(store, store)])]
         words = exec_words(program, str(prefix / image.NAME), (*own, *locked.mounts(root)), locked.gpu or apptainer.gpu_here())
@@ -280,18 +305,18 @@ class Container:
         """Return nothing: what is inside stands in the lock, and the manifest has the image's digest."""
         return {}
 
+    def inside(self, section: Section, site: Site, prefix: Path) -> Inside:
+        """Return what was inside when it was built."""
+        contents = image.kept_contents(prefix) or read_here(section, site).contents
+        names = {item.name: frozenset(item.imports) for item in contents.distributions}
+        return Inside(contents.versions(), names)
+
     def problems(self, section: Section, site: Site, prefix: Path) -> list[str]:
-        """Look into the image again and compare it with the lock; import what the spec names."""
-        locked = read_here(section, site)
-        program = program_of(site, locked.module)
-        found = list(differences(locked.contents, look_inside(program, str(prefix / image.NAME), site.environ)))
-        if found:
-            return found
-        try:
-            self._check(locked, self._environment(locked, site, prefix), site)
-        except BuildError as error:
-            return error.what.splitlines()[1:]
-        return []
+        """Compare what was inside when it was built with the lock: its bytes are the same since, as the manifest has told."""
+        contents = image.kept_contents(prefix)
+        if contents is None:
+            return ["what is inside was not noted when it was built, by an earlier ozrepro"]
+        return list(differences(read_here(section, site).contents, contents))
 
 
 def _is_read(name: str) -> bool:

@@ -6,16 +6,18 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ozrepro.checking import shown
 from ozrepro.containers import registry
 from ozrepro.containers.apptainer import NAMES, Program, find_version
 from ozrepro.containers.building import Plan
 from ozrepro.containers.copying import copied
 from ozrepro.containers.definition import LOCAL, Definition, read_definition, with_sources
 from ozrepro.containers.reference import place_of, read_reference, source_of
-from ozrepro.errors import BuildError, LockError
+from ozrepro.errors import BuildError, DriftError, LockError
 from ozrepro.files import SMALL, Files
 from ozrepro.methods.container_lock import digest_of_inputs
-from ozrepro.process import find_program
+from ozrepro.modulesystem import fingerprint
+from ozrepro.process import find_program, is_inside
 from ozrepro.store import cache_of
 from ozrepro.store.manifest import digest_file
 
@@ -32,19 +34,59 @@ _ITS_OWN = ("APPTAINER", "SINGULARITY")
 """How the names of the variables begin that Apptainer and Singularity read."""
 
 
+def module_program(path: str) -> str | None:
+    """Return the Apptainer that a PATH gives, by its file's own path, or None."""
+    given = next((found for name in NAMES if (found := find_program(name, path))), None)
+    return os.path.realpath(given) if given is not None else None
+
+
+def check_program(module: Record, site: Site, where: str, session: str) -> None:
+    """Raise LockError where the Apptainer of a locked module has no digest in the lock, or came with the project or the store."""
+    program = module_program(module.variables(site.environ).get("PATH", ""))
+    if program is None:
+        return  # it is not here, which is told as that
+    own = [os.path.realpath(folder) for folder in (site.settings.root, site.settings.store)]
+    if any(is_inside(program, folder) for folder in own):
+        what = f"container.module.change.path.PATH: gives {shown(program)}, which lies in the project or the store"
+    elif program not in {item.path for item in module.files}:
+        what = f"container.module.file: has no sha256 of {shown(program)}, which the module gives"
+    else:
+        return
+    raise LockError(f"is refused:\n  {what}", where=where, hint=f"ozrepro lock {session}")
+
+
+def noted_program(site: Site, module: Record | None, title: str) -> Program:
+    """Return the site's Apptainer as a build has noted its name and version, and start nothing. Raises as `program_of`."""
+    path, variables = _found(site, module)
+    kind, _, version = title.partition(" ")
+    return Program(path, kind, version, variables)
+
+
 def program_of(site: Site, module: Record | None) -> Program:
-    """Return the site's Apptainer, from its module where one is locked. Raises BuildError where it is not here."""
+    """Return the site's Apptainer, from its module where one is locked, its file compared with the lock.
+
+    Raises BuildError where it is not here, LockError where it is not what was locked.
+    """
+    path, variables = _found(site, module)
+    # Its version is asked in the caller's environment: a site's wrapper may need what the site has set.
+    return replace(find_version(path, {**site.environ, **variables}), variables=variables)
+
+
+def _found(site: Site, module: Record | None) -> tuple[str, Mapping[str, str]]:
     path = site.apptainer
     variables: Mapping[str, str] = {}
     if module is not None:
+        check_program(module, site, "", "NAME")
         values = module.variables(site.environ)
-        path = next((found for name in NAMES if (found := find_program(name, values.get("PATH", "")))), None)
+        path = module_program(values.get("PATH", ""))
+        moved = fingerprint.changed(item for item in module.files if item.path == path)
+        if moved:
+            raise DriftError(" ".join(moved[0]), hint="ozrepro lock NAME, to accept it")
         # What the program itself reads; the rest, such as LOADEDMODULES, would be seen inside.
         variables = {name: value for name, value in values.items() if name.startswith(_ITS_OWN) or name == "LD_LIBRARY_PATH"}
     if path is None:
         raise BuildError("there is no Apptainer here", hint="ozrepro status, for the other methods")
-    # Its version is asked in the caller's environment: a site's wrapper may need what the site has set.
-    return replace(find_version(path, {**site.environ, **variables}), variables=variables)
+    return path, variables
 
 
 def folder_of(site: Site, inputs: str) -> Path:

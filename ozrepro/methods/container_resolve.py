@@ -25,8 +25,8 @@ from ozrepro.methods.container_lock import (
     module_request,
     read_here,
 )
-from ozrepro.methods.container_plan import check_inputs, folder_of, plan_of, program_of, refuse_in_job
-from ozrepro.modulesystem import loading
+from ozrepro.methods.container_plan import check_inputs, folder_of, module_program, plan_of, program_of, refuse_in_job
+from ozrepro.modulesystem import fingerprint, loading
 from ozrepro.store import cache_of, store_of
 from ozrepro.store.manifest import digest_file
 from ozrepro.store.turn import wait_turn
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from ozrepro.containers.apptainer import Program
     from ozrepro.methods import Change, Say
+    from ozrepro.modulesystem.record import Record
     from ozrepro.site import Site
     from ozrepro.spec import Spec
 
@@ -57,7 +58,7 @@ class _Recipe:
 def resolve(spec: Spec, site: Site, platform: str, digest: str, change: Change, say: Say) -> tuple[Section, ...]:
     """Return the section of this platform: the image is built, or fetched, and looked into. Raises BuildError, CommandFailed."""
     request = module_request(spec, site)
-    module = loading.load(request, site).record() if request is not None else None
+    module = _with_program(loading.load(request, site).record(), site) if request is not None else None
     program = program_of(site, module)
     table = described(spec)
     if table.image and "://" not in table.image:
@@ -67,6 +68,13 @@ def resolve(spec: Spec, site: Site, platform: str, digest: str, change: Change, 
     for base in locked.open_bases():
         say(f"the base {base} is not pinned: it may be another thing when the image is built again")
     return (Section("container", platform, digest, as_content(replace(locked, module=module), site)),)
+
+
+def _with_program(module: Record, site: Site) -> Record:
+    """Return a module's record with the digest of the Apptainer that it gives: a build and every start run that file."""
+    program = module_program(module.variables(site.environ).get("PATH", ""))
+    more = fingerprint.take([program]) if program is not None else ()
+    return replace(module, files=tuple(dict.fromkeys((*module.files, *more))))
 
 
 def _of_file(spec: Spec, site: Site, program: Program) -> Locked:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from ozrepro.comparing import inside_of
 from ozrepro.environment import Environment
 from ozrepro.errors import BuildError, LockError
 from ozrepro.lock import Section, lock_file
@@ -19,12 +20,12 @@ from ozrepro.methods.modules_lock import (
     compiled_folder,
     described,
     given_by,
-    interpreter_of,
     layer_of,
     platform_of,
     provided_otherwise,
     read_here,
     read_section,
+    start_interpreter,
     variables_of,
 )
 from ozrepro.modulesystem import loading, record
@@ -33,18 +34,20 @@ from ozrepro.pypi import base as outside
 from ozrepro.pypi import compiled, install, layer, toolchain
 from ozrepro.pypi.layer import open_uv
 from ozrepro.spec import digest_of
+from ozrepro.store.manifest import Digests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ozrepro.comparing import Inside
     from ozrepro.methods import Change, Progress, Say
+    from ozrepro.pypi.base import Distribution
     from ozrepro.pypi.interpreter import Interpreter
     from ozrepro.pypi.packages import LockedFile, LockedPackage
     from ozrepro.pypi.uv import Uv
     from ozrepro.site import Site
     from ozrepro.spec import Spec
-    from ozrepro.store.manifest import Digests
 
 SITE_VARIABLES = ("PIP_REQUIRE_VIRTUALENV",)
 """Variables by which a site keeps its users from mistakes: the caller's stay in force."""
@@ -127,9 +130,16 @@ class Modules:
     def recheck(self, section: Section, spec: Spec, site: Site) -> list[str]:
         """Load the modules once with the site's own tool, and return what that does otherwise than the lock says.
 
-        Raises BuildError where there is no such tool.
+        The Python that the load gives is compared by its path, and not started. Raises BuildError where there is no such tool.
         """
-        return loading.recheck(read_here(section, site).modules, spec, site)
+        locked = read_here(section, site)
+
+        def other_python(path: str) -> list[str]:
+            given = toolchain.find_python(path.split(":"))
+            same = given is not None and os.path.realpath(given) == locked.python
+            return [] if same else [f"the modules give the Python {given or 'none'}, locked is {locked.python}"]
+
+        return loading.recheck(locked.modules, spec, site, other_python)
 
     def watched(self, section: Section, site: Site, prefix: Path) -> list[str]:
         """Return the interpreters, modulefiles, rc files, hooks, and the folders of the modules' packages."""
@@ -139,14 +149,13 @@ class Modules:
     def identity(self, section: Section, site: Site) -> dict[str, Any]:
         """Return what loading does, the interpreter and its packages, and the files of the venv on top."""
         locked = read_here(section, site)
-        found = interpreter_of(locked, site)
-        chosen = install.choose_files(locked.layer.packages, found)
-        return {"python": found.identity(), **given_by(locked), **layer.identity(locked.layer, chosen, site)}
+        chosen = install.choose_files(locked.layer.packages, locked.interpreter)
+        return {"python": locked.interpreter.identity(), **given_by(locked), **layer.identity(locked.layer, chosen, site)}
 
     def build(self, section: Section, site: Site, prefix: Path, say: Say, progress: Progress) -> Digests:
         """Make the venv on the modules' Python, install and compile what is locked, and check all of it."""
         locked = read_here(section, site)
-        found = interpreter_of(locked, site)
+        found = start_interpreter(locked, site)
         variables = self.environment(section, site, prefix).variables_for(site.environ)
         uv = toolchain.within(open_uv(site), variables_of(locked, site))
         chosen = install.choose_files(locked.layer.packages, found)
@@ -217,25 +226,30 @@ class Modules:
         return install.distributions(install.site_packages(prefix))
 
     def problems(self, section: Section, site: Site, prefix: Path) -> list[str]:
-        """Ask again what the build's checks asked, of the venv and of what the modules bring."""
+        """Compare the files of the venv, and of what the modules bring, with what the build's checks asked of them."""
         locked = read_here(section, site)
-        found = interpreter_of(locked, site)
-        chosen = install.choose_files(locked.layer.packages, found)
-        try:
-            _check(locked, found, chosen, prefix, self.environment(section, site, prefix).variables_for(site.environ))
-        except BuildError as error:
-            return error.what.splitlines()[1:]
-        return []
+        there = outside.distributions(locked.folders)
+        wanted = _expected(locked, locked.interpreter, install.choose_files(locked.layer.packages, locked.interpreter), there)
+        return [*install.differences(prefix, wanted, Digests()), *provided_otherwise(locked.provides, there)]
+
+    def inside(self, section: Section, site: Site, prefix: Path) -> Inside:
+        """Return what programs find in the venv, then in the modules."""
+        locked = read_here(section, site)
+        return inside_of(locked.version, (str(install.site_packages(prefix)), *locked.folders))
+
+
+def _expected(
+    locked: Locked, found: Interpreter, chosen: tuple[install.Chosen, ...], there: Mapping[str, Distribution]
+) -> install.Expected:
+    kept = {name: item for name, item in there.items() if name not in locked.overrides}
+    return install.Expected(chosen, locked.layer.project, locked.layer.imports, found.markers, kept)
 
 
 def _check(
     locked: Locked, found: Interpreter, chosen: tuple[install.Chosen, ...], prefix: Path, variables: Mapping[str, str]
 ) -> Digests:
     there = outside.distributions(locked.folders)
-    kept = {name: item for name, item in there.items() if name not in locked.overrides}
-    digests = install.check(
-        prefix, install.Expected(chosen, locked.layer.project, locked.layer.imports, found.markers, kept), variables
-    )
+    digests = install.check(prefix, _expected(locked, found, chosen, there), variables)
     seen = outside.distributions(outside.search_path(str(prefix / "bin" / "python"), variables))
     wrong = provided_otherwise(locked.provides, there)
     for item in chosen:

@@ -5,6 +5,7 @@ Both halves of the modules method stand on it: the one that resolves, and the on
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from ozrepro.checking import Checker, shown
 from ozrepro.environment import passing
 from ozrepro.errors import BuildError, LockError
 from ozrepro.lock import lock_file
-from ozrepro.modulesystem import record
+from ozrepro.modulesystem import fingerprint, record
+from ozrepro.process import is_inside
 from ozrepro.pypi import compiled, interpreter, layer
 from ozrepro.pypi.layer import Layer, LockedLayer
 from ozrepro.spec import digest_of
@@ -35,7 +37,11 @@ if TYPE_CHECKING:
 _ARCHES = {"linux-x86_64": "linux-64"}
 """conda's names of platforms, where they are not the same."""
 
-KEYS = ("python", "version", "system-site-packages", "folders", "provides", *record.KEYS, *layer.KEYS)
+KEYS = (
+    *("python", "version", "free-threaded", "system-site-packages", "folders", "provides"),
+    *record.KEYS,
+    *layer.KEYS,
+)
 """The keys of a section."""
 
 _VERSION = re.compile(r"3\.[0-9]{1,2}\.[0-9]{1,3}[a-z0-9+.]{0,20}\Z", re.ASCII)
@@ -55,6 +61,7 @@ class Locked:
         modules: what was loaded and what that does.
         python: the toolchain's interpreter.
         version: its version.
+        free_threaded: whether it is a build without the global lock, which takes other wheels.
         system_site_packages: whether the venv sees the interpreter's own packages.
         folders: where programs look for packages outside the venv.
         provides: the distributions there, by name.
@@ -66,10 +73,16 @@ class Locked:
     modules: Record
     python: str
     version: str
+    free_threaded: bool
     system_site_packages: bool
     folders: tuple[str, ...]
     provides: Mapping[str, str]
     layer: LockedLayer
+
+    @property
+    def interpreter(self) -> Interpreter:
+        """The toolchain's Python as the lock tells of it: nobody who only looks has to start it."""
+        return interpreter.recorded(self.python, self.version, free_threaded=self.free_threaded)
 
     @property
     def overrides(self) -> frozenset[str]:
@@ -89,18 +102,30 @@ def read_section(section: Section, where: str, session: str, places: Mapping[str
         modules=record.read_record(checker, table, base),
         python=checker.text_at(table, (*base, "python")),
         version=checker.text_at(table, (*base, "version")),
+        free_threaded=checker.flag_at(table, (*base, "free-threaded")),
         system_site_packages=checker.flag_at(table, (*base, "system-site-packages")),
         folders=checker.texts_at(table, (*base, "folders"), check=_absolute),
         provides={name: checker.text_at(provided, (*base, "provides", name)) for name in provided},
         layer=layer.read_layer(checker, table, base),
     )
-    if not locked.python.startswith("/"):
-        checker.wrong((*base, "python"), f"{locked.python!r} is no absolute path")
+    _check_python(checker, (*base, "python"), str(section.content.get("python", "")), locked, places)
     if not _VERSION.match(locked.version):
         checker.wrong((*base, "version"), f"{locked.version!r} is no version of Python")
     if checker.mistakes:
         raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {session}")
     return locked
+
+
+def _check_python(checker: Checker, path: tuple[str, ...], written: str, locked: Locked, places: Mapping[str, str]) -> None:
+    """Note an interpreter that no digest binds, or that came with the project: a build starts it."""
+    if not locked.python.startswith("/"):
+        checker.wrong(path, f"{shown(locked.python)} is no absolute path")
+    elif "<project>" in written or (
+        places is not record.EXAMPLE and is_inside(os.path.realpath(locked.python), places["<project>"])
+    ):
+        checker.wrong(path, f"{shown(locked.python)} lies in the project: the Python of modules is the site's")
+    elif locked.python not in {item.path for item in locked.modules.files}:
+        checker.wrong(path, f"{shown(locked.python)} has no sha256 in `file`")
 
 
 def check_agreement(locked: Locked, spec: Spec, where: str) -> None:
@@ -187,20 +212,42 @@ def variables_of(locked: Locked, site: Site) -> dict[str, str]:
     return {**passed, **values, "PYTHONNOUSERSITE": "1"}
 
 
-def interpreter_of(locked: Locked, site: Site) -> Interpreter:
-    """Return the modules' Python. Raises BuildError where it does not run or is another version than was locked."""
-    found = interpreter.ask(locked.python, variables_of(locked, site))
-    if found is None or found.version != locked.version:
-        there = f"is {found.version}" if found else "does not run"
-        raise BuildError(f"the modules' Python {there}, locked is {locked.version}", where=locked.python, hint="ozrepro lock")
+def start_interpreter(locked: Locked, site: Site) -> Interpreter:
+    """Start the modules' Python, its file compared with the lock, and return what it says of itself; for a build alone.
+
+    Raises BuildError where it is not the locked file, does not run, or is another Python than was locked.
+    """
+    known = {item.path for item in locked.modules.files}
+    moved = fingerprint.changed(item for item in locked.modules.files if item.path == locked.python)
+    found = None if moved else interpreter.ask(locked.python, variables_of(locked, site))
+    if moved:
+        there = moved[0][1]
+    elif found is None:
+        there = "does not run"
+    elif found.path not in known:
+        there = f"starts {found.path}, which has no sha256 in the lock"
+    else:
+        there = f"is {_kind(found.version, free_threaded=found.free_threaded)}"
+    wanted = _kind(locked.version, free_threaded=locked.free_threaded)
+    if found is None or found.path not in known or there != f"is {wanted}":
+        raise BuildError(f"the modules' Python {there}, locked is {wanted}", where=locked.python, hint="ozrepro lock NAME")
     return found
+
+
+def _kind(version: str, *, free_threaded: bool) -> str:
+    return f"{version}, free-threaded" if free_threaded else version
 
 
 def read_here(section: Section, site: Site, spec: Spec | None = None) -> Locked:
     """Return a section's content with the folders of this project and caller. Raises LockError as `read_section`."""
     where = str(lock_file(spec.root, spec.name)) if spec is not None else section.title
     places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
-    return read_section(section, where, spec.name if spec is not None else "", places)
+    name = spec.name if spec is not None else "NAME"
+    locked = read_section(section, where, name, places)
+    if is_inside(os.path.realpath(locked.python), os.path.realpath(site.settings.store)):
+        wrong = f"{section.title}.python: {shown(locked.python)} lies in the store: the Python of modules is the site's"
+        raise LockError(f"is refused:\n  {wrong}", where=where, hint=f"ozrepro lock {name}")
+    return locked
 
 
 def described(spec: Spec) -> ModulesSpec:

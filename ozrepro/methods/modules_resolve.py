@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,11 +52,21 @@ def resolve(
         )
     made = load.record(fingerprint.interpreter_files(path))
     empty = LockedLayer(spec.imports, layer.passed, *_project(layer), (), ())
-    locked = Locked(platform_of(site), made, path, "", wanted.system_site_packages, (), {}, empty)
+    locked = Locked(platform_of(site), made, path, "", False, wanted.system_site_packages, (), {}, empty)
     variables, uv = variables_of(locked, site), open_uv(site)
     found = toolchain.look(path, uv, variables, system_site_packages=wanted.system_site_packages)
     provides = {name: item.version for name, item in sorted(found.outside.items())}
-    locked = replace(locked, python=found.python.path, version=found.python.version, folders=found.folders, provides=provides)
+    # The load gives a path; where that is a script, the Python that it starts is another file, and has its digest too.
+    more = fingerprint.take(fingerprint.interpreter_files(found.python.path))
+    locked = replace(
+        locked,
+        modules=replace(made, files=tuple(dict.fromkeys((*made.files, *more)))),
+        python=os.path.realpath(path),
+        version=found.python.version,
+        free_threaded=found.python.free_threaded,
+        folders=found.folders,
+        provides=provides,
+    )
     locked = replace(locked, layer=_packages(locked, layer, found, site, previous, upgrade, say))
     return _content(locked, layer, site)
 
@@ -161,6 +172,7 @@ def _content(locked: Locked, layer: Layer, site: Site) -> dict[str, Any]:
         **{key: table.pop(key) for key in ("tool", "system", "modulepath", "load", "parents") if key in table},
         "python": locked.python,
         "version": locked.version,
+        **({"free-threaded": True} if locked.free_threaded else {}),
         "system-site-packages": locked.system_site_packages,
         "folders": list(locked.folders),
         **head,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.checking import Checker
+from ozrepro.comparing import inside_of
 from ozrepro.environment import Environment
 from ozrepro.errors import BuildError, LockError
 from ozrepro.lock import Section, lock_file
@@ -14,16 +15,17 @@ from ozrepro.pypi import agreement, install, interpreter, layer
 from ozrepro.pypi.layer import Layer, LockedLayer, open_uv
 from ozrepro.settings import KNOWN_PLATFORMS, one_of
 from ozrepro.spec import digest_of
+from ozrepro.store.manifest import Digests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ozrepro.comparing import Inside
     from ozrepro.methods import Change, Progress, Say
     from ozrepro.pypi.resolve import Resolved
     from ozrepro.site import Site
     from ozrepro.spec import Spec, VenvSpec
-    from ozrepro.store.manifest import Digests
 
 PLATFORM = "any"
 _MINOR = re.compile(r"3\.[0-9]{1,2}\Z", re.ASCII)
@@ -119,7 +121,7 @@ class Venv:
             python, covered = locked.python, locked.covers.get(site.platform)
             if covered is None:
                 return f"its lock does not cover {site.platform}"
-        if interpreter.find(python, covered, site.environ.get("PATH", "")) is None:
+        if _find(python, covered, site) is None:
             return _absent(python or interpreter.DEFAULT_RANGE, covered)
         return None
 
@@ -130,7 +132,7 @@ class Venv:
         described, wanted = _described(spec), _layer(spec)
         digest = self.digest(spec, site)  # first of all: it reads and checks the requirement files, which uv would obey
         python = described.python or interpreter.DEFAULT_RANGE
-        found = interpreter.find(python, None, site.environ.get("PATH", ""))
+        found = _find(python, None, site)
         if found is None:
             raise BuildError(_absent(python), hint="put one on PATH, or change python in [venv]")
         uv = open_uv(site)
@@ -194,7 +196,7 @@ class Venv:
             if locked.layer.project:
                 install.install_project(uv, prefix, site.settings.root, locked.layer.extras, locked.layer.build)
             progress("checking files, requirements and imports", len(chosen), len(chosen))
-            return self._check(locked, found, chosen, prefix, variables)
+            return install.check(prefix, _expected(locked, found, chosen), variables)
 
         try:
             return fill()
@@ -202,17 +204,6 @@ class Venv:
             # uv links files from its cache without looking at them again; who edits one in an environment edits the cache.
             install.forget(uv, [item.package.name for item in chosen])
             return fill()
-
-    def _check(
-        self,
-        locked: Locked,
-        found: interpreter.Interpreter,
-        chosen: tuple[install.Chosen, ...],
-        prefix: Path,
-        variables: Mapping[str, str],
-    ) -> Digests:
-        wanted = install.Expected(chosen, locked.layer.project, locked.layer.imports, found.markers)
-        return install.check(prefix, wanted, variables)
 
     def environment(self, section: Section, site: Site, prefix: Path) -> Environment:
         """Return the venv's bin directory, VIRTUAL_ENV, and no user site."""
@@ -235,15 +226,16 @@ class Venv:
         return install.distributions(install.site_packages(prefix))
 
     def problems(self, section: Section, site: Site, prefix: Path) -> list[str]:
-        """Ask again what the build's checks asked: distributions, records, requirements, imports."""
+        """Compare the files again with what the build's checks asked: distributions, records, requirements."""
         locked = self._read(section)
         found = self._interpreter(locked, site)
-        chosen = install.choose_files(locked.layer.packages, found)
-        try:
-            self._check(locked, found, chosen, prefix, self.environment(section, site, prefix).variables_for(site.environ))
-        except BuildError as error:
-            return error.what.splitlines()[1:]
-        return []
+        return install.differences(
+            prefix, _expected(locked, found, install.choose_files(locked.layer.packages, found)), Digests()
+        )
+
+    def inside(self, section: Section, site: Site, prefix: Path) -> Inside:
+        """Return what programs find in the venv."""
+        return inside_of(install.version_of(prefix), (str(install.site_packages(prefix)),))
 
     def _read(self, section: Section, spec: Spec | None = None) -> Locked:
         where = str(lock_file(spec.root, spec.name)) if spec is not None else section.title
@@ -251,10 +243,18 @@ class Venv:
 
     def _interpreter(self, locked: Locked, site: Site) -> interpreter.Interpreter:
         covered = locked.covers.get(site.platform, ())
-        found = interpreter.find(locked.python, covered, site.environ.get("PATH", ""))
+        found = _find(locked.python, covered, site)
         if found is None:
             raise BuildError(_absent(locked.python, covered), hint="put one on PATH, then the same command again")
         return found
+
+
+def _expected(locked: Locked, found: interpreter.Interpreter, chosen: tuple[install.Chosen, ...]) -> install.Expected:
+    return install.Expected(chosen, locked.layer.project, locked.layer.imports, found.markers)
+
+
+def _find(python: str, covered: tuple[str, ...] | None, site: Site) -> interpreter.Interpreter | None:
+    return interpreter.find(python, covered, site.environ.get("PATH", ""), site.settings.root)
 
 
 def _absent(python: str, covered: tuple[str, ...] | None = None) -> str:
@@ -313,7 +313,7 @@ def export_section(section: Section, spec: Spec, site: Site, form: str) -> str:
     check_agreement(locked, spec, where)
     if form == "requirements":
         return export.requirements(locked.layer.packages)
-    found = interpreter.find(locked.python, None, site.environ.get("PATH", ""))
+    found = _find(locked.python, None, site)
     if found is None:
         raise BuildError(_absent(locked.python), hint="put one on PATH, then the same command again")
     sdists = tuple(package.name for package in locked.layer.packages if any(not file.is_wheel for file in package.files))

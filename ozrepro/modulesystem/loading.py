@@ -15,7 +15,7 @@ from ozrepro.modulesystem.record import Record
 from ozrepro.site import operating_system
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ozrepro.modulesystem import ModuleSystem
     from ozrepro.modulesystem.index import Index
@@ -94,6 +94,12 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
     system = find_system(site)
     if system is None:
         return absent(site)
+    whole = request.modulepath
+    if site.only_looking:
+        whole = (*whole, *site.settings.unread)
+        request = _of_the_site(request, spec, site)
+        if not request.names:
+            return None
     if not request.modulepath:
         return "the module system has no directories here (MODULEPATH is empty)"
     found = index_for(request.names, system, request.modulepath, site)
@@ -106,7 +112,8 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
         hint = f"write exact names, then: ozrepro lock {spec.name}"
         raise SpecError(where, [f"{request.key}: {line}" for line in judged.loose], hint=hint)
     if judged.absent:
-        return "; ".join(judged.absent)
+        more = ["the directories that the project names are read by ozrepro lock"] if request.modulepath != whole else []
+        return "; ".join((*judged.absent, *more))
     try:
         order = with_parents(request.names, found)
     except ModuleError as error:
@@ -116,6 +123,19 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
         hint = "keep one of them, and modules that it is loaded for"
         raise SpecError(where, [f"{request.key}: {line}" for line in twice], hint=hint)
     return None
+
+
+def _of_the_site(request: Request, spec: Spec, site: Site) -> Request:
+    """Return the part of a request that the site's own directories answer.
+
+    Modulefiles are code, which the module tool runs to list them. In directories that the spec or the project names, a command
+    that only looks sees by the files' names what is there.
+    """
+    own = site_modulepath(site)
+    named = [folder for folder in (*modulepath_of(spec, site), *site.settings.unread) if folder not in own]
+    files = [f"{folder}/{{}}{end}" for folder in named for end in ("", ".lua")]
+    names = (name for name in request.names if not any(os.path.isfile(file.format(name)) for file in files))
+    return Request(tuple(names), own, request.key)
 
 
 def _versions_of_one(order: Sequence[str], names: Sequence[str], offered: Index) -> list[str]:
@@ -150,10 +170,11 @@ def drift(locked: Record, site: Site) -> list[str]:
     return [*other_tool(locked.tool, site), *locked.drift()]
 
 
-def recheck(locked: Record, spec: Spec, site: Site) -> list[str]:
+def recheck(locked: Record, spec: Spec, site: Site, compare: Callable[[str], list[str]] | None = None) -> list[str]:
     """Load the locked names once more and return what that does otherwise, one line each. Raises BuildError without a tool.
 
     Names are looked up in the directories of the spec and the site, never in those of the lock, which may be a stranger's.
+    `compare` gets the PATH of the load, and says which program that the lock names it does not give.
     """
     system, modulepath = find_system(site), modulepath_of(spec, site)
     if system is None:
@@ -164,6 +185,7 @@ def recheck(locked: Record, spec: Spec, site: Site) -> list[str]:
     except ModuleError as error:
         return error.what.splitlines()
     lines = differences(locked.change, locked.modules, reading, base)
+    lines += compare(reading.values.get("PATH", "")) if compare is not None else []
     if modulepath != locked.modulepath:
         lines.append(f"the module directories are {':'.join(modulepath)}, locked are {':'.join(locked.modulepath)}")
     rc = fingerprint.rc_files(modulepath, modules, system.rc_files())

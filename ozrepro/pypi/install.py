@@ -157,6 +157,16 @@ def hashed_lines(packages: Iterable[LockedPackage]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def version_of(prefix: Path) -> str:
+    """Return the version of a venv's Python, as pyvenv.cfg tells it (uv writes `version_info`). Raises BuildError."""
+    try:
+        lines = (prefix / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise BuildError(f"cannot be read: {error.strerror}", where=str(prefix / "pyvenv.cfg")) from error
+    values = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
+    return values.get("version_info") or values.get("version", "")
+
+
 def site_packages(prefix: Path) -> Path:
     """Return an environment's own site-packages. Raises BuildError where there is none."""
     found = sorted((prefix / "lib").glob("python3*/site-packages"))
@@ -211,6 +221,13 @@ def check(prefix: Path, wanted: Expected, variables: Mapping[str, str]) -> manif
             hint="change requirements or imports in the spec, then: ozrepro lock",
         )
     return digests
+
+
+def differences(prefix: Path, wanted: Expected, digests: manifest.Digests) -> list[str]:
+    """Return what the files of an environment have otherwise than was locked or recorded. Starts nothing, imports nothing."""
+    folder = site_packages(prefix)
+    wrong = list(check_distributions(folder, wanted.chosen, wanted.project or None))
+    return [*(wrong or check_requirements(folder, wanted)), *check_records(folder, digests)]
 
 
 def compile_bytecode(

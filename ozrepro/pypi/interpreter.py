@@ -19,6 +19,7 @@ from ozrepro.errors import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
 MINORS = tuple(range(8, 16))
 """The minor versions of Python 3 that a lock's coverage is worked out for."""
@@ -82,6 +83,20 @@ def running() -> Interpreter:
     return Interpreter(os.path.realpath(base), markers, bool(sysconfig.get_config_var("Py_GIL_DISABLED")))
 
 
+def recorded(path: str, version: str, *, free_threaded: bool = False) -> Interpreter:
+    """Return a CPython of this machine as its version alone tells, nothing started: all other markers are the machine's."""
+    markers = {name: str(value) for name, value in default_environment().items()}
+    parts = Version(version)
+    markers |= {
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "implementation_version": parts.base_version,
+        "python_full_version": version,
+        "python_version": f"{parts.major}.{parts.minor}",
+    }
+    return Interpreter(path, markers, free_threaded)
+
+
 def ask(path: str, variables: Mapping[str, str] | None = None) -> Interpreter | None:
     """Return what the interpreter at `path` says of itself, or None when it does not run or is no CPython.
 
@@ -99,10 +114,11 @@ def ask(path: str, variables: Mapping[str, str] | None = None) -> Interpreter | 
     return found if sound else None
 
 
-def find(python: str, covered: Iterable[str] | None, path: str) -> Interpreter | None:
+def find(python: str, covered: Iterable[str] | None, path: str, project: Path) -> Interpreter | None:
     """Return an interpreter of the range `python`: the running one if it fits, else the newest on `path`.
 
-    `covered` limits the choice to these minor versions. None when there is none.
+    `covered` limits the choice to these minor versions. A program that lies in the project is never started: a look at a clone
+    must run nothing of it. None when there is none.
     """
     wanted = SpecifierSet(python or DEFAULT_RANGE)
     allowed = None if covered is None else set(covered)
@@ -113,20 +129,23 @@ def find(python: str, covered: Iterable[str] | None, path: str) -> Interpreter |
     own = running()
     if own.markers["implementation_name"] == "cpython" and fits(own):
         return own
-    for candidate in _on_path(path):
+    for candidate in _on_path(path, os.path.realpath(project)):
         found = ask(candidate)
         if found is not None and fits(found):
             return found
     return None
 
 
-def _on_path(path: str) -> Iterator[str]:
+def _on_path(path: str, project: str) -> Iterator[str]:
     folders = list(process.safe_folders(path))
     for name in (*(f"python3.{minor}" for minor in reversed(MINORS)), "python3", "python"):
         for folder in folders:
             candidate = os.path.join(folder, name)
             if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
-                yield candidate
+                real = os.path.realpath(candidate)
+                if not process.is_inside(real, project):
+                    # A venv's own link is not started: its pyvenv.cfg may name another standard library.
+                    yield real if process.is_inside(os.path.realpath(folder), project) else candidate
 
 
 def minors_of(python: str) -> tuple[str, ...]:

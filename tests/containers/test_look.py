@@ -29,7 +29,7 @@ def test_the_script_needs_nothing_but_the_standard_library_of_an_old_python() ->
     assert not any(argument.annotation for node in ast.walk(tree) if isinstance(node, ast.arguments) for argument in node.args)
 
 
-def test_distributions_are_those_that_python_finds_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distributions_are_those_that_python_finds_first(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     write(
         first / "Zope.Interface-6.0.dist-info" / "METADATA",
@@ -40,8 +40,7 @@ def test_distributions_are_those_that_python_finds_first(tmp_path: Path, monkeyp
     write(first / "damaged-3.dist-info" / "other", "")
     write(second / "zope_interface-5.0.dist-info" / "METADATA", "Name: zope_interface\nVersion: 5.0\n")
     write(second / "more-1.dist-info" / "METADATA", "Name: more\nVersion: 1\n")
-    monkeypatch.setattr(sys, "path", [str(first), str(tmp_path / "gone"), str(second)])
-    found = look.distributions()
+    found = look.distributions((str(first), str(tmp_path / "gone"), str(second)))
     assert {name: version for name, (version, _) in found.items()} == {
         "zope-interface": "6.0",
         "odd-name": "1",

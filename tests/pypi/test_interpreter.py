@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import platform
 import sys
+from pathlib import Path
 
 import pytest
 from packaging.markers import Marker
 from packaging.tags import Tag, sys_tags
 
-from ozrepro.pypi.interpreter import ask, find, markers_of, minors_of, running, tags_of
+from ozrepro.pypi.interpreter import ask, find, markers_of, minors_of, recorded, running, tags_of
 
 
 def test_the_running_interpreter_is_preferred_when_it_fits() -> None:
-    found = find(f"=={platform.python_version()}", None, "")
+    found = find(f"=={platform.python_version()}", None, "", Path("/none"))
     assert found == running()
     assert found is not None
     assert found.minor == f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def test_no_interpreter_of_an_unknown_range_is_found() -> None:
-    assert find(">=4", None, "/usr/bin:/bin") is None
-    assert find("", (), "/usr/bin:/bin") is None
+    assert find(">=4", None, "/usr/bin:/bin", Path("/none")) is None
+    assert find("", (), "/usr/bin:/bin", Path("/none")) is None
+
+
+def test_a_program_of_the_project_is_never_asked_and_a_link_of_its_venv_by_the_file_it_stands_for(tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / "python3.98"
+    for place in (tmp_path / "project" / "bin" / "python3.99", other):
+        place.parent.mkdir(parents=True)
+        place.write_text(f"#!/bin/sh\necho $0 >> '{tmp_path}/ran'\n")
+        place.chmod(0o755)
+    (tmp_path / "project" / "bin" / "python3").symlink_to(other)
+    assert find(">=3.97", None, str(tmp_path / "project" / "bin"), tmp_path / "project") is None
+    assert (tmp_path / "ran").read_text().split() == [str(other)]
+
+
+def test_what_a_lock_tells_of_an_interpreter_is_what_it_says_itself() -> None:
+    mine = running()
+    assert recorded(mine.path, mine.version, free_threaded=mine.free_threaded) == mine
 
 
 def test_an_interpreter_asked_by_its_path_says_the_same_as_the_running_one() -> None:

@@ -92,6 +92,7 @@ module = [
 ]
 file = [
     {{ path = "/apps/modulefiles/.modulerc.lua", sha256 = "{"e" * 64}" }},
+    {{ path = "/apps/python/3.11.3/bin/python3.11", sha256 = "{"f" * 64}" }},
 ]
 
 [modules."linux-64/v3".provides]

@@ -59,8 +59,10 @@ def why_not() -> str:
     return "" if done.returncode == 0 else f"strace may not trace here: {done.stderr.strip()}"
 
 
-def trace(command: Sequence[str], select: str, *, cwd: Path, env: Mapping[str, str]) -> Traced:
-    """Run a program and its children under `strace -f -e trace=SELECT`.
+def trace(
+    command: Sequence[str], select: str, *, cwd: Path, env: Mapping[str, str], options: Sequence[str] = (), text: str = ""
+) -> Traced:
+    """Run a program and its children under `strace -f -e trace=SELECT`, with more `options` of strace's; `text` goes to its input.
 
     `select` is strace's own word: `%file` means every call that takes a path, and fstat where the C library makes it
     a newfstatat with an empty one.
@@ -68,8 +70,22 @@ def trace(command: Sequence[str], select: str, *, cwd: Path, env: Mapping[str, s
     assert STRACE is not None
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "calls"
-        words = [STRACE, "-f", "-qq", "-s", "4096", "-e", f"trace={select}", "-e", "signal=none", "-o", str(log), *command]
-        done = subprocess.run(words, cwd=cwd, env=dict(env), capture_output=True, text=True, check=False)
+        words = [
+            STRACE,
+            "-f",
+            "-qq",
+            "-s",
+            "4096",
+            "-e",
+            f"trace={select}",
+            "-e",
+            "signal=none",
+            "-o",
+            str(log),
+            *options,
+            *command,
+        ]
+        done = subprocess.run(words, cwd=cwd, env=dict(env), capture_output=True, text=True, check=False, input=text or None)
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     # A call that another process interrupts is printed in two parts; the first one is counted.
     found = (_CALL.match(line) for line in lines)
