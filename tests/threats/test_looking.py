@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -253,3 +254,32 @@ def test_an_export_asks_no_source_archive_what_it_requires(tmp_path: Path) -> No
     shutil.rmtree(project.store())
     assert "alpha-1.0.tar.gz" in project.done("export", "work", "--format", "pylock")
     assert not ran.exists()
+
+
+def test_a_revision_is_read_without_the_programs_that_a_repository_s_configuration_names(tmp_path: Path) -> None:
+    """A folder that was unpacked brings its .git with it: a missing object would be fetched by a command of its choice."""
+    project, ran = make_project(tmp_path), tmp_path / "ran"
+    make_wheel(project.wheelhouse, "alpha", "1.0")
+    project.spec('[venv]\nrequirements = ["alpha"]\n')
+    project.done("lock", "work")
+    run = functools.partial(subprocess.run, cwd=project.root, env=project.environ, capture_output=True, text=True)
+    assert run(["git", "init", "-q"]).returncode == 0
+    assert run(["git", "add", "sessions"]).returncode == 0
+    assert run(["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "Lock"]).returncode == 0
+    assert project.done("diff", "work", "HEAD") == "no difference\n"
+    blob = str(run(["git", "rev-parse", "HEAD:sessions/work.lock"]).stdout).strip()
+    (project.root / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    settings = {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.promisor": "true",
+        "remote.origin.url": f"ext::sh -c touch% {ran}",
+        "protocol.ext.allow": "always",
+    }
+    for key, value in settings.items():
+        assert run(["git", "config", key, value]).returncode == 0
+    said = project.ozrepro("diff", "work", "HEAD")
+    assert (said.returncode, ran.exists()) == (2, False), said.stderr
+    assert "neither a lock file nor a git revision" in said.stderr
+    run(["git", "show", "HEAD:sessions/work.lock"])
+    assert ran.exists(), "git itself would run it"
