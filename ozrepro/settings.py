@@ -27,6 +27,8 @@ MODULE_TOOLS = ("lmod", "tcl")
 KNOWN_PLATFORMS = (*PLATFORMS, "macos-x86_64", "linux-ppc64le")
 _LONGEST = 366 * 86400.0
 _PASSED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?\Z", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+_PERSONAL = ("HOME", "USER", "LOGNAME")
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
 _KEYS = {
     "store": "where built environments live",
@@ -36,6 +38,7 @@ _KEYS = {
     "platform": "name of this cluster's software tree in module locks",
     "platforms": "platforms that venv locks serve",
     "modulepath": "the site's module directories, where neither the shell nor Lmod tells them",
+    "site-variables": "variables that decide what the site's modules do, locked where a module reads them",
     "accept-effects": "modules whose commands for a shell are left out",
     "module-tool": "lmod or tcl, where a machine has both Lmod and Environment Modules",
     "path": "further directories for PATH, such as Slurm's",
@@ -51,12 +54,10 @@ _VARIABLES = {
     key: f"OZREPRO_{key.upper().replace('-', '_')}"
     for key in (
         *("store", "store-group", "cache", "platform", "locks", "lock-timeout"),
-        *("methods", "platforms", "modulepath", "path", "accept-effects"),
-        *("store", "store-group", "cache", "platform", "module-tool", "locks", "lock-timeout"),
-        *("methods", "platforms", "modulepath", "path"),
+        *("methods", "platforms", "modulepath", "path", "site-variables", "accept-effects", "module-tool"),
     )
 }
-_LISTS = {"methods": ",", "platforms": ",", "modulepath": ":", "path": ":", "accept-effects": ","}
+_LISTS = {"methods": ",", "platforms": ",", "modulepath": ":", "path": ":", "site-variables": ",", "accept-effects": ","}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Settings:
     platform: str = ""
     platforms: tuple[str, ...] = PLATFORMS
     modulepath: tuple[str, ...] = ()
+    site_variables: tuple[str, ...] = ()
     accept_effects: tuple[str, ...] = ()
     module_tool: str = ""
     path: tuple[str, ...] = ()
@@ -121,6 +123,7 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
         platform=_platform(checker, table, (*base, "platform")),
         platforms=tuple(sorted(checker.texts_at(table, (*base, "platforms"), default=PLATFORMS, check=one_of(KNOWN_PLATFORMS)))),
         modulepath=checker.texts_at(table, (*base, "modulepath"), check=_absolute),
+        site_variables=checker.texts_at(table, (*base, "site-variables"), check=check_site_variable),
         accept_effects=checker.texts_at(table, (*base, "accept-effects")),
         module_tool=_choice(checker, table, (*base, "module-tool"), ("", *MODULE_TOOLS)),
         path=checker.texts_at(table, (*base, "path"), check=_absolute),
@@ -140,6 +143,17 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
         of_variables = all(line.startswith("OZREPRO_") for line in checker.mistakes)
         raise SpecError("environment variables" if of_variables else str(path), checker.mistakes)
     return settings
+
+
+def check_site_variable(name: str) -> str | None:
+    """Return why a name cannot be one of the variables that are locked with their value here, or None."""
+    if not _VARIABLE.match(name):
+        return f"{name!r} is no variable's name; such as CLUSTER"
+    if name in _PERSONAL:
+        return f"{name} is of one person, and a lock is for all: values that hold it follow who starts the session"
+    if name in ("PATH", "MODULEPATH") or name.startswith(("OZREPRO_", "LD_", "PYTHON", "_")):
+        return f"{name} has a place of its own in a lock"
+    return None
 
 
 def _own_table(path: Path, files: Files) -> tuple[str, object]:

@@ -14,7 +14,7 @@ from ozrepro.checking import NAME, Checker
 from ozrepro.errors import SpecError, UsageError
 from ozrepro.files import SMALL, Files
 from ozrepro.requirement import check_requirement
-from ozrepro.settings import KNOWN_PLATFORMS, METHODS, check_passed, one_of
+from ozrepro.settings import KNOWN_PLATFORMS, METHODS, check_passed, check_site_variable, one_of
 from ozrepro.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class ModulesSpec:
     system_site_packages: bool = False
     requirements: tuple[str, ...] = ()
     build: tuple[str, ...] = ()
+    site_variables: tuple[str, ...] = ()
     accept_effects: tuple[str, ...] = ()
 
 
@@ -211,7 +212,7 @@ def _venv(checker: Checker, value: object, path: tuple[str, ...]) -> VenvSpec:
 
 
 def _modules(checker: Checker, value: object) -> ModulesSpec:
-    table = checker.table(value, ("modules",), ("load", "use", "pass", "accept-effects", "venv"))
+    table = checker.table(value, ("modules",), ("load", "use", "pass", "site-variables", "accept-effects", "venv"))
     load = checker.texts_at(table, ("modules", "load"), check=_module)
     if "load" not in table:
         checker.wrong(("modules", "load"), "is missing", 'name the modules: load = ["name/version"]')
@@ -224,6 +225,7 @@ def _modules(checker: Checker, value: object) -> ModulesSpec:
         system_site_packages=checker.flag_at(venv, (*path, "system-site-packages")),
         requirements=_requirements(checker, venv, path),
         build=checker.texts_at(venv, (*path, "build"), check=_NAME_CHECK),
+        site_variables=checker.texts_at(table, ("modules", "site-variables"), check=check_site_variable),
         accept_effects=checker.texts_at(table, ("modules", "accept-effects"), check=_module),
     )
 

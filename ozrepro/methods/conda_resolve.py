@@ -52,7 +52,10 @@ def resolve(spec: Spec, site: Site, digest: str, change: Change, say: Say) -> tu
         say(f"{', '.join(others)} must be locked there: what pip adds can be found for this machine alone")
         others = []
     request = mpi_request(spec, site)
-    mpi = loading.load(request, site).record() if request is not None else None
+    load = loading.load(request, site) if request is not None else None
+    for line in load.told() if load is not None else ():
+        say(line)
+    mpi = load.record() if load is not None else None
     detected = helper.detect()
     sections: list[Section] = []
     for platform in (here, *others):

@@ -58,7 +58,10 @@ class _Recipe:
 def resolve(spec: Spec, site: Site, platform: str, digest: str, change: Change, say: Say) -> tuple[Section, ...]:
     """Return the section of this platform: the image is built, or fetched, and looked into. Raises BuildError, CommandFailed."""
     request = module_request(spec, site)
-    module = _with_program(loading.load(request, site).record(), site) if request is not None else None
+    load = loading.load(request, site) if request is not None else None
+    for line in load.told() if load is not None else ():
+        say(line)
+    module = _with_program(load.record(), site) if load is not None else None
     program = program_of(site, module)
     table = described(spec)
     if table.image and "://" not in table.image:

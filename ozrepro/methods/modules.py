@@ -78,6 +78,7 @@ class Modules:
             "system-site-packages": wanted.system_site_packages,
             "requirements": list(wanted.requirements),
             "build": sorted(wanted.build),
+            **({"site-variables": sorted(wanted.site_variables)} if wanted.site_variables else {}),
         }
         return digest_of({"modules": table, "imports": list(spec.imports), "files": layer_of(spec).contents()})
 
@@ -121,7 +122,7 @@ class Modules:
             # Perhaps a machine of another site, whose CPU has the same level.
             return [f"none of its {len(lines)} files is here; if this is another site, name each site in [tool.ozrepro] platform"]
         here = outside.distributions(locked.folders)
-        return tool + lines + provided_otherwise(locked.provides, here)
+        return locked.modules.reads.drift(site.environ) + tool + lines + provided_otherwise(locked.provides, here)
 
     def mend(self, section: Section, spec: Spec, site: Site) -> str:
         """Return nothing: locking again takes over what is there."""
@@ -209,7 +210,8 @@ class Modules:
             variables={**values, **own},
             following=following,
             removed=modules.change.removed,
-            passed=(*locked.layer.passed, *SITE_VARIABLES),
+            expected=modules.reads.expected(),
+            passed=(*locked.layer.passed, *modules.asked(), *SITE_VARIABLES),
         )
 
     def shell(self, section: Section, site: Site) -> dict[str, Any]:

@@ -136,6 +136,8 @@ def check_agreement(locked: Locked, spec: Spec, where: str) -> None:
         "load": (sorted(named), sorted(wanted.load)),
         "system-site-packages": (locked.system_site_packages, wanted.system_site_packages),
     }
+    missing = [name for name in wanted.site_variables if name not in locked.modules.reads.site]
+    asked["site-variables"] = (missing, [])
     layer.check_agreement(checker, base, locked.layer, layer_of(spec), asked)
     there = {module.name for module in locked.modules.modules}
     for name in locked.modules.load:

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from ozrepro.environment import passing
 from ozrepro.errors import BuildError
 from ozrepro.methods.modules_lock import Locked, compile_package, platform_of, variables_of
-from ozrepro.modulesystem import effects, fingerprint, loading, record
+from ozrepro.modulesystem import fingerprint, loading, record
 from ozrepro.pypi import base as outside
 from ozrepro.pypi import layer as packages
 from ozrepro.pypi import toolchain
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from ozrepro.methods import Say
     from ozrepro.modulesystem.capture import Captured
-    from ozrepro.modulesystem.index import Index
     from ozrepro.pypi.toolchain import Toolchain
     from ozrepro.site import Site
     from ozrepro.spec import ModulesSpec, Spec
@@ -42,7 +41,7 @@ def resolve(
     assert wanted is not None
     load = loading.load(loading.request_of(wanted.load, "modules.load", spec, site), site)
     captured = load.captured
-    _tell(captured, wanted, load.offered, site, say)
+    _tell(load, wanted, site, say)
     path = toolchain.find_python(_path_of(captured))
     if path is None:
         raise BuildError(
@@ -71,17 +70,16 @@ def resolve(
     return _content(locked, layer, site)
 
 
-def _tell(captured: Captured, wanted: ModulesSpec, offered: Index, site: Site, say: Say) -> None:
+def _tell(load: loading.Load, wanted: ModulesSpec, site: Site, say: Say) -> None:
     """Say what a user should know of this load."""
+    captured, offered = load.captured, load.offered
     for line in captured.messages.splitlines():
         say(f"the modules say: {line}")
-    for line in effects.told(captured.shell):
+    for line in load.told():
         say(line)
     if captured.parents:
         below = [name for name in wanted.load if any(offered.chains(name))]
         say(f"loads {' '.join(captured.parents)} first: {' '.join(below)} {'lies' if len(below) == 1 else 'lie'} below")
-    if captured.change.dynamic:
-        say(f"left out, since they follow the host, the clock, the home or the job: {', '.join(captured.change.dynamic)}")
     bare = [module.name for module in captured.modules if module.name.endswith("-bare")]
     if bare and wanted.system_site_packages:
         say(f"warning: {bare[0]} has hardly any packages for system-site-packages to show: the full module has no -bare")

@@ -73,6 +73,9 @@ class ModuleSystem(Indexing, Protocol):
     def oldest(self) -> tuple[int, ...]:
         """The oldest version that ozrepro was tried with."""
 
+    def given(self, variables: Mapping[str, str]) -> ModuleSystem:
+        """Return the tool as it is called with further variables, which decide what its modules do."""
+
     def is_available(self, name: str, variables: Mapping[str, str]) -> bool:
         """Say whether a module can be loaded from these variables, without walking the trees."""
 

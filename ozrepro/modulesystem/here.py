@@ -37,8 +37,10 @@ class Offered:
 
 
 def find_system(site: Site) -> ModuleSystem | None:
-    """Return the site's module tool, or None where there is none."""
-    return tools.find(site.environ, site.settings.module_tool)
+    """Return the site's module tool, called with the site's variables that the settings name, or None where there is none."""
+    tool = tools.find(site.environ, site.settings.module_tool)
+    names = site.settings.site_variables
+    return tool and tool.given({name: site.environ[name] for name in names if name in site.environ})
 
 
 def absent(site: Site) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -108,6 +108,10 @@ class Lmod:
         if found is None:
             raise ModuleError("does not answer with a version: is it Lmod?", where=self.command, hint="check LMOD_CMD")
         return found[1]
+
+    def given(self, variables: Mapping[str, str]) -> Lmod:
+        """Return the same Lmod, called with further variables of the site."""
+        return replace(self, site={**self.site, **variables})
 
     def _clean(self) -> dict[str, str]:
         return {**self.site, **FLAGS, "PATH": process.CLEAN_PATH, "HOME": "/nonexistent"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ozrepro.environment import BASE_PATH
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.modulesystem import ModuleError, effects, fingerprint, index
-from ozrepro.modulesystem.capture import Captured, capture, differences, recapture, with_parents
+from ozrepro.modulesystem.capture import Asked, Captured, capture, differences, recapture, with_parents
 from ozrepro.modulesystem.here import absent, find_system, index_for, other_tool, site_modulepath
 from ozrepro.modulesystem.record import Record
 from ozrepro.site import operating_system
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 class Request:
     """What a spec asks to be loaded: names, the directories that they are looked up in, and its key for messages.
 
-    `accepted` are the modules whose commands for a shell are not to be run.
+    `accepted` are the modules whose commands for a shell are not to be run, `site_variables` the spec's own.
     """
 
     names: tuple[str, ...]
     modulepath: tuple[str, ...]
     key: str
     accepted: tuple[str, ...] = ()
+    site_variables: tuple[str, ...] = ()
 
     @property
     def accepting(self) -> str:
@@ -43,8 +44,9 @@ class Request:
 
 def request_of(names: Sequence[str], key: str, spec: Spec, site: Site) -> Request:
     """Return the request of a spec's key, such as `modules.load`."""
-    accepted = spec.modules.accept_effects if spec.modules is not None else ()
-    return Request(tuple(names), modulepath_of(spec, site), key, (*site.settings.accept_effects, *accepted))
+    accepted, variables = (spec.modules.accept_effects, spec.modules.site_variables) if spec.modules is not None else ((), ())
+    accepted = (*site.settings.accept_effects, *accepted)
+    return Request(tuple(names), modulepath_of(spec, site), key, accepted, variables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,14 @@ class Load:
     system: ModuleSystem
     offered: Index
     captured: Captured
+
+    def told(self) -> list[str]:
+        """Return what who locks should know of it, one line each."""
+        found, lines = self.captured, effects.told(self.captured.shell)
+        if found.change.dynamic:
+            names = ", ".join(found.change.dynamic)
+            lines.append(f"left out, since they follow the host, the clock, the home or the job: {names}")
+        return [*lines, *found.reads.lines(found.change.follow)]
 
     def record(self, more: Iterable[str] = ()) -> Record:
         """Return it as it is locked. `more` are further files that decide, such as an interpreter's. Raises OSError."""
@@ -75,6 +85,7 @@ class Load:
             prints=fingerprint.take(fingerprint.modulefiles(found.modules)),
             files=fingerprint.take(files),
             change=found.change,
+            reads=found.reads,
             shell=found.shell,
         )
 
@@ -91,7 +102,7 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
 
     Raises SpecError for a loose name, or one that several chains of modules lead to.
     """
-    system = find_system(site)
+    system = _system(request, site)
     if system is None:
         return absent(site)
     whole = request.modulepath
@@ -154,20 +165,34 @@ def _versions_of_one(order: Sequence[str], names: Sequence[str], offered: Index)
     return lines
 
 
+def _system(request: Request, site: Site) -> ModuleSystem | None:
+    """Return the site's module tool, called with the variables that the spec names."""
+    system = find_system(site)
+    return system and system.given({name: site.environ[name] for name in request.site_variables if name in site.environ})
+
+
 def load(request: Request, site: Site) -> Load:
     """Load the names and return what that does. Raises ModuleError, BuildError where there is no tool."""
-    system = find_system(site)
+    system = _system(request, site)
     if system is None:
         raise BuildError(absent(site), hint="ozrepro status")
     offered = index_for(request.names, system, request.modulepath, site)
-    captured = capture(system, request.names, request.modulepath, offered)
+    place = "[modules]" if request.key == "modules.load" else "[tool.ozrepro] of pyproject.toml"
+    named = (*request.site_variables, *site.settings.site_variables)
+    asked = Asked(
+        {name: site.environ.get(name) for name in named},
+        frozenset(request.site_variables),
+        (*fingerprint.rc_files(request.modulepath, (), system.rc_files()), *system.hook_files()),
+        place,
+    )
+    captured = capture(system, request.names, request.modulepath, offered, asked)
     effects.check_accepted(captured.shell, request.accepted, request.accepting)
     return Load(request, system, offered, captured)
 
 
 def drift(locked: Record, site: Site) -> list[str]:
-    """Return a line for each file of a locked load that is gone or changed, and one where the module tool is another."""
-    return [*other_tool(locked.tool, site), *locked.drift()]
+    """Return a line for what a locked load read that is otherwise now: variables of the site, the module tool, files."""
+    return [*locked.reads.drift(site.environ), *other_tool(locked.tool, site), *locked.drift()]
 
 
 def recheck(locked: Record, spec: Spec, site: Site, compare: Callable[[str], list[str]] | None = None) -> list[str]:
@@ -181,7 +206,8 @@ def recheck(locked: Record, spec: Spec, site: Site, compare: Callable[[str], lis
         hint = f"ozrepro verify {spec.name} --level 1 where modules can be loaded"
         raise BuildError(f"{absent(site)}: a real load cannot be compared", hint=hint)
     try:
-        modules, reading, base = recapture(system, locked.load, modulepath)
+        system = system.given({name: value for name, value in locked.reads.site.items() if value is not None})
+        modules, reading, base = recapture(system, locked.load, modulepath, locked.reads.needed)
     except ModuleError as error:
         return error.what.splitlines()
     lines = differences(locked.change, locked.modules, reading, base)

@@ -39,7 +39,7 @@ MARKS: tuple[Mapping[str, str], Mapping[str, str]] = (
 )
 """Home and user of the two probes: no part of one is a part of the other, so that a part that is taken from it is seen."""
 
-_JOB = {"SLURM_JOB_ID": "987654321", "TMPDIR": "/ozrepro/tmp"}
+JOB = {"SLURM_JOB_ID": "987654321", "TMPDIR": "/ozrepro/tmp"}
 """What the second probe has besides, since a program that a modulefile runs may ask for it."""
 
 COUNTS = tuple(rules.count for rules in ARITHMETIC.values())
@@ -78,7 +78,7 @@ def path_variables(reading: Reading) -> dict[str, str]:
 
 
 def second_base(
-    first: Mapping[str, str], reading: Reading, marks: Mapping[str, str] = MARKS[1], more: Mapping[str, str] = _JOB
+    first: Mapping[str, str], reading: Reading, marks: Mapping[str, str] = MARKS[1], more: Mapping[str, str] = JOB
 ) -> dict[str, str]:
     """Return the base of the second probe, to the first's base and what came of it, with the second's `marks`."""
     base = {**more, **first, **marks}

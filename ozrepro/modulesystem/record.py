@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.environment import BASE_PATH
@@ -13,6 +13,7 @@ from ozrepro.modulesystem import LoadedModule, fingerprint
 from ozrepro.modulesystem.change import Change, PathChange, path_values, read_change, replay
 from ozrepro.modulesystem.fingerprint import Print
 from ozrepro.modulesystem.following import as_parts, parts_of
+from ozrepro.modulesystem.reads import Reads, read_reads
 from ozrepro.modulesystem.shell import ShellParts
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ozrepro.checking import Checker
     from ozrepro.environment import Cases
 
-KEYS = ("tool", "system", "modulepath", "load", "parents", "module", "file", "change", "shell")
+KEYS = ("tool", "system", "modulepath", "load", "parents", "module", "file", "change", "reads", "shell")
 """The keys of a section of the lock that this module reads and writes."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -45,6 +46,7 @@ class Record:
         prints: the modulefiles' digests, in the same order.
         files: digests of what else decides: rc files, hooks, the interpreter.
         change: what loading does to an environment.
+        reads: what the modules read of a caller.
         shell: what only a shell can take.
 
     """
@@ -59,10 +61,12 @@ class Record:
     files: tuple[Print, ...]
     change: Change
     shell: ShellParts
+    reads: Reads = field(default_factory=Reads)
 
     def as_table(self) -> dict[str, Any]:
         """Return the load as it stands in the lock."""
         digests = {item.path: item.sha256 for item in self.prints}
+        reads = self.reads.as_table()
         modules = [
             {"name": item.name, "file": item.file, "sha256": digests[item.file], "requested": item.requested}
             for item in self.modules
@@ -78,6 +82,7 @@ class Record:
             "module": modules,
             "file": [{"path": item.path, "sha256": item.sha256} for item in self.files],
             "change": self.change.as_table(),
+            **({"reads": reads} if reads else {}),
             **({"shell": shell} if shell else {}),
         }
 
@@ -126,6 +131,11 @@ class Record:
         base = ":".join(entry for entry in BASE_PATH if entry not in path.prepend)
         return replace(path, prepend=()).apply(base, self.change.rules)
 
+    def asked(self) -> tuple[str, ...]:
+        """Return the caller's variables that the modules read, which programs see as they do after a load of the modules."""
+        followed = {name for cases in self.change.follow.values() for case in cases for name in case.asks()}
+        return tuple(sorted({*followed, *self.reads.expected()}))
+
     def drift(self) -> list[str]:
         """Return a line for each of these files that is gone or has another content."""
         named = {item.file: item.name for item in self.modules}
@@ -152,6 +162,7 @@ def read_record(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...
             _print(checker, entry, path, ("path", "sha256")) for entry, path in _entries(checker, table, (*base, "file"))
         ),
         change=read_change(checker, table.get("change", {}), (*base, "change"), tool.partition(" ")[0]),
+        reads=read_reads(checker, table.get("reads", {}), (*base, "reads")),
         shell=_shell(checker, table.get("shell", {}), (*base, "shell")),
     )
 

@@ -99,6 +99,10 @@ class EnvironmentModules:
             raise ModuleError("does not answer with a version: is it Environment Modules?", where=self.command, hint=hint)
         return found[1]
 
+    def given(self, variables: Mapping[str, str]) -> EnvironmentModules:
+        """Return the same tool, called with further variables of the site."""
+        return replace(self, site={**self.site, **variables})
+
     def _clean(self) -> dict[str, str]:
         return {"PATH": process.CLEAN_PATH, "HOME": "/nonexistent"}
 

@@ -1,0 +1,118 @@
+"""What the modules of a lock read of a caller besides what is set for them, and what follows from each: a value of the record."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ozrepro.checking import Checker
+    from ozrepro.modulesystem.following import Case
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+_KEYS = ("site", "site-unset", "needed", "without-effect", "unfollowed")
+_MOST = 6
+"""Names or commands of one module that a line shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What is read. What follows the caller stands in the change, as cases.
+
+    Attributes:
+        site: variables that decide what the modules do: their locked value, None for one that was not set.
+        needed: variables that must be set, or loading fails or loads other modules.
+        without_effect: variables that are read and were not seen to change anything.
+        unfollowed: by module or file, what decides besides and cannot be followed: programs, the clock, the host.
+
+    """
+
+    site: Mapping[str, str | None] = field(default_factory=dict)
+    needed: tuple[str, ...] = ()
+    without_effect: tuple[str, ...] = ()
+    unfollowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def expected(self) -> dict[str, str | bool | None]:
+        """Return what a caller must have, as an environment holds it."""
+        return {**dict.fromkeys(self.needed, True), **self.site}
+
+    def as_table(self) -> dict[str, Any]:
+        """Return it as it stands in the lock, without empty parts."""
+        parts = {
+            "site": {name: value for name, value in sorted(self.site.items()) if value is not None},
+            "site-unset": sorted(name for name, value in self.site.items() if value is None),
+            "needed": list(self.needed),
+            "without-effect": list(self.without_effect),
+            "unfollowed": {name: list(what) for name, what in sorted(self.unfollowed.items())},
+        }
+        return {key: value for key, value in parts.items() if value}
+
+    def drift(self, caller: Mapping[str, str]) -> list[str]:
+        """Return a line for each variable that the caller has otherwise than it was locked."""
+        lines: list[str] = []
+        for name, value in sorted(self.expected().items()):
+            here = caller.get(name)
+            if value is True and here is None:
+                lines.append(f"{name} is not set, and the modules were locked with it: they do not load without")
+            elif value is not True and here != value:
+                lines.append(f"{name} is {_shown(here)}, locked is {_shown(value)}: export it as it was, or lock again")
+        return lines
+
+    def lines(self, follow: Mapping[str, tuple[Case, ...]]) -> Iterator[str]:
+        """Yield a line for each outcome, for who locks."""
+        kept = [name for name, cases in follow.items() if any(case.is_untouched and case.asks() == {name} for case in cases)]
+        if kept:
+            yield f"the modules set {_listed(kept)} only where the caller has not: its value stays"
+        personal = {"HOME", "USER", "LOGNAME"}
+        asked = {name: frozenset().union(*(case.asks() for case in cases)) for name, cases in follow.items()}
+        followed = [f"{name} ({', '.join(sorted(of))})" for name, of in asked.items() if name not in kept and of - personal]
+        if followed:
+            yield f"follow variables of who starts the session: {_listed(followed)}"
+        if self.site:
+            values = ", ".join(f"{name} {_shown(value)}" for name, value in sorted(self.site.items()))
+            yield f"locked with the site's variables: {values}"
+        if self.needed:
+            yield f"the modules do not load without {_listed(self.needed)}: a start without is refused"
+        if self.without_effect:
+            yield f"the modules read {_listed(self.without_effect)}, which was not seen to change anything"
+        for name, what in self.unfollowed.items():
+            yield f"{name} {_listed(what)}: what that gives cannot be followed, and is locked as it is here"
+
+
+def _shown(value: str | bool | None) -> str:
+    return "not set" if value is None else repr(value)
+
+
+def _listed(words: list[str] | tuple[str, ...]) -> str:
+    more = f" and {len(words) - _MOST} more" if len(words) > _MOST else ""
+    return ", ".join(words[:_MOST]) + more
+
+
+def read_reads(checker: Checker, value: object, path: tuple[str, ...]) -> Reads:
+    """Return what `as_table` wrote, out of a lock that may be a stranger's; what is wrong is noted by `checker`."""
+    table = checker.table(value, path, _KEYS)
+
+    def named(text: str) -> str | None:
+        return None if _NAME.match(text) else f"{text!r} is no name of a variable"
+
+    site: dict[str, str | None] = dict.fromkeys(checker.texts_at(table, (*path, "site-unset"), check=named))
+    given = table.get("site", {})
+    values = checker.table(given, (*path, "site"), given if isinstance(given, dict) else ())
+    for name in values:
+        if problem := named(name):
+            checker.wrong((*path, "site", name), problem, "lock again")
+        elif name in site:
+            checker.wrong((*path, "site", name), "is among site-unset too", "lock again")
+        else:
+            site[name] = checker.text_at(values, (*path, "site", name))
+    unfollowed = table.get("unfollowed", {})
+    listed = checker.table(unfollowed, (*path, "unfollowed"), unfollowed if isinstance(unfollowed, dict) else ())
+    return Reads(
+        site,
+        checker.texts_at(table, (*path, "needed"), check=named),
+        checker.texts_at(table, (*path, "without-effect"), check=named),
+        {name: checker.texts_at(listed, (*path, "unfollowed", name)) for name in listed},
+    )
