@@ -21,6 +21,7 @@ from nox.logger import logger
 from ozrepro import ready
 from ozrepro.environment import Environment, entries, installer_in, refuse_install
 from ozrepro.errors import OzreproError, UsageError
+from ozrepro.ownpath import OwnImports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +80,8 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
         """Find the built environment, or build it from the lock; return whether it is new, as nox counts it."""
         found = ready.find_ready(self._root, self._spec, None, os.environ) if self.reuse_existing else None
         if found is None:
-            environment, said, prefix, built = self._prepare()
+            with OwnImports():
+                environment, said, prefix, built = self._prepare()
         else:
             environment, said, built = found.environment, found.said, False
             prefix = os.path.join(found.generation, "env")

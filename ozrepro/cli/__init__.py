@@ -13,6 +13,7 @@ import sys
 def main() -> None:
     """Run the command line and exit with its status."""
     words = sys.argv[1:]
+    _keep_apart()
     try:
         if "_ARGCOMPLETE" in os.environ:  # a shell asks what may follow; see argcomplete's documentation
             from ozrepro.cli.program import complete
@@ -29,6 +30,20 @@ def main() -> None:
         tell("interrupted")
         status = 130
     sys.exit(status)
+
+
+def _keep_apart() -> None:
+    """Keep the caller's Python packages and warnings from this process: they are meant for what it starts."""
+    site = sys.modules.get("site")
+    if os.environ.get("PYTHONPATH") or (site is not None and site.ENABLE_USER_SITE):
+        from ozrepro.ownpath import put_callers_behind
+
+        put_callers_behind()
+    if sys.warnoptions:  # PYTHONWARNINGS=error would make an error of a library's note to its developers
+        import warnings
+
+        warnings.resetwarnings()
+        warnings.simplefilter("ignore")
 
 
 def tell(text: str) -> None:

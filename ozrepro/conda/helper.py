@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ozrepro import process
+from ozrepro import ownpath, process
 from ozrepro.checking import Checker
 from ozrepro.conda.channels import Channel, name_of
 from ozrepro.conda.installed import Installed, comparing
@@ -35,8 +34,8 @@ _KEPT = (
     *("HOME", "LANG", "NETRC", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
     *("RATTLER_AUTH_FILE", "DBUS_SESSION_BUS_ADDRESS"),  # where rattler keeps logins; the second is for a keyring
 )
-_PYTHON = ("PYTHONPATH", "PYTHONHOME")
-"""The helper is this very Python: what finds ozrepro here must find it there."""
+_PYTHON = ("PYTHONHOME",)
+"""The helper is this very Python: what finds its standard library here must find it there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +183,7 @@ class Helper:
         with tempfile.TemporaryDirectory(prefix="ozrepro-") as folder:
             asked, answered = Path(folder, "task.json"), Path(folder, "result.json")
             asked.write_text(json.dumps(task), encoding="utf-8")
-            # Its own empty folder is where it starts: python -m would import what lies in the current one.
-            argv = [sys.executable, "-m", "ozrepro.conda.worker", str(asked), str(answered)]
+            argv = ownpath.helper("ozrepro.conda.worker", str(asked), str(answered))
             done = process.run(argv, env=self.variables, cwd=folder, on_line=_listener(progress, linked))
             try:
                 answer = json.loads(answered.read_bytes())

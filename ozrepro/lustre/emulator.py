@@ -22,7 +22,7 @@ from ctypes.util import find_library
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro import process
+from ozrepro import ownpath, process
 from ozrepro.errors import OzreproError
 from ozrepro.lustre.model import Totals
 from ozrepro.lustre.mounting import SOURCE, fusermount, is_mounted, unmount
@@ -146,8 +146,7 @@ class Emulator:
             try:
                 write_profile(self.profile, profile)
                 folders = ["--in-place", *self.mounts] if self.source is None else [self.source, *self.mounts]
-                command = [sys.executable, "-m", "ozrepro.lustre.emulator", "--profile", str(profile), *folders]
-                # Its folder is not the caller's, where a file may be named as a module is.
+                command = ownpath.helper("ozrepro.lustre.emulator", "--profile", str(profile), *map(str, folders))
                 done = process.run(command, env=os.environ, cwd=folder, on_line=self._words.put)
                 said = [line for line in done.errors.splitlines() if line.split(" ", 1)[0] not in _ANSWERS]
                 self._failure = "\n    ".join(said[-12:])

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ozrepro import ownpath
 from ozrepro.conda.channels import Channel
 from ozrepro.conda.helper import Helper, Question
 from ozrepro.conda.installed import damaged, installed, unlike_lock
@@ -245,7 +246,7 @@ def _kill_worker(prefix: Path) -> None:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            if b"ozrepro.conda.worker" in words and str(prefix) in Path(os.fsdecode(words[3])).read_text():
+            if b"ozrepro.conda.worker" in words and str(prefix) in Path(os.fsdecode(words[4])).read_text():
                 os.kill(int(entry.name), signal.SIGKILL)
         except OSError:
             continue
@@ -258,7 +259,7 @@ def test_a_worker_killed_while_it_fetches_leaves_nothing_behind_for_long(
     tables = [{**record.as_table(), "address": small_channel.as_uri()} for record in records]
     task = {"task": "fetch", "cache": str(helper.cache), "forget": [], "records": tables}
     (tmp_path / "task").write_text(json.dumps(task))
-    words = [sys.executable, "-m", "ozrepro.conda.worker", str(tmp_path / "task"), str(tmp_path / "result")]
+    words = ownpath.helper("ozrepro.conda.worker", str(tmp_path / "task"), str(tmp_path / "result"))
     with subprocess.Popen(words, env=dict(helper.variables), stderr=subprocess.DEVNULL) as worker:
         deadline = time.monotonic() + 20
         while worker.poll() is None and not list(helper.cache.glob("pkgs/.fetch-*/*/content/share")):
@@ -320,7 +321,7 @@ def test_a_missing_or_partial_result_is_a_failure_with_what_was_said(
     for body in ("print('boom', file=sys.stderr); os._exit(0)", "open(sys.argv[2], 'w').write('{\"done\": '); os._exit(0)"):
         fake = tmp_path / "python"
         # A first line cannot name an interpreter whose path has a space; the second is a string in Python.
-        fake.write_text(f'#!/bin/sh\n"exec" "{python}" "$0" "$@"\nimport os, sys\nsys.argv = sys.argv[2:]\n{body}\n')
+        fake.write_text(f'#!/bin/sh\n"exec" "{python}" "$0" "$@"\nimport os, sys\nsys.argv = sys.argv[3:]\n{body}\n')
         fake.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(fake))
         with pytest.raises(CommandFailed, match="no result"):
