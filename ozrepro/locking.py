@@ -18,6 +18,7 @@ from ozrepro.files import Files
 from ozrepro.lock import Lock, Section, lock_file, save_lock, write_text
 from ozrepro.lockdiff import packages_moved
 from ozrepro.methods import Change, Method, candidates, load_method, refusal
+from ozrepro.store.claim import closed_to_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,6 +46,7 @@ def needs_lock(session: Session) -> LockError:
     return LockError("there is no lock", where=where, hint=f"ozrepro lock {session.name}, then commit {session.name}.lock")
 
 
+@closed_to_others()
 def lock_session(
     session: Session,
     say: Say,

@@ -25,7 +25,8 @@ from ozrepro.settings import load_settings
 from ozrepro.site import Site, home_warning, look_around
 from ozrepro.spec import Spec, digest_of, load_spec
 from ozrepro.store import Store, store_of, write_whole
-from ozrepro.store.publish import Generation, Recipe, provide, read_generation
+from ozrepro.store.claim import closed_to_others
+from ozrepro.store.publish import Generation, Recipe, examine, provide, read_generation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -172,10 +173,12 @@ def _build(session: Session, section: Section, say: Say, progress: Progress, *, 
     if not rebuild:
         store.check()
         store.check_readable()
-        found = read_generation(store, key)
-        if found is not None:
+        found = examine(store, key)
+        if isinstance(found, Generation):
             _register(store, session.root)
             return found, False
+        if found:
+            say(f"{section.title} of {session.name} is in the store, but cannot be used: {found}")
     warning = home_warning(store.folder, session.site.environ)
     if warning:
         say(f"warning: {warning}")

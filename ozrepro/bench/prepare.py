@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -31,8 +32,12 @@ if TYPE_CHECKING:
 @contextmanager
 def work_folder(found: Found, *, apart: bool) -> Iterator[Path]:
     """Give a folder on the file system under test, and remove it; `apart` from what is emulated and cannot be written."""
+    folder = found.session.store.folder / f"bench-{secrets.token_hex(8)}"  # a name that a clean-up knows
     try:
-        folder = Path(tempfile.mkdtemp(prefix="bench-", dir=None if apart else found.session.store.folder))
+        if apart:
+            folder = Path(tempfile.mkdtemp(prefix="ozrepro-bench-"))
+        else:
+            folder.mkdir(mode=0o700)
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="ozrepro-bench-"))  # the store is another's, and only read
     try:

@@ -19,13 +19,12 @@ from ozrepro.conda.records import LockedRecord, read_records, sorted_records
 from ozrepro.conda.virtual import Virtual, quickly
 from ozrepro.environment import BASE_PATH
 from ozrepro.errors import BuildError, CommandFailed, without_login
-from ozrepro.store import Store
+from ozrepro.store import cache_of
 from ozrepro.store.manifest import Digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ozrepro.settings import Settings
     from ozrepro.site import Site
 
     Progress = Callable[[str, int, int], None]
@@ -200,14 +199,7 @@ class Helper:
 
 def open_helper(site: Site) -> Helper:
     """Return the helper of this site, its cache checked: rattler believes what it finds there. Raises StoreError."""
-    cache = cache_folder(site.settings)
-    Store(cache, group=site.settings.store_group).check()
-    return Helper(cache, variables(site.environ, site.settings.path))
-
-
-def cache_folder(settings: Settings) -> Path:
-    """Return where unpacked packages are kept: never a home or what `.condarc` names, and where hard links reach the store."""
-    return (settings.cache or settings.store / "cache") / "conda"
+    return Helper(cache_of(site.settings, "conda"), variables(site.environ, site.settings.path))
 
 
 def variables(environ: Mapping[str, str], path: Sequence[str] = ()) -> dict[str, str]:

@@ -13,7 +13,7 @@ from ozrepro.environment import BASE_PATH
 from ozrepro.errors import CommandFailed, without_login
 from ozrepro.pypi.advice import hint_for, of_the_files
 from ozrepro.pypi.indexes import Indexes, base_variables, find_indexes
-from ozrepro.store import failed
+from ozrepro.store import cache_of, failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -147,4 +147,4 @@ def cache_folder(settings: Settings, environ: Mapping[str, str]) -> Path:
     """
     if settings.cache is None and environ.get("UV_CACHE_DIR"):
         return Path(os.path.abspath(environ["UV_CACHE_DIR"]))
-    return (settings.cache or settings.store / "cache") / "uv"
+    return cache_of(settings, "uv")

@@ -12,10 +12,11 @@ import os
 import shlex
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import StoreError
+from ozrepro.store.claim import CACHE_SETTING, ENTRIES, cache_name, check_place, claim, closed_to_others, is_inside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-FOLDERS = ("names", "gens", "owners", "locks", "trash", "ready", "projects")
+FOLDERS = tuple(ENTRIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Store:
     """One store's folder and how its turns are taken.
 
     `locks` is auto, flock or ticket; `patience` the seconds to wait for another build; `lease` the seconds after which a silent
-    ticket is broken; `poll` the shortest and longest pause between two looks, in seconds.
+    ticket is broken; `poll` the shortest and longest pause between two looks, in seconds. `root` is the project that chose the
+    store, `setting` the variable that chooses it.
     """
 
     folder: Path
@@ -42,6 +44,8 @@ class Store:
     lease: float = 120.0
     poll: tuple[float, float] = (0.5, 5.0)
     group: str = ""
+    root: Path | None = None
+    setting: str = "OZREPRO_STORE"
 
     def name(self, key: str) -> Path:
         """Return the symlink that names the published generation of `key`."""
@@ -50,15 +54,14 @@ class Store:
     def open(self) -> Store:
         """Make the store's folders where they are missing, check that they are safe, and return self.
 
-        Raises StoreError where another user could have put something in.
+        Raises StoreError where another user could have put something in, and where the folder is not ozrepro's to use.
         """
         try:
-            self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             self.check()
+            claim(self.folder, self.setting)
             for name in FOLDERS:
                 (self.folder / name).mkdir(mode=0o755, exist_ok=True)
                 self.share(self.folder / name)
-            _ignore(self.folder)
         except OSError as error:
             raise failed("prepare the store", self.folder, error) from error
         return self
@@ -74,7 +77,8 @@ class Store:
             os.chmod(path, stat.S_IMODE(found.st_mode) | wanted)
 
     def check(self) -> None:
-        """Raise StoreError when the store or one of its folders may be written by others, or is a planted link."""
+        """Raise StoreError when the store or one of its folders may be written by others, is a planted link, or git tracks it."""
+        check_place(self.folder, self.root)
         for path in (self.folder, *(self.folder / name for name in FOLDERS)):
             try:
                 found = os.lstat(path)
@@ -127,25 +131,30 @@ def opening(folder: Path, owner: int) -> str:
 def cache_of(settings: Settings, name: str) -> Path:
     """Return the folder of the caches of this name, safe to read from and out of git's sight; made where that is possible.
 
-    Raises StoreError where another user could have put something in.
+    Raises StoreError where another user or a repository could have put something in.
     """
-    folder = (settings.cache or settings.store / "cache") / name
-    Store(folder, group=settings.store_group).check()
+    owner = store_of(settings)
+    if settings.cache is not None:
+        owner = replace(owner, folder=settings.cache, setting=CACHE_SETTING)
+    owner.check()
     with suppress(OSError):  # a store that cannot be written keeps nothing
+        claim(owner.folder, owner.setting)
+    folder = owner.folder if settings.cache is not None else owner.folder / "cache"
+    if is_inside(owner.folder, settings.root):
+        try:
+            folder /= cache_name(owner.folder)
+        except OSError:
+            folder /= os.urandom(8).hex()  # without a marker nothing there can be told from what a clone brought
+    folder /= name
+    Store(folder, group=settings.store_group).check()
+    with suppress(OSError), closed_to_others():
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _ignore(folder)
     return folder
-
-
-def _ignore(folder: Path) -> None:
-    ignore = folder / ".gitignore"
-    if not os.path.lexists(ignore) or ignore.stat().st_size == 0:
-        ignore.write_text("*\n", encoding="utf-8")
 
 
 def store_of(settings: Settings) -> Store:
     """Return the store that the settings choose, not opened yet."""
-    return Store(settings.store, settings.locks, settings.lock_timeout, group=settings.store_group)
+    return Store(settings.store, settings.locks, settings.lock_timeout, group=settings.store_group, root=settings.root)
 
 
 def failed(doing: str, path: Path, error: OSError, *, setting: str = "OZREPRO_STORE") -> StoreError:
@@ -208,12 +217,16 @@ def read_json(path: Path) -> dict[str, Any]:
     return table
 
 
+def _open_closed(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o664)  # also where the umask lets everybody write
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, flushed to disk."""
     # Random, not the pid: on a shared file system another node's process may have the same.
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
-        with open(temporary, "wb") as stream:
+        with open(temporary, "wb", opener=_open_closed) as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

@@ -14,6 +14,7 @@ from ozrepro import process
 from ozrepro.errors import CommandFailed
 from ozrepro.ready import stamp
 from ozrepro.store import failed, read_json, shown
+from ozrepro.store.claim import BENCH, cache_name, is_cache, is_inside, is_own
 from ozrepro.store.owner import is_alive, is_dead, read_owner
 from ozrepro.store.publish import CARD, built_for, discard, examine, read_generation, remove_tree
 
@@ -47,10 +48,10 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
     used = paths_in_use(store.folder / "gens")
     jobs = None if even_with_jobs else _running_jobs()
     # Judged before the names are read: a builder may publish, forget his owner record and end in between.
-    orphans = [_orphan(store, folder, used, jobs) for folder in sorted((store.folder / "gens").iterdir())]
+    orphans = [_orphan(store, folder, used, jobs) for folder in _own(store, "gens")]
     named: set[str] = set()
     found: list[Leftover] = []
-    for link in sorted((store.folder / "names").iterdir()):
+    for link in _own(store, "names"):
         if link.name.startswith("."):
             continue
         generation = examine(store, link.name)
@@ -65,9 +66,10 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
         elif wanted(link.name, str(generation.card.get("section"))) is None:
             found.append(_unneeded(generation.folder, link.name, "no lock names it", used, jobs))
     found += [orphan for orphan in orphans if orphan.path.name not in named]
-    found += [Leftover(path, "is trash", remove=True) for path in sorted((store.folder / "trash").iterdir())]
-    found += [Leftover(path, _BENCH, remove=True) for path in sorted(store.folder.glob("bench-*")) if _is_old(path)]
-    found += _spare_images(store)
+    found += [Leftover(path, "is trash", remove=True) for path in _own(store, "trash")]
+    benches = (path for path in sorted(store.folder.iterdir()) if re.fullmatch(BENCH, path.name))
+    found += [Leftover(path, _BENCH, remove=True) for path in benches if _is_old(path)]
+    found += _spare_caches(store)
     found += _old_records(store, {item.path.name for item in found if item.remove}, named)
     return found
 
@@ -81,14 +83,25 @@ def _unusable(store: Store, link: Path, why: str, used: set[str], jobs: str | No
     return [Leftover(link, "names nothing whole", remove=True, key=link.name)]
 
 
-def _spare_images(store: Store) -> list[Leftover]:
-    """Return the images that are kept between locking and building and that no environment shares by a link, after a day."""
-    folders = sorted((store.folder / "cache" / "images").glob("*/"))
-    images = [(folder, list(folder.glob("*.sif"))) for folder in folders]
+def _own(store: Store, name: str) -> list[Path]:
+    """Return what ozrepro has put into a folder of the store, sorted: what has any other name is not its to judge."""
+    return [path for path in sorted((store.folder / name).iterdir()) if is_own(path)]
+
+
+def _spare_caches(store: Store) -> list[Leftover]:
+    """Return the caches that a copy of the store or an earlier version has left, and old images that nothing is built from.
+
+    Images are kept between locking and building; one that an environment shares has a second link.
+    """
+    top = store.folder / "cache"
+    if store.root is not None and is_inside(store.folder, store.root):
+        top /= cache_name(store.folder)
+    spare = [path for path in sorted(top.parent.glob("*")) if top.parent != store.folder and is_cache(path) and path != top]
+    folders = [path for path in sorted(top.glob("images/*")) if re.fullmatch(r"[0-9a-f]{32}", path.name) and path.is_dir()]
+    unused = [folder for folder in folders if _is_old(folder) and all(file.stat().st_nlink == 1 for file in folder.glob("*.sif"))]
     return [
-        Leftover(folder, "is an image that no environment uses", remove=True)
-        for folder, files in images
-        if _is_old(folder) and all(file.stat().st_nlink == 1 for file in files)
+        *(Leftover(path, "is the cache of a copy or of an earlier version", remove=True) for path in spare if _is_old(path)),
+        *(Leftover(folder, "is an image that no environment uses", remove=True) for folder in unused),
     ]
 
 
@@ -138,14 +151,14 @@ def _is_old(path: Path) -> bool:
 
 def _old_records(store: Store, going: set[str], named: set[str]) -> list[Leftover]:
     """Ready-records whose generation is gone, temporary files of killed writers, and what is left of old turns."""
-    records = [path for path in sorted((store.folder / "ready").iterdir()) if not path.name.startswith(".")]
+    records = [path for path in _own(store, "ready") if not path.name.startswith(".")]
     left = [
         path
         for folder in ("names", "ready", "locks", "owners")
-        for path in sorted((store.folder / folder).iterdir())
+        for path in _own(store, folder)
         if (path.name.startswith(".") or path.suffix in _OF_A_TURN) and _is_old(path)
     ]
-    left += [path for path in sorted((store.folder / "owners").iterdir()) if _is_of_nobody(store, path, named)]
+    left += [path for path in _own(store, "owners") if _is_of_nobody(store, path, named)]
     return [
         *(
             Leftover(path, "is the record of a removed environment", remove=True)

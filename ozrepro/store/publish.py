@@ -94,7 +94,9 @@ def examine(store: Store, key: str) -> Generation | str:
         return f"{CARD} or {PREFIX} cannot be read: {error}"
     if card.get("schema") != SCHEMA or card.get("key") != key or not card.keys() >= _FIELDS:
         return f"{CARD} is damaged, or another environment's"
-    if card.get("made") != made:
+    if "made" not in card:
+        return "was published by an earlier version of ozrepro"
+    if card["made"] != made:
         return "is not as it was published: copied, restored, or its owner or modes were changed since"
     return Generation(folder, card)
 

@@ -51,7 +51,7 @@ def test_a_store_or_a_project_keeps_the_index(site: Site, project: Path, tmp_pat
     else:
         environ["OZREPRO_CACHE"] = str(project / ".ozrepro" / "cache")
     here.look(machine(project, environ))
-    assert list((project / ".ozrepro" / "cache" / "modules").glob("index-*.json"))
+    assert list((project / ".ozrepro" / "cache").glob("*/modules/index-*.json"))
     assert not (tmp_path / "home").exists()
 
 

@@ -44,15 +44,15 @@ def unwanted(_key: str, _section: str) -> None:
 
 
 def test_what_a_killed_benchmark_left_goes_after_a_day(store: Store) -> None:
-    for name in ("bench-old", "bench-new"):
+    for name in ("bench-0123456789abcdef", "bench-fedcba9876543210"):
         (store.folder / name / "copy-1-1").mkdir(parents=True)
     day = 25 * 3600
-    os.utime(store.folder / "bench-old", (time.time() - day, time.time() - day))
-    assert reasons(store) == {"bench-old": ("was left by a benchmark more than a day ago", True)}
+    os.utime(store.folder / "bench-0123456789abcdef", (time.time() - day, time.time() - day))
+    assert reasons(store) == {"bench-0123456789abcdef": ("was left by a benchmark more than a day ago", True)}
     (leftover,) = plan(store, wanted)
     assert remove(store, leftover)
-    assert not (store.folder / "bench-old").exists()
-    assert (store.folder / "bench-new").exists()
+    assert not (store.folder / "bench-0123456789abcdef").exists()
+    assert (store.folder / "bench-fedcba9876543210").exists()
 
 
 def made(store: Store, key: str = KEY, *, rebuild: bool = False) -> Generation:
@@ -186,20 +186,20 @@ def test_a_living_builders_generation_is_never_taken_however_old(
 
 
 def test_what_an_unknown_builder_began_is_left_for_a_day(store: Store) -> None:
-    for name, owner in (("one-elsewhere", ELSEWHERE), ("two-unknown", None)):
+    for name, owner in (("111111111111-0e15e3e7", ELSEWHERE), ("222222222222-00000000", None)):
         folder = store.folder / "gens" / name
         folder.mkdir()
         if owner is not None:
             (store.folder / "owners" / name).symlink_to(owner.record())
     assert reasons(store) == {
-        "gens/one-elsewhere": ("is being built by process 4711 on another-node", False),
-        "gens/two-unknown": ("is being built by an unknown process", False),
+        "gens/111111111111-0e15e3e7": ("is being built by process 4711 on another-node", False),
+        "gens/222222222222-00000000": ("is being built by an unknown process", False),
     }
     for name in entries(store.folder, "gens"):
         os.utime(store.folder / "gens" / name, (1, 1))
     assert reasons(store) == {
-        "gens/one-elsewhere": ("is unfinished and more than a day old", True),
-        "gens/two-unknown": ("is unfinished and more than a day old", True),
+        "gens/111111111111-0e15e3e7": ("is unfinished and more than a day old", True),
+        "gens/222222222222-00000000": ("is unfinished and more than a day old", True),
     }
     clean_up(store.folder)
     assert entries(store.folder, "gens") == entries(store.folder, "owners") == []
@@ -304,8 +304,8 @@ def test_what_was_replaced_is_taken_but_not_while_jobs_run(store: Store, tmp_pat
 
 def test_trash_is_taken(store: Store) -> None:
     generation = made(store)
-    generation.folder.rename(store.folder / "trash" / "half-removed")
-    (store.folder / "trash" / "file").touch()
+    generation.folder.rename(store.folder / "trash" / f"{generation.folder.name}-01234567")
+    (store.folder / "trash" / "0123456789ab-01234567-01234567").touch()
     clean_up(store.folder)
     assert entries(store.folder, "trash") == entries(store.folder, "gens") == entries(store.folder, "names") == []
 
@@ -381,24 +381,26 @@ def test_the_record_of_a_builder_who_died_after_he_had_published_is_taken_alone(
 
 
 def test_records_of_owners_without_a_generation_are_taken_when_they_are_dead(store: Store) -> None:
-    for name, target in (("living", myself().record()), ("dead", replace(myself(), start="0").record()), ("odd", "nonsense")):
+    living, dead, odd, unknown = (f"{number * 12}-01234567" for number in "0123")
+    for name, target in ((living, myself().record()), (dead, replace(myself(), start="0").record()), (odd, "nonsense")):
         (store.folder / "owners" / name).symlink_to(target)
-    (store.folder / "owners" / "unknown").symlink_to(ELSEWHERE.record())
+    (store.folder / "owners" / unknown).symlink_to(ELSEWHERE.record())
     clean_up(store.folder)
-    assert entries(store.folder, "owners") == ["living", "unknown"]
+    assert entries(store.folder, "owners") == [living, unknown]
     for path in (store.folder / "owners").iterdir():
         os.utime(path, (1, 1), follow_symlinks=False)
     clean_up(store.folder)
-    assert entries(store.folder, "owners") == ["living"]
+    assert entries(store.folder, "owners") == [living]
 
 
 def test_what_killed_writers_left_is_taken_after_a_day(store: Store) -> None:
     generation = made(store)
     record = {"link": f"../gens/{generation.folder.name}", "made": stamp(os.lstat(generation.folder))}
-    (store.folder / "ready" / "whole").write_text(json.dumps(record))
-    (store.folder / "ready" / ".half.1234").write_text("{")
-    (store.folder / "names" / ".0123").symlink_to("../gens/none")
-    for name in ("0123.broken", "0123.beat", f"{KEY}.failed", f"{KEY}.holder", ".0123.holder"):
+    token = "0123456789abcdef"
+    (store.folder / "ready" / KEY).write_text(json.dumps(record))
+    (store.folder / "ready" / f".{KEY}.01234567").write_text("{")
+    (store.folder / "names" / f".{token}").symlink_to("../gens/none")
+    for name in (f"{token}.broken", f"{token}.beat", f"{KEY}.failed", f"{KEY}.holder", f".{token}.holder"):
         (store.folder / "locks" / name).touch()
     assert reasons(store) == {}
     for path in (*(store.folder / "ready").iterdir(), *(store.folder / "names").iterdir(), *(store.folder / "locks").iterdir()):
@@ -406,13 +408,13 @@ def test_what_killed_writers_left_is_taken_after_a_day(store: Store) -> None:
     clean_up(store.folder)
     assert entries(store.folder, "locks") == [f"{KEY}.flock"]
     assert entries(store.folder, "names") == [KEY]
-    assert entries(store.folder, "ready") == ["whole"]
+    assert entries(store.folder, "ready") == [KEY]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "null", "{}", '{"link": 5}', '{"link": "../gens/x", "made": [1, 2]}', "[" * 9999])
 def test_a_ready_record_of_nothing_is_taken(store: Store, content: str) -> None:
-    (store.folder / "ready" / "record").write_text(content)
-    assert reasons(store) == {"ready/record": ("is the record of a removed environment", True)}
+    (store.folder / "ready" / KEY).write_text(content)
+    assert reasons(store) == {f"ready/{KEY}": ("is the record of a removed environment", True)}
     clean_up(store.folder)
     assert entries(store.folder, "ready") == []
 
