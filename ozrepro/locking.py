@@ -18,6 +18,7 @@ from ozrepro.files import Files
 from ozrepro.lock import Lock, Section, lock_file, save_lock, write_text
 from ozrepro.lockdiff import packages_moved
 from ozrepro.methods import Change, Method, candidates, load_method, refusal
+from ozrepro.process import ended_by_signals
 from ozrepro.store.claim import closed_to_others
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def needs_lock(session: Session) -> LockError:
     return LockError("there is no lock", where=where, hint=f"ozrepro lock {session.name}, then commit {session.name}.lock")
 
 
+@ended_by_signals()
 @closed_to_others()
 def lock_session(
     session: Session,

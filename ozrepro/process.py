@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,38 @@ from ozrepro.errors import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+
+class Ended(KeyboardInterrupt):
+    """A signal that ends a process, such as the end of a job or of a terminal; `status` is what a shell makes of it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.status = 128 + number
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP raise Ended, as Ctrl-C raises KeyboardInterrupt, so that what is half made is removed.
+
+    A signal that somebody handles already, or that is ignored as by nohup, stays so; and all do outside of the main thread.
+    """
+
+    def end(number: int, _frame: object) -> None:
+        for each in before:  # the first one has begun to remove things
+            signal.signal(each, signal.SIG_IGN)
+        raise Ended(number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    before = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in before:
+            signal.signal(number, signal.SIG_DFL)
+
 
 CLEAN_PATH = "/usr/local/bin:/usr/bin:/bin"
 

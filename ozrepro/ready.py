@@ -230,7 +230,7 @@ def read_ready(store: str, digest: str, environ: Mapping[str, str]) -> Ready | N
         folders = [os.stat(store), *(os.lstat(os.path.join(store, name)) for name in ("ready", "names", "gens"))]
         if not all(map(_is_private, folders)):
             return None
-        descriptor = os.open(os.path.join(store, "ready", digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(os.path.join(store, "ready", digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as stream:
             if not _is_private(os.fstat(descriptor)):
                 return None
@@ -247,7 +247,7 @@ def read_ready(store: str, digest: str, environ: Mapping[str, str]) -> Ready | N
         if not (_same_stat(record["stats"]) and _same_content(record["digests"])):
             return None
         environment = Environment.from_dict(record["environment"])
-        usable = _is_absolute(environment) and not environment.unexpected(environ)
+        usable = is_absolute(environment) and not environment.unexpected(environ)
         return Ready(environment, generation, record) if usable else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -257,7 +257,7 @@ def _is_private(found: os.stat_result) -> bool:
     return found.st_uid in (os.geteuid(), 0) and not found.st_mode & 0o002 and not stat.S_ISLNK(found.st_mode)
 
 
-def _is_absolute(environment: Environment) -> bool:
+def is_absolute(environment: Environment) -> bool:
     """Say that a program does not depend on the folder it is started in: a relative path is taken from wherever that is."""
     searched = [environment.variables[name] for name in _SEARCHED if name in environment.variables]
     entries = (*environment.path, *environment.base, *environment.prefix[:1])

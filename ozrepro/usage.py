@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import LockError
 from ozrepro.lock import load_lock
-from ozrepro.store import shown
+from ozrepro.store import read_json, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -86,7 +85,7 @@ def wanted_by(store: Store, root: Path | None) -> tuple[Callable[[str, str], str
     by_key: dict[str, str] = {}
     for path in (store.folder / "ready").glob("*"):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            record = json.loads(path.read_bytes())
+            record = read_json(path)
             if record["section"] in sections:
                 by_key[record["key"]] = sections[record["section"]]
     return (lambda key, section: sections.get(section) or by_key.get(key)), [*unseen, *unreadable]

@@ -21,6 +21,7 @@ from ozrepro.files import Files
 from ozrepro.lock import Lock, Section, load_lock, lock_file
 from ozrepro.locking import check_drift, check_section, lock_session, needs_lock, refuse_moved
 from ozrepro.methods import Choice, choose, load_method
+from ozrepro.process import ended_by_signals
 from ozrepro.settings import load_settings
 from ozrepro.site import Site, home_warning, look_around
 from ozrepro.spec import Spec, digest_of, load_spec
@@ -95,6 +96,8 @@ def open_session(root: Path, name: str, environ: Mapping[str, str], *, method: s
     return Session(load_spec(root, name, files), look_around(settings, environ))
 
 
+@ended_by_signals()
+@closed_to_others()
 def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = False, rebuild: bool = False) -> Prepared:
     """Return the session's environment, built from the lock where it is not in the store yet.
 

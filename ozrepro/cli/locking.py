@@ -17,8 +17,10 @@ from ozrepro.lockdiff import Difference, between_contents, between_sections
 from ozrepro.locking import Locking, check_section, lock_session, mend_of, needs_lock, stale
 from ozrepro.methods import choose, load_method
 from ozrepro.settings import METHODS
+from ozrepro.store import audit
+from ozrepro.store.publish import examine
 from ozrepro.store.publish import verify as verify_files
-from ozrepro.workflow import Session, built_generation
+from ozrepro.workflow import Session, built_generation, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,11 +131,14 @@ def verify(call: Call) -> int:
     session = whole.for_looking()
     section = _section(session)
     method = load_method(section.method)
-    generation = built_generation(session, section)
-    if generation is None:
-        raise OzreproError(f"{section.title} is not built here", hint=f"ozrepro build {session.name}")
+    generation = examine(session.store, key_of(session, section))
+    if isinstance(generation, str):
+        what = f"{section.title} of {session.name} is in the store, but cannot be used: {generation}"
+        what = what if generation else f"{section.title} is not built here"
+        raise OzreproError(what, hint=f"ozrepro build {session.name}")
     level = call.arguments.level
     wrong = verify_files(generation)
+    wrong += [f"{path}: {why}; rm -r {shlex.quote(str(path))}" for path, why in audit.records(session.store).items()]
     moved = method.recheck(section, whole.spec, whole.site) if level >= 1 and not wrong else []
     if level >= 2 and not (wrong or moved):
         wrong = method.problems(section, session.site, generation.prefix)

@@ -13,6 +13,7 @@ from ozrepro.cli.call import INTERRUPTED, Arguments, Call
 from ozrepro.cli.output import Output
 from ozrepro.cli.streams import standard_streams
 from ozrepro.errors import OzreproError, UsageError
+from ozrepro.process import Ended
 from ozrepro.ready import find_root, is_trusted
 
 if TYPE_CHECKING:
@@ -87,9 +88,9 @@ def _carry_out(words: Sequence[str]) -> int:
     except OzreproError as error:
         out.say(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         out.say("interrupted")
-        return INTERRUPTED
+        return end.status if isinstance(end, Ended) else INTERRUPTED
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:

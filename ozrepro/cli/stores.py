@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.cli.call import take_json
 from ozrepro.errors import OzreproError, StoreError
 from ozrepro.settings import load_settings
-from ozrepro.store import collect, failed, store_of
+from ozrepro.store import audit, collect, failed, store_of
 from ozrepro.store.publish import Generation, built_for, read_generation
-from ozrepro.store.publish import verify as verify_files
 from ozrepro.usage import wanted_by
 from ozrepro.words import size_words
 
@@ -94,21 +94,29 @@ def _list(call: Call, place: Store) -> int:
 
 
 def _verify(call: Call, place: Store) -> int:
-    found = {key: (generation, verify_files(generation)) for key, generation in _generations(place)}
-    call.out.value(
-        {"schema": 1, "store": str(place.folder), "problems": {key: wrong for key, (_, wrong) in found.items() if wrong}}
-    )
+    found, records = audit.environments(place), audit.records(place)
+    problems: dict[str, list[str]] = {key: wrong for key, (_, wrong) in found.items() if wrong}
+    problems |= {f"ready/{path.name}": [why] for path, why in records.items()}
+    call.out.value({"schema": 1, "store": str(place.folder), "problems": problems})
     lines: list[str] = []
-    names: list[str] = []
+    hints: list[str] = []
     for key, (generation, wrong) in found.items():
-        call.out.line(f"{key[:12]} {generation.card['session']} {generation.card['method']}: {'changed' if wrong else 'whole'}")
+        if generation is None:
+            call.out.line(f"{key[:12]}: not usable")
+            lines.append(f"names/{key}: {wrong[0]}")
+            hints.append("ozrepro build, for what a lock needs, then: ozrepro store gc --yes")
+            continue
+        card = generation.card
+        call.out.line(f"{key[:12]} {card['session']} {card['method']}: {'changed' if wrong else 'whole'}")
         if wrong:
-            names.append(str(generation.card["session"]))
+            hints.append(f"ozrepro build {card['session']} --rebuild")
             more = [f"… and {len(wrong) - 10} more"] if len(wrong) > 10 else []
             lines += [f"{generation.folder}/env/{line}" for line in wrong[:10]] + more
+    lines += [f"ready/{path.name}: {why}" for path, why in records.items()]
+    hints += [f"rm -r {shlex.quote(str(path))}" for path in records]
     if lines:
-        hint = "; ".join(f"ozrepro build {name} --rebuild" for name in dict.fromkeys(names))
-        raise StoreError("\n  ".join(("published environments were changed:", *lines)), where=str(place.folder), hint=hint)
+        hint = "; ".join(dict.fromkeys(hints))
+        raise StoreError("\n  ".join(("holds what is not as it was published:", *lines)), where=str(place.folder), hint=hint)
     return 0
 
 

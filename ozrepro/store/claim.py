@@ -141,8 +141,30 @@ def is_inside(folder: Path, root: Path) -> bool:
     return os.path.abspath(folder).startswith(os.path.join(os.path.abspath(root), ""))
 
 
+def check_path(path: Path, what: str) -> None:
+    """Raise StoreError for a path in which no environment can work; `what` says whose it is, and how to choose another.
+
+    PATH is divided at colons; a script's first line ends at a newline or carriage return, and is divided at a tab, for which uv
+    has no way round as it has for a space; uv takes no path that is not UTF-8.
+    """
+    broken = sorted(set(str(path)) & set(":\t\n\r"))
+    try:
+        os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        broken.append("bytes that are not UTF-8")
+    if broken:
+        named = ", ".join(ascii(item) if len(item) == 1 else item for item in broken)
+        raise StoreError(f"no environment works in a path with {named}", where=ascii(str(path))[1:-1], hint=what)
+
+
 def check_place(folder: Path, root: Path | None) -> None:
-    """Raise StoreError where a folder was put there by a project's repository: a link out of it, or something that git tracks."""
+    """Raise StoreError where a folder was put there by a project's repository: a link out of it, or something that git tracks.
+
+    The same for a path in which no environment can work.
+    """
+    if root is not None:
+        check_path(root, "rename the project's folder")
+    check_path(folder, "set OZREPRO_STORE, or OZREPRO_CACHE where that is it, to another folder")
     if root is not None and is_inside(folder, root):
         target = Path(os.path.realpath(folder))
         if not is_inside(target, Path(os.path.realpath(root))):

@@ -109,7 +109,7 @@ def _unneeded(folder: Path, key: str, why: str, used: set[str], jobs: str | None
     if folder.name in used:
         return Leftover(folder, f"{why}, but a program here runs from it", remove=False, key=key)
     if jobs:
-        return Leftover(folder, f"{why}, but {jobs} of yours may run from it", remove=False, key=key)
+        return Leftover(folder, f"{why}, but {jobs}", remove=False, key=key)
     return Leftover(folder, why, remove=True, key=key)
 
 
@@ -131,7 +131,7 @@ def _orphan(store: Store, folder: Path, used: set[str], jobs: str | None) -> Lef
         return Leftover(folder, "is being built by an unknown process", remove=False)
     why = "was replaced by a newer build" if owner is None else f"was left unnamed by {owner.describe()}"
     if jobs:
-        return Leftover(folder, f"{why}, but {jobs} of yours may run from it", remove=False)
+        return Leftover(folder, f"{why}, but {jobs}", remove=False)
     return Leftover(folder, why, remove=True)
 
 
@@ -260,16 +260,18 @@ def _places_of(process_folder: Path) -> bytes:
 
 
 def _running_jobs() -> str | None:
+    """Return why jobs of this user may run from an environment, None where there are none; no answer of Slurm proves nothing."""
     squeue = process.find_program("squeue", os.environ.get("PATH", ""))
     if squeue is None:
         return None
+    silent = f"{squeue} does not answer, and jobs of yours may run from it (if there is no cluster here: --even-with-jobs)"
     try:
         done = process.run(
             [squeue, "--me", "-h", "-t", "running,suspended,completing", "-o", "%i"], env=dict(os.environ), timeout=20
         )
     except CommandFailed:
-        return "running jobs (Slurm does not answer)"
+        return silent
     if done.status != 0:
-        return "running jobs (Slurm does not answer)"
+        return silent
     count = len(done.output.split())
-    return f"{count} running job{'s' if count > 1 else ''}" if count else None
+    return f"{count} running job{'s' if count > 1 else ''} of yours may run from it" if count else None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ozrepro.ready import find_ready
 from tests.conftest import Project
 from tests.wheels import make_wheel
 
@@ -338,3 +341,62 @@ def test_a_store_named_by_an_unset_variable_is_refused(small: Project) -> None:
     refused = small.ozrepro("status")
     assert refused.returncode == 2
     assert "names a variable that is not set" in refused.stderr
+
+
+def test_verify_tells_of_a_card_a_name_and_a_record_and_what_to_do(built: Project) -> None:
+    (name,) = (built.store() / "names").iterdir()
+    generation = name.resolve()
+    built.done("run", "work", "--", "true")
+    (record,) = (built.store() / "ready").iterdir()
+    record.write_text("{}", encoding="utf-8")
+    told = built.ozrepro("store", "verify")
+    assert (told.returncode, f"ready/{record.name}: is damaged" in told.stderr) == (1, True)
+    assert f"rm -r '{record}'" in told.stderr
+    assert built.ozrepro("verify", "work").returncode == 1
+    subprocess.run(["sh", "-c", f"rm -r '{record}'"], check=True)
+    assert built.ozrepro("store", "verify").returncode == 0
+    (generation / "generation.json").write_text("", encoding="utf-8")
+    for words in (("store", "verify"), ("verify", "work")):
+        told = built.ozrepro(*words)
+        assert (told.returncode, "generation.json or env cannot be read" in told.stderr) == (1, True), told.stderr
+        assert "try: ozrepro build" in told.stderr
+    built.done("build", "work")
+    assert name.resolve() != generation
+    built.done("verify", "work")
+    built.done("store", "gc", "--yes")
+    built.done("store", "verify")
+    assert not generation.exists()
+
+
+@pytest.mark.parametrize("mark", [":", "\n", "\t", "\r"])
+def test_a_path_in_which_no_environment_works_is_refused_before_anything_is_built(small: Project, mark: str) -> None:
+    small.done("lock", "work")
+    odd = replace(small, root=small.root.with_name(f"we{mark}ird"))
+    small.root.rename(odd.root)
+    shutil.rmtree(odd.store())
+    for words in (("build", "work"), ("run", "work", "--", "true"), ("lock", "work", "--upgrade")):
+        told = odd.ozrepro(*words)
+        assert (told.returncode, "no environment works in a path with" in told.stderr) == (1, True), told.stderr
+        assert "rename the project's folder" in told.stderr
+    assert not odd.store().exists()
+    odd.root.rename(small.root)
+    told = small.ozrepro("build", "work", OZREPRO_STORE=str(small.root.with_name(f"st{mark}ore")))
+    assert (told.returncode in (1, 2), "OZREPRO_STORE" in told.stderr, "Traceback" in told.stderr) == (True, True, False)
+
+
+def test_with_an_open_umask_nothing_is_open_and_each_start_is_a_short_one(small: Project) -> None:
+    before = os.umask(0)
+    try:
+        for words in (("lock", "work"), ("build", "work"), ("build", "work", "--rebuild"), ("run", "work", "--", "true")):
+            small.done(*words)
+        found = subprocess.run(
+            ["find", small.root, "-perm", "-002", "!", "-type", "l"], capture_output=True, text=True, check=True
+        )
+        # uv gives its empty lock files this mode by itself, in folders that nobody else may write to.
+        opened = [line for line in found.stdout.splitlines() if ".ozrepro" in line and not line.endswith(".lock")]
+        assert opened == []
+        (umask,) = small.done("run", "work", "--", "sh", "-c", "umask").split()
+        assert int(umask, 8) == 0, "the program has the caller's umask"
+    finally:
+        os.umask(before)
+    assert find_ready(str(small.root), "work", None, small.environ) is not None

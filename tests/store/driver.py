@@ -109,6 +109,7 @@ def build(options: argparse.Namespace, prefix: Path) -> None:
     process.run(words, env=dict(os.environ)).checked("installing")
 
 
+@process.ended_by_signals()
 def main() -> int:
     """Provide the environment, check it, and say what came out."""
     options = arguments()
@@ -129,6 +130,8 @@ def main() -> int:
     except OzreproError as error:
         tell(f"error: {error}")
         return 1
+    except process.Ended as end:
+        return end.status
     print(json.dumps({"generation": generation.folder.name, "built": built}))
     return 0 if whole else 3
 

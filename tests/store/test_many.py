@@ -163,18 +163,19 @@ def test_a_waiter_takes_over_from_a_builder_who_was_killed(folder: Path, log: Pi
     assert entries(folder, "gens") == [outcome.generation], "what the dead builder left is still there"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("installer", [(), ("--installer",)], ids=["own process", "child process"])
 @pytest.mark.parametrize("locks", ["auto", "ticket"])
 def test_an_interrupt_during_a_build_leaves_nothing(
-    folder: Path, log: Pipe, gate: Pipe, installer: tuple[str, ...], locks: str
+    folder: Path, log: Pipe, gate: Pipe, installer: tuple[str, ...], locks: str, number: signal.Signals
 ) -> None:
     words = ("--log", str(log.path), "--gate", str(gate.path), "--locks", locks)
     builder = start(folder, *words, *installer)
     pid = int(log.line())
     children = children_of(builder.pid)
     assert (pid in children) == bool(installer)
-    builder.send_signal(signal.SIGINT)
-    assert finish(builder).status == -signal.SIGINT
+    builder.send_signal(number)
+    assert finish(builder).status == (-number if number == signal.SIGINT else 128 + number)
     wait_for_end(children)
     for part in ("gens", "names", "owners", "trash"):
         assert entries(folder, part) == []
