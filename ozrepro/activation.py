@@ -37,8 +37,20 @@ _OF_A_TERMINAL = (
     *("TMUX", "TMUX_PANE", "STY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "GPG_TTY"),
     *("SSH_AGENT_PID", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "HOSTNAME", "MAIL", "INPUTRC", "ZDOTDIR"),
     *("EDITOR", "VISUAL", "PAGER", "LESS", "LESSOPEN", "HISTCONTROL", "HISTFILE", "HISTSIZE", "BASH_ENV", "PROMPT_COMMAND"),
-    *("PS1", "PS2", "PS4", "PROMPT", "LMOD_CMD", "LMOD_DIR", "LMOD_PKG", "LMOD_ROOT", "LMOD_VERSION", "MODULESHOME"),
-    *("LMOD_PAGER", "LMOD_PAGER_OPTS", "LMOD_COLORIZE"),
+    *(
+        "PS1",
+        "PS2",
+        "PS4",
+        "PROMPT",
+        "LMOD_CMD",
+        "LMOD_DIR",
+        "LMOD_PKG",
+        "LMOD_ROOT",
+        "LMOD_VERSION",
+        "MODULESHOME",
+        "MODULES_CMD",
+    ),
+    *("LMOD_PAGER", "LMOD_PAGER_OPTS", "LMOD_COLORIZE", "MODULES_CMD", "MODULES_PAGER", "MODULES_COLOR"),
 )
 """What else of the caller a shell at a prompt keeps: terminal, login, editor and prompt, which change no result."""
 

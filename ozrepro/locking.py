@@ -184,6 +184,17 @@ def stale(session: Session, lock: Lock, methods: tuple[str, ...] | None = None) 
     return lines
 
 
+def saved_otherwise(session: Session, lock: Lock) -> list[str]:
+    """Return a line for all that only locking takes from the caller's own files and is another there now."""
+    lines: list[str] = []
+    for name in candidates(session.spec, session.site):
+        method = load_method(name)
+        section = lock.section(name, method.platform(session.site))
+        if section is not None:
+            lines += [f"{section.title}: {line}" for line in method.saved_otherwise(section, session.spec, session.site)]
+    return lines
+
+
 def mend_of(session: Session, lock: Lock) -> str:
     """Return what to do about drift that locking again does not accept, "" where that is what to do."""
     methods = [(load_method(name), name) for name in candidates(session.spec, session.site)]
@@ -205,7 +216,8 @@ def _answers(method: Method, section: Section, session: Session) -> bool:
         method.unavailable(session.spec, session.site, section)
     except LockError:
         return False
-    return not (method.drift(section, session.site) or method.recheck(section, session.spec, session.site))
+    asked = (session.spec, session.site)
+    return not (method.drift(section, session.site) or method.saved_otherwise(section, *asked) or method.recheck(section, *asked))
 
 
 def _moved(section: Section, lock: Lock) -> str:

@@ -43,6 +43,7 @@ class ModulesSpec:
     """`[modules]`: toolchain modules, with a venv on top."""
 
     load: tuple[str, ...]
+    collection: str = ""
     use: tuple[str, ...] = ()
     passed: tuple[str, ...] = ()
     system_site_packages: bool = False
@@ -212,14 +213,19 @@ def _venv(checker: Checker, value: object, path: tuple[str, ...]) -> VenvSpec:
 
 
 def _modules(checker: Checker, value: object) -> ModulesSpec:
-    table = checker.table(value, ("modules",), ("load", "use", "pass", "site-variables", "accept-effects", "venv"))
+    keys = ("load", "collection", "use", "pass", "site-variables", "accept-effects", "venv")
+    table = checker.table(value, ("modules",), keys)
     load = checker.texts_at(table, ("modules", "load"), check=_module)
-    if "load" not in table:
+    collection = checker.text_at(table, ("modules", "collection"))
+    if "load" not in table and "collection" not in table:
         checker.wrong(("modules", "load"), "is missing", 'name the modules: load = ["name/version"]')
+    if "collection" in table and not _COLLECTION.match(collection):
+        checker.wrong(("modules", "collection"), f"{collection!r} is no name of a collection", "as in module save NAME")
     path = ("modules", "venv")
     venv = checker.table(table.get("venv", {}), path, ("system-site-packages", "requirements", "build"))
     return ModulesSpec(
         load=load,
+        collection=collection,
         use=checker.texts_at(table, ("modules", "use")),
         passed=checker.texts_at(table, ("modules", "pass"), check=check_passed),
         system_site_packages=checker.flag_at(venv, (*path, "system-site-packages")),
@@ -230,13 +236,13 @@ def _modules(checker: Checker, value: object) -> ModulesSpec:
     )
 
 
+_COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z", re.ASCII)
+
+
 def _module(name: str) -> str | None:
     if re.search(r"\s", name) or name.startswith("-"):
         return f"{name!r} is no module's name"
-    parts = name.split("/")
-    if len(parts) < 2 or not all(parts):
-        return f"{name!r} has no version; a default may change: write name/version"
-    return None
+    return None if all(name.split("/")) else f"{name!r} is no module's name"
 
 
 _CONDA = (

@@ -101,7 +101,8 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
         ('methods = ["pip"]\n[venv]\n', "'pip' is not known; write one of: modules, conda, container, venv"),
         ("venv = 1\n", "venv: is a whole number; write a table"),
         ("[modules]\n", "modules.load: is missing"),
-        ('[modules]\nload = ["python"]\n', "'python' has no version"),
+        ('[modules]\nload = ["python/"]\n', "'python/' is no module's name"),
+        ('[modules]\nload = []\ncollection = "../x"\n', "modules.collection: '../x' is no name of a collection"),
         ('[modules]\nload = ["gcc /11"]\n', "is no module's name"),
         ("[conda]\n", "conda.dependencies: is missing"),
         ('[conda]\ndependencies = []\nfile = "environment.yml"\n', "stands beside dependencies"),
@@ -115,7 +116,6 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
         ('[container]\nfrom = "spack"\n', "container.from: 'spack' is not known; write one of: conda, modules, venv"),
         ('[container]\nimage = "a.sif"\nbase = "docker://b"\n', "container.base: stands without from; remove it, or write from"),
         ('[container]\nfrom = "venv"\nbuild-args = { A = "1" }\n', "container.build-args: stands without definition"),
-        ('[container]\nimage = "a.sif"\nmodule = "apptainer"\n', "container.module: 'apptainer' has no version"),
         ('[container]\nimage = "a.sif"\nmodule = "-x/1"\n', "container.module: '-x/1' is no module's name"),
         ('[container]\nimage = "a.sif"\nmodule = 5\n', "container.module: is a whole number"),
         ('[container]\ndefinition = "../a.def"\n', "container.definition: '../a.def' leaves the project"),
@@ -210,7 +210,7 @@ def test_mpi_is_a_module_or_several_of_which_the_last_is_the_mpi() -> None:
         assert spec.conda.mpi == names
     for value, problem in (
         ('["openmpi/4", "gcc/11.3.0"]', "to stand last"),
-        ('["gcc", "openmpi/4"]', "conda.mpi[0]: 'gcc' has no version"),
+        ('["gcc/", "openmpi/4"]', "conda.mpi[0]: 'gcc/' is no module's name"),
         ("[]", "names no module"),
         ("4", "is a whole number"),
     ):

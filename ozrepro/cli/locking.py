@@ -14,7 +14,7 @@ from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.files import text_of
 from ozrepro.lock import Lock, Section, lock_file, read_text
 from ozrepro.lockdiff import Difference, between_contents, between_sections
-from ozrepro.locking import Locking, check_section, lock_session, mend_of, needs_lock, stale
+from ozrepro.locking import Locking, check_section, lock_session, mend_of, needs_lock, saved_otherwise, stale
 from ozrepro.methods import choose, load_method
 from ozrepro.settings import METHODS
 from ozrepro.store import audit
@@ -67,7 +67,7 @@ def _check(call: Call, session: Session) -> int:
     if found is None:
         raise needs_lock(session)
     where, again = str(lock_file(session.root, session.name)), f"ozrepro lock {session.name}"
-    lines, source = stale(session, found), call.arguments.source or ""
+    lines, source = stale(session, found) or saved_otherwise(session, found), call.arguments.source or ""
     if lines:
         text = "\n  ".join(("is out of date:", *lines))
         raise LockError(text, where=where, hint=mend_of(session, found) or again)

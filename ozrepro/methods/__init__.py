@@ -87,6 +87,9 @@ class Method(Protocol):
         Raises BuildError where they are not here.
         """
 
+    def saved_otherwise(self, section: Section, spec: Spec, site: Site) -> list[str]:
+        """Return what only locking takes from the caller's own files and is another there now, one line each."""
+
     def watched(self, section: Section, site: Site, prefix: Path) -> list[str]:
         """Return the paths whose size and time of change every start compares, the fewest that tell."""
 

@@ -138,6 +138,10 @@ class Conda:
 
         return loading.recheck(mpi, spec, site)
 
+    def saved_otherwise(self, section: Section, spec: Spec, site: Site) -> list[str]:
+        """Return nothing: all that locking takes is in the project."""
+        return []
+
     def watched(self, section: Section, site: Site, prefix: Path) -> list[str]:
         """Return the interpreter, and the files that decide what loading the system's MPI gives."""
         mpi = read_here(section, site).mpi

@@ -181,6 +181,10 @@ class Container:
 
         return loading.recheck(module, spec, site, other_program)
 
+    def saved_otherwise(self, section: Section, spec: Spec, site: Site) -> list[str]:
+        """Return nothing: all that locking takes is in the project."""
+        return []
+
     def watched(self, section: Section, site: Site, prefix: Path) -> list[str]:
         """Return the image, and the program's file or those that decide what its module is."""
         module = read_here(section, site).module

@@ -79,6 +79,7 @@ class Modules:
             "requirements": list(wanted.requirements),
             "build": sorted(wanted.build),
             **({"site-variables": sorted(wanted.site_variables)} if wanted.site_variables else {}),
+            **({"collection": wanted.collection} if wanted.collection else {}),
         }
         return digest_of({"modules": table, "imports": list(spec.imports), "files": layer_of(spec).contents()})
 
@@ -92,8 +93,7 @@ class Modules:
         Raises SpecError for a name that is no exact one, or that can be reached in several ways: that is a mistake of the spec.
         """
         if section is None:
-            names = described(spec).load
-            return loading.refusal(loading.request_of(names, "modules.load", spec, site), spec, site)
+            return loading.refusal(loading.modules_request(spec, site), spec, site)
         locked = read_here(section, site, spec)
         if section.spec == self.digest(spec, site):
             check_agreement(locked, spec, str(lock_file(spec.root, spec.name)))
@@ -141,6 +141,10 @@ class Modules:
             return [] if same else [f"the modules give the Python {given or 'none'}, locked is {locked.python}"]
 
         return loading.recheck(locked.modules, spec, site, other_python)
+
+    def saved_otherwise(self, section: Section, spec: Spec, site: Site) -> list[str]:
+        """Return what the caller's collection of modules has otherwise than what was locked."""
+        return loading.saved_otherwise(read_here(section, site).modules, spec, site)
 
     def watched(self, section: Section, site: Site, prefix: Path) -> list[str]:
         """Return the interpreters, modulefiles, rc files, hooks, and the folders of the modules' packages."""

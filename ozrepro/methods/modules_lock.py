@@ -132,6 +132,8 @@ def check_agreement(locked: Locked, spec: Spec, where: str) -> None:
     """Raise LockError, with all of it, where a section that claims to answer this spec holds what the spec does not ask for."""
     wanted, checker, base = described(spec), Checker(where), ("modules", locked.platform)
     named = [name for name in locked.modules.load if name not in locked.modules.parents]
+    # Which modules a collection had is known only to the lock.
+    named = [name for name in named if not wanted.collection or name in wanted.load]
     asked: dict[str, tuple[object, object]] = {
         "load": (sorted(named), sorted(wanted.load)),
         "system-site-packages": (locked.system_site_packages, wanted.system_site_packages),

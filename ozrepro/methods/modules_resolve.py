@@ -39,7 +39,7 @@ def resolve(
     """
     wanted = spec.modules
     assert wanted is not None
-    load = loading.load(loading.request_of(wanted.load, "modules.load", spec, site), site)
+    load = loading.load(loading.modules_request(spec, site), site)
     captured = load.captured
     _tell(load, wanted, site, say)
     path = toolchain.find_python(_path_of(captured))
@@ -78,7 +78,7 @@ def _tell(load: loading.Load, wanted: ModulesSpec, site: Site, say: Say) -> None
     for line in load.told():
         say(line)
     if captured.parents:
-        below = [name for name in wanted.load if any(offered.chains(name))]
+        below = [name for name in captured.load if name not in captured.parents and any(offered.chains(name))]
         say(f"loads {' '.join(captured.parents)} first: {' '.join(below)} {'lies' if len(below) == 1 else 'lie'} below")
     bare = [module.name for module in captured.modules if module.name.endswith("-bare")]
     if bare and wanted.system_site_packages:

@@ -172,6 +172,10 @@ class Venv:
         """Return nothing: there is no tool of the site to ask."""
         return []
 
+    def saved_otherwise(self, section: Section, spec: Spec, site: Site) -> list[str]:
+        """Return nothing: all that locking takes is in the project."""
+        return []
+
     def watched(self, section: Section, site: Site, prefix: Path) -> list[str]:
         """Return the interpreter."""
         return [str(prefix / "bin" / "python")]

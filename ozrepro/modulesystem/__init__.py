@@ -97,6 +97,12 @@ class ModuleSystem(Indexing, Protocol):
     def inactive(self, variables: Mapping[str, str]) -> frozenset[str]:
         """Return the modules that were loaded and are set aside, since the directory that they are in went away."""
 
+    def collection(self, name: str, environ: Mapping[str, str], modulepath: Sequence[str]) -> tuple[str, ...]:
+        """Return the exact names in the caller's collection of modules that were loaded by name, in load order.
+
+        Raises ModuleError where there is none.
+        """
+
     def init_file(self, shell: str) -> str:
         """Return the file that gives a shell, such as `bash`, its `module` command; perhaps an absent one."""
 

@@ -62,8 +62,10 @@ def module_table(variables: Mapping[str, str]) -> str:
 
 
 def asked_for(variables: Mapping[str, str]) -> list[str]:
-    """Return the modules loaded by name and not as another's dependency, in load order; all where Lmod's table is not there."""
+    """Return the modules loaded by name and not as another's dependency, in load order; all where no tool noted it."""
     loaded = [name for name in variables.get("LOADEDMODULES", "").split(":") if name]
+    tags = [entry.split("&") for entry in variables.get("__MODULES_LMTAG", "").split(":")]
+    loaded = [name for name in loaded if not any(name == of and "auto-loaded" in words for of, *words in tags)]
     table = {found[1]: found for found in _ENTRY.finditer(module_table(variables))}
     return [name for name in loaded if name not in table or re.search(r"\bstackDepth = 0,", table[name][2])]
 

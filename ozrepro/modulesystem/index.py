@@ -73,6 +73,10 @@ def judge(names: Sequence[str], index: Index, is_alias: Callable[[str], bool]) -
     loose: list[str] = []
     absent: list[str] = []
     for name in names:
+        if "/" not in name and (name in index.modules or index.completions(name)):
+            versions = " or ".join(index.completions(name)[:_SHOWN])
+            loose.append(f"{name} has no version: write {versions}" if versions else f"{name} has no version, which a lock needs")
+            continue
         if name in index.modules:
             continue
         near = _listed(index.candidates(name))

@@ -14,6 +14,7 @@ from ozrepro.modulesystem import ModuleError, Pitfall
 from ozrepro.modulesystem.bookkeeping import module_table
 from ozrepro.modulesystem.index import Index, read_index
 from ozrepro.modulesystem.lmod_output import read
+from ozrepro.modulesystem.saved import lmod_names, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -178,6 +179,12 @@ class Lmod:
     def inactive(self, variables: Mapping[str, str]) -> frozenset[str]:
         """Return the modules that Lmod's table calls inactive."""
         return frozenset(_INACTIVE.findall(module_table(variables)))
+
+    def collection(self, name: str, environ: Mapping[str, str], modulepath: Sequence[str]) -> tuple[str, ...]:
+        """Return the exact names, which the collection's file has."""
+        home, system = environ.get("HOME", ""), environ.get("LMOD_SYSTEM_NAME", "")
+        folders = [os.path.join(home, ".lmod.d"), os.path.join(home, ".config", "lmod")]
+        return lmod_names(text_of(name, folders, f".{system}" if system else ""))
 
     def init_file(self, shell: str) -> str:
         """Return the file in the folder `init` beside that of the program."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ozrepro.environment import BASE_PATH
@@ -88,6 +88,42 @@ class Load:
             reads=found.reads,
             shell=found.shell,
         )
+
+
+def modules_request(spec: Spec, site: Site) -> Request:
+    """Return the request of a spec's table of modules: the names of its collection, and then its own.
+
+    Raises SpecError where the caller has no such collection.
+    """
+    wanted = spec.modules
+    assert wanted is not None
+    request = request_of(wanted.load, "modules.load", spec, site)
+    system = find_system(site)
+    if not wanted.collection or system is None:
+        return request
+    try:
+        saved = system.collection(wanted.collection, site.environ, request.modulepath)
+    except ModuleError as error:
+        raise SpecError(str(spec.path), [f"modules.collection: {error.what}"], hint=error.hint) from error
+    if not saved:
+        hint = f"module save {wanted.collection}, with modules loaded"
+        raise SpecError(str(spec.path), [f"modules.collection: {wanted.collection} holds no modules"], hint=hint)
+    return replace(request, names=tuple(dict.fromkeys((*saved, *wanted.load))))
+
+
+def saved_otherwise(locked: Record, spec: Spec, site: Site) -> list[str]:
+    """Return a line for each module that the caller's collection has otherwise than was locked; none without one."""
+    system = find_system(site)
+    if spec.modules is None or not spec.modules.collection or system is None:
+        return []
+    try:
+        saved = system.collection(spec.modules.collection, site.environ, modulepath_of(spec, site))
+    except ModuleError:
+        return []  # another user's
+    asked = [name for name in locked.load if name not in locked.parents]
+    title = f"the collection {spec.modules.collection}"
+    lines = [f"{title} now has {name}" for name in saved if name not in asked]
+    return lines + [f"{title} no longer has {name}" for name in asked if name not in (*saved, *spec.modules.load)]
 
 
 def modulepath_of(spec: Spec, site: Site) -> tuple[str, ...]:

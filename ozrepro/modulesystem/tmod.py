@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ozrepro import process
 from ozrepro.modulesystem import ModuleError, Pitfall
 from ozrepro.modulesystem.bookkeeping import is_bookkeeping
+from ozrepro.modulesystem.saved import exact, tcl_names, text_of
 from ozrepro.modulesystem.tmod_output import index_of, read, read_index, read_uses
 
 if TYPE_CHECKING:
@@ -223,6 +224,17 @@ class EnvironmentModules:
     def inactive(self, variables: Mapping[str, str]) -> frozenset[str]:
         """Return nothing: the tool unloads what it can no longer keep."""
         return frozenset()
+
+    def collection(self, name: str, environ: Mapping[str, str], modulepath: Sequence[str]) -> tuple[str, ...]:
+        """Return the exact names: the file may lack versions that were defaults, which one load from a clean base finds."""
+        target = environ.get("MODULES_COLLECTION_TARGET", "")
+        text = text_of(name, [os.path.join(environ.get("HOME", ""), ".module")], f".{target}" if target else "")
+        names, folders = tcl_names(text)
+        if not names or all("/" in name for name in names):
+            return names
+        path = ":".join(dict.fromkeys((*modulepath, *folders)))
+        found = self._load_once(names, {**self._clean(), "MODULEPATH": path}).values
+        return exact(names, found["LOADEDMODULES"].split(":"), found.get("__MODULES_LMALTNAME", ""))
 
     def init_file(self, shell: str) -> str:
         """Return the file in the folder `init` of the tool's home."""

@@ -21,6 +21,7 @@ SUITES = {"5.2": "bookworm", "5.5": "trixie"}
 """The versions, and the Debian that has them."""
 
 _NAME = "ozrepro-test-environment-modules"
+_PLACES = re.compile(rb"(?<![\w./-])/(?:usr/lib/[\w-]+/modulecmd\.tcl|usr/share/modules|etc/environment-modules)")
 _SCRIPT = "modulecmd.tcl"
 _JOINED = re.compile(r'pathJoin\(root, ((?:"[^"]*"(?:, )?)+)\)')
 _LINES = (
@@ -38,11 +39,12 @@ _LINES = (
 def make(version: str) -> str:
     """Return the script of a version, unpacked if need be. Raises SiteUnavailable."""
     debian.install({"tclsh": "tcl"})
-    folder = Path("/var/tmp") / f"{_NAME}-{os.geteuid()}-{version}"
+    folder = Path("/var/tmp") / f"{_NAME}-{os.geteuid()}-{version}-moved"
     if not folder.is_dir():
         made = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
         try:
             debian.unpack(SUITES[version], ("environment-modules",), made)
+            _move(made, folder)
             made.chmod(0o755)
             made.rename(folder)
         except OSError:
@@ -54,6 +56,16 @@ def make(version: str) -> str:
     if not found or folder.lstat().st_uid not in {0, os.geteuid()}:
         raise SiteUnavailable(f"{folder} has no {_SCRIPT} of this user's")
     return str(found[0])
+
+
+def _move(made: Path, folder: Path) -> None:
+    """Let the tool's files name each other where they will be."""
+    for path in made.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            old = path.read_bytes()
+            new = _PLACES.sub(lambda found: os.fsencode(folder) + found[0], old)
+            if new != old and b"\0" not in old:
+                path.write_bytes(new)
 
 
 def home_of(script: str) -> str:
