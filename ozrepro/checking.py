@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import re
 import unicodedata
@@ -14,7 +15,17 @@ from ozrepro.toml import line_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-_TYPES = {bool: "true or false", dict: "a table", float: "a number", int: "a whole number", list: "an array", str: "a string"}
+_TYPES = {
+    bool: "true or false",
+    dict: "a table",
+    float: "a number",
+    int: "a whole number",
+    list: "an array",
+    str: "a string",
+    dt.datetime: "a date and time",
+    dt.date: "a date",
+    dt.time: "a time",
+}
 MOST = 30
 """Mistakes of one file that are told; a file with more of them is no slip, and finding each one's line takes time."""
 

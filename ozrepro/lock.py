@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.checking import Checker, shown
+from ozrepro.checking import Checker, describe, shown
 from ozrepro.errors import LockError
 from ozrepro.files import Files
 from ozrepro.ready import content_of
@@ -23,7 +23,7 @@ from ozrepro.spec import digest_of
 from ozrepro.toml import TOMLDecodeError, dumps, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 SCHEMA = 1
 _HEADER = "# Written by `ozrepro lock`: commit it, and change it only by that command.\n"
@@ -110,12 +110,26 @@ def read_text(text: str, session: str, where: str) -> Lock:
         )
     if whole.get("session") != session:
         raise LockError(f"session: is the lock of {shown(whole.get('session'))}, not of {session!r}", where=where, hint=away)
-    return Lock(session, tuple(_sections(whole, text, where, again)))
+    return Lock(session, tuple(_sections(whole, text, where, away)))
 
 
-def _sections(whole: Mapping[str, Any], text: str, where: str, again: str) -> list[Section]:
+def _foreign(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Yield each value of a kind that no lock has, such as a date, with its key: it could be carried along, and not written."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _foreign(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _foreign(item, (*path[:-1], f"{path[-1]}[{index}]"))
+    elif not isinstance(value, (str, int)):
+        yield path, value
+
+
+def _sections(whole: Mapping[str, Any], text: str, where: str, away: str) -> list[Section]:
     checker = Checker(where, text)
     checker.table(whole, (), ("schema", "session", *METHODS))
+    for path, value in _foreign(whole, ()):
+        checker.wrong(path, f"is {describe(value)}, and a lock holds none")
     sections: list[Section] = []
     for method in METHODS:
         platforms = whole.get(method, {})
@@ -131,7 +145,7 @@ def _sections(whole: Mapping[str, Any], text: str, where: str, again: str) -> li
                 rest = {key: value for key, value in content.items() if key != "spec"}
                 sections.append(Section(method, platform, content["spec"], rest))
     if checker.mistakes:
-        raise LockError("\n  ".join(("is damaged:", *checker.mistakes)), where=where, hint=again)
+        raise LockError("\n  ".join(("is damaged:", *checker.mistakes)), where=where, hint=away)
     return sections
 
 

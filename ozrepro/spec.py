@@ -111,8 +111,8 @@ class Spec:
 
 
 def digest_of(value: object) -> str:
-    """Return the sha256 of a value's canonical JSON, as `sha256:…`."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    """Return the sha256 of a value's canonical JSON, as `sha256:…`; what JSON has no word for, such as a date, is its text."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from ozrepro.errors import LockError
 from ozrepro.lock import Lock, Section, load_lock, lock_file, read_text, save_lock, write_text
 from ozrepro.settings import METHODS
+from tests.conftest import Project
 
 DIGEST = "sha256:" + "0" * 64
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=10)
@@ -124,3 +126,45 @@ class TestSaving:
         lock_file(tmp_path, "analysis").write_bytes(b"\xff\xfe")
         with pytest.raises(LockError, match="cannot be read"):
             load_lock(tmp_path, "analysis")
+
+
+FOREIGN = {
+    "1979-05-27T07:32:00Z": "is a date and time",
+    "1979-05-27": "is a date",
+    "07:32:00": "is a time",
+    "1.5": "is a number",
+    "inf": "is a number",
+    "nan": "is a number",
+    "[1, [1979-05-27]]": "is a date",
+    "{ a = { b = 1e3 } }": "is a number",
+}
+
+
+@pytest.mark.parametrize(("value", "said"), FOREIGN.items())
+@pytest.mark.parametrize("section", ["venv.any", "conda.linux-64", "container.linux-64", 'modules."linux-64/v3"'])
+def test_a_value_of_a_kind_that_no_lock_has_is_refused_with_its_key(section: str, value: str, said: str) -> None:
+    text = f'schema = 1\nsession = "analysis"\n[{section}]\nspec = "{DIGEST}"\nwhen = {value}\n'
+    with pytest.raises(LockError, match="is damaged") as caught:
+        read_text(text, "analysis", "a.lock")
+    key = f"{section.replace(chr(34), '')}.when"
+    assert re.search(rf"{re.escape(key)}\S*: {said}, and a lock holds none", caught.value.what)
+    assert "git checkout -- a.lock" in caught.value.hint, "to lock again does not overwrite it"
+
+
+def test_each_value_of_another_kind_is_told() -> None:
+    text = f'schema = 1\nsession = "analysis"\n[venv.any]\nspec = "{DIGEST}"\na = 1.5\nb = [07:32:00]\n'
+    with pytest.raises(LockError) as caught:
+        read_text(text, "analysis", "a.lock")
+    assert len(caught.value.what.splitlines()) == 3
+
+
+@pytest.mark.parametrize("words", [("status", "work"), ("lock", "work"), ("store", "gc"), ("run", "work", "--", "true")])
+def test_commands_agree_on_a_lock_with_a_date_and_none_ends_in_a_traceback(built: Project, words: tuple[str, ...]) -> None:
+    with built.lock().open("a") as stream:
+        stream.write(f'\n[conda.linux-64]\nspec = "{DIGEST}"\nwhen = 1979-05-27T00:00:00Z\n')
+    before = built.lock().read_bytes()
+    done = built.ozrepro(*words)
+    assert "Traceback" not in done.stderr
+    assert "conda.linux-64.when: is a date and time" in done.stdout + done.stderr
+    assert built.lock().read_bytes() == before
+    assert built.prefix().exists(), "a clean-up removes nothing where it cannot read who needs what"
