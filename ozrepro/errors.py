@@ -24,12 +24,13 @@ __all__ = [
 
 
 def without_login(text: str) -> str:
-    """Return `text` without the user names, passwords and queries of addresses in it: each may be a secret."""
+    """Return `text` without the user names, passwords, queries and conda tokens of addresses in it: each may be a secret."""
     if "://" not in text:
         return text
     import re
 
     text = re.sub(r"(?<=://)(?:[^\s/'\":]*:[^\s'\"]*|[^\s/'\"]*)@", "", text)
+    text = re.sub(r"(://[^\s'\"?]*?)/t/[A-Za-z0-9-]+(?=/|\b)", r"\1", text)  # as `conda list --explicit` leaves them out
     return re.sub(r"(://[^\s'\"?]*)\?[^\s'\")]*", r"\1", text)
 
 

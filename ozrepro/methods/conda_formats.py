@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from ozrepro.conda.condalock import read_condalock, write_condalock
 from ozrepro.conda.environment_yml import EnvironmentFile, write_environment
 from ozrepro.conda.explicit import Named, read_explicit, read_url, write_explicit
-from ozrepro.errors import SpecError, UsageError
+from ozrepro.errors import SpecError, UsageError, without_login
 from ozrepro.files import text_of
 from ozrepro.methods.conda_lock import read_section
 from ozrepro.ready import content_of
@@ -67,9 +67,9 @@ def export_sections(sections: Sequence[Section], here: str, session: str, where:
     if rest:
         say(f"{session}: {form} has no place for {' and '.join(rest)}{elsewhere}")
     if form == "conda-lock":
-        return write_condalock({platform: item.records for platform, item in locked.items()}, own.channels)
+        return without_login(write_condalock({platform: item.records for platform, item in locked.items()}, own.channels))
     if form == "conda-explicit":
-        return write_explicit(own.records, own.addresses, here)
+        return without_login(write_explicit(own.records, own.addresses, here))
     file = EnvironmentFile(
         name=session,
         channels=(*(channel.written or channel.name for channel in own.channels), "nodefaults"),

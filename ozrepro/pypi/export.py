@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.errors import BuildError
+from ozrepro.errors import BuildError, without_login
 from ozrepro.pypi.install import hashed_lines
 from ozrepro.pypi.resolve import Wanted, compile_lines, workspace
 from ozrepro.toml import dumps, loads
@@ -48,6 +48,11 @@ def pylock(uv: Uv, wanted: Wanted, packages: Sequence[LockedPackage], interprete
     return "# Written by `ozrepro export` from the lock.\n" + dumps({**head, "packages": entries})
 
 
+def _place(source: Mapping[str, Any]) -> dict[str, str]:
+    """Return where uv has found a file, without the login and the query of its address: a signed link is a secret."""
+    return {key: without_login(source[key]) for key in ("url", "path") if key in source}
+
+
 def _entry(package: LockedPackage, found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": package.name, "version": package.version}
     if package.marker:
@@ -59,7 +64,7 @@ def _entry(package: LockedPackage, found: Mapping[str, Mapping[str, Any]]) -> di
         if source is None and not package.url:
             missing.append(file.name)
             continue
-        place = {"url": package.url} if package.url else {key: source[key] for key in ("url", "path") if source and key in source}
+        place = {"url": package.url} if package.url else _place(source or {})
         size = {} if file.size is None else {"size": file.size}
         files.append({"name": file.name, **place, **size, "hashes": {"sha256": file.sha256}})
     if package.url:

@@ -25,6 +25,7 @@ from ozrepro.pypi.advice import about_python
 from ozrepro.pypi.interpreter import markers_of, minors_of, tags_of
 from ozrepro.pypi.markers import shorten
 from ozrepro.pypi.packages import LockedFile, LockedPackage, distribution_of, sorted_packages
+from ozrepro.requirement import check_address
 from ozrepro.toml import dumps, loads
 
 if TYPE_CHECKING:
@@ -281,6 +282,9 @@ def packages_of(entries: Iterable[Mapping[str, Any]], wanted: Wanted) -> tuple[l
             url = str(archive.get("url", ""))
             if not url.startswith("https://"):
                 raise BuildError(f"{name} comes from a local file", hint="put it into a wheelhouse and set PIP_FIND_LINKS to it")
+            problem = check_address(url)
+            if problem:  # of a package that another one requires; those of the spec are checked with it
+                raise BuildError(f"{name} comes from an address that a lock cannot hold: {problem}")
             file = _file(archive)
             packages.append(LockedPackage(name, version, (file,), marker, url=url.split("#", maxsplit=1)[0]))
             sources[file.sha256] = url

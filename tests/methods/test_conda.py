@@ -517,6 +517,14 @@ class TestOtherTools:
         assert records(work, "again") == before
         assert work.ozrepro("run", "again", "--", "noarch-tool").returncode == 0
 
+    @pytest.mark.parametrize("form", ["conda-explicit", "conda-lock", "environment.yml"])
+    def test_an_exported_file_holds_no_token_of_the_channel_s_address(self, work: Project, form: str) -> None:
+        work.done("lock")
+        address = "https://packages.example/t/xy-11112222-3333"
+        text = work.done("export", "work", "--format", form, CONDA_CHANNEL_ALIAS=address)
+        assert "xy-1111" not in text
+        assert "https://packages.example/conda-forge" in text or form == "environment.yml"
+
     def test_what_another_tool_s_file_cannot_hold_or_bring_is_said(self, project: Project, channel: Channel) -> None:
         found = conda(project, channel)
         make_wheel(project.wheelhouse, "alpha")

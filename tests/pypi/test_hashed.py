@@ -31,7 +31,11 @@ def locked(project: Project, uv: Uv, text: str) -> tuple[LockedPackage, ...]:
     (project.root / "needs.txt").write_text(text)
     hashed = tuple(hashed_in("needs.txt", text))
     return resolve(
-        uv, Wanted(project.root, ("-r needs.txt",), ">=3.10", (HERE,), HERE, hashed=hashed), running(), (), None
+        uv,
+        Wanted(project.root, ("-r needs.txt",), ">=3.10", (HERE,), HERE, hashed=hashed, texts={"needs.txt": text}),
+        running(),
+        (),
+        None,
     ).packages
 
 

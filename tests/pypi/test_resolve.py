@@ -9,7 +9,7 @@ import pytest
 from ozrepro.errors import BuildError, CommandFailed
 from ozrepro.pypi.interpreter import running
 from ozrepro.pypi.packages import LockedPackage
-from ozrepro.pypi.resolve import Wanted, resolve
+from ozrepro.pypi.resolve import Wanted, packages_of, resolve
 from ozrepro.pypi.uv import Uv, find_uv
 from ozrepro.settings import load_settings
 from tests.conftest import Project
@@ -19,7 +19,9 @@ HERE = "linux-x86_64"
 
 
 def wanted(project: Project, *requirements: str, python: str = ">=3.10", build: tuple[str, ...] = ()) -> Wanted:
-    return Wanted(project.root, requirements, python, (HERE, "macos-arm64"), HERE, build)
+    names = [text[2:].strip() for text in requirements if text.startswith(("-r", "-c"))]
+    texts = {name: (project.root / name).read_text(encoding="utf-8") for name in names}
+    return Wanted(project.root, requirements, python, (HERE, "macos-arm64"), HERE, build, texts=texts)
 
 
 def versions(packages: tuple[LockedPackage, ...]) -> list[str]:
@@ -99,6 +101,14 @@ def test_a_requirement_file_cannot_bring_in_what_has_no_hash(project: Project, u
     (project.root / "needs.txt").write_text("other @ " + other.as_uri() + "\n")
     with pytest.raises((BuildError, CommandFailed)):
         resolve(uv, wanted(project, "-r needs.txt"), running(), (), None)
+
+
+@pytest.mark.parametrize("secret", ["alpha-1.0-py3-none-any.whl?sig=s3cret", "alpha-1.0-py3-none-any.whl?x#y"])
+def test_an_address_that_a_package_requires_is_refused_where_a_lock_cannot_hold_it(project: Project, secret: str) -> None:
+    archive = {"url": f"https://host.example/{secret}", "hashes": {"sha256": "0" * 64}}
+    with pytest.raises(BuildError, match="alpha comes from an address that a lock cannot hold") as caught:
+        packages_of([{"name": "alpha", "version": "1.0", "archive": archive}], wanted(project, "beta"))
+    assert "s3cret" not in str(caught.value)
 
 
 def test_the_platforms_of_the_result_are_those_asked_for(project: Project, uv: Uv) -> None:

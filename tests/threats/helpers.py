@@ -164,12 +164,16 @@ def add_own_package(project: Project) -> None:
 
 @dataclass
 class Index:
-    """A package index on a loopback port (PEP 503), with a login where one is set. `asked` are the paths that were asked for."""
+    """A package index on a loopback port (PEP 503), with a login where one is set. `asked` are the paths that were asked for.
+
+    `query` is what its links to files end in, as signed ones do.
+    """
 
     folder: Path
     login: str = ""
     asked: list[str] = field(default_factory=list)
     port: int = 0
+    query: str = ""
 
     def url(self, login: str = "") -> str:
         """Return the index's address, with the login in it where one is given."""
@@ -188,8 +192,9 @@ class Index:
             found = [wheel for wheel in wheels if wheel.name == parts[-1]]
             return (200, found[0].read_bytes()) if found else (404, b"none")
         own = [wheel for wheel in wheels if len(parts) == 2 and wheel.name.split("-")[0].replace("_", "-") == parts[1]]
+        query = f"?{self.query}" if self.query else ""
         links = (
-            f'<a href="/files/{wheel.name}#sha256={hashlib.sha256(wheel.read_bytes()).hexdigest()}">{wheel.name}</a>'
+            f'<a href="/files/{wheel.name}{query}#sha256={hashlib.sha256(wheel.read_bytes()).hexdigest()}">{wheel.name}</a>'
             for wheel in own
         )
         return (200, f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode()) if own else (404, b"none")

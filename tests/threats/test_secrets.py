@@ -142,6 +142,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         for name in (*secrets, *tokens):
             environ[name] = new(name)
         environ |= {"TMPDIR": str(temporary), "USER": "someone-special", "LOGNAME": "someone-special"}
+        index.query = f"sig={new('signed link', plain=True)}"
         yield Scene(project, canaries, index, temporary)
 
 
