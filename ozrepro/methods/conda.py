@@ -237,7 +237,8 @@ class Conda:
             variables=own,
             following={**(locked.mpi.following() if locked.mpi else {}), **homely},
             removed=activation.removed,
-            passed=locked.layer.passed,
+            expected=locked.mpi.reads.expected() if locked.mpi else {},
+            passed=(*locked.layer.passed, *(locked.mpi.asked() if locked.mpi else ())),
         )
 
     def shell(self, section: Section, site: Site) -> dict[str, Any]:

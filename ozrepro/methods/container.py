@@ -173,7 +173,7 @@ class Container:
         module = read_here(section, site).module
         if module is None:
             return []
-        locked = module_program(module.variables().get("PATH", ""))
+        locked = module_program(module.variables(site.environ).get("PATH", ""))
 
         def other_program(path: str) -> list[str]:
             given = module_program(path)
@@ -293,6 +293,7 @@ class Container:
             # Apptainer takes the home of the user database otherwise, whatever HOME is.
             following={**following, program.home: joined_by("HOME", ("", ""))},
             prefix=words,
+            expected=module.reads.expected() if module is not None else {},
             passed=locked.passed,
             inner=program.inner,
         )

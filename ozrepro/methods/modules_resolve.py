@@ -12,6 +12,7 @@ from ozrepro.environment import passing
 from ozrepro.errors import BuildError
 from ozrepro.methods.modules_lock import Locked, compile_package, platform_of, variables_of
 from ozrepro.modulesystem import fingerprint, loading, record
+from ozrepro.modulesystem.following import fill, parts_of
 from ozrepro.pypi import base as outside
 from ozrepro.pypi import layer as packages
 from ozrepro.pypi import toolchain
@@ -95,8 +96,13 @@ def _tell(load: loading.Load, wanted: ModulesSpec, site: Site, say: Say) -> None
 
 
 def _path_of(captured: Captured) -> tuple[str, ...]:
+    """Return the directories in front of PATH, without those that follow who starts a session."""
     path = captured.change.paths.get("PATH")
-    return path.prepend if path is not None else ()
+    if path is not None:
+        return path.prepend
+    cases = captured.change.follow.get("PATH", ())
+    found = next((case.path for case in reversed(cases) if case.path is not None), None)
+    return tuple(fill(entry, {}) for entry in found.prepend if len(parts_of(entry)) == 1) if found is not None else ()
 
 
 def _project(layer: Layer) -> tuple[str, tuple[str, ...]]:

@@ -640,8 +640,15 @@ class TestSystemMpi:
         project = modular_mpi.project
         other = modular_mpi.site.prefix / "apps" / "modulefiles" / "compiler" / "gcc" / "12.2.0" / "openmpi"
         shutil.rmtree(other)
+        module = modular_mpi.site.prefix / "apps" / "modulefiles" / "compiler" / "gcc" / "11.3.0" / "openmpi" / "4.1.4.lua"
+        edit(module, 'setenv("OMPI_MCA_tmp", pathJoin(os.getenv("SCRATCH") or "/tmp", "x"))')
+        edit(module, 'if os.getenv("FABRIC") == "ib" then setenv("UCX", "1") end')
         describe(project, "mpi-user", more='mpi = "openmpi/4.1.4"')
+        assert "FABRIC, read by openmpi/4.1.4" in project.ozrepro("lock").stderr
+        project = dataclasses.replace(project, environ={**project.environ, "OZREPRO_SITE_VARIABLES": "FABRIC"})
         project.done("lock")
+        assert project.done("run", "work", "--", "sh", "-c", "echo $OMPI_MCA_tmp", SCRATCH="/s") == "/s/x\n"
+        assert project.ozrepro("run", "work", "--", "true", FABRIC="ib").returncode == 3
         assert str(records(project)["openmpi"]["build"]).startswith("external_")
         assert project.done("run", "work", "--", "mpi-user") == "openmpi of the module\n"
         raw = project.done("run", "work", "--", "env", "-0")
@@ -651,7 +658,6 @@ class TestSystemMpi:
         without = dataclasses.replace(project, environ={**project.environ, "LMOD_CMD": ":"})
         assert without.done("run", "work", "--", "mpi-user") == "openmpi of the module\n"
         project.done("verify", "work", "--level", "2")
-        module = modular_mpi.site.prefix / "apps" / "modulefiles" / "compiler" / "gcc" / "11.3.0" / "openmpi" / "4.1.4.lua"
         edit(module, 'setenv("EDITED", "1")')
         said = project.ozrepro("run", "work", "--", "mpi-user")
         assert said.returncode == 3

@@ -215,6 +215,27 @@ class TestWhereApptainerIs:
         assert said.returncode == 3
         assert "apptainer/latest" in said.stderr
 
+    def test_what_the_module_of_the_program_reads_is_followed_and_compared(
+        self, plain: OrdinaryProject, apptainer_site: Site, containers: Containers, tmp_path: Path
+    ) -> None:
+        module = apptainer_site.prefix / "apps" / "modulefiles" / "core" / "apptainer" / "latest.lua"
+        with module.open("a") as stream:
+            stream.write('if os.getenv("SCRATCH") then append_path("APPTAINER_BINDPATH", os.getenv("SCRATCH"), ",") end\n')
+            stream.write('if os.getenv("FABRIC") == "ib" then setenv("APPTAINER_FABRIC", "ib") end\n')
+        project = modular(on_path(plain, containers), apptainer_site).project
+        project.spec('[container]\nimage = "base.sif"\nmodule = "apptainer/latest"\n')
+        said = project.ozrepro("lock")
+        assert (said.returncode, "FABRIC, read by apptainer/latest" in said.stderr) == (1, True)
+        assert 'add to [tool.ozrepro] of pyproject.toml: site-variables = ["FABRIC"]' in said.stderr
+        (project.root / "pyproject.toml").write_text('[tool.ozrepro]\nsite-variables = ["FABRIC"]\n')
+        project.done("lock")
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        code = f"import os; print(os.path.isdir({str(scratch)!r}))"
+        assert project.done("run", "work", "--", "python", "-c", code, SCRATCH=str(scratch)) == "True\n"
+        assert project.done("run", "work", "--", "python", "-c", code) == "False\n"
+        assert project.ozrepro("run", "work", "--", "true", FABRIC="ib").returncode == 3
+
     def test_singularity_is_taken_where_that_is_the_program_s_name(self, plain: OrdinaryProject, containers: Containers) -> None:
         folder = plain.root.parent / "bin"
         folder.mkdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 from pathlib import Path
 
@@ -215,20 +214,6 @@ class TestOutcomes:
         captured = take_from(lmod, str(tmp_path), "host/1.0", "user/1.0")
         assert captured.reads.unfollowed == {"host/1.0": ("runs 'hostname -s'",), "user/1.0": ("compares USER",)}
         assert "host/1.0 runs 'hostname -s': what that gives cannot be followed" in self.told(captured)
-
-    def test_the_caller_s_shell_changes_nothing(self, lmod: Lmod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        for short in ("two", "entries", "kept"):
-            write(tmp_path, f"{short}/1.0", FOLLOWED[short])
-        tables = []
-        for caller in CALLERS[:2]:
-            for name in NAMES:
-                monkeypatch.delenv(name, raising=False)
-            for name, value in caller.items():
-                monkeypatch.setenv(name, value if name != "PATH" else os.environ["PATH"])
-            captured = take_from(lmod, str(tmp_path), "two/1.0", "entries/1.0", "kept/1.0")
-            tables.append((captured.change.as_table(), captured.reads.as_table()))
-        assert tables[0] == tables[1]
-        assert "/home" not in dumps(tables[0][0]["follow"])
 
 
 class TestReads:
