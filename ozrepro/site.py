@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from ozrepro.cpu import cpu_flags, cpu_level
 from ozrepro.process import find_program
-from ozrepro.scheduler import Job, job_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +33,7 @@ class Site:
     """x86-64 level (`v2`, `v3`, `v4`) or the machine's name."""
     apptainer: str | None
     in_ci: bool
-    job: Job | None
+    slurm_job: str | None
     only_looking: bool = False
     """Whether a command only looks: nothing that a project, a spec or a lock names may then be started."""
 
@@ -55,7 +54,7 @@ def look_around(settings: Settings, environ: Mapping[str, str]) -> Site:
         cpu=cpu_level(cpu_flags()) or machine,
         apptainer=find_program("apptainer", path) or find_program("singularity", path),
         in_ci=bool(environ.get("CI")),
-        job=job_of(environ),
+        slurm_job=environ.get("SLURM_JOB_ID") or None,
     )
 
 

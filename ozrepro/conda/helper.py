@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ozrepro import ownpath, process
+from ozrepro import caches, ownpath, process
 from ozrepro.checking import Checker
 from ozrepro.conda.channels import Channel, name_of
 from ozrepro.conda.installed import Installed, comparing
@@ -19,7 +19,6 @@ from ozrepro.conda.records import LockedRecord, read_records, sorted_records
 from ozrepro.conda.virtual import Virtual, quickly
 from ozrepro.environment import BASE_PATH
 from ozrepro.errors import BuildError, CommandFailed, without_login
-from ozrepro.store import cache_of
 from ozrepro.store.manifest import Digests
 
 if TYPE_CHECKING:
@@ -74,10 +73,11 @@ class Linked:
 
 @dataclass(frozen=True, slots=True)
 class Helper:
-    """The helper, ready to be called: the cache, checked, and its whole environment."""
+    """The helper, ready to be called: the cache, checked, its whole environment, and whether files are linked from the cache."""
 
     cache: Path
     variables: Mapping[str, str]
+    shares: bool = False
 
     def solve(self, question: Question, progress: Progress) -> Answer:
         """Return what the specs come to. Raises BuildError with the solver's own explanation, CommandFailed, ValueError never."""
@@ -147,6 +147,7 @@ class Helper:
             "records": _tables(records, addresses),
             "forget": [],
             "prefix": os.path.abspath(prefix),
+            "shares": self.shares,
             "specs": list(specs),
         }
         fresh, taken = not os.path.lexists(prefix), digests if digests is not None else Digests()
@@ -197,9 +198,18 @@ class Helper:
         return result
 
 
-def open_helper(site: Site) -> Helper:
-    """Return the helper of this site, its cache checked: rattler believes what it finds there. Raises StoreError."""
-    return Helper(cache_of(site.settings, "conda"), variables(site.environ, site.settings.path))
+def open_helper(site: Site, say: Callable[[str], None] | None = None) -> Helper:
+    """Return the helper of this site, its cache checked: rattler believes what it finds there, and never what `.condarc` names.
+
+    `say` is told where another cache had to be taken. Raises StoreError.
+    """
+    cache = caches.lockable(site.settings, "conda", say)
+    return Helper(cache, variables(site.environ, site.settings.path), shares=caches.shares(site.settings, cache))
+
+
+def without_cache(site: Site) -> Helper:
+    """Return a helper for what needs no cache, such as `detect`."""
+    return Helper(Path(), variables(site.environ, site.settings.path))
 
 
 def variables(environ: Mapping[str, str], path: Sequence[str] = ()) -> dict[str, str]:

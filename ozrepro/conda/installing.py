@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rattler.install import InstallerReporter
 
 
+_LINKS = "allow-hard-links = {}\n"
+"""How rattler may put a cached file into an environment. Where a file system can clone files it does, else it copies."""
+
+
 async def take(task: Mapping[str, Any]) -> object:
     """Put the packages' archives, checked, into the package cache."""
     cache, forget = Path(task["cache"]), task["forget"]
@@ -57,6 +61,7 @@ async def _fill(lacking: Sequence[Entry], cache: Path, forget: Sequence[str]) ->
 
 async def _link(task: Mapping[str, Any], entries: Sequence[Entry]) -> None:
     import rattler
+    from rattler.config import Config
     from rattler.package_cache import PackageCache, ValidationMode
 
     cache = Path(task["cache"])
@@ -66,6 +71,7 @@ async def _link(task: Mapping[str, Any], entries: Sequence[Entry]) -> None:
         target_prefix=task["prefix"],
         # Each entry is looked at here, by a stricter rule than rattler's.
         package_cache=PackageCache.new_layered([cache / "pkgs"], validation_mode=ValidationMode.skip()),
+        config=Config.from_toml(_LINKS.format("true" if task["shares"] else "false")),
         execute_link_scripts=False,
         requested_specs=[spec._match_spec for spec in match_specs(task["specs"])],  # noqa: SLF001  # its own hint is wrong
         reporter=cast(

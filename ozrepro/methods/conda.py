@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro.comparing import Inside
 from ozrepro.conda import activating, installed
-from ozrepro.conda.helper import open_helper
+from ozrepro.conda.helper import open_helper, without_cache
 from ozrepro.conda.virtual import needed, satisfied, subdir_here
 from ozrepro.environment import BASE_PATH, Environment, joined_by
 from ozrepro.errors import BuildError
@@ -161,7 +161,7 @@ class Conda:
 
     def build(self, section: Section, site: Site, prefix: Path, say: Say, progress: Progress) -> Digests:
         """Fetch, check and link the packages, add pip's, capture the activation, and check all of it."""
-        locked, helper = read_here(section, site), open_helper(site)
+        locked, helper = read_here(section, site), open_helper(site, say)
         if len(str(prefix)) > _LONGEST_PREFIX:
             raise BuildError(
                 f"a conda environment's path can have {_LONGEST_PREFIX} characters, and this one would have {len(str(prefix))}",
@@ -178,7 +178,7 @@ class Conda:
             from ozrepro.methods import conda_python
 
             chosen = conda_python.choose(locked, prefix)
-            conda_python.add(chosen, site, prefix, progress)
+            conda_python.add(chosen, site, prefix, say, progress)
         progress("checking files, requirements and imports", len(locked.records), len(locked.records))
         variables = self.environment(section, site, prefix).variables_for(site.environ)
         if _has_python(prefix):
@@ -298,7 +298,7 @@ def _unmet(locked: Locked, site: Site) -> dict[str, list[str]]:
     asked = needed(lines)
     if not asked:
         return {}
-    here = open_helper(site).detect(asked)
+    here = without_cache(site).detect(asked)
     if not any(item.name == "__cuda" for item in here):
         asked = tuple(name for name in asked if name != "__cuda")
     found = {name: satisfied([line for line in lines if line.split()[0] == name], here) for name in asked}

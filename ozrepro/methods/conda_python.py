@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ozrepro.comparing import Inside
-    from ozrepro.methods import Progress
+    from ozrepro.methods import Progress, Say
     from ozrepro.pypi.interpreter import Interpreter
     from ozrepro.site import Site
 
@@ -48,10 +48,10 @@ def locked_files(locked: Locked) -> tuple[install.Chosen, ...]:
     return install.choose_files(locked.layer.packages, recorded(locked)) if locked.layer.packages else ()
 
 
-def add(chosen: Sequence[install.Chosen], site: Site, prefix: Path, progress: Progress) -> None:
+def add(chosen: Sequence[install.Chosen], site: Site, prefix: Path, say: Say, progress: Progress) -> None:
     """Install what pip adds."""
     if chosen:
-        install.install(open_uv(site), prefix, chosen, (), progress)
+        install.install(open_uv(site, say), prefix, chosen, (), progress)
 
 
 def compile_modules(prefix: Path, variables: Mapping[str, str]) -> None:

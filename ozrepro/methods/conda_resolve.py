@@ -44,7 +44,7 @@ _WHERE = "packages go into pip of [conda], variables into an environment.yml"
 def resolve(spec: Spec, site: Site, digest: str, change: Change, say: Say) -> tuple[Section, ...]:
     """Return a section for each platform that the spec names, this machine's first. Raises BuildError, CommandFailed."""
     wanted, here = wanted_of(spec), subdir_here()
-    helper = open_helper(site)
+    helper = open_helper(site, say)
     channels = find_channels(wanted.channels, site.settings.channels, site.environ, where=str(spec.path))
     _check_channels(spec, wanted.dependencies, channels)
     others = [platform for platform in wanted.platforms if platform != here]
@@ -203,7 +203,7 @@ def _pip(
             owner="the conda packages",
             texts=wanted.files(),
         )
-        resolved = resolve_pip(open_uv(site), task, found, previous.layer.packages if previous else (), upgrade, say)
+        resolved = resolve_pip(open_uv(site, say), task, found, previous.layer.packages if previous else (), upgrade, say)
         layer.check_resolved(resolved, wanted, site.platform, found.minor)
     return resolved.packages
 

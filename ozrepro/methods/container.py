@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ozrepro import process
+from ozrepro import caches, process
 from ozrepro.comparing import Inside
 from ozrepro.conda.virtual import subdir_here
 from ozrepro.containers import apptainer, image
@@ -215,11 +214,7 @@ class Container:
             if built is None or built.sha256 != locked.sha256:
                 built = self._rebuild(locked, site, folder, built, say, progress)
             sha256, seconds, contents = built.sha256, built.seconds, built.contents
-            # A link costs no space, and those who lock the same at this moment still find the image.
-            try:
-                os.link(built.file, place)
-            except OSError:  # the cache is on another file system than the store
-                shutil.copyfile(built.file, place)
+            caches.take(site.settings, built.file, place)  # those who lock the same at this moment still find the image there
         image.keep_contents(contents, prefix)
         progress("checking imports", 0, 0)
         image.keep(image.see(place, sha256, "", program.title, seconds), prefix)

@@ -52,7 +52,7 @@ def generate(section: Section, spec: Spec, site: Site, say: Say) -> list[str]:
     layer, provides, python, minor = _layer(section, spec, site)
     _say_left_out(layer, say)
     wanted = Wanted(spec.root, ("-",), python, (site.platform,), site.platform)
-    toolchain, absent = find_exactly(open_uv(site), provides, wanted)
+    toolchain, absent = find_exactly(open_uv(site, say), provides, wanted)
     for name in absent:
         say(f"{name} {provides[name]} of the modules is in no index as a wheel: the image is made without it")
     own = _wheels(layer, wanted)  # a name may stand there several times, for several Pythons

@@ -162,7 +162,7 @@ class Modules:
         locked = read_here(section, site)
         found = start_interpreter(locked, site)
         variables = self.environment(section, site, prefix).variables_for(site.environ)
-        uv = toolchain.within(open_uv(site), variables_of(locked, site))
+        uv = toolchain.within(open_uv(site, say), variables_of(locked, site))
         chosen = install.choose_files(locked.layer.packages, found)
         sources = [item.package for item in chosen if not item.file.is_wheel]
         wheels = [(package, self._compiled(package, locked, found, uv, site, say)) for package in sources]

@@ -135,7 +135,7 @@ class Venv:
         found = _find(python, None, site)
         if found is None:
             raise BuildError(_absent(python), hint="put one on PATH, or change python in [venv]")
-        uv = open_uv(site)
+        uv = open_uv(site, say)
         previous = _previous(change, spec)
         platforms = _platforms(described, site)
         task = Wanted(
@@ -189,7 +189,7 @@ class Venv:
 
     def build(self, section: Section, site: Site, prefix: Path, say: Say, progress: Progress) -> Digests:
         """Make the venv, install each locked file by its hash, then the project, and check all of it."""
-        locked, uv = self._read(section), open_uv(site)
+        locked, uv = self._read(section), open_uv(site, say)
         found = self._interpreter(locked, site)
         chosen = install.choose_files(locked.layer.packages, found)
         variables = self.environment(section, site, prefix).variables_for(site.environ)

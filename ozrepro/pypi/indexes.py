@@ -22,7 +22,7 @@ PYPI = "https://pypi.org/simple"
 _UV_INDEX = ("UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_INDEX", "UV_INDEX_URL", "UV_NO_INDEX")
 _UV_KEPT = (
     *("UV_CONCURRENT_BUILDS", "UV_CONCURRENT_DOWNLOADS", "UV_CONCURRENT_INSTALLS", "UV_HTTP_RETRIES", "UV_HTTP_TIMEOUT"),
-    *("UV_INSECURE_HOST", "UV_KEYRING_PROVIDER", "UV_LINK_MODE", "UV_NATIVE_TLS", "UV_OFFLINE", "UV_SYSTEM_CERTS"),
+    *("UV_INSECURE_HOST", "UV_KEYRING_PROVIDER", "UV_NATIVE_TLS", "UV_OFFLINE", "UV_SYSTEM_CERTS"),
 )
 _KEPT = ("HOME", "LANG", "NETRC", "SSL_CERT_DIR", "SSL_CERT_FILE", "SSL_CLIENT_CERT", "TMPDIR", "XDG_CONFIG_HOME")
 _PIP_KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "cert", "trusted-host")
@@ -85,8 +85,6 @@ def base_variables(environ: Mapping[str, str]) -> dict[str, str]:
     login = {name: value for name, value in environ.items() if name.startswith("UV_INDEX_") and name not in _UV_INDEX}
     proxies = {name: value for name, value in environ.items() if name.lower().endswith("_proxy")}
     kept = {name: environ[name] for name in (*_KEPT, *_UV_KEPT) if name in environ}
-    if kept.get("UV_LINK_MODE") == "symlink":
-        del kept["UV_LINK_MODE"]  # an environment of links into the cache would change with it
     return {**kept, **login, **proxies}
 
 

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
+from ozrepro import caches
 from ozrepro.checking import shown
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.files import SMALL, Files
 from ozrepro.pypi import agreement
 from ozrepro.pypi.hashed import Hashed, check_hashes, hashed_in
 from ozrepro.pypi.packages import LockedPackage, read_packages
-from ozrepro.pypi.uv import Uv, cache_folder, find_uv
+from ozrepro.pypi.uv import Uv, find_uv
 from ozrepro.requirement import check_requirement_file
-from ozrepro.store import Store
 from ozrepro.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ozrepro.checking import Checker
@@ -232,11 +232,13 @@ def project_metadata(path: Path, files: Files) -> dict[str, Any]:
     }
 
 
-def open_uv(site: Site) -> Uv:
-    """Return the uv of this site, its cache checked: uv believes what its cache says of a file's hash."""
-    cache = cache_folder(site.settings, site.environ)
-    Store(cache, group=site.settings.store_group).check()
-    return find_uv(site.settings, site.environ, cache)
+def open_uv(site: Site, say: Callable[[str], None] | None = None) -> Uv:
+    """Return the uv of this site, its cache checked: uv believes what its cache says of a file's hash.
+
+    Its own `UV_CACHE_DIR` does not count: what other programs unpack there, other environments are linked from.
+    `say` is told where another cache had to be taken. Raises StoreError.
+    """
+    return find_uv(site.settings, site.environ, caches.lockable(site.settings, "uv", say))
 
 
 def lock_build_packages(

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro import process
+from ozrepro import caches, process
 from ozrepro.environment import BASE_PATH
 from ozrepro.errors import CommandFailed, without_login
 from ozrepro.pypi.advice import hint_for, of_the_files
 from ozrepro.pypi.indexes import Indexes, base_variables, find_indexes
-from ozrepro.store import cache_of, failed
+from ozrepro.store import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -132,19 +132,10 @@ def find_uv(settings: Settings, environ: Mapping[str, str], cache: Path) -> Uv:
         **indexes.variables(),
         "PATH": ":".join((*settings.path, *BASE_PATH)),
         "UV_CACHE_DIR": str(cache),
+        "UV_LINK_MODE": "hardlink" if caches.shares(settings, cache) else "copy",
         "UV_NO_CONFIG": "1",  # a uv.toml above the project or in HOME could install elsewhere, or other versions
         "UV_NO_PROGRESS": "1",
         "UV_PYTHON_DOWNLOADS": "never",
         "NO_COLOR": "1",
     }
     return Uv(os.path.abspath(path), variables, indexes)
-
-
-def cache_folder(settings: Settings, environ: Mapping[str, str]) -> Path:
-    """Return where uv keeps downloaded files: a setting, uv's own variable, else the store.
-
-    Not `~/.cache/uv`: a home on a cluster has a small quota, and a cache on the store's own file system can be hard-linked from.
-    """
-    if settings.cache is None and environ.get("UV_CACHE_DIR"):
-        return Path(os.path.abspath(environ["UV_CACHE_DIR"]))
-    return cache_of(settings, "uv")

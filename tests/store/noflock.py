@@ -50,5 +50,5 @@ def forbid_flock(number: int) -> None:
 
 
 if __name__ == "__main__":
-    forbid_flock(getattr(errno, sys.argv[1]))
+    forbid_flock(int(sys.argv[1]) if sys.argv[1].isdigit() else getattr(errno, sys.argv[1]))
     os.execvp(sys.argv[2], sys.argv[2:])
