@@ -68,7 +68,8 @@ def content_of(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
     finally:
         os.close(descriptor)
     if len(content) > largest:
-        raise OSError(errno.EFBIG, f"is larger than {largest >> 20} MiB", os.fspath(path))
+        size = f"{largest >> 20} MiB" if largest >> 20 else f"{largest >> 10} KiB"
+        raise OSError(errno.EFBIG, f"is larger than {size}", os.fspath(path))
     return content
 
 

@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 
 from ozrepro.checking import NAME, Checker
 from ozrepro.errors import SpecError, UsageError
-from ozrepro.files import SMALL, Files
+from ozrepro.files import Files
 from ozrepro.requirement import check_requirement
 from ozrepro.settings import KNOWN_PLATFORMS, METHODS, check_passed, check_site_variable, one_of
 from ozrepro.toml import TOMLDecodeError, loads
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+
+LARGEST = 256 << 10
+"""Bytes of a description: room for ten thousand packages, and little enough to be checked in a second."""
 
 _TOP = ("description", "methods", "imports", *METHODS)
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
@@ -143,7 +146,7 @@ def load_spec(root: Path, name: str, files: Files | None = None) -> Spec:
         raise UsageError(error.what, where=str(path), hint=hint) from None
     files = Files() if files is None else files
     try:
-        text = files.text(path, SMALL)
+        text = files.text(path, LARGEST)
     except FileNotFoundError:
         known = ", ".join(session_names(root)) or "none yet"
         raise UsageError(f"there is no session {name!r}", where=str(path), hint=f"one of the sessions here: {known}") from None

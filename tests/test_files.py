@@ -101,7 +101,7 @@ def test_no_more_of_a_file_is_read_than_is_allowed(tmp_path: Path, kind: str, mo
 def test_a_description_of_megabytes_is_refused_by_its_size(tmp_path: Path) -> None:
     (tmp_path / "sessions").mkdir()
     (tmp_path / "sessions" / "work.toml").write_text(f'description = "{"x" * 7_000_000}"\n[venv]\n')
-    with pytest.raises(SpecError, match="is larger than 1 MiB"):
+    with pytest.raises(SpecError, match="is larger than 256 KiB"):
         load_spec(tmp_path, "work")
 
 
@@ -146,3 +146,17 @@ def test_settings_and_spec_are_of_one_reading(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.ozrepro]\nplatform = "two"\n')
     assert load_settings(tmp_path, {}, files=session.spec.files).platform == "one"
     assert session.spec.files is session.site.settings.files
+
+
+def test_a_requirement_file_with_a_byte_order_mark_is_read_as_pip_and_uv_do(small: Project) -> None:
+    (small.root / "needs.txt").write_bytes(b"\xef\xbb\xbfalpha\r\n")
+    small.spec('[venv]\nrequirements = ["-r needs.txt"]\n')
+    small.done("lock")
+    assert 'name = "beta"' in small.lock().read_text()
+
+
+def test_a_definition_with_a_byte_order_mark_is_told_of_it(tmp_path: Path) -> None:
+    from ozrepro.containers.definition import read_definition
+
+    with pytest.raises(ValueError, match="byte order mark"):
+        read_definition("\ufeffBootstrap: scratch\n", {})

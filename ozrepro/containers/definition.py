@@ -111,6 +111,8 @@ def read_definition(text: str, given: Mapping[str, str]) -> Definition:
 
     Raises ValueError for a text without a header, or an argument without a value.
     """
+    if text.startswith("\ufeff"):
+        raise ValueError("it begins with a byte order mark (BOM); save it as UTF-8 without one")
     reader = _Reader()
     for number, line in enumerate(_lines(text)):
         reader.take(number, line)
