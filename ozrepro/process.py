@@ -71,13 +71,23 @@ def find_program(name: str, path: str, *, outside: str = "") -> str | None:
     """
     candidates = (os.path.join(folder, name) for folder in safe_folders(path))
     programs = (item for item in candidates if os.path.isfile(item) and os.access(item, os.X_OK))
-    folder = os.path.realpath(outside) if outside else ""
-    return next((item for item in programs if not (folder and is_inside(os.path.realpath(item), folder))), None)
+    return next((item for item in programs if not (outside and is_inside(item, outside))), None)
 
 
-def is_inside(path: str, folder: str) -> bool:
-    """Say whether a path is a folder or lies below it; both with their links resolved."""
-    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
+def is_inside(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
+    """Say whether a path, its links resolved, is a folder or lies below it.
+
+    Folders are compared by their inodes: a cluster shows one file system under several paths.
+    """
+    real = os.path.realpath(path)
+    while True:
+        with suppress(OSError):
+            if os.path.samefile(real, folder):
+                return True
+        above = os.path.dirname(real)
+        if above == real:
+            return False
+        real = above
 
 
 @dataclass(frozen=True, slots=True)

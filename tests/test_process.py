@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import CommandFailed
-from ozrepro.process import Companion, run
+from ozrepro.process import Companion, find_program, is_inside, run
 
 PLAIN = {"PATH": "/usr/bin:/bin"}
 
@@ -138,3 +138,17 @@ def test_what_a_companion_started_ends_with_it(tmp_path: Path) -> None:
         os.set_blocking(reading, True)
         companion.close(patience=0.1)
         assert stream.read() == b""
+
+
+def test_what_lies_in_a_folder_is_known_by_links_and_by_another_path_of_the_same_file_system(tmp_path: Path) -> None:
+    program = tmp_path / "project" / "bin" / "python3"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    (tmp_path / "link").symlink_to(program)
+    assert is_inside(tmp_path / "link", tmp_path / "project")
+    assert is_inside(f"/proc/self/root{program}", tmp_path / "project")
+    assert not is_inside(program, tmp_path / "proj")
+    assert not is_inside(tmp_path / "project", program.parent)
+    assert find_program("python3", str(program.parent)) == str(program)
+    assert find_program("python3", str(program.parent), outside=str(tmp_path / "project")) is None

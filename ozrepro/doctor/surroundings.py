@@ -53,8 +53,7 @@ class Surroundings:
 
     def _is_the_site_s(self, path: str) -> bool:
         """Say whether a path lies neither in the home nor in the project: the doctor starts no program of theirs."""
-        inside = self.is_project and process.is_inside(os.path.realpath(path), os.path.realpath(self.settings.root))
-        return not (inside or self.is_in_home(path))
+        return not (self.is_in_home(path) or (self.is_project and process.is_inside(path, self.settings.root)))
 
     def program(self, name: str) -> str | None:
         """Return the first program of this name on PATH that lies neither in the home nor in the project, or None."""

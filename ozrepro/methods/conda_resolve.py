@@ -16,11 +16,13 @@ from ozrepro.conda.matchspec import with_address
 from ozrepro.conda.virtual import needed, offered, overrides, subdir_here
 from ozrepro.errors import BuildError, LockError, SpecError
 from ozrepro.lock import Section
+from ozrepro.methods import conda_python
 from ozrepro.methods.conda_formats import Source, read_source
-from ozrepro.methods.conda_lock import Locked, described, interpreter_of, layer_of, mpi_request, mpi_spec, read_here, wanted_of
+from ozrepro.methods.conda_lock import Locked, described, layer_of, mpi_request, mpi_spec, read_here, wanted_of
 from ozrepro.modulesystem import loading, record
 from ozrepro.pypi import base as outside
 from ozrepro.pypi import install, layer
+from ozrepro.pypi.interpreter import running
 from ozrepro.pypi.layer import LockedLayer, open_uv
 from ozrepro.pypi.resolve import Wanted as PipWanted
 from ozrepro.pypi.resolve import resolve as resolve_pip
@@ -179,7 +181,8 @@ def _pip(
     with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
         prefix = Path(os.path.realpath(name)) / "env"
         helper.install(locked.records, locked.addresses, prefix, _quiet)
-        found = interpreter_of(prefix)
+        # Its Python is not started to be asked: this one tells uv where it runs, and the record what it resolves for.
+        found = replace(conda_python.recorded(locked), path=running().path)
         there = outside.distributions([str(install.site_packages(prefix))])
         overridden = outside.demanded(lines, there, found.markers)
         if overridden:

@@ -45,8 +45,7 @@ def check_program(module: Record, site: Site, where: str, session: str) -> None:
     program = module_program(module.variables(site.environ).get("PATH", ""))
     if program is None:
         return  # it is not here, which is told as that
-    own = [os.path.realpath(folder) for folder in (site.settings.root, site.settings.store)]
-    if any(is_inside(program, folder) for folder in own):
+    if any(is_inside(program, folder) for folder in (site.settings.root, site.settings.store)):
         what = f"container.module.change.path.PATH: gives {shown(program)}, which lies in the project or the store"
     elif program not in {item.path for item in module.files}:
         what = f"container.module.file: has no sha256 of {shown(program)}, which the module gives"

@@ -5,7 +5,6 @@ Both halves of the modules method stand on it: the one that resolves, and the on
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -120,9 +119,7 @@ def _check_python(checker: Checker, path: tuple[str, ...], written: str, locked:
     """Note an interpreter that no digest binds, or that came with the project: a build starts it."""
     if not locked.python.startswith("/"):
         checker.wrong(path, f"{shown(locked.python)} is no absolute path")
-    elif "<project>" in written or (
-        places is not record.EXAMPLE and is_inside(os.path.realpath(locked.python), places["<project>"])
-    ):
+    elif "<project>" in written or (places is not record.EXAMPLE and is_inside(locked.python, places["<project>"])):
         checker.wrong(path, f"{shown(locked.python)} lies in the project: the Python of modules is the site's")
     elif locked.python not in {item.path for item in locked.modules.files}:
         checker.wrong(path, f"{shown(locked.python)} has no sha256 in `file`")
@@ -248,7 +245,7 @@ def read_here(section: Section, site: Site, spec: Spec | None = None) -> Locked:
     places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
     name = spec.name if spec is not None else "NAME"
     locked = read_section(section, where, name, places)
-    if is_inside(os.path.realpath(locked.python), os.path.realpath(site.settings.store)):
+    if is_inside(locked.python, site.settings.store):
         wrong = f"{section.title}.python: {shown(locked.python)} lies in the store: the Python of modules is the site's"
         raise LockError(f"is refused:\n  {wrong}", where=where, hint=f"ozrepro lock {name}")
     return locked

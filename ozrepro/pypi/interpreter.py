@@ -129,23 +129,22 @@ def find(python: str, covered: Iterable[str] | None, path: str, project: Path) -
     own = running()
     if own.markers["implementation_name"] == "cpython" and fits(own):
         return own
-    for candidate in _on_path(path, os.path.realpath(project)):
+    for candidate in _on_path(path, project):
         found = ask(candidate)
         if found is not None and fits(found):
             return found
     return None
 
 
-def _on_path(path: str, project: str) -> Iterator[str]:
+def _on_path(path: str, project: Path) -> Iterator[str]:
     folders = list(process.safe_folders(path))
     for name in (*(f"python3.{minor}" for minor in reversed(MINORS)), "python3", "python"):
         for folder in folders:
             candidate = os.path.join(folder, name)
-            if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
-                real = os.path.realpath(candidate)
-                if not process.is_inside(real, project):
-                    # A venv's own link is not started: its pyvenv.cfg may name another standard library.
-                    yield real if process.is_inside(os.path.realpath(folder), project) else candidate
+            runs = os.access(candidate, os.X_OK) and os.path.isfile(candidate)
+            if runs and not process.is_inside(candidate, project):
+                # A venv's own link is not started: its pyvenv.cfg may name another standard library.
+                yield os.path.realpath(candidate) if process.is_inside(folder, project) else candidate
 
 
 def minors_of(python: str) -> tuple[str, ...]:
