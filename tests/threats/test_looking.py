@@ -192,7 +192,9 @@ def test_an_interpreter_without_a_digest_is_refused_with_the_command_that_mends_
 
 
 def test_an_interpreter_in_the_store_is_refused(project: Project) -> None:
-    wires = Wires(project.root.parent / "store" / WIRE)
+    store = project.root.parent / "store"
+    project.done("build", "work", "--method", "venv", OZREPRO_STORE=str(store))
+    wires = Wires(store / WIRE)
 
     def hostile(table: Table) -> None:
         modules = sections(table)["modules"]
@@ -202,7 +204,7 @@ def test_an_interpreter_in_the_store_is_refused(project: Project) -> None:
 
     rewrite(project, hostile)
     for words in (("status", "work"), ("build", "work"), ("run", "work", "--", "true")):
-        said = project.ozrepro(*words, OZREPRO_STORE=str(project.root.parent / "store"))
+        said = project.ozrepro(*words, OZREPRO_STORE=str(store))
         assert (said.returncode, "lies in the store" in said.stderr) == (3, True), said.stderr
     assert wires.ran() == []
 
