@@ -23,7 +23,7 @@ PIECE = 512
 """The characters in a piece of the module table, in Lmod 8 (`build_MT_envT` in its utils.lua)."""
 
 _ALPHABET = b"-_"  # Lmod's base64.lua, unlike most
-_OWN = (TABLE, "__LMOD_", "LMOD_FAMILY_", "MODULES_FAMILY_", "__MODULES_")
+_OWN = (TABLE, "__LMOD_", "LMOD_FAMILY_", "MODULES_FAMILY_", "__MODULES_", "MODULES_LM")
 _OWN_ENDS = ("_modshare", "_modquar")  # Environment Modules 4
 _OWN_NAMES = frozenset(("LOADEDMODULES", "_LMFILES_", "MODULEPATH", "LMOD_CMD", "LMOD_VERSION"))
 _DEEPEST = 32

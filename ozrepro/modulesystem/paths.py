@@ -38,7 +38,8 @@ class Arithmetic:
 
 
 LMOD = Arithmetic("__LMOD_REF_COUNT_", cleans=True, moves=True, ones=True)
-ARITHMETIC = {"lmod": LMOD, "tcl": Arithmetic("__MODULES_SHARE_", cleans=False, moves=False, ones=False)}
+TCL = Arithmetic("__MODULES_SHARE_", cleans=False, moves=False, ones=False)
+ARITHMETIC = {"lmod": LMOD, "tcl": TCL}
 """The module tools' arithmetic, by their kind."""
 
 

@@ -21,8 +21,9 @@ _QUOTED = r"""\\[^\n]|'[^']*'|"(?:[^"\\$`]|\\[^\n])*\""""
 _PLAIN = rf"""(?:{_QUOTED}|[^\s;&|<>(){{}}\[\]$`'"\\*?~#!])+"""
 """A word that a shell takes as it stands, its quotes aside: nothing in it is replaced."""
 _WORDS = re.compile(_PLAIN)
-_COMMANDS = re.compile(rf"[ \t]*(?:{_PLAIN}[ \t]*)+(?:;[ \t]*(?:(?:{_PLAIN}[ \t]*)+|\Z))*\Z")
-_COMMAND = re.compile(rf"[ \t]*((?:{_PLAIN}[ \t]*)+);?")
+_PHRASE = rf"{_PLAIN}(?:[ \t]+{_PLAIN})*"
+_COMMANDS = re.compile(rf"[ \t]*{_PHRASE}[ \t]*(?:;[ \t]*(?:{_PHRASE}[ \t]*|\Z))*\Z")
+_COMMAND = re.compile(rf"[ \t]*({_PHRASE})[ \t]*;?")
 _PIECE = re.compile(r"""\\(.)|'([^']*)'|"((?:[^"\\]|\\.)*)\"""", re.DOTALL)
 _IN_QUOTES = re.compile(r"""\\([$`"\\])|\\\n""")
 _ANY_QUOTED = re.compile(r"""\\[^\n]|'[^']*'|"(?:[^"\\]|\\.)*\"""")

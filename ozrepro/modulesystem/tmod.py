@@ -134,7 +134,10 @@ class EnvironmentModules:
         return index_of(found)
 
     def _listed(self, folders: Sequence[str]) -> dict[str, IndexedModule]:
-        done = self._ask(("avail", "--json", "--all"), {**self._clean(), "MODULEPATH": ":".join(folders)})
+        base = {**self._clean(), "MODULEPATH": ":".join(folders)}
+        done = self._ask(("avail", "--json", "--all"), base)
+        if "Invalid option '--all'" in done.errors:  # before 4.6, which shows all that is not hidden
+            done = self._ask(("avail", "--json"), base)
         try:
             return read_index(done.errors if done.errors.strip() else done.output)
         except ValueError as error:

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.modulesystem.index import Index, IndexedModule
+from ozrepro.modulesystem.paths import TCL, counts_shared, counts_text
 from ozrepro.modulesystem.reading import Reading
 from ozrepro.modulesystem.shell import Script, unquoted
 
@@ -24,12 +25,14 @@ _STATEMENT = re.compile(
     rf"""(?P<set>{_NAME})=(?P<value>{_WORD});\ export\ (?P=set);\n
     |unset\ (?P<unset>{_NAME});\n
     |alias\ (?P<alias>{_NAME})=(?P<words>{_WORD});\n
-    |(?P<function>{_NAME})\ \(\)\ \{{\ (?P<body>.*?);\ \}};(?:\ export\ -f\ (?P=function);)?\n
+    |(?P<function>{_NAME})\ \(\)\ \{{\ (?P<body>.*?);\ \}};(?:\ export\ (?:-f\ )?(?P=function);)?\n
     |(?:unset\ -f|unalias)\ (?P<gone>{_NAME});\n""",
     re.VERBOSE | re.DOTALL,
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _HOME = re.compile(r"(?:(?<=:)|\A)~(?=[/:]|\Z)")
+_OLD = "_modshare"
+_LISTS = ("MODULES_LM", "_LMFILES_", "LOADEDMODULES", "MODULEPATH")
 _STATUS = re.compile(r"(?:\A|\n)test 0( = 1)?;\n?\Z")
 _RULE = re.compile(r"-{20,}\Z")
 _USE = re.compile(r"(?:module\s+use|(?:pre|ap)pend-path\s+MODULEPATH)\s+(.+)\Z")
@@ -57,6 +60,11 @@ def read(output: str, messages: str = "", home: str = "") -> tuple[Reading, bool
         start = place = found.end()
     script.take(output[start:end])
     script.close()
+    for name, counts in [item for item in script.values.items() if item[0].endswith(_OLD)]:
+        # Up to 4.8 counts stand in another variable, and all of them do.
+        pairs = {entry: count for entry, count in counts_shared(counts).items() if count > 1 or not entry}
+        if pairs and not name.startswith(_LISTS):
+            script.assign(f"{TCL.count}{name.removesuffix(_OLD)}", counts_text(pairs.items(), TCL))
     text = "\n".join((messages.rstrip(), *said)) if said else messages
     effects = tuple(dict.fromkeys(script.effects))
     reading = Reading(script.values, frozenset(script.deleted), text, script.parts(), effects)
@@ -96,7 +104,10 @@ def read_index(output: str) -> dict[str, IndexedModule]:
         if output.strip():
             raise ValueError(f"the module tool printed no index: {output.strip()[-300:]}")
         return {}
-    table, _ = decoder.raw_decode(output, start)
+    try:
+        table, _ = decoder.raw_decode(output, start)
+    except RecursionError:
+        raise ValueError("the module tool printed an index that is nested too deeply") from None
     return {module.file: module for module in _modules(table)}
 
 
