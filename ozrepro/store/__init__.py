@@ -79,7 +79,7 @@ class Store:
     def check(self) -> None:
         """Raise StoreError when the store or one of its folders may be written by others, is a planted link, or git tracks it."""
         check_place(self.folder, self.root)
-        for path in (self.folder, *(self.folder / name for name in FOLDERS)):
+        for path in (self.folder, *(self.folder / name for name in (*FOLDERS, "cache"))):
             try:
                 found = os.lstat(path)
             except (FileNotFoundError, PermissionError):  # what cannot be looked at cannot be used either

@@ -14,7 +14,7 @@ from ozrepro import process
 from ozrepro.errors import CommandFailed
 from ozrepro.ready import stamp
 from ozrepro.store import failed, read_json, shown
-from ozrepro.store.claim import BENCH, cache_name, is_cache, is_inside, is_own
+from ozrepro.store.claim import BENCH, cache_name, is_cache, is_inside, is_marked, is_own
 from ozrepro.store.owner import is_alive, is_dead, read_owner
 from ozrepro.store.publish import CARD, built_for, discard, examine, read_generation, remove_tree
 
@@ -96,7 +96,8 @@ def _spare_caches(store: Store) -> list[Leftover]:
     top = store.folder / "cache"
     if store.root is not None and is_inside(store.folder, store.root):
         top /= cache_name(store.folder)
-    spare = [path for path in sorted(top.parent.glob("*")) if top.parent != store.folder and is_cache(path) and path != top]
+    others = sorted(top.parent.glob("*")) if top.parent != store.folder and not is_marked(top.parent) else []
+    spare = [path for path in others if is_cache(path) and path != top]
     folders = [path for path in sorted(top.glob("images/*")) if re.fullmatch(r"[0-9a-f]{32}", path.name) and path.is_dir()]
     unused = [folder for folder in folders if _is_old(folder) and all(file.stat().st_nlink == 1 for file in folder.glob("*.sif"))]
     return [

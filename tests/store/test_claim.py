@@ -132,3 +132,27 @@ def test_a_clean_up_leaves_what_has_no_name_that_ozrepro_gives(store: Store, nam
     assert left.items() <= before.items()
     for entry in places:
         assert os.path.lexists(store.folder / name / entry)
+
+
+def test_a_cache_that_is_a_link_is_refused_before_a_clean_up_follows_it(tmp_path: Path) -> None:
+    store = Store(tmp_path / "project" / ".ozrepro", root=tmp_path / "project").open()
+    write(tmp_path / "conda" / "precious")
+    (store.folder / "cache").symlink_to("../..")
+    os.utime(tmp_path / "conda", (1, 1))
+    for use in (store.open, partial(cache_of, load_settings(tmp_path / "project", {}), "uv")):
+        with pytest.raises(StoreError, match="is no directory: somebody may have planted it"):
+            use()
+
+
+def test_caches_of_a_copy_and_of_an_earlier_version_go_after_a_day_and_the_store_s_own_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path / ".ozrepro", root=tmp_path).open()
+    own = cache_of(load_settings(tmp_path, {}), "uv")
+    cache = store.folder / "cache"
+    for name in ("uv", "conda", "0123456789abcdef", "mine"):
+        write(cache / name / "file")
+    assert plan(store, lambda _key, _section: None) == []
+    for path in cache.iterdir():
+        os.utime(path, (1, 1))
+    for leftover in plan(store, lambda _key, _section: None):
+        remove(store, leftover)
+    assert sorted(os.listdir(cache)) == sorted((own.parent.name, "mine"))
