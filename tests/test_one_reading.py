@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from ozrepro import ready
+from ozrepro.cli.program import run_program
 from ozrepro.environment import Environment
 from ozrepro.errors import LockError
+from ozrepro.store.manifest import digest_file
 from ozrepro.workflow import open_session, prepare
 from tests.conftest import Project
 from tests.containers.standin import with_apptainer
@@ -202,3 +204,19 @@ class TestContainer:
 
     def test_a_copied_file_edited_during_the_first_start(self, image: Project) -> None:
         check(Case(image, {"BUILD": "new"}, lambda prefix, _: (prefix / "image.sif").read_text().endswith("new")))
+
+
+def test_the_spec_edited_while_a_script_for_jobs_is_made(venv: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    venv.done("lock")
+    venv.done("build")
+    for name, value in venv.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(venv.root)
+
+    def edited_then_digested(path: Path) -> str:
+        put(venv.root / "sessions" / "work.toml", VENV.replace('"alpha",', '"alpha", "gamma",'))
+        return digest_file(path)
+
+    monkeypatch.setattr("ozrepro.cli.shells.digest_file", edited_then_digested)
+    assert run_program(["activate", "work", "--output", "job.sh"]) == 3
+    assert not (venv.root / "job.sh").exists()

@@ -19,7 +19,7 @@ from ozrepro.cli.call import take_method, take_name
 from ozrepro.cli.start import execute
 from ozrepro.containers import shells as inside
 from ozrepro.environment import Environment
-from ozrepro.errors import OzreproError, UsageError
+from ozrepro.errors import LockError, OzreproError, UsageError
 from ozrepro.jobscript import job_script
 from ozrepro.lock import lock_file
 from ozrepro.methods import load_method
@@ -67,7 +67,7 @@ class _Found:
     watched: tuple[str, ...]
 
 
-def _find(call: Call) -> _Found:
+def _find(call: Call, *, again: bool = False) -> _Found:
     name = call.arguments.name
     ready = find_ready(str(call.root), name, call.arguments.method, os.environ)
     if ready is not None:
@@ -79,7 +79,7 @@ def _find(call: Call) -> _Found:
             prepared = prepare(session, call.out.say, progress)
         said, environment, method = prepared.said, prepared.environment, prepared.method
         parts, watched = prepared.shell, prepared.watched
-    for line in said:
+    for line in () if again else said:
         call.out.say(f"not taken: {line}")
     return _Found(activation.active(name, environment, parts), method, watched)
 
@@ -118,6 +118,9 @@ def _write_script(call: Call, output: str) -> int:
     states = {path: path.stat() for path in paths}
     sized = [(str(path), it.st_size, it.st_mtime_ns // 10**9) for path, it in states.items() if it.st_size > _LARGE]
     digests = [(str(path), digest_file(path)) for path, it in states.items() if it.st_size <= _LARGE]
+    # What was digested is what the environment was found for: an edit in between has the second look find another, or refuse.
+    if _find(call, again=True) != found:
+        raise LockError(f"files of {call.arguments.name} changed while the script was made", hint="the same command again")
     text = job_script(found.active, digests, sized)
     try:
         if Path(output).is_dir():
