@@ -42,9 +42,9 @@ INHERITED_ENDINGS = ("_LICENSE_FILE", "_NUM_THREADS")
 
 INHERITED_PREFIXES = (
     *("LC_", "SLURM_", "SBATCH_", "SRUN_", "SALLOC_", "PBS_", "LSB_", "LSF_", "SGE_", "FLUX_", "COBALT_"),
-    *("PMI_", "PMI2_", "PALS_", "JSM_", "OMPI_COMM_WORLD_", "SUBMITIT_", "JPY_"),
+    *("PMI_", "PMI2_", "PALS_", "JSM_", "OMPI_COMM_WORLD_", "SUBMITIT_", "JPY_", "OZREPRO_"),
 )
-"""Beginnings of names that are kept: what a scheduler and a launcher tell their jobs, ranks and kernels."""
+"""Beginnings of names that are kept: what a scheduler and a launcher tell their jobs, ranks and kernels, and our own settings."""
 
 TUNED_PREFIXES = (
     *("CUDA_", "NVIDIA_", "ROCR_", "HIP_", "OMP_", "KMP_", "GOMP_", "DASK_"),
@@ -80,6 +80,25 @@ def is_inherited(name: str) -> bool:
     if name.startswith(INHERITED_PREFIXES):
         return not name.startswith(KEPT_OUT_PREFIXES)
     return name.startswith(TUNED_PREFIXES) and not name.endswith(KEPT_OUT_ENDINGS)
+
+
+SAYS_WHERE = ("OZREPRO_SESSION", "OZREPRO_METHOD", "OZREPRO_KEY")
+"""What a program in a session sees of where it is: the session, its method, and the environment's name in the store."""
+
+_GIVEN = "_OZREPRO_METHOD"
+"""The value of OZREPRO_METHOD that only says so, a colon, and what the caller had asked for by it."""
+
+
+def asked_method(caller: Mapping[str, str]) -> str:
+    """Return the method that OZREPRO_METHOD asks for, "" where it only says which one the session has that the caller runs in."""
+    said = caller.get("OZREPRO_METHOD", "")
+    given, _, asked = caller.get(_GIVEN, "").partition(":")
+    return asked if given and said == given else said
+
+
+def says_where(session: str, method: str, key: str) -> dict[str, str]:
+    """Return the variables by which a program sees where it is."""
+    return {**dict(zip(SAYS_WHERE, (session, method, key), strict=True)), _GIVEN: f"{method}:"}
 
 
 def passing(names: Iterable[str]) -> Callable[[str], bool]:
@@ -193,6 +212,8 @@ class Environment:
             kept.pop(name, None)
         kept["PATH"] = ":".join((*entries(self.path, caller), *entries(self.base, caller)))
         kept.update(self.variables)
+        if _GIVEN in self.variables:
+            kept[_GIVEN] += asked_method(caller)
         for name, cases in self.following.items():
             parts = chosen(cases, caller)
             if parts:

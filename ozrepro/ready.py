@@ -14,14 +14,14 @@ import stat
 import sys
 from hashlib import sha256
 
-from ozrepro.environment import Environment
+from ozrepro.environment import SAYS_WHERE, Environment, asked_method
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-SCHEMA = 6
+SCHEMA = 7
 STORE_NAME = ".ozrepro"
 LARGEST = 8 << 20
 """Bytes of a file of the project, or of a record, that are read; the long way says of a larger file that it is refused."""
@@ -164,16 +164,16 @@ def question_of(
 ) -> tuple[str, str]:
     """Return the digest and the store's folder for what was read of the spec, the lock and pyproject.toml.
 
-    The digest covers the bytes of spec, lock and settings, every `OZREPRO_…` variable, the machine, and the interpreter that
+    The digest covers the bytes of spec, lock and settings, every `OZREPRO_…` setting, the machine, and the interpreter that
     ozrepro runs on (an environment prefers it). A description with modules also counts the CPU's level: clusters of one site
     share stores and module names, not binaries. One with conda packages or an image counts the C library and the GPU
     driver: another node of the same store may have older ones than the lock needs, or none.
     """
     spec, lock, project = files
     settings, table = tool_table(project)
-    ours = sorted(f"{key}={value}" for key, value in environ.items() if key.startswith("OZREPRO_"))
+    ours = sorted(f"{key}={value}" for key, value in environ.items() if key.startswith("OZREPRO_") and key not in SAYS_WHERE)
     base = getattr(sys, "_base_executable", None) or sys.executable
-    asked = method or environ.get("OZREPRO_METHOD") or ""  # as in the settings, which a start does not read
+    asked = method or asked_method(environ)  # as in the settings, which a start does not read
     parts = (
         f"{SCHEMA} {name} {asked}".encode(errors="surrogateescape"),
         root.encode(errors="surrogateescape"),

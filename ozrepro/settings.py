@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.checking import Checker
+from ozrepro.environment import asked_method
 from ozrepro.errors import SpecError, UsageError
 from ozrepro.files import SMALL, Files
 from ozrepro.ready import store_folder
@@ -263,7 +264,7 @@ def _addresses(checker: Checker, table: Mapping[str, object], path: tuple[str, .
 
 
 def _method(option: str | None, environ: Mapping[str, str]) -> str | None:
-    chosen, source = (option, "--method") if option else (environ.get("OZREPRO_METHOD") or None, "OZREPRO_METHOD")
+    chosen, source = (option, "--method") if option else (asked_method(environ) or None, "OZREPRO_METHOD")
     if chosen is not None and chosen not in METHODS:
         raise UsageError(f"{source} {chosen!r} is no method", hint=f"one of: {', '.join(METHODS)}")
     return chosen

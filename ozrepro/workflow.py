@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ozrepro import ready
-from ozrepro.environment import Environment
+from ozrepro.environment import Environment, says_where
 from ozrepro.errors import LockError, OzreproError
 from ozrepro.files import Files
 from ozrepro.lock import Lock, Section, load_lock, lock_file
@@ -138,7 +138,7 @@ def _first_lock(session: Session, say: Say, *, may_lock: bool) -> tuple[str, ...
 
 
 def environment_of(session: Session, section: Section, generation: Generation, *, looking: bool = False) -> Environment:
-    """Return how to run programs in a built generation: the method's word, then the settings' directories and `pass`.
+    """Return how to run programs in a built generation: the method's word, then the settings', and where it is.
 
     With `looking`, nothing is started to know it: what the build has noted is believed.
     """
@@ -146,7 +146,12 @@ def environment_of(session: Session, section: Section, generation: Generation, *
     with _named(session):
         found = load_method(section.method).environment(section, site, generation.prefix)
     settings = session.site.settings
-    more = {"path": (*found.path, *settings.path), "passed": (*found.passed, *settings.passed)}
+    where = says_where(session.name, section.method, str(generation.card["key"]))
+    more = {
+        "path": (*found.path, *settings.path),
+        "variables": {**found.variables, **where},
+        "passed": (*found.passed, *settings.passed),
+    }
     return Environment(**{**found.as_dict(), **more})
 
 

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro import Environment
-from ozrepro.environment import BASE_PATH, PLACES, installer_in, is_inherited, joined_by, passing, refuse_install
+from ozrepro.environment import (
+    BASE_PATH,
+    PLACES,
+    asked_method,
+    installer_in,
+    is_inherited,
+    joined_by,
+    passing,
+    refuse_install,
+    says_where,
+)
 
 if TYPE_CHECKING:
     from ozrepro.environment import Cases
@@ -114,6 +124,20 @@ def test_a_star_lets_all_names_through_that_begin_so() -> None:
     ]
     caller = {"NCCL_NET_PLUGIN": "ofi", "CUDA_HOME": "/x"}
     assert "NCCL_NET_PLUGIN" in Environment(passed=("NCCL_*",)).variables_for(caller), "who names it wants it"
+
+
+METHODS = st.sampled_from(["", "venv", "conda", "modules"])
+
+
+@given(METHODS, st.lists(METHODS.filter(bool), min_size=1, max_size=3))
+def test_what_a_caller_asks_for_holds_in_however_many_sessions_within_each_other(asked: str, taken: list[str]) -> None:
+    caller = {"OZREPRO_METHOD": asked} if asked else {}
+    for method in taken:
+        caller = Environment(variables=says_where("work", method, "k")).variables_for(caller)
+        assert caller["OZREPRO_METHOD"] == method
+        assert asked_method(caller) == asked
+    other = "container"
+    assert asked_method({**caller, "OZREPRO_METHOD": other}) == other
 
 
 def test_the_caller_s_path_changes_nothing() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ozrepro.environment import is_inherited
+from ozrepro.environment import is_inherited, says_where
 from tests.conftest import BIN
 from tests.threats.helpers import MARK, PYTHON, inside, make_project, outside, own_modules, plant, serving, session_environment
 from tests.wheels import make_wheel
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Project
 
-SET = {"PATH", "VIRTUAL_ENV", "PYTHONNOUSERSITE"}
+SET = {"PATH", "VIRTUAL_ENV", "PYTHONNOUSERSITE", *says_where("", "", "")}
 """What a locked run itself sets."""
 
 
