@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.cpu import cpu_flags, cpu_level
 from ozrepro.process import find_program
+from ozrepro.scheduler import Job, job_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ class Site:
     """x86-64 level (`v2`, `v3`, `v4`) or the machine's name."""
     apptainer: str | None
     in_ci: bool
-    slurm_job: str | None
+    job: Job | None
     only_looking: bool = False
     """Whether a command only looks: nothing that a project, a spec or a lock names may then be started."""
 
@@ -54,7 +55,7 @@ def look_around(settings: Settings, environ: Mapping[str, str]) -> Site:
         cpu=cpu_level(cpu_flags()) or machine,
         apptainer=find_program("apptainer", path) or find_program("singularity", path),
         in_ci=bool(environ.get("CI")),
-        slurm_job=environ.get("SLURM_JOB_ID") or None,
+        job=job_of(environ),
     )
 
 

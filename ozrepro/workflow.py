@@ -128,9 +128,10 @@ def _first_lock(session: Session, say: Say, *, may_lock: bool) -> tuple[str, ...
     chosen = choose(session.spec, session.site, None)  # with no method possible, the advice to lock would be a dead end
     if not may_lock:
         raise needs_lock(session)
-    if session.site.in_ci or session.site.slurm_job:
+    job = session.site.job
+    if session.site.in_ci or job:
         error = needs_lock(session)
-        place = "CI is set" if session.site.in_ci else "this is a Slurm job"
+        place = f"this is {job.kind}" if job and not session.site.in_ci else "CI is set"
         raise LockError(f"{error.what}, and none is made here: {place}", where=error.where, hint=error.hint)
     say(f"{session.name} has no lock yet: resolving {chosen.name} and writing sessions/{session.name}.lock; commit it")
     lock_session(session, say, methods=(chosen.name,))

@@ -80,7 +80,9 @@ def test_without_a_lock_it_is_made_said_and_used(small: Project) -> None:
     assert small.lock().exists()
 
 
-@pytest.mark.parametrize(("variable", "said"), [("CI", "CI is set"), ("SLURM_JOB_ID", "this is a Slurm job")])
+@pytest.mark.parametrize(
+    ("variable", "said"), [("CI", "CI is set"), ("SLURM_JOB_ID", "this is a Slurm job"), ("LSB_JOBID", "this is an LSF job")]
+)
 def test_without_a_lock_none_is_made_in_ci_and_in_jobs(small: Project, variable: str, said: str) -> None:
     (small.root / "noxfile.py").write_text(NOXFILE, encoding="utf-8")
     done = small.run("nox", "-s", "work", **{variable: "1"})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ozrepro.scheduler import Job
 from ozrepro.settings import load_settings
 from ozrepro.site import home_warning, look_around, mount_of, operating_system
 
@@ -46,7 +47,7 @@ def test_a_store_in_a_networked_home_is_warned_of(tmp_path: Path, monkeypatch: p
 def test_job_and_ci_are_seen(tmp_path: Path) -> None:
     site = look_around(load_settings(tmp_path, {}), {"CI": "true", "SLURM_JOB_ID": "12", "PATH": ""})
     assert site.in_ci
-    assert site.slurm_job == "12"
+    assert site.job == Job("Slurm", "12")
     assert site.apptainer is None
 
 

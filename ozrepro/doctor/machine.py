@@ -11,6 +11,7 @@ from ozrepro.doctor.finding import Finding, fine, note
 from ozrepro.errors import CommandFailed
 from ozrepro.modulesystem.here import site_modulepath
 from ozrepro.process import find_program
+from ozrepro.scheduler import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,6 @@ _TOLD = re.compile(
 """The variables that stand for options of `exec`, or set one inside (Apptainer user guide, "Environment and Metadata")."""
 
 _SHOWN = 5
-_SLURM = ("sbatch", "squeue", "sinfo")
 
 
 def check_apptainer(place: Surroundings) -> list[Finding]:
@@ -161,18 +161,27 @@ def _text(path: str) -> str:
 
 
 def check_scheduler(place: Surroundings) -> list[Finding]:
-    """Look for Slurm's commands, and whether this is a job."""
-    job = f"inside job {place.site.slurm_job}" if place.site.slurm_job else "not inside a job"
-    found = {name: path for name in _SLURM if (path := place.program(name))}
-    if not found:
-        if place.site.slurm_job:
-            why = "Whether another job's build is still alive then cannot be asked, and is waited for."
-            return [note(f"{job}, and Slurm's commands are not on PATH", why, "export OZREPRO_PATH=DIR  # where squeue is")]
+    """Look for a scheduler's commands, and whether this is a job."""
+    inside = f"inside {place.site.job}" if place.site.job else "not inside a job"
+    names = [place.site.job.scheduler] if place.site.job else list(COMMANDS)
+    for name in names:
+        found = {command: path for command in COMMANDS[name] if (path := place.program(command))}
+        if not found:
+            continue
+        words = _version(place, next(iter(found.values()))) if name == "Slurm" else name
+        missing = [command for command in COMMANDS[name] if command not in found]
+        if missing:
+            return [note(f"{words}, {inside}, without {' and '.join(missing)} on PATH")]
+        return [fine(f"{words}, {inside}")]
+    if place.site.job is None:
         return [fine("no scheduler here")]
-    done = place.ask(next(iter(found.values())), "--version")
+    why = "Whether another job's build is still alive then cannot be asked, and is waited for."
+    command = COMMANDS[names[0]][-1 if names[0] != "Slurm" else 1]
+    seen = f"{inside}, and {names[0]}'s commands are not on PATH"
+    return [note(seen, why, f"export OZREPRO_PATH=DIR  # where {command} is")]
+
+
+def _version(place: Surroundings, command: str) -> str:
+    done = place.ask(command, "--version")
     version = re.search(r"slurm\S*\s+(\d+(?:\.\d+)+)", done.output, re.IGNORECASE)
-    words = f"Slurm {version[1]}" if version else "a scheduler that does not tell Slurm's version"
-    missing = [name for name in _SLURM if name not in found]
-    if missing:
-        return [note(f"{words}, {job}, without {' and '.join(missing)} on PATH")]
-    return [fine(f"{words}, {job}")]
+    return f"Slurm {version[1]}" if version else "a scheduler that does not tell Slurm's version"

@@ -31,7 +31,7 @@ def _switched_off(place: Surroundings) -> Iterator[Finding]:
         return
     seen = f"{name}={place.short(place.environ[name])[:80]} is no program"
     why = "`module` then does nothing and says nothing; some sites set it so in jobs. Locked sessions run all the same."
-    if place.site.slurm_job:
+    if place.site.job:
         yield note(seen, why)
     else:
         yield wrong(seen, why, f"unset {name}; exec bash -l")

@@ -95,8 +95,8 @@ def folder_of(site: Site, inputs: str) -> Path:
 
 def refuse_in_job(site: Site, command: str) -> None:
     """Raise BuildError inside a job: an image is built once, by a command on a login node, not by each of a hundred jobs."""
-    if site.slurm_job:
-        raise BuildError("an image is not built in a Slurm job", hint=f"on a login node: {command}")
+    if site.job:
+        raise BuildError(f"an image is not built in {site.job.kind}", hint=f"on a login node: {command}")
 
 
 def plan_of(locked: Locked, site: Site) -> Plan:

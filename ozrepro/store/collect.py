@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro import process
-from ozrepro.errors import CommandFailed
 from ozrepro.ready import stamp
+from ozrepro.scheduler import running_jobs
 from ozrepro.store import failed, read_json, shown
 from ozrepro.store.claim import BENCH, cache_name, is_cache, is_inside, is_marked, is_own
 from ozrepro.store.owner import is_alive, is_dead, read_owner
@@ -46,7 +45,7 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
     `wanted` says, by key and section digest, which lock uses a generation, or None.
     """
     used = paths_in_use(store.folder / "gens")
-    jobs = None if even_with_jobs else _running_jobs()
+    jobs = None if even_with_jobs else running_jobs(os.environ)
     # Judged before the names are read: a builder may publish, forget his owner record and end in between.
     orphans = [_orphan(store, folder, used, jobs) for folder in _own(store, "gens")]
     named: set[str] = set()
@@ -235,7 +234,7 @@ def paths_in_use(folder: Path) -> set[str]:
     """Return the names of the entries of `folder` that a process on this machine uses.
 
     It runs from there, maps or holds open a file, stands there, or has the path in its environment or arguments.
-    Only processes that this user may look into are seen; those of other nodes are not (the plan asks Slurm for these).
+    Only processes that this user may look into are seen; those of other nodes are not (the plan asks the scheduler for these).
     """
     places = {os.path.realpath(folder), os.path.abspath(folder)}
     named = re.compile(b"(?:%s)/([^/\\0:\n\"' ]+)" % b"|".join(re.escape(os.fsencode(place)) for place in places))
@@ -258,21 +257,3 @@ def _places_of(process_folder: Path) -> bytes:
         with suppress(OSError):
             found.append(os.fsencode(os.readlink(link)))
     return b"\n".join(found)
-
-
-def _running_jobs() -> str | None:
-    """Return why jobs of this user may run from an environment, None where there are none; no answer of Slurm proves nothing."""
-    squeue = process.find_program("squeue", os.environ.get("PATH", ""))
-    if squeue is None:
-        return None
-    silent = f"{squeue} does not answer, and jobs of yours may run from it (if there is no cluster here: --even-with-jobs)"
-    try:
-        done = process.run(
-            [squeue, "--me", "-h", "-t", "running,suspended,completing", "-o", "%i"], env=dict(os.environ), timeout=20
-        )
-    except CommandFailed:
-        return silent
-    if done.status != 0:
-        return silent
-    count = len(done.output.split())
-    return f"{count} running job{'s' if count > 1 else ''} of yours may run from it" if count else None

@@ -13,21 +13,15 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from ozrepro import process
-from ozrepro.errors import CommandFailed
-
-_FINISHED = frozenset(
-    ["BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"]
-)
-"""Slurm states after which a job's processes are gone; SUSPENDED and COMPLETING are not among them (squeue(1))."""
-
+from ozrepro import scheduler
+from ozrepro.scheduler import Job
 
 _PID_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process of one host and boot, perhaps of a Slurm job; `token` is random."""
+    """A process of one host and boot, perhaps of a job: of Slurm its id alone, of another `PBS:12`; `token` is random."""
 
     host: str
     boot: str
@@ -44,19 +38,29 @@ class Owner:
 
     def describe(self) -> str:
         """Return who this is, in words."""
-        return f"process {self.pid} on {self.host}" + (f", Slurm job {self.job}" if self.job else "")
+        return f"process {self.pid} on {self.host}" + (f", {self._job()}" if self.job else "")
+
+    def is_over(self) -> bool:
+        """Say whether the scheduler of its job says that this has ended."""
+        return bool(self.job) and scheduler.is_over(self._job(), self.restart)
+
+    def _job(self) -> Job:
+        name, mark, number = self.job.partition(":")
+        return Job(name, number) if mark else Job("Slurm", self.job)
 
 
 def myself() -> Owner:
     """Return the record of this process, with a new token."""
+    job = scheduler.job_of(os.environ)
+    of_slurm = job is not None and job.scheduler == "Slurm"
     return Owner(
         host=socket.gethostname(),
         boot=_boot(),
         pidns=_pidns(),
         pid=str(os.getpid()),
         start=_start_of(os.getpid()) or "",
-        job=os.environ.get("SLURM_JOB_ID", ""),
-        restart=os.environ.get("SLURM_RESTART_COUNT", ""),
+        job="" if job is None else job.number if of_slurm else f"{job.scheduler}:{job.number}",
+        restart=os.environ.get("SLURM_RESTART_COUNT", "") if of_slurm else "",
         token=secrets.token_hex(8),
     )
 
@@ -69,12 +73,12 @@ def read_owner(record: str) -> Owner | None:
     return Owner(*(unquote(part, errors="surrogateescape") for part in parts[1:]))
 
 
-def is_dead(owner: Owner, *, ask_slurm: bool = True) -> bool:
-    """Say whether the owner is proved dead: by this host's own process table or boot, or by Slurm."""
+def is_dead(owner: Owner, *, ask_scheduler: bool = True) -> bool:
+    """Say whether the owner is proved dead: by this host's own process table or boot, or by its job's scheduler."""
     lives = _lives_here(owner)
     if lives is not None:
         return not lives
-    return ask_slurm and bool(owner.job) and _job_is_over(owner.job, owner.restart)
+    return ask_scheduler and owner.is_over()
 
 
 def is_alive(owner: Owner) -> bool:
@@ -98,28 +102,6 @@ def _lives_here(owner: Owner) -> bool | None:
         return False
     # With /proc mounted hidepid=2 another user's process shows that it exists, but not since when.
     return start == owner.start if start and owner.start else None
-
-
-def _job_is_over(job: str, restart: str) -> bool:
-    squeue = process.find_program("squeue", os.environ.get("PATH", ""))
-    if squeue is None or not job.isdigit():
-        return False
-    try:
-        done = process.run(
-            [squeue, "-h", "-j", job, "-t", "all", "-O", "JobID:24,State:32,RestartCnt:16"], env=dict(os.environ), timeout=20
-        )
-    except CommandFailed:
-        return False
-    if done.status != 0:
-        # Slurm forgets a job MinJobAge seconds after its end and then answers "Invalid job id specified".
-        return "Invalid job id" in done.errors
-    # An array's own id is also that of one of its tasks, and asking for it lists them all.
-    lines = [words for words in map(str.split, done.output.splitlines()) if words[:1] == [job]]
-    if len(lines) != 1 or len(lines[0]) < 2:
-        return False
-    state, *rest = lines[0][1:]
-    restarted = bool(rest) and rest[0].isdecimal() and restart.isdecimal() and int(rest[0]) > int(restart)
-    return state in _FINISHED or restarted
 
 
 def _boot() -> str:

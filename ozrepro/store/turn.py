@@ -166,11 +166,11 @@ class _Tickets:
         if self.seen != (record, beat):
             self.seen, self.seen_at = (record, beat), now
             self.ask_at = now + self.lease / 4
-        # Slurm's controller is asked when two beats are missing, not by every waiter at every look.
+        # The scheduler is asked when two beats are missing, not by every waiter at every look.
         ask = now >= self.ask_at
         if ask:
             self.ask_at = now + self.lease / 4
-        return is_dead(owner, ask_slurm=ask) or now - self.seen_at > self.lease
+        return is_dead(owner, ask_scheduler=ask) or now - self.seen_at > self.lease
 
     def _break(self, record: str) -> None:
         aside = self.folder / f"{secrets.token_hex(8)}.broken"

@@ -182,6 +182,14 @@ def test_a_file_that_cannot_be_written_is_named_with_the_reason_and_the_way_out(
 
 
 class TestTheStore:
+    @pytest.fixture(autouse=True)
+    def _no_jobs(self, project: Project, tmp_path: Path) -> None:
+        """Put a `squeue` in front that knows of no job: a machine's own may know of some, or not answer."""
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\n")
+        (tmp_path / "bin" / "squeue").chmod(0o755)
+        project.environ["PATH"] = f"{tmp_path / 'bin'}:{project.environ['PATH']}"
+
     def test_what_is_built_is_listed_with_the_lock_that_uses_it(self, built: Project) -> None:
         line = built.done("store", "list", "--plain").splitlines()[1].split(maxsplit=6)
         assert line[1:3] == ["work", "venv"]

@@ -71,7 +71,20 @@ def test_versions_are_read() -> None:
 def test_no_scheduler_is_fine_and_a_job_without_its_commands_is_not(patient: Patient) -> None:
     assert [item.level for item in check_scheduler(patient.place())] == ["fine"]
     (found,) = check_scheduler(patient.place(SLURM_JOB_ID="12"))
-    assert (found.level, "inside job 12" in found.seen) == ("note", True)
+    assert (found.level, found.seen) == ("note", "inside Slurm job 12, and Slurm's commands are not on PATH")
+    for name in ("PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID"):
+        (found,) = check_scheduler(patient.place(**{name: "12"}))
+        assert (found.level, "commands are not on PATH" in found.seen) == ("note", True)
+
+
+def test_another_scheduler_is_named_by_its_commands(patient: Patient) -> None:
+    for name in ("qsub", "qstat"):
+        patient.program(name, "no version")
+    (found,) = check_scheduler(patient.place(JOB_ID="12", SGE_TASK_ID="1"))
+    assert (found.level, found.seen) == ("fine", "SGE, inside SGE job 12")
+    if shutil.which("sbatch") is None:
+        (found,) = check_scheduler(patient.place(PBS_JOBID="12"))
+        assert (found.level, found.seen) == ("note", "PBS, inside PBS job 12, without qselect on PATH")
 
 
 def test_slurm_s_version_is_told(patient: Patient) -> None:

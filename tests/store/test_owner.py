@@ -160,7 +160,7 @@ def test_a_job_is_over_only_where_slurm_says_so_of_this_very_job(
     elsewhere = replace(myself(), host="another-node", job="77", restart="1")
     assert is_dead(elsewhere) is dead
     assert "-j 77" in (tmp_path / "squeue.asked").read_text()
-    assert not is_dead(elsewhere, ask_slurm=False)
+    assert not is_dead(elsewhere, ask_scheduler=False)
 
 
 def test_without_slurm_a_job_counts_as_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,14 +187,14 @@ def test_any_record_is_read_as_it_was_written(values: tuple[str, ...]) -> None:
 @given(st.text())
 def test_any_other_text_is_no_record_or_one_that_can_be_judged(text: str) -> None:
     found = read_owner(text)
-    assert found is None or isinstance(is_dead(found, ask_slurm=False), bool)
+    assert found is None or isinstance(is_dead(found, ask_scheduler=False), bool)
 
 
 @given(st.tuples(*[st.sampled_from(["", "0", "1", "-1", "x", "²", "99999999999999999999", "a:b"])] * 4))
 def test_any_record_of_this_host_can_be_judged(values: tuple[str, ...]) -> None:
     pid, start, job, restart = values
     mine = myself()
-    assert isinstance(is_dead(replace(mine, pid=pid, start=start, job=job, restart=restart), ask_slurm=False), bool)
+    assert isinstance(is_dead(replace(mine, pid=pid, start=start, job=job, restart=restart), ask_scheduler=False), bool)
 
 
 def test_my_record_says_who_i_am(monkeypatch: pytest.MonkeyPatch) -> None:
