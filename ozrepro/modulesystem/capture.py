@@ -267,4 +267,6 @@ def _lost(name: str, modules: Sequence[LoadedModule], inactive: frozenset[str]) 
         for module in modules
         if module.name == short or module.name.startswith((f"{short}/", f"{name}-")) or module.name.rpartition("/")[0] == name
     ]
-    return f"{name} was asked for and {', '.join(other) + ' is loaded instead' if other else 'is unloaded by a module after it'}"
+    if other:
+        return f"{name} was asked for and {', '.join(other)} is loaded instead"
+    return f"{name} was asked for and is not loaded in the end: its modulefile ends itself, or a module after it unloads it"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from ozrepro.modulesystem.bookkeeping import is_bookkeeping
 from ozrepro.modulesystem.reading import Reading
 from ozrepro.modulesystem.shell import Script, unquoted
 
@@ -82,7 +83,7 @@ def _take(script: Script, found: re.Match[str]) -> list[str]:
         script.functions.pop(name, None)
         script.aliases.pop(name, None)
     elif name and not _VARIABLE.match(name):
-        return [f"{name} cannot name a variable in a shell, which is not given it"]
+        return [] if is_bookkeeping(name) else [f"{name} cannot name a variable in a shell, which is not given it"]
     elif found["set"]:
         script.assign(name, unquoted(found["value"]))
     elif found["unset"]:
