@@ -53,7 +53,7 @@ def resolve(
     made = load.record(fingerprint.interpreter_files(path))
     empty = LockedLayer(spec.imports, layer.passed, *_project(layer), (), ())
     locked = Locked(platform_of(site), made, path, "", False, wanted.system_site_packages, (), {}, empty)
-    variables, uv = variables_of(locked, site), open_uv(site, say)
+    variables, uv = variables_of(locked, site), open_uv(site)
     found = toolchain.look(path, uv, variables, system_site_packages=wanted.system_site_packages)
     provides = {name: item.version for name, item in sorted(found.outside.items())}
     # The load gives a path; where that is a script, the Python that it starts is another file, and has its digest too.
@@ -68,7 +68,7 @@ def resolve(
         provides=provides,
     )
     locked = replace(locked, layer=_packages(locked, layer, found, site, previous, upgrade, say))
-    return _content(locked, layer, site)
+    return _content(locked, layer, site, say)
 
 
 def _tell(load: loading.Load, wanted: ModulesSpec, site: Site, say: Say) -> None:
@@ -78,6 +78,9 @@ def _tell(load: loading.Load, wanted: ModulesSpec, site: Site, say: Say) -> None
         say(f"the modules say: {line}")
     for line in load.told():
         say(line)
+    if captured.lost:
+        names = ", ".join(captured.lost[:3]) + (f" and {len(captured.lost) - 3} more" if len(captured.lost) > 3 else "")
+        say(f"the lock cannot hold {names}: module list, load and purge in a session do not see all of the locked modules")
     if captured.parents:
         below = [name for name in captured.load if name not in captured.parents and any(offered.chains(name))]
         say(f"loads {' '.join(captured.parents)} first: {' '.join(below)} {'lies' if len(below) == 1 else 'lie'} below")
@@ -168,7 +171,7 @@ def _plain(lines: Sequence[str]) -> list[str]:
     return found
 
 
-def _content(locked: Locked, layer: Layer, site: Site) -> dict[str, Any]:
+def _content(locked: Locked, layer: Layer, site: Site, say: Say) -> dict[str, Any]:
     """Return the section's content, with the project's and the home's folders replaced by marks. Raises BuildError."""
     table = locked.modules.as_table()
     head = layer.head()
@@ -186,7 +189,8 @@ def _content(locked: Locked, layer: Layer, site: Site) -> dict[str, Any]:
     }
     places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
     if record.hides_a_place(content["change"].get("table", ()), places):
-        del content["change"]["table"]  # Lmod then lists no modules in a shell; no path of one person is in the lock
+        del content["change"]["table"]
+        say("the lock leaves out the module tool's table, which names a folder of yours: module list in a session shows nothing")
     marked = record.replaced(content, lambda text: record.portable(text, places))
     if record.replaced(marked, lambda text: record.local(text, places)) != content:
         raise BuildError(f"the modules use the words {' or '.join(places)} in their values, which a lock uses itself")

@@ -28,9 +28,9 @@ _OWN_ENDS = ("_modshare", "_modquar")  # Environment Modules 4
 _OWN_NAMES = frozenset(("LOADEDMODULES", "_LMFILES_", "MODULEPATH", "LMOD_CMD", "LMOD_VERSION"))
 _DEEPEST = 32
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<text>"(?:[^"\\\n]|\\[^\n])*")|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\w.])"""
+    r"""\s*(?:(?P<text>"(?:[^"\\\n]|\\[^\n])*"|\[(?P<level>=*)\[.*?\](?P=level)\])|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\w.])"""
     r"""|(?P<word>[A-Za-z_][A-Za-z0-9_]*)|(?P<mark>[{}\[\],;=]))""",
-    re.ASCII,
+    re.ASCII | re.DOTALL,
 )
 _ENTRY = re.compile(r'\bfullName = "((?:[^"\\]|\\.)*)",((?:(?!fullName = ).)*?)\bstatus = "(\w+)"', re.DOTALL)
 _LITERAL = '"'
@@ -92,6 +92,15 @@ def stack_entry(value: str) -> str:
     return regular(_coded(value))
 
 
+AWAY = "?"
+"""The end of a stack's template that stands for what the base has of the pushed variable, as Lmod 8.7.51 and later keep it."""
+
+
+def pushed_away(value: str | None) -> str:
+    """Return a variable's value as `pushenv` puts it away since Lmod 8.7.51, None where it is not set."""
+    return "false" if value is None else stack_entry(value)
+
+
 def stack(template: str, name: str, base: Mapping[str, str], result: Mapping[str, str]) -> str:
     """Return the stack that `pushenv` leaves in the variable `name`: the load's own values over those of the base.
 
@@ -103,6 +112,9 @@ def stack(template: str, name: str, base: Mapping[str, str], result: Mapping[str
         under = base.get(name) or (f"&{base[variable]}" if variable in base else "")
         return ":".join(filter(None, (template, under)))
     variable = name.removeprefix(STACK)
+    if template.endswith(AWAY):
+        away = pushed_away(base.get(variable))
+        return joined([*template[: -len(AWAY)].split(":")[:-1], *filter(None, (away, base.get(name)))], ":")
     if not template.endswith(":"):
         return template
     own = template[:-1].split(":") if template != ":" else [stack_entry(result.get(variable, ""))]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from ozrepro.environment import BASE_PATH
 from ozrepro.modulesystem import LoadedModule, ModuleError
+from ozrepro.modulesystem.bookkeeping import is_bookkeeping
+from ozrepro.modulesystem.change import replay
 from ozrepro.modulesystem.differences import differences
 from ozrepro.modulesystem.effects import by_module
 from ozrepro.modulesystem.lmod import clean_message
@@ -43,6 +45,7 @@ class Captured:
         shell: what it gives a shell besides.
         messages: what the tool and the modulefiles said.
         reads: what the modulefiles read of a caller.
+        lost: the tool's own variables that a replay gives otherwise: its commands inside a session then know less.
 
     """
 
@@ -53,6 +56,7 @@ class Captured:
     shell: ShellParts
     messages: str
     reads: Reads = field(default_factory=Reads)
+    lost: tuple[str, ...] = ()
 
 
 def with_parents(names: Sequence[str], index: Index) -> tuple[str, ...]:
@@ -159,7 +163,15 @@ def capture(
         replace(one.shell, effects=effects),
         clean_message(one.messages),
         reads,
+        _not_held(state, change),
     )
+
+
+def _not_held(state: State, change: Change) -> tuple[str, ...]:
+    """Return the tool's own variables that the first load gives and a replay does not."""
+    replayed = replay(change, state.probes.first, state.modules)
+    own = {name: value for name, value in state.probes.one.values.items() if is_bookkeeping(name)}
+    return tuple(sorted(name for name, value in own.items() if value != replayed.get(name)))
 
 
 def _candidates(texts: Mapping[str, Text], asked: Asked) -> frozenset[str]:

@@ -25,7 +25,7 @@ from ozrepro.modulesystem.bookkeeping import (
     table_variables,
 )
 from ozrepro.modulesystem.following import CONDITION, PATH_KEYS, Case, case_for, fill, fill_path, path_table
-from ozrepro.modulesystem.paths import ARITHMETIC, LMOD, Arithmetic, PathChange, counts_believed, counts_text, joined
+from ozrepro.modulesystem.paths import LMOD, Arithmetic, PathChange, arithmetic_of, counts_believed, counts_text, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -154,10 +154,10 @@ def own_variables(
     return found
 
 
-def read_change(checker: Checker, value: object, path: tuple[str, ...], kind: str = "lmod") -> Change:
+def read_change(checker: Checker, value: object, path: tuple[str, ...], tool: str = "lmod") -> Change:
     """Return the change that `as_table` wrote, out of a lock that may be a stranger's; what is wrong is noted by `checker`.
 
-    `kind` is the module tool's.
+    `tool` is the module tool with its version, such as `lmod 8.7.60`.
     """
     reader = _Reader(checker, path)
     table = checker.table(value, path, _KEYS)
@@ -172,7 +172,7 @@ def read_change(checker: Checker, value: object, path: tuple[str, ...], kind: st
         bookkeeping=reader.bookkeeping(table),
         table=reader.table(table),
         piece=reader.number(table.get("piece", PIECE), ("piece",), 16),
-        rules=ARITHMETIC.get(kind, LMOD),
+        rules=arithmetic_of(tool),
     )
 
 

@@ -109,8 +109,9 @@ def read_index(output: str, messages: str = "") -> Index:
             table = decoder.decode(line)
         except ValueError:
             continue
-        if isinstance(table, dict) and all(isinstance(files, dict) for files in table.values()):
-            return Index(_modules(table))
+        # Lua writes a table without entries as an array: a name of which all versions are hidden from everybody.
+        if isinstance(table, dict) and all(isinstance(files, dict) or files == [] for files in table.values()):
+            return Index(_modules({name: files for name, files in table.items() if files}))
     if output.strip() in ("", "[]"):
         return Index({})
     raise ValueError(f"the module tool printed no index: {(messages or output).strip()[-300:]}")

@@ -122,6 +122,12 @@ class Lmod:
         spider = os.path.join(os.path.dirname(self.command), "spider")
         words = [spider, "-o", "spider-json", ":".join(modulepath)]
         done = process.run(words, env=self._clean(), timeout=600)
+        if done.status != 0 and not done.output.strip():
+            # A modulefile or an rc file that ends Lmod leaves no word on standard output.
+            said = clean_message(done.errors) or f"nothing, and ended with status {done.status}"
+            what = f"Lmod {self.version()} cannot list the modules; a modulefile or an rc file ended it. It said:"
+            hint = "where a variable is asked for, name it in [tool.ozrepro] site-variables; else tell the site's staff"
+            raise ModuleError("\n    ".join((what, *dict.fromkeys(said.splitlines()))), where=spider, hint=hint)
         try:
             return read_index(done.output, done.errors)
         except ValueError as error:
@@ -155,10 +161,13 @@ class Lmod:
     def base_modulepath(self, environ: Mapping[str, str]) -> tuple[str, ...]:
         """Return what Lmod noted before anything was loaded, else MODULEPATH, else what the profile scripts set.
 
-        A shell with modules loaded has their directories in MODULEPATH too; Lmod keeps the base in its module table.
+        A shell with modules loaded has their directories in MODULEPATH too. Lmod keeps the base in its module table, but not one
+        that `module use` made: then it is asked for the MODULEPATH without the loaded modules.
         """
         found = re.search(r'systemBaseMPATH = "((?:[^"\\]|\\.)*)"', module_table(environ))
         path = found[1] if found else environ.get("MODULEPATH", "")
+        if path and not found and environ.get("LOADEDMODULES"):
+            path = read(self._ask(("--force", "purge"), environ).output).values.get("MODULEPATH", path)
         if not path:
             path = ":".join(match[1] for text in _profiles(environ) for match in _PATHS.finditer(text))
         return tuple(folder for folder in dict.fromkeys(path.split(":")) if folder)

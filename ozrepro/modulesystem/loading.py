@@ -160,7 +160,7 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
         raise SpecError(where, [f"{request.key}: {line}" for line in judged.loose], hint=hint)
     if judged.absent:
         more = ["the directories that the project names are read by ozrepro lock"] if request.modulepath != whole else []
-        return "; ".join((*judged.absent, *more))
+        return "; ".join((*judged.absent, *more, *_in_use(request, site)))
     try:
         order = with_parents(request.names, found)
     except ModuleError as error:
@@ -170,6 +170,17 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
         hint = "keep one of them, and modules that it is loaded for"
         raise SpecError(where, [f"{request.key}: {line}" for line in twice], hint=hint)
     return None
+
+
+def _in_use(request: Request, site: Site) -> list[str]:
+    """Return a line for each directory of the caller's `module use` that has one of the names and is not looked into."""
+    folders = [folder for folder in site.environ.get("MODULEPATH", "").split(":") if folder.startswith("/")]
+    lines: list[str] = []
+    for folder in (folder for folder in dict.fromkeys(folders) if folder not in request.modulepath):
+        paths = [os.path.join(folder, name) for name in request.names]
+        if any(os.path.isfile(path + end) for path in paths for end in ("", ".lua")):
+            lines.append(f'your shell has {folder} in use: to look there too, write use = ["{folder}"] into [modules]')
+    return lines
 
 
 def _of_the_site(request: Request, spec: Spec, site: Site) -> Request:

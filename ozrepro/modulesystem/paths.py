@@ -8,7 +8,7 @@ Those of Environment Modules are `add-path`, `unload-path` and `setReferenceCoun
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Arithmetic:
         cleans: whether entries are cleaned (see `regular`) and an empty one at the end has a separator of its own behind it.
         moves: whether an entry that is put there again is taken from where it was; else it stays there and is counted.
         ones: whether an entry that was put there once is counted too; else only an empty one is.
+        empties: whether an empty entry is counted.
 
     """
 
@@ -35,12 +36,22 @@ class Arithmetic:
     cleans: bool
     moves: bool
     ones: bool
+    empties: bool = True
 
 
-LMOD = Arithmetic("__LMOD_REF_COUNT_", cleans=True, moves=True, ones=True)
+LMOD = Arithmetic("__LMOD_REF_COUNT_", cleans=True, moves=True, ones=True, empties=False)
+LMOD_8_7_22 = replace(LMOD, empties=True)
 TCL = Arithmetic("__MODULES_SHARE_", cleans=False, moves=False, ones=False)
-ARITHMETIC = {"lmod": LMOD, "tcl": TCL}
-"""The module tools' arithmetic, by their kind."""
+COUNTS = (LMOD.count, TCL.count)
+
+
+def arithmetic_of(tool: str) -> Arithmetic:
+    """Return the arithmetic of a module tool by its kind and version, such as `lmod 8.7.60`."""
+    kind, _, version = tool.partition(" ")
+    if kind == "tcl":
+        return TCL
+    numbers = tuple(int(part) for part in re.findall(r"\d{1,6}", version)[:3])
+    return LMOD_8_7_22 if numbers >= (8, 7, 22) else LMOD
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +168,7 @@ def _trimmed(entries: Iterable[str]) -> list[str]:
 def counts_text(entries: Iterable[tuple[str, int]], rules: Arithmetic = LMOD) -> str:
     """Return the value of the tool's variable with the counts of these entries."""
     if rules.ones:
-        return ";".join(f"{entry}:{count}" for entry, count in entries if entry)
+        return ";".join(f"{entry}:{count}" for entry, count in entries if entry or rules.empties)
     counted = {entry: count for entry, count in entries if count > 1 or not entry}
     return ":".join(f"{_escaped(entry)}:{count}" for entry, count in counted.items())
 
@@ -190,7 +201,7 @@ def counts_believed(text: str, rules: Arithmetic = LMOD) -> dict[str, int]:
 
 def separator_of(value: str, counts: str) -> str:
     """Return what stands between the entries of a path variable, by the entries that its counts name."""
-    entries = list(counts_in(counts))
+    entries = [entry for entry in counts_in(counts) if entry]
     if len(entries) > 1:
         # The text between the first two, then the usual ones, since an empty entry may stand between.
         between = value.removeprefix(entries[0]).partition(entries[1])[0]

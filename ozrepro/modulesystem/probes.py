@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ozrepro.modulesystem.bookkeeping import (
+    AWAY,
     COUNT,
     PIECE,
     STACK,
@@ -20,11 +21,12 @@ from ozrepro.modulesystem.bookkeeping import (
     is_lua_data,
     is_text,
     module_table,
+    pushed_away,
     stack_entry,
 )
 from ozrepro.modulesystem.change import Change, is_variable, replay
 from ozrepro.modulesystem.following import Case, fill, fill_path, template
-from ozrepro.modulesystem.paths import ARITHMETIC, LMOD, Arithmetic, PathChange, counts_in, separator_of, split
+from ozrepro.modulesystem.paths import COUNTS, LMOD, Arithmetic, PathChange, counts_in, separator_of, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +44,6 @@ MARKS: tuple[Mapping[str, str], Mapping[str, str]] = (
 JOB = {"SLURM_JOB_ID": "987654321", "TMPDIR": "/ozrepro/tmp"}
 """What the second probe has besides, since a program that a modulefile runs may ask for it."""
 
-COUNTS = tuple(rules.count for rules in ARITHMETIC.values())
 _SECONDS = re.compile(r"(?<!\d)\d{9,11}(?!\d)")
 
 
@@ -163,7 +164,9 @@ class Probes:
 def change_between(probes: Probes, modules: Sequence[LoadedModule] = ()) -> Change:
     """Return the change that two probes show; `modules` are the loaded ones, which two of the tool's variables follow from."""
     found, dynamic = probes.effects()
-    return _with_bookkeeping(change_of(found, dynamic, probes.rules), probes.first, probes.one, probes.two, modules)
+    return _with_bookkeeping(
+        change_of(found, dynamic, probes.rules), probes.first, probes.one, probes.second, probes.two, modules
+    )
 
 
 def change_of(effects: Mapping[str, Case], dynamic: set[str], rules: Arithmetic) -> Change:
@@ -224,7 +227,12 @@ def _only(change: PathChange, good: set[str], left: list[str]) -> PathChange:
 
 
 def _with_bookkeeping(
-    found: Change, first: Mapping[str, str], one: Reading, two: Reading, modules: Sequence[LoadedModule]
+    found: Change,
+    first: Mapping[str, str],
+    one: Reading,
+    second: Mapping[str, str],
+    two: Reading,
+    modules: Sequence[LoadedModule],
 ) -> Change:
     """Return the change with those of Lmod's own variables that do not follow from the rest of it."""
     own = {name: value for name, value in one.values.items() if is_bookkeeping(name)}
@@ -238,7 +246,9 @@ def _with_bookkeeping(
     first_piece = own.get(f"{TABLE}001_", "")
     piece = len(first_piece) if own.get(f"{TABLE}_Sz_", "1") != "1" else PIECE
     draft = {name: value for name, value in plain.items() if not _follows(name)}
-    draft.update((name, _stack(name, value, two, found)) for name, value in own.items() if name.startswith(STACK))
+    draft.update(
+        (name, _stack(name, value, two, found, (first, second))) for name, value in own.items() if name.startswith(STACK)
+    )
     draft = {name: value for name, value in draft.items() if value and is_text(value)}
     dynamic = set(found.dynamic)
     if "MODULEPATH" in own and "MODULEPATH" not in plain:
@@ -266,10 +276,13 @@ def _is_sure(name: str, plain: Mapping[str, str], dynamic: set[str]) -> bool:
     return name in plain
 
 
-def _stack(name: str, value: str, two: Reading, found: Change) -> str:
+def _stack(name: str, value: str, two: Reading, found: Change, bases: tuple[Mapping[str, str], Mapping[str, str]]) -> str:
     """Return the template of a stack (see `bookkeeping.stack`), "" where the probes do not show one."""
     variable = name.removeprefix(STACK)
     entries, others = value.split(":"), two.values.get(name, "").split(":")
+    away = [pushed_away(base.get(variable)) for base in bases]
+    if [entries[-1], others[-1]] == away and away[0] != away[1] and entries[:-1] == others[:-1]:
+        return ":".join((*entries[:-1], AWAY))
     if others[-1] != stack_entry(SENTINEL):
         return value if entries == others else ""
     final = found.variables.get(variable)

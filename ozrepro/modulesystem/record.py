@@ -161,7 +161,7 @@ def read_record(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...
         files=tuple(
             _print(checker, entry, path, ("path", "sha256")) for entry, path in _entries(checker, table, (*base, "file"))
         ),
-        change=read_change(checker, table.get("change", {}), (*base, "change"), tool.partition(" ")[0]),
+        change=read_change(checker, table.get("change", {}), (*base, "change"), tool),
         reads=read_reads(checker, table.get("reads", {}), (*base, "reads")),
         shell=_shell(checker, table.get("shell", {}), (*base, "shell")),
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.following import Case
-from ozrepro.modulesystem.paths import ARITHMETIC, LMOD
+from ozrepro.modulesystem.paths import arithmetic_of
 from ozrepro.modulesystem.probes import JOB, MARKS, Moment, Probes, second_base
 from ozrepro.modulesystem.reading import loaded
 
@@ -115,7 +115,8 @@ class Loads:
             second, two = self._second(names, first, one, 2)  # perhaps it does sums with a value
         given = {name: mark for name, mark in self._marks(names, 0).items() if mark}
         marks = (given, {name: second[name] for name in given})
-        probes = Probes(first, one, second, two, marks, moment(), ARITHMETIC.get(self.system.kind, LMOD))
+        rules = arithmetic_of(f"{self.system.kind} {self.system.version()}")
+        probes = Probes(first, one, second, two, marks, moment(), rules)
         effects, dynamic = probes.effects()
         modules = loaded(one)
         if loaded(two) != modules:

@@ -18,6 +18,7 @@ from tests.site.fixtures import (
     apptainer_site,
     channel,
     containers,
+    on_every_lmod,
     ordinary,
     private_channel,
     private_site,
@@ -43,6 +44,12 @@ __all__ = [
     "site",
     "user_programs",
 ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of the modules method on every Lmod."""
+    if metafunc.module.__name__.rpartition(".")[2].startswith("test_modules"):
+        on_every_lmod(metafunc)
 
 
 @pytest.fixture

@@ -9,9 +9,14 @@ import pytest
 from ozrepro import process
 from ozrepro.modulesystem.lmod import Lmod
 from tests.site import Site
-from tests.site.fixtures import private_site, site
+from tests.site.fixtures import on_every_lmod, private_site, site
 
 __all__ = ["lmod", "private_site", "site", "started"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run all of them on every Lmod."""
+    on_every_lmod(metafunc)
 
 
 @pytest.fixture

@@ -177,6 +177,8 @@ class TestHostileLocks:
 
 class TestTheTableAsData:
     GOOD = (
+        '_ModuleTable_ = {[[prepend_path("MODULEPATH","/x")]]}',
+        "_ModuleTable_ = {a = [=[x]] os.exit() [[]=], b = [==[\n]==], c = [[]]}",
         "_ModuleTable_ = {}",
         '_ModuleTable_ = {a = 1, b = "x\\"y", ["c-d"] = {1, 2.5, -3; "z"}, e = true, f = nil, _g = {},}\n',
         '_ModuleTable_ = {\n["a"] = "os.execute(1) -- ]] ",\n}',
@@ -201,8 +203,13 @@ class TestTheTableAsData:
         "_ModuleTable_ = {a = 1 + 1}",
         '_ModuleTable_ = {a = "x".."y"}',
         "_ModuleTable_ = {a = 1} --[[",
-        "_ModuleTable_ = {[[text]]}",
-        "_ModuleTable_ = {[=[x]=]}",
+        "_ModuleTable_ = {[[text]]()}",
+        "_ModuleTable_ = {[[text]] .. [[more]]}",
+        "_ModuleTable_ = {[=[x]]}",
+        "_ModuleTable_ = {[==[x]=]}",
+        "_ModuleTable_ = {[[a]] os.exit() [[b]]}",
+        "_ModuleTable_ = {a = [[x]]:rep(9)}",
+        "_ModuleTable_ = {[[x]] = 1}",
         "_ModuleTable_ = {a = 'x'}",
         '_ModuleTable_ = {a = "x\n"}',
         "_ModuleTable_ = {1 2}",

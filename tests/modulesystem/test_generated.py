@@ -70,7 +70,7 @@ def test_replay_equals_a_real_load_for_generated_modulefiles_and_bases(
         (folder / name / "1.0.lua").write_text("\n".join(content) + "\n", encoding="utf-8")
     captured = take_from(lmod, str(folder), "made/1.0")
     checker = Checker("lock")
-    change = read_change(checker, loads(dumps(captured.change.as_table())), ("change",))
+    change = read_change(checker, loads(dumps(captured.change.as_table())), ("change",), f"lmod {lmod.version()}")
     assert (change, checker.mistakes) == (captured.change, [])
     start = {**base, "HOME": "/h", "MODULEPATH": str(folder)}
     there = replay(change, start, captured.modules)

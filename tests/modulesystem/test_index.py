@@ -15,6 +15,7 @@ from ozrepro.modulesystem.cache import cached_index, watched
 from ozrepro.modulesystem.index import Index, IndexedModule, judge
 from ozrepro.modulesystem.lmod import Lmod
 from tests.site import Site
+from tests.site.modulefiles import write
 
 
 def offering(*names: str, hidden: tuple[str, ...] = ()) -> Index:
@@ -277,3 +278,11 @@ def test_an_index_that_cannot_be_read_is_an_error_with_the_tools_words(tmp_path:
     spider.chmod(0o755)
     with pytest.raises(OzreproError, match="lua: not found"):
         Lmod(str(tmp_path / "lmod")).index(["/m"])
+
+
+def test_a_module_that_is_hidden_from_everybody_hides_no_other(lmod: Lmod, tmp_path: Path) -> None:
+    """Lua writes the table of a name of which no version is left as an array."""
+    write(tmp_path, "hard/1.0", ['setenv("S", "1")'])
+    write(tmp_path, "ok/1.0", ['setenv("S", "1")'])
+    (tmp_path / ".modulerc.lua").write_text('hide{name="hard/1.0", kind="hard"}\n')
+    assert "ok/1.0" in lmod.index([str(tmp_path)]).modules

@@ -172,3 +172,35 @@ def test_a_directory_with_a_space_serves(lmod: Lmod, tmp_path: Path) -> None:
 
 def test_a_private_copy_serves_as_the_site(lmod: Lmod, private_site: Callable[[], Site]) -> None:
     assert len(take(lmod, private_site(), "foss/2022a").modules) == 3
+
+
+class TestTheShellThatAsks:
+    def test_a_directory_that_a_loaded_module_added_is_not_the_site_s_where_module_use_made_the_path(self, site: Site) -> None:
+        core = site.roots["ozstar"]
+        script = f"module use {core}; module load {site.names['gcc']}; env -0"
+        setup = f'. "{Path(site.lmod_cmd).parents[1]}/init/bash"\n'
+        base = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+        said = process.run(["/bin/bash", "--noprofile", "--norc", "-c", setup + script], env=base).output
+        environ = dict(entry.partition("=")[::2] for entry in said.split("\0") if entry)
+        assert environ["MODULEPATH"].count(":") == 1
+        assert Lmod(site.lmod_cmd).base_modulepath(environ) == (core,)
+
+
+def test_an_rc_file_that_ends_lmod_is_told_in_its_own_words(lmod: Lmod, tmp_path: Path) -> None:
+    write(tmp_path, "tool/1.0", ['setenv("TOOL", "1")'])
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "cluster" / "milan").write_text("#%Module1.0\nsetenv CLUSTER milan\n")
+    rc = 'if {![info exists ::env(MY_CLUSTER)]} { puts stderr "Set MY_CLUSTER to choose a cluster."; exit 1 }\n'
+    (tmp_path / "cluster" / ".modulerc").write_text(f"#%Module1.0\n{rc}")
+    with pytest.raises(ModuleError, match="Set MY_CLUSTER to choose a cluster") as caught:
+        lmod.index([str(tmp_path)])
+    assert lmod.version() in caught.value.what
+    assert "site-variables" in caught.value.hint
+    assert "tool/1.0" in lmod.given({"MY_CLUSTER": "milan"}).index([str(tmp_path)]).modules
+
+
+def test_a_modulefile_that_warns_is_loaded_and_the_warning_told(lmod: Lmod, tmp_path: Path) -> None:
+    write(tmp_path, "old/1.0", ['LmodWarning("old/1.0 goes away in May")', 'setenv("OLD", "1")'])
+    captured = take_from(lmod, str(tmp_path), "old/1.0")
+    assert captured.change.variables == {"OLD": "1"}
+    assert "goes away in May" in captured.messages

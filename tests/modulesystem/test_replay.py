@@ -78,7 +78,9 @@ def test_each_odd_module_goes_through_a_lock_and_replays_as_it_loads(lmod: Lmod,
     captured = take(lmod, site, name, tree="odd")
     assert bool(captured.change.dynamic) == follows_something(name)
     checker = Checker("lock")
-    assert read_change(checker, loads(dumps(captured.change.as_table())), ("change",)) == captured.change
+    assert (
+        read_change(checker, loads(dumps(captured.change.as_table())), ("change",), f"lmod {lmod.version()}") == captured.change
+    )
     assert checker.mistakes == []
     for base in BASES:
         start = {**base, "MODULEPATH": site.roots["odd"]}
@@ -118,6 +120,12 @@ MIXED = {
     "an entry twice in one line": ['prepend_path("X", "/a:/b:/a")'],
     "an entry put there and taken away": ['prepend_path("X", "/a")', 'remove_path("X", "/a")'],
     "an empty entry": ['prepend_path("X", "")', 'append_path("X", "/z")'],
+    "an empty entry beside one, as Spack writes it": [
+        'prepend_path("MANPATH", "/a/man", ":")',
+        'append_path("MANPATH", "", ":")',
+    ],
+    "an empty entry alone": ['append_path("MANPATH", "", ":")'],
+    "an empty entry and spaces": ['append_path("X", "", " ")', 'prepend_path("X", "-O2", " ")'],
     "PATH set": ['setenv("PATH", "/only")'],
     "PATH set to more than it was": ['setenv("PATH", os.getenv("PATH") .. ":/more")'],
     "a pushed value under the home": ['pushenv("PUSHED", pathJoin(os.getenv("HOME"), "x"))'],
@@ -190,7 +198,7 @@ class TestGoingOn:
 
     def test_a_replay_that_went_through_a_lock_serves_as_well(self, lmod: Lmod, site: Site) -> None:
         captured = take(lmod, site, site.names["python-scientific"])
-        change = read_change(Checker("lock"), loads(dumps(captured.change.as_table())), ())
+        change = read_change(Checker("lock"), loads(dumps(captured.change.as_table())), (), f"lmod {lmod.version()}")
         start = {**CLEAN, "MODULEPATH": site.roots["ozstar"]}
         there = replay(change, start, captured.modules)
         assert plain(after(there, ask(lmod, there, "purge"))) == start

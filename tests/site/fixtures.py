@@ -21,6 +21,7 @@ from tests.site import Site, SiteUnavailable
 from tests.site import containers as container_part
 from tests.site.channel import Channel, make_cached
 from tests.site.containers import QUICK, Containers
+from tests.site.lmods import LMODS, with_lmod
 from tests.site.make import make
 from tests.site.ordinary import Account, borrow_account, make_python
 from tests.site.registry import Registry
@@ -34,14 +35,23 @@ SHARED_SOFTWARE = ("python", "python-scientific", "pyyaml")
 
 
 @pytest.fixture(scope="session")
-def site() -> Site:
-    """Give the test site, made if need be; skip where it cannot be made, fail where somebody promised one."""
+def site(request: pytest.FixtureRequest) -> Site:
+    """Give the test site, made if need be; skip where it cannot be made, fail where somebody promised one.
+
+    A parameter is one of LMODS (see `on_every_lmod`).
+    """
     try:
-        return make()
+        return with_lmod(make(), getattr(request, "param", LMODS[0]))
     except SiteUnavailable as reason:
         if os.environ.get("OZREPRO_TEST_SITE"):
             pytest.fail(f"OZREPRO_TEST_SITE is set, but: {reason}")
         pytest.skip(f"no test site: {reason}")
+
+
+def on_every_lmod(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for the site once on each Lmod: to be called by `pytest_generate_tests`."""
+    if "site" in metafunc.fixturenames:
+        metafunc.parametrize("site", LMODS, indirect=True, scope="session")
 
 
 @pytest.fixture
