@@ -19,8 +19,9 @@ def make_wheel(
     modules: dict[str, str] | None = None,
     tag: str = "py3-none-any",
     python: str = "",
+    unlisted: dict[str, str] | None = None,
 ) -> Path:
-    """Write a valid wheel and return its path. `modules` maps file names inside the wheel to their text."""
+    """Write a wheel and return its path. `modules` maps file names inside it to their text; `unlisted` has files not recorded."""
     folder.mkdir(parents=True, exist_ok=True)
     plain = name.replace("-", "_")
     info = f"{plain}-{version}.dist-info"
@@ -36,6 +37,7 @@ def make_wheel(
         digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
         record += f"{path},sha256={digest},{len(text.encode())}\n"
     files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n"
+    files |= unlisted or {}
     wheel = folder / f"{plain}-{version}-{tag}.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, text in files.items():

@@ -178,7 +178,7 @@ class Conda:
             from ozrepro.methods import conda_python
 
             chosen = conda_python.choose(locked, prefix)
-            conda_python.add(chosen, site, prefix, say, progress)
+            conda_python.add(chosen, site, prefix, digests, say, progress)
         progress("checking files, requirements and imports", len(locked.records), len(locked.records))
         variables = self.environment(section, site, prefix).variables_for(site.environ)
         if _has_python(prefix):

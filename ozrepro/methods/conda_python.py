@@ -15,7 +15,9 @@ from ozrepro.errors import BuildError
 from ozrepro.methods.conda_lock import Locked, interpreter_of
 from ozrepro.pypi import base as outside
 from ozrepro.pypi import install, interpreter
+from ozrepro.pypi.contents import NotAsRecordedError
 from ozrepro.pypi.layer import open_uv
+from ozrepro.store.manifest import take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from ozrepro.methods import Progress, Say
     from ozrepro.pypi.interpreter import Interpreter
     from ozrepro.site import Site
+    from ozrepro.store.manifest import Digests
 
 _FREE = re.compile(r"_cp3[0-9]+t\Z", re.ASCII)
 
@@ -48,10 +51,24 @@ def locked_files(locked: Locked) -> tuple[install.Chosen, ...]:
     return install.choose_files(locked.layer.packages, recorded(locked)) if locked.layer.packages else ()
 
 
-def add(chosen: Sequence[install.Chosen], site: Site, prefix: Path, say: Say, progress: Progress) -> None:
-    """Install what pip adds."""
-    if chosen:
-        install.install(open_uv(site, say), prefix, chosen, (), progress)
+def add(chosen: Sequence[install.Chosen], site: Site, prefix: Path, digests: Digests, say: Say, progress: Progress) -> None:
+    """Install what pip adds, and check that it is what the wheels hold and leaves what is there alone.
+
+    Raises BuildError, CommandFailed; where uv's cache had other files it has forgotten them by then.
+    """
+    if not chosen:
+        return
+    uv, before = open_uv(site, say), take(prefix, digests)
+    install.install(uv, prefix, chosen, (), progress)
+    try:
+        install.check_contents(uv, prefix, before, install.archives(chosen, ()), digests)
+    except NotAsRecordedError as error:
+        install.forget(uv, chosen)
+        raise BuildError(error.what, hint="the same command again: the package cache has forgotten these packages") from error
+    records = {f"conda-meta/{name}" for name in os.listdir(prefix / "conda-meta")} - {entry.path for entry in before}
+    if records:
+        what = f"a package of pip brings {', '.join(sorted(records))}, where conda's own records stand"
+        raise BuildError(what, hint="ask for another version of the package")
 
 
 def compile_modules(prefix: Path, variables: Mapping[str, str]) -> None:

@@ -34,7 +34,7 @@ from ozrepro.pypi import base as outside
 from ozrepro.pypi import compiled, install, layer, toolchain
 from ozrepro.pypi.layer import open_uv
 from ozrepro.spec import digest_of
-from ozrepro.store.manifest import Digests
+from ozrepro.store.manifest import Digests, take
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -169,6 +169,7 @@ class Modules:
 
         def fill() -> Digests:
             install.make_venv(uv, found, prefix, system_site_packages=locked.system_site_packages)
+            digests, before = Digests(), take(prefix)
             install.install(uv, prefix, [item for item in chosen if item.file.is_wheel], (), progress)
             if wheels:
                 folders = [compiled_folder(site) / compile_key(package, locked) for package in sources]
@@ -176,14 +177,11 @@ class Modules:
             if locked.layer.project:
                 install.install_project(uv, prefix, site.settings.root, locked.layer.extras, locked.layer.build)
             progress("checking files, requirements and imports", len(chosen), len(chosen))
-            return _check(locked, found, chosen, prefix, variables)
+            archives = install.archives(chosen, ()) | {package.name: wheel.sha256 for package, wheel in wheels}
+            install.check_contents(uv, prefix, before, archives, digests)
+            return _check(locked, found, chosen, prefix, variables, digests)
 
-        try:
-            return fill()
-        except install.NotAsRecordedError:
-            # uv links files from its cache without looking at them again; who edits one in an environment edits the cache.
-            install.forget(uv, [item.package.name for item in chosen])
-            return fill()
+        return install.fill_twice(uv, chosen, (), fill, say)
 
     def _compiled(self, package: LockedPackage, locked: Locked, found: Interpreter, uv: Uv, site: Site, say: Say) -> LockedFile:
         """Return the package's wheel: the one that was compiled for the lock where it is kept here, else compiled now."""
@@ -252,10 +250,15 @@ def _expected(
 
 
 def _check(
-    locked: Locked, found: Interpreter, chosen: tuple[install.Chosen, ...], prefix: Path, variables: Mapping[str, str]
+    locked: Locked,
+    found: Interpreter,
+    chosen: tuple[install.Chosen, ...],
+    prefix: Path,
+    variables: Mapping[str, str],
+    digests: Digests,
 ) -> Digests:
     there = outside.distributions(locked.folders)
-    digests = install.check(prefix, _expected(locked, found, chosen, there), variables)
+    install.check(prefix, _expected(locked, found, chosen, there), variables, digests)
     seen = outside.distributions(outside.search_path(str(prefix / "bin" / "python"), variables))
     wrong = provided_otherwise(locked.provides, there)
     for item in chosen:

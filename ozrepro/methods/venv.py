@@ -15,7 +15,7 @@ from ozrepro.pypi import agreement, install, interpreter, layer
 from ozrepro.pypi.layer import Layer, LockedLayer, open_uv
 from ozrepro.settings import KNOWN_PLATFORMS, one_of
 from ozrepro.spec import digest_of
-from ozrepro.store.manifest import Digests
+from ozrepro.store.manifest import Digests, take
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -196,18 +196,15 @@ class Venv:
 
         def fill() -> Digests:
             install.make_venv(uv, found, prefix)
+            digests, before = Digests(), take(prefix)
             install.install(uv, prefix, chosen, locked.layer.build, progress)
             if locked.layer.project:
                 install.install_project(uv, prefix, site.settings.root, locked.layer.extras, locked.layer.build)
             progress("checking files, requirements and imports", len(chosen), len(chosen))
-            return install.check(prefix, _expected(locked, found, chosen), variables)
+            install.check_contents(uv, prefix, before, install.archives(chosen, locked.layer.build), digests)
+            return install.check(prefix, _expected(locked, found, chosen), variables, digests)
 
-        try:
-            return fill()
-        except install.NotAsRecordedError:
-            # uv links files from its cache without looking at them again; who edits one in an environment edits the cache.
-            install.forget(uv, [item.package.name for item in chosen])
-            return fill()
+        return install.fill_twice(uv, chosen, locked.layer.build, fill, say)
 
     def environment(self, section: Section, site: Site, prefix: Path) -> Environment:
         """Return the venv's bin directory, VIRTUAL_ENV, and no user site."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import csv
 import hashlib
 import os
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +16,12 @@ from packaging.version import InvalidVersion, Version
 
 from ozrepro import process
 from ozrepro.errors import BuildError
-from ozrepro.pypi import base
+from ozrepro.pypi import base, contents
 from ozrepro.pypi import compiling as compiler
 from ozrepro.store import manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ozrepro.pypi.interpreter import Interpreter
     from ozrepro.pypi.packages import LockedFile, LockedPackage
@@ -79,9 +77,45 @@ def make_venv(uv: Uv, interpreter: Interpreter, prefix: Path, *, system_site_pac
     )
 
 
-def forget(uv: Uv, names: Sequence[str]) -> None:
-    """Remove these packages from uv's cache. Raises CommandFailed."""
-    uv.run(["cache", "clean", "--quiet", *names], doing="cannot clean the package cache")
+def forget(uv: Uv, chosen: Sequence[Chosen], build: Sequence[LockedPackage] = ()) -> None:
+    """Remove these packages from uv's cache, and what was noted of their files. Raises CommandFailed."""
+    for name in archives(chosen, build).values():
+        with suppress(OSError):
+            (uv.notes / name).unlink()
+    for variables in ({}, _own_cache(uv, build) if any(not item.file.is_wheel for item in chosen) else {}):
+        words = ["cache", "clean", "--quiet", *(item.package.name for item in chosen)]
+        uv.run(words, doing="cannot clean the package cache", variables=variables)
+
+
+def archives(chosen: Iterable[Chosen], build: Sequence[LockedPackage]) -> dict[str, str]:
+    """Return by package what its files come from: the sha256 of its wheel, or of its source archive and all that builds it."""
+    return {
+        item.package.name: item.file.sha256 if item.file.is_wheel else f"{item.file.sha256}-{_built_with(build)}"
+        for item in chosen
+    }
+
+
+def check_contents(
+    uv: Uv, prefix: Path, before: Sequence[manifest.Entry], archives: Mapping[str, str], digests: manifest.Digests
+) -> None:
+    """Check that what was installed is what the archives hold; see `contents.check`, which says what it raises."""
+    contents.check(prefix, site_packages(prefix), before, archives, uv.notes, digests)
+
+
+def fill_twice(
+    uv: Uv,
+    chosen: Sequence[Chosen],
+    build: Sequence[LockedPackage],
+    fill: Callable[[], manifest.Digests],
+    say: Callable[[str], None],
+) -> manifest.Digests:
+    """Return what `fill` returns; where files are not those of their archives, after the cache has forgotten these packages."""
+    try:
+        return fill()
+    except contents.NotAsRecordedError as error:
+        say(f"{error.what.splitlines()[-1].strip()}: the packages are fetched again")
+        forget(uv, chosen, build)
+        return fill()
 
 
 def install(uv: Uv, prefix: Path, chosen: Sequence[Chosen], build: Sequence[LockedPackage], progress: Progress) -> None:
@@ -130,8 +164,12 @@ def install_project(uv: Uv, prefix: Path, root: Path, extras: Sequence[str], bui
 
 def _own_cache(uv: Uv, build: Sequence[LockedPackage]) -> dict[str, str]:
     """Return the cache of a set of build requirements: uv hands back a wheel built before, whatever it was built with."""
+    return {"UV_CACHE_DIR": f"{uv.variables['UV_CACHE_DIR']}-{_built_with(build)}"}
+
+
+def _built_with(build: Sequence[LockedPackage]) -> str:
     text = "".join(sorted(file.sha256 for package in build for file in package.files))
-    return {"UV_CACHE_DIR": f"{uv.variables['UV_CACHE_DIR']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"}
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @contextmanager
@@ -175,10 +213,6 @@ def site_packages(prefix: Path) -> Path:
     return found[0]
 
 
-class NotAsRecordedError(BuildError):
-    """Installed files are not those that the wheels hold: uv links files from its cache without looking at them again."""
-
-
 @dataclass(frozen=True, slots=True)
 class Expected:
     """What a fresh environment must hold and be able to do.
@@ -194,14 +228,16 @@ class Expected:
     outside: Mapping[str, base.Distribution] = field(default_factory=dict)
 
 
-def check(prefix: Path, wanted: Expected, variables: Mapping[str, str]) -> manifest.Digests:
+def check(
+    prefix: Path, wanted: Expected, variables: Mapping[str, str], digests: manifest.Digests | None = None
+) -> manifest.Digests:
     """Check a fresh environment: distributions as locked, files as recorded, requirements met, imports that work.
 
     uv's exit status is not enough: after a failed install a whole package may be absent while every record looks right.
-    `variables` is the environment that programs will get. Returns the digests that it took. Raises NotAsRecordedError, or
-    BuildError with all that is wrong.
+    `variables` is the environment that programs will get; `digests` are those that are known. Returns them with those that it
+    took. Raises NotAsRecordedError, or BuildError with all that is wrong.
     """
-    folder, digests = site_packages(prefix), manifest.Digests()
+    folder, digests = site_packages(prefix), digests if digests is not None else manifest.Digests()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     with ThreadPoolExecutor(max_workers=cores + 1) as pool:
         # The imports run while everything is compiled: each takes the bytecode that the other has written.
@@ -212,9 +248,9 @@ def check(prefix: Path, wanted: Expected, variables: Mapping[str, str]) -> manif
         for part in compiling:
             part.result()
     manifest.take(prefix, digests)
-    records = list(check_records(folder, digests))
+    records = _records(prefix, folder, digests)
     if records or wrong:
-        kind = NotAsRecordedError if records else BuildError
+        kind = contents.NotAsRecordedError if records else BuildError
         lines = (records or wrong)[:30]
         raise kind(
             "\n  ".join(("the new environment did not pass its checks:", *lines)),
@@ -227,7 +263,7 @@ def differences(prefix: Path, wanted: Expected, digests: manifest.Digests) -> li
     """Return what the files of an environment have otherwise than was locked or recorded. Starts nothing, imports nothing."""
     folder = site_packages(prefix)
     wrong = list(check_distributions(folder, wanted.chosen, wanted.project or None))
-    return [*(wrong or check_requirements(folder, wanted)), *check_records(folder, digests)]
+    return [*(wrong or check_requirements(folder, wanted)), *_records(prefix, folder, digests)]
 
 
 def compile_bytecode(
@@ -239,6 +275,10 @@ def compile_bytecode(
     words = [str(prefix / "bin" / "python"), "-I", "-S", compiler.__file__]
     parts = ("".join(f"{folder}/{path}\n" for path in sources[number::workers]) for number in range(workers))
     return [pool.submit(process.run, words, env=variables, cwd=prefix, text=part) for part in parts]
+
+
+def _records(prefix: Path, folder: Path, digests: manifest.Digests) -> list[str]:
+    return list(contents.check_records(prefix, contents.read_wheels(prefix, folder), digests))
 
 
 def check_requirements(folder: Path, wanted: Expected) -> list[str]:
@@ -277,34 +317,6 @@ def _same_version(left: str, right: str) -> bool:
         return Version(left) == Version(right)
     except InvalidVersion:
         return left == right
-
-
-def check_records(folder: Path, digests: manifest.Digests) -> Iterator[str]:
-    """Yield each installed file whose size or sha256 is not what its distribution's RECORD says (PEP 376, PEP 627)."""
-    for record in sorted(folder.glob("*.dist-info/RECORD")):
-        with open(record, newline="", encoding="utf-8") as stream:
-            for row in csv.reader(stream):
-                # Some wheels (numpy 2.2.6) ship bytecode, which compiling replaces.
-                if len(row) >= 3 and row[1] and row[0][-4:] != ".pyc":
-                    problem = _differs(f"{folder}/{row[0]}", row, digests)
-                    if problem:
-                        yield f"{row[0]}: {problem}"
-
-
-def _differs(path: str, row: Sequence[str], digests: manifest.Digests) -> str | None:
-    algorithm, _, expected = row[1].partition("=")
-    try:
-        found = os.stat(path)
-        if row[2] and int(row[2]) != found.st_size:
-            return f"has {found.st_size} bytes, recorded are {row[2]}"
-        if algorithm != "sha256":
-            return None
-        same = base64.urlsafe_b64decode(f"{expected.rstrip('=')}=").hex() == digests.of(path, found)
-    except OSError as error:
-        return error.strerror or str(error)
-    except ValueError:
-        same = False
-    return None if same else "is not the recorded file"
 
 
 def check_imports(prefix: Path, imports: Sequence[str], variables: Mapping[str, str]) -> list[str]:

@@ -38,6 +38,11 @@ class Uv:
     variables: Mapping[str, str]
     indexes: Indexes
 
+    @property
+    def notes(self) -> Path:
+        """The folder beside the cache in which stands what the files of each archive were when it was first installed."""
+        return Path(self.variables["UV_CACHE_DIR"]).parent / "wheels"
+
     def run(
         self,
         arguments: Sequence[str],

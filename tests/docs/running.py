@@ -41,7 +41,7 @@ def reader(home: Path, cache: Path) -> dict[str, str]:
         "HOME": str(home),
         "PATH": os.pathsep.join((str(BIN), "/usr/local/bin", "/usr/bin", "/bin")),
         "LANG": "C.UTF-8",
-        "OZREPRO_CACHE": str(cache),
+        "UV_CACHE_DIR": str(cache),
         # What a page shows is neither coloured nor paged, and comes in the order in which it was printed.
         "COLUMNS": "100",
         "GIT_PAGER": "cat",

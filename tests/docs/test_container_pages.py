@@ -31,7 +31,7 @@ def test_page_with_apptainer(page: Path, index: dict[str, str], ordinary: Ordina
         registry.push(registry.containers.layout, registry.containers.index, HUB, tag)
     (ordinary.root / "pyproject.toml").write_text(f'[tool.ozrepro.registries]\n"docker.io" = "http://{registry.address}"\n')
     ordinary.account.give(ordinary.root.parent)
-    own = {name: value for name, value in index.items() if name not in ("HOME", "PATH", "OZREPRO_CACHE")}
+    own = {name: value for name, value in index.items() if name not in ("HOME", "PATH", "UV_CACHE_DIR")}
     environ = {name: value for name, value in ordinary.environ.items() if not name.startswith(INDEX)}
     stage = ordinary.root.parent / "stage"
     played = play(steps(page, APPTAINER), ordinary.root, stage, {**own, **environ}, ordinary.account.command("bash"))
