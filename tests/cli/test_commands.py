@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from ozrepro.ready import find_ready
-from tests.conftest import Project
+from tests.conftest import BIN, Project
+from tests.store.running import children_of, wait_for_end
 from tests.wheels import make_wheel
 
 
@@ -408,3 +410,24 @@ def test_with_an_open_umask_nothing_is_open_and_each_start_is_a_short_one(small:
     finally:
         os.umask(before)
     assert find_ready(str(small.root), "work", None, small.environ) is not None
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize("words", [("ozrepro", "build", "work"), ("nox", "-s", "work")], ids=["ozrepro", "nox"])
+def test_the_end_of_a_job_leaves_nothing_of_a_build(small: Project, words: tuple[str, ...], number: int, status: int) -> None:
+    (small.root / "noxfile.py").write_text("import ozrepro\n\n\n@ozrepro.session\ndef work(session): ...\n", encoding="utf-8")
+    small.done("lock", "work")
+    shutil.rmtree(small.store())
+    (wheel,) = small.wheelhouse.glob("beta-*")
+    wheel.unlink()
+    os.mkfifo(wheel)
+    builder = subprocess.Popen([str(BIN / words[0]), *words[1:]], cwd=small.root, env=small.environ)
+    with open(wheel, "wb"):  # opened only once the installer reads it, which then waits
+        installer = children_of(builder.pid)
+        assert installer
+        builder.send_signal(number)
+        assert builder.wait() == (status if words[0] == "ozrepro" else 130)
+        wait_for_end(installer)
+    for name in ("gens", "names", "owners", "trash"):
+        assert list((small.store() / name).iterdir()) == []
+    assert {path.suffix for path in (small.store() / "locks").iterdir()} <= {".flock"}

@@ -296,6 +296,7 @@ def test_what_was_replaced_is_taken_but_not_while_jobs_run(store: Store, tmp_pat
     }
     slurm(tmp_path / "broken", monkeypatch, "exit 1")
     assert not any(removed for _, removed in reasons(store, unwanted).values())
+    assert all("squeue does not answer" in why and "--even-with-jobs" in why for why, _ in reasons(store, unwanted).values())
     assert all(item.remove for item in plan(store, unwanted, even_with_jobs=True))
     slurm(tmp_path / "idle", monkeypatch, "exit 0")
     clean_up(store.folder)
