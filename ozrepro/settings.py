@@ -152,7 +152,7 @@ def check_site_variable(name: str) -> str | None:
         return f"{name!r} is no variable's name; such as CLUSTER"
     if name in _PERSONAL:
         return f"{name} is of one person, and a lock is for all: values that hold it follow who starts the session"
-    if name in ("PATH", "MODULEPATH") or name.startswith(("OZREPRO_", "LD_", "PYTHON", "_")):
+    if name in ("PATH", "MODULEPATH") or name.startswith(("OZREPRO_", "LD_", "PYTHON", "BASH", "_")):
         return f"{name} has a place of its own in a lock"
     return None
 

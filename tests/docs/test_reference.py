@@ -174,7 +174,8 @@ def test_every_key_of_a_modules_section_is_in_the_reference() -> None:
         "qqqq": 1,
         "module": [{"name": "a/1", "file": "/a", "sha256": digest, "qqqq": 1}],
         "file": [{"path": "/a", "sha256": digest, "qqqq": 1}],
-        "change": {"qqqq": 1, "path": {"X": {"qqqq": 1}}},
+        "change": {"qqqq": 1, "path": {"X": {"qqqq": 1}}, "follow": {"X": [{"qqqq": 1}]}},
+        "reads": {"qqqq": 1},
         "shell": {"qqqq": 1},
         "project": {"qqqq": 1},
         "package": [package],
@@ -183,7 +184,7 @@ def test_every_key_of_a_modules_section_is_in_the_reference() -> None:
     with pytest.raises(LockError) as caught:
         modules_lock.read_section(Section("modules", "linux-64/v3", f"sha256:{digest}", content), "x.lock", "x", places)
     keys = known_keys(tuple(str(caught.value).splitlines()))
-    assert {"parents", "requested", "dynamic", "dropped", "limits", "built", "extras"} <= keys
+    assert {"parents", "requested", "dynamic", "dropped", "needed", "value", "limits", "built", "extras"} <= keys
     assert {*modules_lock.KEYS} <= keys
     text = page("lock-format")
     part = text.partition("\n## A section of the `modules` method\n")[2].partition("\n## What is refused\n")[0]

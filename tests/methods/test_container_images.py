@@ -216,7 +216,7 @@ class TestWhereApptainerIs:
         assert "apptainer/latest" in said.stderr
 
     def test_what_the_module_of_the_program_reads_is_followed_and_compared(
-        self, plain: OrdinaryProject, apptainer_site: Site, containers: Containers, tmp_path: Path
+        self, plain: OrdinaryProject, apptainer_site: Site, containers: Containers
     ) -> None:
         module = apptainer_site.prefix / "apps" / "modulefiles" / "core" / "apptainer" / "latest.lua"
         with module.open("a") as stream:
@@ -229,7 +229,7 @@ class TestWhereApptainerIs:
         assert 'add to [tool.ozrepro] of pyproject.toml: site-variables = ["FABRIC"]' in said.stderr
         (project.root / "pyproject.toml").write_text('[tool.ozrepro]\nsite-variables = ["FABRIC"]\n')
         project.done("lock")
-        scratch = tmp_path / "scratch"
+        scratch = project.root.parent / "scratch"
         scratch.mkdir()
         code = f"import os; print(os.path.isdir({str(scratch)!r}))"
         assert project.done("run", "work", "--", "python", "-c", code, SCRATCH=str(scratch)) == "True\n"

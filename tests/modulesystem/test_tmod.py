@@ -109,6 +109,17 @@ class TestLoading:
         assert captured.change.dynamic == ()
         assert same_counts(replayed) == same_counts(in_bash(tool, captured.load, base, folder))
 
+    def test_what_a_modulefile_reads_of_the_caller_is_followed(self, tool: EnvironmentModules, tmp_path: Path) -> None:
+        body = """if {![info exists env(OMP_NUM_THREADS)]} { setenv OMP_NUM_THREADS 1 }
+if {[info exists ::env(SCRATCH)]} { prepend-path PATH $::env(SCRATCH)/mine } else { prepend-path PATH /opt/bin }
+setenv CACHE /scratch/$env(USER)/cache"""
+        folder = plant(tmp_path, {"reads/1": body})
+        captured = take(tool, folder, "reads/1")
+        for more in ({}, {"SCRATCH": "/s", "OMP_NUM_THREADS": "8"}, {"SCRATCH": ""}):
+            base = {**BASES[0], **more}
+            replayed = replay(captured.change, {**base, "MODULEPATH": folder}, captured.modules)
+            assert same_counts(replayed) == same_counts(in_bash(tool, captured.load, base, folder))
+
     @pytest.mark.parametrize("base", BASES, ids=["clean", "own"])
     def test_the_ozstar_shaped_tree_is_replayed_with_its_parents(
         self, tool: EnvironmentModules, site: Site, tmp_path: Path, base: Mapping[str, str]
