@@ -22,7 +22,7 @@ def check_modules(place: Surroundings) -> list[Finding]:
     if system is None:
         return found or [fine("no module system here: sessions use other methods")]
     hurting = [note(item.seen, item.why, item.command) for item in system.pitfalls(place.environ)]
-    return [*found, *_version(place, system), *_directories(place, system), *hurting]
+    return [*found, *_version(place, system), *_other(place, system), *_directories(place, system), *hurting]
 
 
 def _switched_off(place: Surroundings) -> Iterator[Finding]:
@@ -47,6 +47,22 @@ def _version(place: Surroundings, system: ModuleSystem) -> Iterator[Finding]:
         yield note(f"{system.title} {version}", f"ozrepro was tried with {oldest} and newer: compare what a session loads.")
     else:
         yield fine(f"{system.title} {version} at {system.command}")
+
+
+def _other(place: Surroundings, system: ModuleSystem) -> Iterator[Finding]:
+    """Say which of two tools is taken, and why."""
+    used = tools.used(place.environ)
+    for other in (find(place.environ) for kind, find in tools.FINDERS.items() if kind != system.kind):
+        if other is None:
+            continue
+        here_too = f"{other.title} is here too"
+        if place.settings.module_tool:
+            yield fine(f"{here_too}; {system.title} is taken, as module-tool says")
+        elif used == system.kind:
+            yield fine(f"{here_too}; {system.title} is taken, which `module` calls in this shell")
+        else:
+            why = f"Nothing says which one `module` calls here; {system.title} is taken."
+            yield note(here_too, why, f"export OZREPRO_MODULE_TOOL={other.kind}  # to take the other one")
 
 
 def _directories(place: Surroundings, system: ModuleSystem) -> Iterator[Finding]:

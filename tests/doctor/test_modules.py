@@ -35,6 +35,15 @@ def test_a_switched_off_lmod_is_wrong_and_in_a_job_a_note(visitor: Patient) -> N
     assert "LMOD_CMD=: is no program" in by_level(found, "note")
 
 
+def test_the_other_tool_is_told_with_the_reason_for_the_choice(visitor: Patient, site: Site) -> None:
+    script = visitor.plant("../tcl/modulecmd.tcl", "puts hello\n")
+    both = {"MODULES_CMD": str(script), "MODULESHOME": "/usr/share/lmod/lmod"}
+    said = "Environment Modules is here too; Lmod is taken, which `module` calls in this shell"
+    assert said in by_level(check_modules(visitor.place(**both)), "fine")
+    chosen = visitor.place(**both, OZREPRO_MODULE_TOOL="lmod")
+    assert "Environment Modules is here too; Lmod is taken, as module-tool says" in by_level(check_modules(chosen), "fine")
+
+
 def test_loads_from_a_cache_are_noted(visitor: Patient) -> None:
     assert "LMOD_CACHED_LOADS is on" in by_level(check_modules(visitor.place(LMOD_CACHED_LOADS="yes")), "note")
 

@@ -13,7 +13,8 @@ from ozrepro.environment import BASE_PATH
 from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.capture import Captured, capture
 from ozrepro.modulesystem.change import replay
-from ozrepro.modulesystem.fingerprint import rc_files
+from ozrepro.modulesystem.fingerprint import changed, modulefiles, rc_files
+from ozrepro.modulesystem.fingerprint import take as take_prints
 from ozrepro.modulesystem.tmod import FLAGS, EnvironmentModules, find_environment_modules
 from tests.site import Site, SiteUnavailable, tmod
 
@@ -33,6 +34,19 @@ BASES: tuple[dict[str, str], ...] = (
         "LIST": "x;/opt/y",
     },
 )
+_SPACK = """conflict {name}
+prepend-path --delim {{:}} PATH {{/spack/{name}/bin}}
+prepend-path --delim {{:}} MANPATH {{/spack/{name}/share/man}}
+prepend-path --delim {{:}} CMAKE_PREFIX_PATH {{/spack/{name}/.}}
+setenv {root} {{/spack/{name}}}
+append-path --delim {{:}} MANPATH {{}}"""
+SPACK = {
+    "spack-python/3.10.13-gcc-12.3.0-7xyz123": _SPACK.format(name="spack-python", root="PYTHON_ROOT"),
+    "spack-numpy/1.25.2-gcc-12.3.0-bbb": "depends-on spack-python/3.10.13-gcc-12.3.0-7xyz123\n"
+    + _SPACK.format(name="spack-numpy", root="PY_NUMPY_ROOT"),
+}
+"""As Spack's template for Tcl writes them."""
+
 FEATURES = {
     "path/1": "prepend-path P /a//b/:/c /d/.\nappend-path P /c/ /e\nprepend-path PATH /usr/bin /opt/x/bin\nremove-path PATH /sbin",
     "empty/1": 'append-path MANPATH ""\nappend-path --delim ";" LIST /opt/y\nprepend-path -d " " WORDS a b',
@@ -88,6 +102,21 @@ def in_bash(tool: EnvironmentModules, names: Sequence[str], base: Mapping[str, s
     )
     found = dict(entry.partition("=")[::2] for entry in done.stdout.split("\0") if entry)
     own = ("_", "SHLVL", "PWD", "OLDPWD")
+    return {name: value for name, value in found.items() if name not in own and not name.startswith("BASH_FUNC_")}
+
+
+def continued(tool: EnvironmentModules, replayed: Mapping[str, str], *more: str) -> dict[str, str]:
+    """Return what commands in a bash make of an environment that was replayed."""
+    call = f'module() {{ eval "$(tclsh {tool.command} bash "$@")"; }}'
+    said = subprocess.run(
+        ["/bin/bash", "--norc", "--noprofile", "-c", "; ".join((call, *more, "env -0"))],
+        env={**replayed, **FLAGS},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    found = dict(entry.partition("=")[::2] for entry in said.split("\0") if entry)
+    own = ("_", "SHLVL", "PWD", *FLAGS)
     return {name: value for name, value in found.items() if name not in own and not name.startswith("BASH_FUNC_")}
 
 
@@ -175,18 +204,7 @@ setenv CACHE /scratch/$env(USER)/cache"""
         captured = take(tool, folder, "path/1", "push/1", "empty/1")
         replayed = replay(captured.change, {**BASES[1], "MODULEPATH": folder}, captured.modules)
         real = in_bash(tool, captured.load, BASES[1], folder, *more)
-        call = f'module() {{ eval "$(tclsh {tool.command} bash "$@")"; }}'
-        said = subprocess.run(
-            ["/bin/bash", "--norc", "--noprofile", "-c", "; ".join((call, *more, "env -0"))],
-            env={**replayed, **FLAGS},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        found = dict(entry.partition("=")[::2] for entry in said.split("\0") if entry)
-        own = ("_", "SHLVL", "PWD", *FLAGS)
-        kept = {name: value for name, value in found.items() if name not in own and not name.startswith("BASH_FUNC_")}
-        assert same_counts(kept) == same_counts(real)
+        assert same_counts(continued(tool, replayed, *more)) == same_counts(real)
 
 
 class TestIndex:
@@ -264,3 +282,34 @@ class TestSite:
             system.index(["/nowhere"])
         with pytest.raises(ModuleError, match="does not say what loading a/1 does"):
             system.load(["a/1"], {})
+
+
+def test_the_table_in_the_reference_is_what_was_run(tool: EnvironmentModules, site: Site, tmp_path: Path) -> None:
+    """Each cell is worked out here with the real tool."""
+    folder = tmod.make_tree(site, tmp_path / "tree")
+    plant(tmp_path / "spack", SPACK)
+    plant(tmp_path / "odd", {"odd/1": FEATURES["shell/1"] + "\nputs stdout {source /opt/x}"})
+    index = tool.index([folder])
+    captured = take(tool, folder, site.names["python-scientific"], site.names["conda"])
+    replayed = replay(captured.change, {**BASES[0], "MODULEPATH": folder}, captured.modules)
+    spack = take(tool, str(tmp_path / "spack"), *list(SPACK)[1:])
+    odd = take(tool, str(tmp_path / "odd"), "odd/1").shell
+    commands = ("module list 2>/dev/null", "module load libflavour/1.0", "module purge")
+    old = take_prints(modulefiles(captured.modules))
+    Path(captured.modules[0].file).write_text("#%Module\n")
+    moved = changed(old)
+    Path(captured.modules[0].file).write_bytes(Path(tmod.make_tree(site, tmp_path / "tree"), site.names["gcc"]).read_bytes())
+    cells = (
+        index.chains(site.names["python-scientific"]) == ((site.names["gcc"], site.names["openmpi"]),),
+        same_counts(replayed) == same_counts(in_bash(tool, captured.load, BASES[0], folder)),
+        same_counts(continued(tool, replayed, *commands))
+        == same_counts(in_bash(tool, captured.load, BASES[0], folder, *commands)),
+        same_counts(replay(spack.change, {**BASES[1], "MODULEPATH": str(tmp_path / "spack")}, spack.modules))
+        == same_counts(in_bash(tool, spack.load, BASES[1], str(tmp_path / "spack"))),
+        (dict(odd.functions), dict(odd.aliases)) == ({"tfn": 'echo "a b" $1; ls'}, {"tal": 'ls -l "$@"'}),
+        odd.effects == {"odd/1": ("source /opt/x",)},
+        moved == [(captured.modules[0].file, "was changed")],
+    )
+    row = " | ".join((f"| {tool.title} {tool.version()}", *("yes" if cell else "no" for cell in cells))) + " |"
+    page = Path(__file__).parents[2] / "docs" / "reference" / "module-systems.md"
+    assert row in page.read_text(encoding="utf-8").splitlines()
