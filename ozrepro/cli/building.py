@@ -12,6 +12,7 @@ from ozrepro.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.cli.sessions import looked_at, names_of, try_each
 from ozrepro.cli.start import execute
 from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, UsageError
+from ozrepro.keptout import kept_out, listed
 from ozrepro.lock import Lock, lock_file
 from ozrepro.locking import check_section, needs_lock
 from ozrepro.methods import candidates, load_method, refusal
@@ -33,6 +34,7 @@ def register(add: Add) -> None:
     made = add("status", "show each session's methods, lock and environment", status)
     take_names(made)
     take_json(made)
+    made.add_argument("--verbose", action="store_true", help="also name the job's variables that a session does not get")
     made = add("build", "build now from the lock, so that jobs only use it", build)
     take_names(made)
     take_method(made)
@@ -84,7 +86,11 @@ def status(call: Call) -> int:
     found: list[dict[str, Any]] = []
     for name in names:
         try:
-            found.append(_status(looked_at(call, name)))
+            session = looked_at(call, name)
+            found.append(_status(session))
+            left = kept_out(os.environ, _passed(session)) if call.arguments.verbose else []
+            if left:
+                call.out.say(f'kept out of {name}: {listed(left)}; pass = ["{left[0]}"] in the spec lets it in')
         except OzreproError as error:
             if len(names) == 1:
                 raise
@@ -116,6 +122,11 @@ def _here(method: Mapping[str, Any]) -> str:
     names = method.get("unpinned", ())
     verb = "base is" if len(names) == 1 else "bases are"
     return f"can serve; its {verb} not pinned: {', '.join(names)}" if names else "can serve"
+
+
+def _passed(session: Session) -> tuple[str, ...]:
+    tables = (getattr(session.spec, name, None) for name in candidates(session.spec, session.site))
+    return (*session.site.settings.passed, *(name for table in tables if table is not None for name in table.passed))
 
 
 def _status(session: Session) -> dict[str, Any]:

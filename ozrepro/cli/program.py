@@ -36,6 +36,10 @@ _GROUPS = {
 """The modules of this folder that have commands, and which. One that is not asked for is not loaded: each costs imports."""
 
 
+_PREPARING = ("init", "lock", "build")
+"""The commands that a user begins with, and that jobs do without."""
+
+
 def parser(command: str = "") -> argparse.ArgumentParser:
     """Return the parser of all commands, or of the group that has `command`."""
     wanted = [module for module, names in _GROUPS.items() if command in names] or list(_GROUPS)
@@ -84,13 +88,26 @@ def _carry_out(words: Sequence[str]) -> int:
         return int(end.code or 0)
     out = Output(as_json=arguments.as_json, plain=arguments.plain)
     try:
-        return arguments.handler(Call(arguments, find_project(arguments), out))
+        call = Call(arguments, find_project(arguments), out)
+        if arguments.command in _PREPARING:
+            _tell_of_module(out)
+        return arguments.handler(call)
     except OzreproError as error:
         out.say(str(error))
         return error.exit_code
     except KeyboardInterrupt as end:
         out.say("interrupted")
         return end.status if isinstance(end, Ended) else INTERRUPTED
+
+
+def _tell_of_module(out: Output) -> None:
+    """Say beforehand that ozrepro cannot start without a module: then it can say nothing any more."""
+    if os.environ.get("LD_LIBRARY_PATH"):
+        from ozrepro.ownpython import needs_module
+
+        needs = needs_module(os.environ)
+        if needs is not None:
+            out.say(f"warning: {needs.what}. {needs.why}\n  try: {needs.command}")
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -10,7 +10,13 @@ from ozrepro.doctor.finding import Finding, note
 from ozrepro.doctor.folders import check_folders
 from ozrepro.doctor.machine import check_apptainer, check_container_variables, check_gpu, check_namespaces, check_scheduler
 from ozrepro.doctor.modules import check_modules
-from ozrepro.doctor.pythons import check_python, check_python_variables, check_user_packages
+from ozrepro.doctor.pythons import (
+    check_kept_out,
+    check_own_python,
+    check_python,
+    check_python_variables,
+    check_user_packages,
+)
 from ozrepro.doctor.quota import check_quota
 from ozrepro.doctor.stores import check_locks, check_store
 from ozrepro.errors import OzreproError
@@ -28,6 +34,8 @@ CHECKS: tuple[Check, ...] = (
     check_user_packages,
     check_python_variables,
     check_python,
+    check_own_python,
+    check_kept_out,
     check_dotfiles,
     check_collections,
     check_modules,

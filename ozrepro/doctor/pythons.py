@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro.doctor.finding import Finding, fine, note, wrong
+from ozrepro.keptout import kept_out, listed
 from ozrepro.modulesystem.here import find_system, site_modulepath
+from ozrepro.ownpython import needs_module
 from ozrepro.process import find_program
 
 if TYPE_CHECKING:
@@ -116,6 +118,25 @@ def _is_required(place: Surroundings) -> bool:
         item[1].lower() for text in texts for item in re.finditer(r"^require-virtualenv\s*[=:]\s*(\S+)", text, re.MULTILINE)
     ]
     return any(value not in _NO for value in values)
+
+
+def check_kept_out(place: Surroundings) -> list[Finding]:
+    """Look which variables that a job usually has no session gets."""
+    names = kept_out(place.environ, place.settings.passed)
+    if not names:
+        return [fine("sessions get all that a job usually has")]
+    why = "A session starts from a list, so that the shell does not change its result; these load code, or are your site's own."
+    mends = (
+        f'pass = ["{names[0]}"]  # in the spec, or in [tool.ozrepro]',
+        f"export OZREPRO_PASS={names[0]}  # for all projects here",
+    )
+    return [note(f"kept out of sessions: {listed(names)}", why, *mends)]
+
+
+def check_own_python(place: Surroundings) -> list[Finding]:
+    """Look whether ozrepro's own Python starts without what the caller's modules have set."""
+    needs = needs_module(place.environ)
+    return [note(needs.what, needs.why, needs.command)] if needs else [fine("ozrepro's own Python starts without any module")]
 
 
 def check_python(place: Surroundings) -> list[Finding]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.doctor.finding import Finding
-from ozrepro.doctor.pythons import check_python, check_python_variables, check_user_packages
+from ozrepro.doctor.pythons import check_kept_out, check_python, check_python_variables, check_user_packages
 from tests.doctor.conftest import Patient
 from tests.site import Site
 
@@ -119,3 +119,11 @@ class TestOfAPythonThatIsNotHere:
         patient.program("python3.99", "Python 3.99.1")
         (found,) = check_user_packages(patient.place())
         assert "image" not in found.why
+
+
+def test_what_a_job_has_and_a_session_does_not_get_is_one_note_without_values(patient: Patient) -> None:
+    (found,) = check_kept_out(patient.place(SCRATCH="/scratch/secret", XALT_DIR="/x", SLURM_JOB_ID="1"))
+    assert (found.level, found.seen) == ("note", "kept out of sessions: SCRATCH, XALT_DIR")
+    assert found.mend[1].startswith("export OZREPRO_PASS=SCRATCH")
+    (found,) = check_kept_out(patient.place(SCRATCH="/scratch/secret", OZREPRO_PASS="SCRATCH"))
+    assert found.level == "fine"
