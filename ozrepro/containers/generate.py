@@ -159,6 +159,22 @@ def is_made(lines: Sequence[str]) -> bool:
     return list(lines) == of_conda(base, "\n".join(packages), "\n".join(requirements), variables, title)
 
 
+def requirements_in(lines: Sequence[str]) -> list[str]:
+    """Return the lines of the requirement file of a definition that `of_wheels` made."""
+    return _files(lines).get(f"{PREFIX}.txt", [])
+
+
+def blocks(lines: Iterable[str]) -> list[str]:
+    """Return the entries of a requirement file, each with the lines of its hashes."""
+    found: list[str] = []
+    for line in lines:
+        if line.startswith(" ") and found:
+            found[-1] += f"\n{line}"
+        else:
+            found.append(line)
+    return found
+
+
 def _files(lines: Sequence[str]) -> dict[str, list[str]]:
     """Return the files that lines of a shell write, as `_file` has them."""
     found: dict[str, list[str]] = {}

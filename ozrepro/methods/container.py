@@ -17,7 +17,7 @@ from ozrepro.containers.copying import copied
 from ozrepro.containers.generate import CONDA_BASE, PYTHON_BASE
 from ozrepro.environment import BASE_PATH, Environment, joined_by
 from ozrepro.errors import BuildError, DriftError, LockError, OzreproError
-from ozrepro.lock import Section, lock_file
+from ozrepro.lock import Section, load_lock, lock_file
 from ozrepro.methods.container_lock import (
     Locked,
     check_spec,
@@ -133,6 +133,7 @@ class Container:
             locked = read_here(section, site, spec)
             if section.spec == self.digest(spec, site):
                 _check_agreement(locked, spec, str(lock_file(spec.root, spec.name)))
+                _check_source(locked, spec, site)
             if locked.module is not None:
                 check_program(locked.module, site, str(lock_file(spec.root, spec.name)), spec.name)
             elif site.apptainer is None:
@@ -358,6 +359,22 @@ def _check_agreement(locked: Locked, spec: Spec, where: str) -> None:
         wrong.append(f"container.base: the lock has {[base.source for base in locked.bases]!r}, which the spec does not ask for")
     if wrong:
         raise LockError("\n  ".join(("is refused:", *wrong)), where=where, hint=f"ozrepro lock {spec.name}")
+
+
+def _check_source(locked: Locked, spec: Spec, site: Site) -> None:
+    """Raise LockError where a definition that was made installs what the section that it names does not have."""
+    title, digest = locked.of
+    lock = load_lock(spec.root, spec.name, spec.files) if locked.source else None
+    source = next((item for item in lock.sections if (item.title, item.digest) == (title, digest)), None) if lock else None
+    if source is None:
+        return  # there is none, or it is another now, which is told as that
+    from ozrepro.methods.container_from import unlike_source
+
+    wrong = unlike_source(locked.generated, source, spec, site)
+    if wrong:
+        lines = (f"container.generated: {line}" for line in wrong[:30])
+        where = str(lock_file(spec.root, spec.name))
+        raise LockError("\n  ".join(("is refused:", *lines)), where=where, hint=f"ozrepro lock {spec.name}")
 
 
 def _is_base_of(table: ContainerSpec, locked: Locked) -> bool:

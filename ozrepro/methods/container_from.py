@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from ozrepro.checking import shown
 from ozrepro.conda.channels import ALIAS, DEFAULTS, address_of, channel_alias
 from ozrepro.conda.explicit import write_explicit
 from ozrepro.containers import generate as write
@@ -20,13 +22,17 @@ from ozrepro.pypi.pins import find_exactly
 from ozrepro.pypi.resolve import Wanted, narrowed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ozrepro.lock import Section
     from ozrepro.methods import Change, Say
     from ozrepro.pypi.packages import LockedPackage
     from ozrepro.site import Site
     from ozrepro.spec import Spec
+
+
+_NAME_END, _PINNED = re.compile(r"\s|=="), re.compile(r"[\s;\\]")
+"""What ends the name in an entry of a requirement file, and the pinned requirement: a marker, or the backslash before hashes."""
 
 
 def source_section(spec: Spec, site: Site, change: Change) -> Section:
@@ -59,6 +65,31 @@ def generate(section: Section, spec: Spec, site: Site, say: Say) -> list[str]:
     beneath = [item for item in toolchain if item.name not in {package.name for package in own}]
     lines = hashed_lines(sorted((*beneath, *own), key=lambda item: item.name))
     return write.of_wheels(base or write.PYTHON_BASE.format(minor=minor), lines, title)
+
+
+def unlike_source(generated: Sequence[str], section: Section, spec: Spec, site: Site) -> list[str]:
+    """Return what a locked definition installs otherwise than the section that it says it was made from. Asks no index.
+
+    What a toolchain has besides is in no section by its hash: there names and versions are compared.
+    """
+    if section.method == "conda":
+        same = list(generated) == generate(section, spec, site, _quiet)
+        return [] if same else [f"is not what {section.title} gives"]
+    layer, provides, python, _ = _layer(section, spec, site)
+    own = write.blocks(
+        hashed_lines(_wheels(layer, Wanted(spec.root, ("-",), python, (site.platform,), site.platform))).splitlines()
+    )
+    named = {_NAME_END.split(block, maxsplit=1)[0] for block in own}
+    there = write.blocks(write.requirements_in(generated))
+    beneath = {f"{name}=={version}" for name, version in provides.items() if name not in named}
+    more = [block for block in there if block not in own and _PINNED.split(block, maxsplit=1)[0] not in beneath]
+    return [f"installs {shown(block.split()[0])}, which {section.title} does not have" for block in more] + [
+        f"lacks {shown(block.split()[0])} of {section.title}" for block in own if block not in there
+    ]
+
+
+def _quiet(line: str) -> None:
+    """Take no notice: it was said when it was locked."""
 
 
 def _layer(section: Section, spec: Spec, site: Site) -> tuple[LockedLayer, Mapping[str, str], str, str]:

@@ -163,6 +163,8 @@ def _check_places(checker: Checker, base: tuple[str, ...], locked: Locked) -> No
         checker.wrong(base, "names not exactly one of definition, image, from")
     if bool(locked.generated) != bool(locked.source):
         checker.wrong((*base, "generated"), "and `from` stand together")
+    if locked.source and not (locked.of[0].startswith(f"{locked.source}.") and locked.of[1]):
+        checker.wrong((*base, "of"), f"names no section of {shown(locked.source)}")
     if locked.definition.startswith(("/", "~")) or ".." in locked.definition.split("/"):
         checker.wrong((*base, "definition"), "leaves the project")
     if locked.gpu not in ("", "nvidia", "amd"):

@@ -13,7 +13,7 @@ from ozrepro.containers.generate import is_made, of_conda
 from ozrepro.errors import LockError
 from ozrepro.lock import Lock, Section, load_lock
 from ozrepro.methods import Change
-from ozrepro.methods.container_from import at_this_site, generate, source_section
+from ozrepro.methods.container_from import at_this_site, generate, source_section, unlike_source
 from ozrepro.settings import load_settings
 from ozrepro.site import Site, look_around
 from ozrepro.spec import load_spec
@@ -52,6 +52,22 @@ class TestMaking:
         assert [line for line in lines if "==" in line] == ["alpha==1.0 \\", "beta==1.5 \\"]
         assert "source 1.0 is locked as a source archive: the image is made without it" in said
         assert generate(section, spec, site, print) == lines
+
+    def test_one_that_installs_another_file_or_package_than_its_section_is_told(self, locked: tuple[Project, Lock]) -> None:
+        project, lock = locked
+        spec, site = load_spec(project.root, "work"), site_of(project)
+        section = source_section(spec, site, Change(sections=lock.sections))
+        lines = generate(section, spec, site, print)
+        assert unlike_source(lines, section, spec, site) == []
+        first = lines.index("alpha==1.0 \\")
+        other = [*lines[: first + 1], f"    --hash=sha256:{'0' * 64}", *lines[first + 2 :]]
+        less = [*lines[:first], *lines[first + 2 :]]
+        more = [*lines[:first], "evil==1.0 \\", f"    --hash=sha256:{'0' * 64}", *lines[first:]]
+        assert all(map(is_made, (other, less, more)))
+        installs, lacks = "installs '{}', which venv.any does not have", "lacks '{}' of venv.any"
+        assert unlike_source(other, section, spec, site) == [installs.format("alpha==1.0"), lacks.format("alpha==1.0")]
+        assert unlike_source(less, section, spec, site) == [lacks.format("alpha==1.0")]
+        assert unlike_source(more, section, spec, site) == [installs.format("evil==1.0")]
 
     def test_each_version_that_is_locked_for_some_python_is_in_the_list(self, project: Project) -> None:
         """Whatever Python the base has: pip takes the one whose marker holds."""
