@@ -107,8 +107,8 @@ table = ["_ModuleTable_ = {{", "MTversion = 3,", "}}"]
 EBROOTGCC = "/apps/gcc/12.3.0"
 ODD = "one\\ntwo"
 
-[modules."linux-64/v3".change.home]
-CACHE = ["", "/.cache"]
+[modules."linux-64/v3".change.follow]
+CACHE = [{{ set = ["HOME"], value = "${{HOME}}/.cache" }}]
 
 [modules."linux-64/v3".change.path.PATH]
 prepend = ["/apps/python/3.11.3/bin", "/apps/gcc/12.3.0/bin"]

@@ -93,7 +93,7 @@ ALL = [
     hostile("set-nul", _change("set", {"A": "a\0b"}), "change.set.A", "NUL"),
     hostile("set-lmod", _change("set", {"_ModuleTable001_": "eA=="}), "change.set._ModuleTable001_"),
     hostile("bytes-no-base64", _change("bytes", {"A": "***"}), "change.bytes.A"),
-    hostile("home-no-list", _change("home", {"A": "x"}), "change.home.A"),
+    hostile("follow-no-list", _change("follow", {"A": "x"}), "change.follow.A"),
     hostile("path-separator", _change("path", {"A": {"separator": "\n"}}), "change.path.A.separator"),
     hostile("path-nul", _change("path", {"A": {"prepend": ["/x\0"]}}), "change.path.A.prepend"),
     hostile("path-counts", _change("path", {"A": {"counts": {"/x": 10**9}}}), "change.path.A.counts"),
