@@ -15,6 +15,7 @@ from ozrepro.modulesystem.fingerprint import Print
 from ozrepro.modulesystem.following import as_parts, parts_of
 from ozrepro.modulesystem.reads import Reads, read_reads
 from ozrepro.modulesystem.shell import ShellParts
+from ozrepro.modulesystem.texts import is_followable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -132,9 +133,12 @@ class Record:
         return replace(path, prepend=()).apply(base, self.change.rules)
 
     def asked(self) -> tuple[str, ...]:
-        """Return the caller's variables that the modules read, which programs see as they do after a load of the modules."""
+        """Return the caller's variables that the modules read, which programs see as they do after a load of the modules.
+
+        A stranger's lock lets none in that would change a program, such as PYTHONPATH.
+        """
         followed = {name for cases in self.change.follow.values() for case in cases for name in case.asks()}
-        return tuple(sorted({*followed, *self.reads.expected()}))
+        return tuple(sorted(name for name in {*followed, *self.reads.expected()} if is_followable(name)))
 
     def drift(self) -> list[str]:
         """Return a line for each of these files that is gone or has another content."""

@@ -162,8 +162,10 @@ def _numbers(code: str) -> list[str]:
     return [str(number) for text in _NUMBERS.findall(code) for number in (int(text), int(text) + 1)]
 
 
+def is_followable(name: str) -> bool:
+    """Say whether a locked run may follow a variable: not one of the module tool, the loader, the shell and the interpreter."""
+    return not (name in _OWN_NAMES or name.startswith(_OWN) or is_bookkeeping(name) or len(name) > 64)
+
+
 def _followable(names: Iterable[str]) -> frozenset[str]:
-    """Return the names that a locked run may follow: not those of the module tool, the loader, the shell and the interpreter."""
-    return frozenset(
-        name for name in names if not (name in _OWN_NAMES or name.startswith(_OWN) or is_bookkeeping(name) or len(name) > 64)
-    )
+    return frozenset(filter(is_followable, names))

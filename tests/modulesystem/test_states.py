@@ -15,9 +15,12 @@ from ozrepro.environment import BASE_PATH, Environment, is_inherited
 from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.bookkeeping import is_bookkeeping
 from ozrepro.modulesystem.capture import Asked, Captured, capture
-from ozrepro.modulesystem.change import read_change, replay
+from ozrepro.modulesystem.change import Change, read_change, replay
+from ozrepro.modulesystem.following import Case
 from ozrepro.modulesystem.lmod import Lmod
 from ozrepro.modulesystem.reads import Reads, read_reads
+from ozrepro.modulesystem.record import Record
+from ozrepro.modulesystem.shell import ShellParts
 from ozrepro.toml import dumps, loads
 from tests.modulesystem.replaying import really_loaded, take_from
 from tests.site import Site
@@ -79,9 +82,7 @@ def in_bash(lmod: Lmod, folder: str, name: str, caller: dict[str, str]) -> dict[
 
 def run_in(captured: Captured, caller: dict[str, str]) -> dict[str, str]:
     """Return what a locked run gives a program, as the lock that `captured` goes into says."""
-    from ozrepro.modulesystem.record import Record
-
-    record = Record("lmod 8.6.19", "", (), captured.load, (), captured.modules, (), (), captured.change, captured.shell,
+    record = Record("lmod", "", (), captured.load, (), captured.modules, (), (), captured.change, captured.shell,
                     captured.reads)  # fmt: skip
     environment = Environment(
         path=record.front(),
@@ -103,7 +104,8 @@ def test_what_follows_the_caller_is_in_a_run_as_in_the_caller_s_own_bash(lmod: L
     captured = take_from(lmod, str(tmp_path), f"{short}/1.0")
     assert captured.change.dynamic == ()
     checker = Checker("lock")
-    assert read_change(checker, loads(dumps(captured.change.as_table())), ("change",)) == captured.change
+    tool = f"lmod {lmod.version()}"
+    assert read_change(checker, loads(dumps(captured.change.as_table())), ("change",), tool) == captured.change
     assert checker.mistakes == []
     for caller in CALLERS if short != "job" else [*CALLERS[:2], {**CLEAN, "SLURM_JOB_ID": "7"}]:
         real = in_bash(lmod, str(tmp_path), f"{short}/1.0", caller)
@@ -133,7 +135,7 @@ _CALLER = st.fixed_dictionaries(
 _number = itertools.count()
 
 
-@settings(max_examples=6, phases=[Phase.generate], deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, phases=[Phase.generate], deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=st.lists(_LINES, min_size=1, max_size=3, unique=True), callers=st.lists(_CALLER, min_size=3, max_size=3))
 def test_a_replay_equals_a_real_load_for_generated_modulefiles_and_callers(
     site: Site, tmp_path: Path, lines: list[str], callers: list[dict[str, str]]
@@ -214,6 +216,13 @@ class TestOutcomes:
         captured = take_from(lmod, str(tmp_path), "host/1.0", "user/1.0")
         assert captured.reads.unfollowed == {"host/1.0": ("runs 'hostname -s'",), "user/1.0": ("compares USER",)}
         assert "host/1.0 runs 'hostname -s': what that gives cannot be followed" in self.told(captured)
+
+
+def test_a_stranger_s_lock_lets_no_variable_in_that_changes_a_program() -> None:
+    case = Case(("PYTHONPATH", "SCRATCH"), "${LD_PRELOAD}${PATH}")
+    change, reads = Change(follow={"A": (case,)}), Reads({"PYTHONSTARTUP": "x"}, ("BASH_ENV", "JOB"))
+    record = Record("lmod 8.6.19", "", (), (), (), (), (), (), change, ShellParts(), reads)
+    assert record.asked() == ("JOB", "SCRATCH")
 
 
 class TestReads:
