@@ -22,11 +22,13 @@ from ozrepro.workflow import open_session, prepare
 from tests.conftest import Project
 from tests.containers.standin import with_apptainer
 from tests.edits import put, steps
+from tests.methods.modular import SPEC, modular, quoted
+from tests.site import Site
 from tests.site.channel import Channel
-from tests.site.fixtures import channel
+from tests.site.fixtures import channel, site
 from tests.wheels import make_wheel
 
-__all__ = ["channel"]
+__all__ = ["channel", "site"]
 
 PROGRAM = "start a program"
 
@@ -74,11 +76,11 @@ class Case:
             self.project.lock().unlink(missing_ok=True)
 
 
-def check_each_step(case: Case, *, whole: bool = False) -> Iterator[tuple[str, str]]:
+def check_each_step(case: Case, *, whole: bool = False, every: int = 1) -> Iterator[tuple[str, str]]:
     """Edit before each step of a start in turn; yield what the edit hit and how that start ended.
 
     The steps are those that start a program, those that open or replace an edited file, and those right after: between them the
-    way reads nothing that the edit changes. `whole` takes every step.
+    way reads nothing that the edit changes. `whole` takes every step, `every` one of so many where a start takes long.
     """
     before = {file: file.read_text() for file in case.files}
     with steps(case.project.root) as seen:
@@ -86,7 +88,7 @@ def check_each_step(case: Case, *, whole: bool = False) -> Iterator[tuple[str, s
     names, own = seen.seen, [file.relative_to(case.project.root).as_posix() for file in case.files]
     hit = {at for at, name in enumerate(names) if whole or name == PROGRAM or name.split()[-1] in own}
     assert hit, names
-    for at in sorted({*hit, *(at + 1 for at in hit if at + 1 < len(names))}):
+    for at in sorted({*hit, *(at + 1 for at in hit if at + 1 < len(names))})[::every]:
         case.forget()
         for file, text in before.items():
             put(file, text)
@@ -101,9 +103,9 @@ def check_each_step(case: Case, *, whole: bool = False) -> Iterator[tuple[str, s
             assert case.start(may_lock=False), f"a stale start after an edit at step {at}, {watched.edited}"
 
 
-def check(case: Case, *, whole: bool = False) -> None:
+def check(case: Case, *, whole: bool = False, every: int = 1) -> None:
     """Check each step: an edit before or during the work ends in exit 3 or the new state, one after it may find the old."""
-    told = list(check_each_step(case, whole=whole))
+    told = list(check_each_step(case, whole=whole, every=every))
     last = max(at for at, (step, _) in enumerate(told) if step == PROGRAM)
     assert {ended for _, ended in told[: last + 1]} <= {"exit 3", "new"}, told
     assert "exit 3" in {ended for _, ended in told}, told
@@ -177,6 +179,20 @@ class TestConda:
             return "MY_DATA" in environment.passed
 
         check(Case(conda, {"sessions/work.toml": f'{CONDA}pass = ["MY_DATA"]\n'}, is_passed))
+
+
+class TestModules:
+    def test_the_spec_edited_during_the_first_start(self, project: Project, site: Site) -> None:
+        make_wheel(project.wheelhouse, "alpha", requires=("numpy",))
+        found = modular(project, site)
+        text = SPEC.format(load=quoted(found.scientific))
+        found.project.spec(text)
+
+        def is_passed(_prefix: Path, environment: Environment) -> bool:
+            return "MY_DATA" in environment.passed
+
+        edited = text.replace("[modules]\n", '[modules]\npass = ["MY_DATA"]\n')
+        check(Case(found.project, {"sessions/work.toml": edited}, is_passed), every=8)
 
 
 DEFINITION = "Bootstrap: localimage\nFrom: base.sif\n%files\n    BUILD /opt/BUILD\n"
