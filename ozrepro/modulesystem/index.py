@@ -74,7 +74,7 @@ def judge(names: Sequence[str], index: Index, is_alias: Callable[[str], bool]) -
     absent: list[str] = []
     for name in names:
         if "/" not in name and (name in index.modules or index.completions(name)):
-            versions = " or ".join(index.completions(name)[:_SHOWN])
+            versions = _listed(index.completions(name), " or ") if index.completions(name) else ""
             loose.append(f"{name} has no version: write {versions}" if versions else f"{name} has no version, which a lock needs")
             continue
         if name in index.modules:
@@ -92,9 +92,9 @@ def judge(names: Sequence[str], index: Index, is_alias: Callable[[str], bool]) -
 _NOTHING = "nothing has a like name"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], mark: str = ", ") -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more or _NOTHING
+    return mark.join(names[:_SHOWN]) + more or _NOTHING
 
 
 def read_index(output: str, messages: str = "") -> Index:

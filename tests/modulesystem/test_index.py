@@ -33,9 +33,12 @@ class TestJudging:
         index = offering("python/3.10.13", "python/3.10.13-bare", "gcc/11.3.0", "gcc/12.2.0", "a/b/1.0")
         judged = judge(["python/3.10", "python/3", "gcc", "a/b", "python/3.10.13"], index, never)
         assert judged.absent == ()
-        assert [line.split(" ")[0] for line in judged.loose] == ["'python/3.10'", "'python/3'", "'gcc'", "'a/b'"]
+        assert [line.split(" ")[0] for line in judged.loose] == ["'python/3.10'", "'python/3'", "gcc", "'a/b'"]
         assert judged.loose[0].endswith(": python/3.10.13, python/3.10.13-bare")
-        assert judged.loose[2].endswith(": gcc/11.3.0, gcc/12.2.0")
+        assert judged.loose[2] == "gcc has no version: write gcc/11.3.0 or gcc/12.2.0"
+
+    def test_a_module_that_has_no_versions_cannot_be_locked(self) -> None:
+        assert judge(["null"], offering("null"), never).loose == ("null has no version, which a lock needs",)
 
     def test_a_full_name_of_which_only_a_bare_namesake_is_there_is_absent(self) -> None:
         judged = judge(["python/3.10.4"], offering("python/3.10.4-bare", "python/3.9.1"), never)
