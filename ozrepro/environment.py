@@ -233,13 +233,15 @@ class Environment:
     def _show_places(self, kept: dict[str, str]) -> None:
         """Let an image see what PLACES name, or do not name it: of the host, Apptainer shows /tmp and the home alone."""
         seen = ("/tmp/", "/var/tmp/", f"{kept.get('HOME', '').rstrip('/') or '/tmp'}/")  # noqa: S108
+        binds = f"{self.inner.removesuffix('ENV_')}_BIND"
         for name in PLACES:
             place = kept.get(name, "")
             if not place or f"{place}/".startswith(seen):
                 continue
             if place.startswith("/") and not set(place) & set(",:\\") and os.path.exists(place):
-                binds = f"{self.inner.removesuffix('ENV_')}_BIND"
-                kept[binds] = ",".join(filter(None, (kept.get(binds), place)))
+                bound = list(filter(None, kept.get(binds, "").split(",")))
+                if place not in bound:  # a second time, Apptainer would warn at each start
+                    kept[binds] = ",".join((*bound, place))
             else:
                 del kept[name]
 

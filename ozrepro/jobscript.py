@@ -199,10 +199,10 @@ for _ozrepro_name in {places}; do
         / | /tmp/* | /var/tmp/* | "${{HOME-}}"/*) ;;
         [!/]* | *[,:\\\\]*) unset -v "$_ozrepro_name" ;;
         *)
-            if [ -e "$_ozrepro_place" ]; then
-                export {own}_BIND="${{{own}_BIND:+${own}_BIND,}}$_ozrepro_place"
-            else
+            if [ ! -e "$_ozrepro_place" ]; then
                 unset -v "$_ozrepro_name"
+            elif [[ ,${{{own}_BIND-}}, != *,"$_ozrepro_place",* ]]; then
+                export {own}_BIND="${{{own}_BIND:+${own}_BIND,}}$_ozrepro_place"
             fi ;;
     esac
 done

@@ -141,14 +141,21 @@ class TestInAnImage:
         assert f"{name}=1\n" in self.start(path, "/usr/bin/env").stdout
 
     def test_a_place_that_the_job_names_is_seen_inside_or_not_named(self, script: Path) -> None:
-        places = {"TMPDIR": "/usr", "SSL_CERT_FILE": "/no", "JOBFS": "/home/me/x", "XAUTHORITY": "a", "PBS_JOBFS": "/bin"}
+        places = {
+            "TMPDIR": "/usr",
+            "SSL_CERT_FILE": "/no",
+            "JOBFS": "/home/me/x",
+            "XAUTHORITY": "a",
+            "PBS_JOBFS": "/bin",
+            "X509_CERT_DIR": "/usr",
+        }
         job = {**JOB, **places}
         words = ["bash", str(script), "/usr/bin/env", "-0"]
         done = subprocess.run(words, env=job, capture_output=True, check=True)
         inside = variables(done.stdout.decode())
         environment = Environment(inner="APPTAINERENV_").variables_for(job)
         seen = {name for name in rules.PLACES if name in inside}
-        assert seen == {name for name in rules.PLACES if name in environment} == {"TMPDIR", "JOBFS", "PBS_JOBFS"}
+        assert seen == {name for name in rules.PLACES if name in environment} == {"TMPDIR", "JOBFS", "PBS_JOBFS", "X509_CERT_DIR"}
         assert inside["APPTAINER_BIND"] == environment["APPTAINER_BIND"] == "/usr,/bin"
 
     def test_no_function_of_the_host_reaches_the_image(self, script: Path) -> None:
