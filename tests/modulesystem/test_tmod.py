@@ -194,9 +194,10 @@ setenv CACHE /scratch/$env(USER)/cache"""
         self, tool: EnvironmentModules, tmp_path: Path
     ) -> None:
         body = "if {[info exists env(MODE)] && $env(MODE) ni {a b}} {error wrong}\nsetenv MODE a\nprepend-path P /p"
-        change = take(tool, plant(tmp_path, {"picky/1": body}), "picky/1").change
-        assert change.paths["P"].prepend == ("/p",)
-        assert change.variables == {"MODE": "a"}
+        folder = plant(tmp_path, {"picky/1": body})
+        reading = tool.load(["picky/1"], {"PATH": PATH, "MODULEPATH": folder})
+        assert reading.paths == {"PATH": ":", "P": ":"}
+        assert reading.values["MODE"] == "a"
 
     @pytest.mark.parametrize("more", [("module purge",), ("module unload push",), ("module load twice/1", "module purge")])
     def test_module_goes_on_from_what_was_replayed(self, tool: EnvironmentModules, tmp_path: Path, more: tuple[str, ...]) -> None:
