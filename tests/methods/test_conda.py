@@ -18,7 +18,7 @@ from ozrepro import ready
 from ozrepro.lock import load_lock
 from tests.conftest import BIN, Project
 from tests.methods.modular import Modular, edit, modular
-from tests.site import Site
+from tests.site import Site, SiteUnavailable, tmod
 from tests.site.channel import Channel
 from tests.site.server import Server
 from tests.site.smallpackages import LINES, ODD, compile_mpi
@@ -662,6 +662,21 @@ class TestSystemMpi:
         said = project.ozrepro("run", "work", "--", "mpi-user")
         assert said.returncode == 3
         assert "module openmpi/4.1.4: " in said.stderr
+
+    def test_a_module_of_environment_modules_is_loaded_beneath(self, modular_mpi: Modular, tmp_path: Path) -> None:
+        try:
+            script = tmod.make("5.5")
+        except SiteUnavailable as reason:
+            pytest.skip(f"no Environment Modules: {reason}")
+        more = {"LMOD_CMD": ":", "MODULES_CMD": script, "MODULEPATH": tmod.make_tree(modular_mpi.site, tmp_path / "tcl")}
+        project = dataclasses.replace(modular_mpi.project, environ={**modular_mpi.project.environ, **more})
+        describe(project, "mpi-user", more='mpi = ["gcc/11.3.0", "openmpi/4.1.4"]')
+        project.done("lock")
+        assert 'tool = "tcl 5.5' in project.lock().read_text()
+        assert project.done("run", "work", "--", "mpi-user") == "openmpi of the module\n"
+        described = project.ozrepro("lock", "--check", LMOD_CMD=modular_mpi.site.lmod_cmd, OZREPRO_MODULE_TOOL="lmod")
+        assert described.returncode == 3
+        assert "were locked with Environment Modules 5.5" in described.stderr
 
     def test_a_module_with_several_ways_is_refused_until_mpi_names_one_of_them(self, modular_mpi: Modular) -> None:
         project = modular_mpi.project
