@@ -253,3 +253,33 @@ def test_any_value_anywhere_is_read_or_reported(changes: list[tuple[str, object]
         parse_spec(PATH, dumps(table))
     except SpecError as error:
         assert all(line.strip() for line in error.mistakes)
+
+
+FOREIGN = ("1979-05-27", "1979-05-27T07:32:00Z", "07:32:00", "1.5", "inf", "nan", "9223372036854775807", "true", "{ a = 1 }")
+
+
+@pytest.mark.parametrize("value", FOREIGN)
+@pytest.mark.parametrize(
+    ("head", "key"),
+    [
+        ("", "description"),
+        ("", "methods"),
+        ("", "imports"),
+        ("[venv]\n", "venv.python"),
+        ("[venv]\n", "venv.requirements"),
+        ('[modules]\nload = ["a/1"]\n[modules.venv]\n', "modules.venv.build"),
+        ("[conda]\ndependencies = []\n", "conda.exclude-newer"),
+        ("[conda]\ndependencies = []\n", "conda.channels"),
+        ('[container]\nimage = "a.sif"\n', "container.gpu"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_with_its_key(head: str, key: str, value: str) -> None:
+    rest = "" if head else "[venv]\n"
+    with pytest.raises(SpecError) as caught:
+        parse_spec(PATH, f"{head}{key.rpartition('.')[2]} = {value}\n{rest}")
+    assert any(f"{key}: is " in line for line in caught.value.mistakes), caught.value.mistakes
+
+
+def test_a_number_of_more_than_64_bits_is_refused() -> None:
+    with pytest.raises(SpecError, match="a number of more than 64 bits"):
+        parse_spec(PATH, f"description = {2**63}\n[venv]\n")
