@@ -87,13 +87,10 @@ def test_a_start_follows_the_caller_and_refuses_another_value_of_the_site(locked
     bare = {name: value for name, value in locked.environ.items() if name not in ("SCRATCH", "OMP_NUM_THREADS")}
     found = of(dataclasses.replace(locked, environ=bare).done("run", "work", "--", "env", "-0", USER="you"))
     assert found == {**EXPECTED, "SCRATCH_DIR": "/nowhere/cache", "OMP_NUM_THREADS": "1", "CACHE": "/scratch/you/cache"}
-    for command in (("run", "work", "--", "true"), ("check", "work"), ("lock", "--check")):
-        said = locked.ozrepro(*command, RSNT_ARCH="avx2")
-        if said.returncode == 2:
-            continue  # this command is not among those there are
-        assert said.returncode == 3, command
-        if command[0] == "run":
-            assert "RSNT_ARCH is 'avx2', locked is 'avx512'" in said.stderr
+    said = locked.ozrepro("run", "work", "--", "true", RSNT_ARCH="avx2")
+    assert (said.returncode, said.stdout) == (3, "")
+    assert "RSNT_ARCH is 'avx2', locked is 'avx512'" in said.stderr
+    assert locked.ozrepro("lock", "--check", RSNT_ARCH="avx2").returncode == 3
     unset = {name: value for name, value in locked.environ.items() if name != "RSNT_ARCH"}
     said = dataclasses.replace(locked, environ=unset).ozrepro("run", "work", "--", "true")
     assert (said.returncode, "RSNT_ARCH is not set, locked is 'avx512'" in said.stderr) == (3, True)
@@ -103,13 +100,9 @@ def test_a_start_follows_the_caller_and_refuses_another_value_of_the_site(locked
     assert of(locked.done("run", "work", "--", "env", "-0", RSNT_ARCH="avx2"))["EBROOTARCH"] == "avx2"
 
 
-def test_a_start_inside_a_session_finds_the_same(locked: Project) -> None:
+def test_a_shell_an_activation_a_job_s_script_nox_and_a_nested_start_follow_as_a_run_does(locked: Project) -> None:
     again = ("env", "OZREPRO_PLATFORM=site", "ozrepro", "run", "work", "--", "env", "-0")
-    inner = locked.done("run", "work", "--", *again, OZREPRO_PATH=locked.environ["PATH"])
-    assert of(inner) == EXPECTED
-
-
-def test_a_shell_an_activation_a_job_s_script_and_nox_follow_as_a_run_does(locked: Project) -> None:
+    assert of(locked.done("run", "work", "--", *again, OZREPRO_PATH=locked.environ["PATH"])) == EXPECTED
     home = f"{locked.environ['HOME']}/bin"
     assert of(locked.done("shell", "work", "--", "env", "-0")) == EXPECTED
     text = 'eval "$(ozrepro activate work --shell bash)" && env -0'
@@ -134,17 +127,14 @@ def test_a_shell_an_activation_a_job_s_script_and_nox_follow_as_a_run_does(locke
 
 def test_names_of_the_settings_are_locked_only_where_a_module_reads_them(empty: Modular) -> None:
     project = reading(empty, named=False).project
-    project.done("lock", **CALLER, OZREPRO_SITE_VARIABLES="RSNT_ARCH,CLUSTER", CLUSTER="milan")
+    (project.root / "pyproject.toml").write_text('[tool.ozrepro]\nsite-variables = ["RSNT_ARCH", "CLUSTER"]\n')
+    project.done("lock", **CALLER, CLUSTER="milan")
     text = project.lock().read_text()
     assert 'RSNT_ARCH = "avx512"' in text
     assert "CLUSTER" not in text
-    project.lock().unlink()
-    (project.root / "pyproject.toml").write_text('[tool.ozrepro]\nsite-variables = ["RSNT_ARCH", "CLUSTER"]\n')
-    project.done("lock", **CALLER)
-    assert project.lock().read_text() == text
 
 
-@pytest.mark.parametrize("name", ["HOME", "USER", "PATH", "LD_LIBRARY_PATH", "a b"])
+@pytest.mark.parametrize("name", ["USER", "LD_LIBRARY_PATH"])
 def test_what_cannot_be_a_site_s_variable_is_a_mistake_of_the_spec(empty: Modular, name: str) -> None:
     empty.spec("python/3.10", more=f'site-variables = ["{name}"]')
     said = empty.project.ozrepro("lock")
