@@ -211,7 +211,8 @@ def test_a_job_s_script_needs_no_python_and_refuses_a_changed_lock_and_module(mi
     script = tmp_path / "job env.sh"
     assert "for jobs" in project.done("activate", "work", "--output", str(script))
     path = "/usr/bin:/bin"
-    job = {"HOME": project.environ["HOME"], "PATH": path, "SLURM_JOB_ID": "7", "PYTHONPATH": "/x"}
+    settings = {name: value for name, value in project.environ.items() if name.startswith("OZREPRO_")}
+    job = {"HOME": project.environ["HOME"], "PATH": path, "SLURM_JOB_ID": "7", "PYTHONPATH": "/x", **settings}
     done = subprocess.run(["bash", str(script), "/usr/bin/env", "-0"], env=job, capture_output=True, check=True)
     expected = run_variables(replace(project, environ={**project.environ, "SLURM_JOB_ID": "7"}))
     found = variables(done.stdout.decode())
