@@ -34,12 +34,13 @@ class NotWritten:
     setting: str
 
 
-def of_the_files(errors: str, cache: str) -> NotWritten | None:
+def of_the_files(errors: str, cache: str, target: str = "") -> NotWritten | None:
     """Return what uv says of a full disk or quota, and of a cache that it may not write to; None where it says no such thing.
 
+    Where it names no path, `target` is meant, which it was to make, if next to nothing is left there and more in the cache.
     What else it may not read or write, such as a file of a wheelhouse, is told in its own words.
     """
-    path = cache
+    path = ""
     for line in errors.splitlines():
         if line.startswith("warning:"):
             continue
@@ -48,6 +49,7 @@ def of_the_files(errors: str, cache: str) -> NotWritten | None:
         if found is None:
             continue
         number = int(found[1])
+        path = path or (target if target and number in FULL and _is_tight(target) and not _is_tight(cache) else cache)
         cached = os.path.realpath(path).startswith(os.path.realpath(cache))  # those of build tools are beside it: uv-1f3b…
         if number in FULL or (number in DENIED and cached):
             elsewhere = "OZREPRO_CACHE" if cached else "OZREPRO_STORE"
@@ -57,22 +59,62 @@ def of_the_files(errors: str, cache: str) -> NotWritten | None:
     return None
 
 
+def _is_tight(path: str) -> bool:
+    """Say whether next to nothing is left where `path` is or would be: less than 1 MiB, or a file for none of ten more."""
+    while not os.path.lexists(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    try:
+        room = os.statvfs(path)
+    except OSError:
+        return False
+    # Btrfs and others count no files and answer 0 of 0.
+    return room.f_bavail * room.f_frsize < 1 << 20 or (room.f_files > 0 and room.f_favail < 10)
+
+
+_HINTS = (
+    ("Could not acquire lock", "set OZREPRO_CACHE to a folder on a file system with working locks, such as a disk of the node"),
+    (
+        "Hash mismatch",
+        "the file is not the one that was locked: ask the index's keeper; to accept it, ozrepro lock --upgrade",
+    ),
+    (
+        r"\b(401|407) |\b403 Forbidden|authentication credentials",
+        "check the login of the index: ~/.netrc, or UV_INDEX_NAME_USERNAME and UV_INDEX_NAME_PASSWORD",
+    ),
+    (
+        "invalid peer certificate|UnknownIssuer|certificate verify",
+        "set SSL_CERT_FILE to the file of certificates that this site's proxy or index is signed with",
+    ),
+    (
+        r"HTTP status server error",
+        "the same command again; if the index answers so again, ask its keeper",
+    ),
+    (
+        "Request failed|dns error|[Nn]etwork|error sending request|tcp connect error|tunnel error",
+        "build where there is a network, check the proxy variables, or set PIP_FIND_LINKS to a wheelhouse and PIP_NO_INDEX=1",
+    ),
+    (
+        "Wheels are required|no usable wheels",
+        "another version, or name the package in build = […] to compile it from source",
+    ),
+    ("wheel is invalid|Scripts must not|Failed to extract archive", "ask for another version of the package"),
+    (
+        "were not found|was not found|no version of",
+        "check the name, or set the index or wheelhouse that has it (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS)",
+    ),
+    ("No solution found|unsatisfiable|[Cc]onflict", "change the requirements in the spec, then lock again"),
+)
+"""What to try by what uv says; the first that fits counts. Where none does, uv's own words have to do."""
+
+
 def hint_for(errors: str) -> str:
-    """Return what to try where uv failed with these words."""
+    """Return what to try where uv failed with these words, "" where that is not known."""
     if _OWN_PROJECT.search(errors):
         return (
             "write name, version, dependencies and requires-python into [project] of pyproject.toml: "
             "what is dynamic, or in a table of poetry, only building could tell"
         )
-    if "Hash mismatch" in errors:
-        return "the file is not the one that was locked: ask the index's keeper; to accept it, ozrepro lock --upgrade"
-    if "Request failed" in errors or "dns error" in errors or "network" in errors.lower():
-        return "build where there is a network, or set PIP_FIND_LINKS to a wheelhouse and PIP_NO_INDEX=1"
-    if "Wheels are required" in errors or "no usable wheels" in errors:
-        return "another version, or name the package in build = […] to compile it from source"
-    if "were not found" in errors or "was not found" in errors or "no version of" in errors:
-        return "check the name, or set the index or wheelhouse that has it (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS)"
-    return "change the requirements in the spec, then lock again"
+    return next((hint for pattern, hint in _HINTS if re.search(pattern, errors)), "")
 
 
 def _only(found: Iterable[re.Match[str]]) -> re.Match[str] | None:

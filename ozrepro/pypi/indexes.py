@@ -28,6 +28,10 @@ _KEPT = ("HOME", "LANG", "NETRC", "SSL_CERT_DIR", "SSL_CERT_FILE", "SSL_CLIENT_C
 _PIP_KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "cert", "trusted-host")
 
 
+STRATEGY = ("--index-strategy", "unsafe-best-match")
+"""What has uv look into all indexes, and keeps it from telling of one that refuses to answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Indexes:
     """The package indexes in use: (name, address) pairs in order of search, places of plain files, transport settings."""
@@ -57,8 +61,9 @@ class Indexes:
 
     def flags(self) -> list[str]:
         """Return the arguments that tell uv. `--no-index` has no variable that all of uv's commands obey."""
-        # Files are identified by hash, so no index can slip in another one: all are searched, as pip does.
-        return ["--index-strategy", "unsafe-best-match", *(["--no-index"] if self.no_index else [])]
+        # Files are identified by hash, so no index can slip in another one: all are searched, as pip does. Of a single index
+        # uv tells more without it, such as a login that is refused.
+        return [*(STRATEGY if len(self.pairs) > 1 else ()), *(["--no-index"] if self.no_index else [])]
 
     def name_of(self, address: str) -> str:
         """Return the configured name of an index's address; the main one without a name is `pypi`."""

@@ -12,7 +12,7 @@ from ozrepro import caches, process
 from ozrepro.environment import BASE_PATH
 from ozrepro.errors import CommandFailed, without_login
 from ozrepro.pypi.advice import hint_for, of_the_files
-from ozrepro.pypi.indexes import Indexes, base_variables, find_indexes
+from ozrepro.pypi.indexes import STRATEGY, Indexes, base_variables, find_indexes
 from ozrepro.store import failed
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Uv:
         Raises CommandFailed with uv's own words, logins in addresses removed; StoreError where it could not write its files.
         """
         finished = self._finish(arguments, text, cwd, variables, progress, total)
-        return self._checked(finished, doing)
+        return self._checked(self._with_hints(finished, arguments, text, cwd, variables), doing)
 
     def run_cached(
         self,
@@ -85,11 +85,28 @@ class Uv:
         finished = self._finish(arguments, text, None, variables, progress, total)
         if finished.status != 0 and "Hash mismatch" in cached.errors and "Hash mismatch" not in finished.errors:
             finished = cached
-        return self._checked(finished, doing)
+        return self._checked(self._with_hints(finished, arguments, text, None, variables), doing)
+
+    def _with_hints(
+        self,
+        finished: process.Finished,
+        arguments: Sequence[str],
+        text: str,
+        cwd: Path | None,
+        variables: Mapping[str, str] | None,
+    ) -> process.Finished:
+        """Return what failed with the hints that uv has where it does not look into all indexes."""
+        if finished.status == 0 or STRATEGY[0] not in arguments or "not found" not in finished.errors:
+            return finished
+        words = [word for word in arguments if word not in STRATEGY]
+        told = self._finish(words, text, cwd, variables, None, 0).errors.splitlines()
+        hints = [line for line in told if line.startswith("hint: ") and line not in finished.errors]
+        return replace(finished, errors="\n".join((finished.errors, *hints)))
 
     def _checked(self, finished: process.Finished, doing: str) -> process.Finished:
         """Return what finished well. Raises StoreError where files could not be written, else CommandFailed."""
-        found = of_the_files(finished.errors, self.variables["UV_CACHE_DIR"]) if finished.status != 0 else None
+        target = next((word for word in reversed(finished.argv) if os.path.isabs(word)), "")
+        found = of_the_files(finished.errors, self.variables["UV_CACHE_DIR"], target) if finished.status != 0 else None
         if found is None:
             return finished.checked(doing, hint=hint_for(finished.errors))
         raise failed(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_PLENTY = 1024
+"""MiB with which a disk is not taken for full, whatever it answered."""
 FOLDERS = tuple(ENTRIES)
 
 
@@ -173,10 +175,15 @@ def failed(doing: str, path: Path, error: OSError, *, setting: str = "OZREPRO_ST
     probe = path
     while not os.path.exists(probe) and probe != probe.parent:
         probe = probe.parent
-    if error.errno not in DENIED:
+    if error.errno == errno.ENOSPC:  # a quota is not what a file system tells of itself
         with suppress(OSError):
             room = os.statvfs(probe)
-            left = f"; left there: {room.f_bavail * room.f_frsize // 2**20} MiB and {room.f_favail} files"
+            free, files = room.f_bavail * room.f_frsize // 2**20, room.f_favail
+            # What failed may have tidied up behind itself, or one server of many be full: no figures that speak against it.
+            if free < 1 or (room.f_files > 0 and files < 10):
+                left = f"; left there: {free} MiB and {files} files"
+            elif free < _PLENTY:
+                left = f"; it takes more than the {free} MiB and {files} files that are left there"
     named = error.filename2 or error.filename  # of a symlink the first is what it says, not where it is
     return StoreError(
         f"cannot {doing}: {error.strerror or error} [errno {error.errno}]{left}",

@@ -180,10 +180,14 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
             store.share(path)
         flush(folder)
         won = _publish(store, recipe.key, name, stale)
-    except BaseException:
+    except BaseException as error:
+        # What is left is looked at before it is tidied up, or a full disk would be told with room on it.
+        told = failed("build an environment", store.folder, error) if isinstance(error, OSError) else None
         # An interrupt may come after the name was made: what is published stays.
         if not _may_be_named(store, recipe.key, name):
             discard(store, folder)
+        if told is not None:
+            raise told from error
         raise
     if not won:
         discard(store, folder)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ozrepro.errors import CommandFailed, StoreError
-from ozrepro.pypi.advice import NotWritten, of_the_files
+from ozrepro.pypi.advice import NotWritten, hint_for, of_the_files
 from ozrepro.pypi.interpreter import running
 from ozrepro.pypi.resolve import Wanted, resolve
 from ozrepro.pypi.uv import Uv, find_uv
 from ozrepro.settings import load_settings
 from tests.conftest import Project
+from tests.threats.helpers import Index, serving
 from tests.wheels import make_wheel
 
 HERE = "linux-x86_64"
@@ -57,15 +59,27 @@ class TestACacheThatCannotBeWritten:
 def test_a_store_that_is_full_is_told_though_the_packages_are_in_the_cache(small: Project, small_disk: Path) -> None:
     modules = {f"alpha/m{number}.py": "x" * 4000 for number in range(500)}
     make_wheel(small.wheelhouse, "alpha", "1.0", requires=("beta>=1",), modules={"alpha/__init__.py": "", **modules})
-    small.done("lock")
-    small.done("build")  # fills the cache
+    cache = {"OZREPRO_CACHE": str(small.root.parent / "cache")}
+    small.done("lock", **cache)
+    small.done("build", **cache)  # fills the cache
     remount(small_disk, "size=1m")
-    own = {"OZREPRO_STORE": str(small_disk / "store"), "OZREPRO_CACHE": str(small.store() / "cache")}
+    own = {"OZREPRO_STORE": str(small_disk / "store"), **cache}
     failed = small.ozrepro("build", **own)
     assert failed.returncode == 1
     assert "cannot install the locked packages: No space left on device [errno 28]; left there: " in failed.stderr
     assert "or set OZREPRO_STORE to a folder elsewhere" in failed.stderr
     assert not list((small_disk / "store" / "gens").iterdir())
+
+
+@pytest.mark.parametrize("files", range(17, 32, 2))
+def test_a_store_without_files_left_is_named_and_not_the_cache(small: Project, small_disk: Path, files: int) -> None:
+    small.done("lock")
+    remount(small_disk, f"size=64m,nr_inodes={files}")
+    failed = small.ozrepro("build", OZREPRO_STORE=str(small_disk / "store"), OZREPRO_CACHE=str(small.root.parent / "cache"))
+    assert failed.returncode == 1
+    assert f"ozrepro: {small_disk}/" in failed.stderr
+    assert "left there: 63 MiB and " in failed.stderr
+    assert "or set OZREPRO_STORE to a folder elsewhere" in failed.stderr
 
 
 @pytest.mark.parametrize(
@@ -146,3 +160,43 @@ def test_a_project_that_only_building_could_tell_of_is_refused_with_what_must_st
     with pytest.raises(CommandFailed) as caught:
         resolve(uv, wanted(project, "-e ."), running(), (), None)
     assert caught.value.hint.startswith("write name, version, dependencies and requires-python into [project] of pyproject.toml")
+
+
+class TestAnIndexThatDoesNotAnswer:
+    """What uv says of it reaches the user, without the password, and no advice is about the requirements."""
+
+    @pytest.fixture
+    def refusing(self, project: Project) -> Iterator[Index]:
+        """Give an index that wants a login."""
+        make_wheel(project.wheelhouse, "alpha")
+        with serving(project.wheelhouse, "me:right-secret") as index:
+            yield index
+
+    def said(self, project: Project, **indexes: str) -> str:
+        environ = {name: value for name, value in project.environ.items() if not name.startswith("PIP_")}
+        uv = find_uv(load_settings(project.root, {}), {**environ, "UV_HTTP_RETRIES": "0", **indexes}, project.root / "cache")
+        with pytest.raises(CommandFailed) as caught:
+            resolve(uv, wanted(project, "alpha"), running(), (), None)
+        return str(caught.value)
+
+    @pytest.mark.parametrize("more", [0, 1])
+    def test_a_refused_login_is_told(self, project: Project, refusing: Index, more: int) -> None:
+        with serving(project.root) as empty:
+            others = {"UV_INDEX": empty.url()} if more else {}
+            said = self.said(project, UV_DEFAULT_INDEX=refusing.url("me:wrong-secret"), **others)
+        assert "authentication credentials (401 Unauthorized)" in said
+        assert "try: check the login of the index" in said
+        assert "secret" not in said
+
+    def test_a_proxy_that_does_not_answer_is_told(self, project: Project) -> None:
+        said = self.said(project, UV_DEFAULT_INDEX="https://packages.example/simple", HTTPS_PROXY="http://me:secret@127.0.0.1:1")
+        assert "tunnel error" in said or "Connection refused" in said
+        assert "check the proxy variables" in said
+        assert "secret" not in said
+
+    def test_what_is_not_known_gets_no_advice(self) -> None:
+        assert hint_for("error: something went wrong in a way that nobody has seen") == ""
+        assert hint_for("error: Could not acquire lock\n  cause: No locks available (os error 37)").startswith(
+            "set OZREPRO_CACHE"
+        )
+        assert hint_for("error: No solution found when resolving dependencies").startswith("change the requirements")

@@ -206,10 +206,21 @@ def test_what_is_planted_beside_the_turns_stops_no_build(store: Store, suffix: s
     assert provide(store, recipe(), print)[1]
 
 
-def test_a_failed_operation_names_the_cause_the_place_and_what_is_left_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("free", "files", "told"),
+    [
+        (0, 500, "; left there: 0 MiB and 500 files"),
+        (1 << 20, 3, "; left there: 4096 MiB and 3 files"),
+        (768, 500, "; it takes more than the 3 MiB and 500 files that are left there"),
+        (1 << 20, 500, ""),
+    ],
+)
+def test_a_failed_operation_names_the_cause_the_place_and_figures_that_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, files: int, told: str
+) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((4096, 4096, 9, 9, free, 9, 9, files, 0, 255)))
     error = failed("build", tmp_path, OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "file")))
-    assert error.what.startswith("cannot build: No space left on device [errno 28]; left there: ")
-    assert error.what.endswith(" files")
+    assert error.what == f"cannot build: No space left on device [errno 28]{told}"
     assert error.where == str(tmp_path / "file")
     assert "quota" in error.hint
     error = failed("build", tmp_path / "not" / "there", OSError(errno.EIO, "Input/output error"))
