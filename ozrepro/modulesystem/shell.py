@@ -109,7 +109,7 @@ class Script:
                 return
             if _COMMANDS.match(line):
                 for found in _COMMAND.finditer(line):
-                    self._run(found[1].strip())
+                    self._run(found[1])
             else:
                 self.effects.append(line.strip().rstrip(";"))
 

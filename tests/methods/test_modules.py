@@ -16,6 +16,7 @@ from ozrepro.modulesystem.lmod_output import read
 from tests.conftest import BIN, Project
 from tests.methods.modular import Modular, calls, edit, modular, quoted
 from tests.site import Site
+from tests.site.modulefiles import write
 from tests.wheels import make_wheel
 
 EDITABLE = """
@@ -595,3 +596,23 @@ def test_twelve_first_runs_at_once_lock_alike_and_build_once(work: Modular) -> N
     assert [status for _, _, status in ended] == [0] * 12, ended
     assert sum("building modules" in errors for _, errors, _ in ended) == 1
     assert len(list((project.store() / "gens").iterdir())) == 1
+
+
+class TestEffects:
+    def test_a_command_for_the_shell_is_refused_until_it_is_accepted_and_never_run(self, mine: Modular) -> None:
+        root = mine.project.root
+        ran = root / "ran"
+        write(root / "modules", "pipe/3.0", [f'execute{{cmd="touch {ran}; export KEPT=1", modeA={{"load"}}}}'])
+        mine.spec(mine.scientific, "pipe/3.0", more='use = ["modules"]')
+        said = mine.project.ozrepro("lock")
+        assert said.returncode == 1
+        assert f"pipe/3.0: touch {ran}" in said.stderr
+        assert 'add to [modules] accept-effects, to lock without them: "pipe/3.0"' in said.stderr
+        assert not mine.project.lock().exists()
+        mine.spec(mine.scientific, "pipe/3.0", more='use = ["modules"]\naccept-effects = ["pipe/3.0"]')
+        said = mine.project.ozrepro("lock")
+        assert said.returncode == 0, said.stderr
+        assert "pipe/3.0 has the shell run" in said.stderr
+        assert "<project>/ran" in mine.project.lock().read_text()
+        assert mine.variables()["KEPT"] == "1"
+        assert not ran.exists()

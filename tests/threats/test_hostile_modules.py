@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from ozrepro.modulesystem.change import replay
+from ozrepro.modulesystem.index import read_index
+from ozrepro.modulesystem.lmod_output import read
+from ozrepro.modulesystem.probes import MARKS, Probes, change_between, second_base
 from ozrepro.toml import loads
 from tests.methods.modular import modular, quoted
 from tests.site.fixtures import site
@@ -176,3 +183,35 @@ def test_a_planted_index_gives_no_other_module(locked: tuple[Project, str]) -> N
     index.chmod(0o666)
     said = replace(project).ozrepro("lock", "work")
     assert said.returncode == 0
+
+
+_SHELL_TEXT = st.lists(
+    st.one_of(
+        st.text(max_size=20),
+        st.sampled_from(
+            ["export ", "A=1;\n", "export A;\n", "f () { ", "; \n};\n", "alias a=", "unset A;\n", "\\", "'", '"', "$(touch x)"]
+        ),
+        st.sampled_from(
+            ["`touch x`", '[[ -n "${BASH_VERSION:-}" ]] && ', "complete ", "_ModuleTable_Sz_=1;\nexport _ModuleTable_Sz_;\n"]
+        ),
+        st.sampled_from(
+            ["LOADEDMODULES=a/1;\nexport LOADEDMODULES;\n", "\0", "\x1b[31m", "\udcff", "ulimit -s ", "umask 7", "\nfalse\n"]
+        ),
+    ),
+    max_size=12,
+).map("".join)
+
+
+@settings(max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(_SHELL_TEXT)
+def test_whatever_lmod_prints_is_data(text: str) -> None:
+    """No traceback, nothing of it run, and each reading is one that a lock can be made of."""
+    reading = read(text, text)
+    first = {"PATH": "/usr/bin", "HOME": MARKS[0]["HOME"]}
+    change = change_between(Probes(first, reading, second_base(first, reading), reading))
+    replay(change, first)
+    change.as_table()
+    assert not any(name.startswith("-") for name in reading.shell.functions)
+    with contextlib.suppress(ValueError):
+        read_index(text, text)
+    assert not os.path.exists("x")
