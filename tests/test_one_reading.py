@@ -80,7 +80,7 @@ def check_each_step(case: Case, *, whole: bool = False, every: int = 1) -> Itera
     """Edit before each step of a start in turn; yield what the edit hit and how that start ended.
 
     The steps are those that start a program, those that open or replace an edited file, and those right after: between them the
-    way reads nothing that the edit changes. `whole` takes every step, `every` one of so many where a start takes long.
+    way reads nothing that the edit changes. `whole` takes every step, `every` one of so many programs alone.
     """
     before = {file: file.read_text() for file in case.files}
     with steps(case.project.root) as seen:
@@ -88,7 +88,8 @@ def check_each_step(case: Case, *, whole: bool = False, every: int = 1) -> Itera
     names, own = seen.seen, [file.relative_to(case.project.root).as_posix() for file in case.files]
     hit = {at for at, name in enumerate(names) if whole or name == PROGRAM or name.split()[-1] in own}
     assert hit, names
-    for at in sorted({*hit, *(at + 1 for at in hit if at + 1 < len(names))})[::every]:
+    chosen = sorted({*hit, *(at + 1 for at in hit if at + 1 < len(names))})
+    for at in chosen if every == 1 else [at for at, name in enumerate(names) if name == PROGRAM][::every]:
         case.forget()
         for file, text in before.items():
             put(file, text)
@@ -178,7 +179,7 @@ class TestConda:
         def is_passed(_prefix: Path, environment: Environment) -> bool:
             return "MY_DATA" in environment.passed
 
-        check(Case(conda, {"sessions/work.toml": f'{CONDA}pass = ["MY_DATA"]\n'}, is_passed))
+        check(Case(conda, {"sessions/work.toml": f'{CONDA}pass = ["MY_DATA"]\n'}, is_passed), every=2)
 
 
 class TestModules:
@@ -192,7 +193,7 @@ class TestModules:
             return "MY_DATA" in environment.passed
 
         edited = text.replace("[modules]\n", '[modules]\npass = ["MY_DATA"]\n')
-        check(Case(found.project, {"sessions/work.toml": edited}, is_passed), every=8)
+        check(Case(found.project, {"sessions/work.toml": edited}, is_passed), every=3)
 
 
 DEFINITION = "Bootstrap: localimage\nFrom: base.sif\n%files\n    BUILD /opt/BUILD\n"
