@@ -90,9 +90,9 @@ def test_copies_on_another_file_system_than_that_under_test_are_told(built: Proj
     """Where the store is another's: a cold start from there says nothing of the store's file system."""
     subprocess.run(["mount", "-o", "remount,size=200M", str(small_disk)], check=True)
     subprocess.run(["chmod", "0777", str(small_disk)], check=True)
-    code = "import sys, tempfile\nmade = tempfile.mkdtemp\ndef mkdtemp(suffix=None, prefix=None, dir=None):\n"
-    code += "    if dir and prefix == 'bench-': raise PermissionError('read-only')\n    return made(suffix, prefix, dir)\n"
-    code += "tempfile.mkdtemp = mkdtemp\nfrom ozrepro.cli import main\nsys.argv[0] = 'ozrepro'\nmain()\n"
+    code = "import pathlib, sys\nmade = pathlib.Path.mkdir\ndef mkdir(self, *words, **more):\n"
+    code += "    if self.name.startswith('bench-'): raise PermissionError('read-only')\n    return made(self, *words, **more)\n"
+    code += "pathlib.Path.mkdir = mkdir\nfrom ozrepro.cli import main\nsys.argv[0] = 'ozrepro'\nmain()\n"
     words = ("bench", "work", "--rounds", "1", "--workload", "empty", "--state")
     done = built.run("python", "-c", code, *words, "cold-client", TMPDIR=str(small_disk))
     assert done.returncode == 0, done.stderr

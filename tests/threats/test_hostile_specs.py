@@ -184,7 +184,7 @@ KEYS: tuple[tuple[str, dict[str, object], str], ...] = (
     ("key with escape", {"\x1b]0;x\x07": 1}, "\\x1b"),
     ("key with newline", {"a\nozrepro: all is well": 1}, "\\n"),
     ("key with bidi", {f"methods{HIDDEN}": []}, "\\u202e"),
-    ("long key", {"k" * 1_000_000: 1}, "unknown key"),
+    ("long key", {"k" * 100_000: 1}, "unknown key"),
     ("method unknown", {"methods": ["$(x)"]}, "methods[0]"),
     ("import code", {"imports": ["os;x"]}, "imports[0]"),
     ("import relative", {"imports": [".evil"]}, "imports[0]"),

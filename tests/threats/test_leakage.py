@@ -387,9 +387,10 @@ def test_a_cache_that_everybody_may_write_to_is_refused(tmp_path: Path, trap: Tr
     """What a cache says about a file's hash is believed by uv."""
     cache = tmp_path / "cache"
     folder = cache / "uv"
-    folder.mkdir(parents=True)
+    places = {"OZREPRO_STORE": str(tmp_path / "store"), "OZREPRO_CACHE": str(cache)}
+    assert outside(trap.project, "build", "work", **places).status == 0
     folder.chmod(0o777)
-    said = outside(trap.project, "build", "work", OZREPRO_STORE=str(tmp_path / "store"), OZREPRO_CACHE=str(cache))
+    said = outside(trap.project, "build", "work", "--rebuild", **places)
     said.refused(str(folder), "everybody", statuses=(1,))
 
 
@@ -398,4 +399,4 @@ def test_a_directory_for_path_that_everybody_may_write_to_is_refused(tmp_path: P
     folder.mkdir()
     folder.chmod(0o777)
     said = outside(trap.project, "build", "work", OZREPRO_PATH=f"/usr/bin:{folder}")
-    said.refused("tool.ozrepro.path[1]", "everybody", statuses=(2,))
+    said.refused("OZREPRO_PATH", str(folder), "everybody", statuses=(2,))
