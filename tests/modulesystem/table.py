@@ -17,7 +17,7 @@ from ozrepro.modulesystem.change import replay
 from ozrepro.modulesystem.differences import differences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ozrepro.modulesystem import ModuleSystem
 
@@ -127,8 +127,12 @@ _WORDS = {True: "yes", False: "no", None: "-"}
 def measured(system: ModuleSystem, trees: Mapping[str, Tree], scratch: Path) -> str:
     """Return a tool's row of the table, as it stands in the page."""
     bench = Bench(system, trees, scratch)
-    cells = [f"{system.title} {system.version()}", *(_WORDS[check(bench)] for check in COLUMNS.values())]
-    return f"| {' | '.join(cells)} |"
+    return row_of(system, [check(bench) for check in COLUMNS.values()])
+
+
+def row_of(system: ModuleSystem, cells: Iterable[bool | None]) -> str:
+    """Return the row of a tool with what its checks gave; None stands for a tree that it cannot read."""
+    return f"| {' | '.join((f'{system.title} {system.version()}', *(_WORDS[cell] for cell in cells)))} |"
 
 
 def head() -> str:
@@ -137,9 +141,9 @@ def head() -> str:
 
 
 def committed() -> Sequence[str]:
-    """Return the lines of the page's table of Lmods."""
+    """Return the lines of the page's table."""
     text = PAGE.read_text(encoding="utf-8")
-    return text.partition("<!-- lmod -->\n")[2].partition("<!-- end of lmod -->")[0].splitlines()
+    return text.partition("<!-- rows -->\n")[2].partition("<!-- end -->")[0].splitlines()
 
 
 _SPACK = {
