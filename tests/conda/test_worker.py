@@ -30,9 +30,11 @@ def copied(channel: Path, to: Path) -> Path:
     return Path(shutil.copytree(channel, to))
 
 
-def test_what_is_solved_is_installed_with_hard_links_and_nothing_in_home(
-    small_channel: Path, helper: Helper, tmp_path: Path
+@pytest.mark.parametrize(("shares", "links"), [(True, 2), (False, 1)], ids=["the store's own cache", "another cache"])
+def test_what_is_solved_is_installed_with_hard_links_from_the_store_s_own_cache_alone_and_nothing_in_home(
+    small_channel: Path, helper: Helper, tmp_path: Path, shares: bool, links: int
 ) -> None:
+    helper = replace(helper, shares=shares)
     answer = ask(helper, small_channel.as_uri(), "alpha", "pure")
     assert [record.title for record in answer.records] == ["alpha-1.0-0", "beta-2.0-h1_1", "pure-1.0-0"]
     alpha = answer.records[0]
@@ -46,7 +48,7 @@ def test_what_is_solved_is_installed_with_hard_links_and_nothing_in_home(
         answer.records, {"site": small_channel.as_uri()}, prefix, lambda *step: steps.append(step), specs=["alpha"]
     ).fetched
     assert fetched == ("alpha-1.0-0", "beta-2.0-h1_1", "pure-1.0-0")
-    assert (prefix / "share" / "alpha.txt").stat().st_nlink == 2
+    assert (prefix / "share" / "alpha.txt").stat().st_nlink == links
     assert [step for step in steps if step[0].startswith("downloading ")][-1][1:] == (3, 3)
     assert [step for step in steps if step[0].startswith("linking ")][-1][1:] == (3, 3), steps
     packages = installed(prefix)
