@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro.errors import StoreError
+from ozrepro.errors import NodeError
 from ozrepro.store import DENIED, FULL, cache_of, planted
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def lockable(settings: Settings, name: str, say: Callable[[str], None] | None = 
     nearby = _of_this_node(name)
     again = _why_no_lock(nearby)
     if again is not None:
-        raise StoreError(
+        raise NodeError(
             f"the package cache cannot be locked: {_words(problem)}; nor can one in {nearby.parent}: {_words(again)}",
             where=str(folder),
             hint="set OZREPRO_CACHE to a folder on a file system with working locks, such as a disk of the node",

@@ -105,5 +105,9 @@ class StoreError(OzreproError):
     """The store cannot be used: unsafe, full, damaged, or busy for too long."""
 
 
+class NodeError(StoreError):
+    """This machine cannot do it, which says nothing of others: who waits there for the same build tries by itself."""
+
+
 class CommandFailed(OzreproError):
     """A program that ozrepro needs could not be started or failed."""

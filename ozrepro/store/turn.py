@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ozrepro.errors import BuildError, StoreError
+from ozrepro.errors import BuildError, NodeError, StoreError
 from ozrepro.site import mount_of
 from ozrepro.store import planted, write_whole
 from ozrepro.store.owner import Owner, is_dead, myself, read_owner
@@ -262,6 +262,8 @@ class _Failure:
         """Record an error that leaves the block, best effort: on a full disk there may be no room for it."""
         try:
             yield
+        except NodeError:
+            raise
         except Exception as error:
             with suppress(OSError):
                 write_whole(self.path, str(error).encode(errors="backslashreplace"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ozrepro.errors import BuildError, StoreError
+from ozrepro.errors import BuildError, NodeError, StoreError
 from ozrepro.site import Mount
 from ozrepro.store import Store, turn
 from ozrepro.store.owner import Owner, myself
@@ -222,6 +222,27 @@ def test_a_failure_is_told_to_who_waits_and_not_to_who_comes_later(
     assert take(store)
     assert take(store)
     assert not [name for name in os.listdir(folder / "locks") if not name.endswith(".flock")]
+
+
+@pytest.mark.parametrize("locks", ["flock", "ticket"])
+def test_a_failure_of_one_machine_alone_leaves_the_build_to_who_waits(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, locks: str
+) -> None:
+    store = Store(folder, locks=locks, poll=POLL, patience=60.0).open()
+    waits, turns = threading.Event(), list[bool]()
+    thread = threading.Thread(target=lambda: turns.append(take(store, lambda _: waits.set())))
+
+    def fail() -> None:
+        with wait_turn(store, KEY, lambda: False, print):
+            thread.start()
+            assert waits.wait(60)
+            raise NodeError("no file can be locked here")
+
+    monkeypatch.setattr(turn, "FIRST_WORD", 0.0)
+    with pytest.raises(NodeError, match="locked here"):
+        fail()
+    thread.join(60)
+    assert turns == [True]
 
 
 def test_who_waits_is_told_for_whom_first_soon_and_then_seldom(tickets: Store, monkeypatch: pytest.MonkeyPatch) -> None:
