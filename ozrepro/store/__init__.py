@@ -126,8 +126,12 @@ class Store:
 
 
 def opening(folder: Path, owner: int) -> str:
-    """Return the command, for the owner of a store to give, by which the group that shares it may read all that is in it."""
-    return f"chmod -R g+rX {shlex.quote(str(folder))}  # by the store's owner, uid {owner}"
+    """Return the command, for the owner of a store to give, by which the group that shares it may read what is in it.
+
+    Not for all that lies below: a change of a generation's modes is one of its ctime, and it would be built once more.
+    """
+    folders = (folder, folder / "names", folder / "gens")
+    return f"chmod g+rX {shlex.join(map(str, folders))}  # by the store's owner, uid {owner}"
 
 
 def cache_of(settings: Settings, name: str) -> Path:

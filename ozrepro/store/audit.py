@@ -34,7 +34,15 @@ def environments(store: Store) -> dict[str, tuple[Generation | None, list[str]]]
 def records(store: Store) -> dict[Path, str]:
     """Return the records of starts that ozrepro has not written so, with the reason; those of what was replaced are sound."""
     paths = (path for path in sorted((store.folder / "ready").iterdir()) if not path.name.startswith("."))
-    return {path: why for path in paths if (why := _wrong_with(store, path))}
+    return {path: why for path in paths if not _is_kept_private(path) and (why := _wrong_with(store, path))}
+
+
+def _is_kept_private(path: Path) -> bool:
+    """Say whether another member's umask closes a record to this user: none of this user's starts takes it."""
+    try:
+        return os.lstat(path).st_uid != os.geteuid() and not os.access(path, os.R_OK)
+    except OSError:
+        return False
 
 
 def _wrong_with(store: Store, path: Path) -> str:

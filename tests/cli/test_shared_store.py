@@ -137,7 +137,8 @@ def test_a_member_who_is_kept_out_is_told_the_command_for_the_owner(shared: Path
     place.chmod(0o700)
     refused = member.ozrepro("run", "work", "--", "true")
     assert refused.returncode == 1
-    mend = f"chmod -R g+rX {shared / 'store'}  # by the store's owner, uid {OWNER}"
+    store = shared / "store"
+    mend = f"chmod g+rX {store} {store / 'names'} {store / 'gens'}  # by the store's owner, uid {OWNER}"
     assert refused.stderr == f"ozrepro: {place}: cannot be read by the group that shares it\n  try: {mend}\n"
     assert mend in member.ozrepro("doctor").stdout
     subprocess.run(["setpriv", f"--reuid={OWNER}", "--clear-groups", "sh", "-c", mend], check=True)
