@@ -119,7 +119,7 @@ def test_what_cannot_be_emulated_is_told(built: Project, words: tuple[str, ...],
 
 
 def test_a_result_cannot_be_written_into_what_is_served(built: Project) -> None:
-    path = built.prefix() / "a.json"
+    path = built.prefix() / "bin" / "a.json"
     path.parent.chmod(0o755)
     done = built.ozrepro("bench", "work", "--emulate", "quiet", "--json", str(path))
     assert done.returncode == 2, done.stderr
