@@ -48,8 +48,9 @@ def _enter_as_user(libc: ctypes.CDLL) -> None:
     # Without "deny" only root may say which groups there are.
     for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         try:
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as stream:
-                stream.write(text)
+            # In bytes: a codec would be imported now, perhaps from below a home that is closed to this user.
+            with open(f"/proc/self/{name}", "wb", buffering=0) as stream:
+                stream.write(text.encode())
         except OSError as error:  # AppArmor may allow a user namespace, and nothing in it
             raise _refused(f"/proc/self/{name}: {error.strerror}") from error
 
