@@ -80,7 +80,7 @@ def _check_group(place: Surroundings, store: Store) -> list[Finding]:
     closed, shown = _closed(store.folder), place.short(store.folder)
     if closed:
         why = "The group may enter the store, but members cannot start what is built there, as after a build with umask 077."
-        mend = opening(store.folder, os.stat(store.folder).st_uid)
+        mend = opening(store.folder, os.stat(store.folder).st_uid, closed)
         return [wrong(f"the group cannot read {', '.join(closed)} of the store {shown}", why, mend)]
     try:
         store.check_readable()

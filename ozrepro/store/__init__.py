@@ -19,6 +19,7 @@ from ozrepro.errors import StoreError
 from ozrepro.store.claim import CACHE_SETTING, ENTRIES, cache_name, check_place, claim, closed_to_others, is_inside
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import Any
 
@@ -125,12 +126,13 @@ class Store:
             return False
 
 
-def opening(folder: Path, owner: int) -> str:
+def opening(folder: Path, owner: int, closed: Iterable[str] = ()) -> str:
     """Return the command, for the owner of a store to give, by which the group that shares it may read what is in it.
 
-    Not for all that lies below: a change of a generation's modes is one of its ctime, and it would be built once more.
+    Not for all that lies below, but for what is closed: a change of a generation's modes is one of its ctime, and the next
+    start builds it once more.
     """
-    folders = (folder, folder / "names", folder / "gens")
+    folders = (folder, *(folder / name for name in dict.fromkeys(("names", "gens", *closed))))
     return f"chmod g+rX {shlex.join(map(str, folders))}  # by the store's owner, uid {owner}"
 
 
