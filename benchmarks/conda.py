@@ -39,8 +39,8 @@ os._exit(0)
 
 def make_project(folder: Path, files: int) -> tuple[Project, str]:
     """Make a channel of forty packages with so many files in all, and a project that has locked and built them."""
-    from tests.site.condapackage import write_channel
-    from tests.site.smallpackages import many_files
+    from tests.fake_cluster.condapackage import write_channel
+    from tests.fake_cluster.smallpackages import many_files
 
     whole = many_files(files)
     names = sorted(whole.files)
@@ -63,7 +63,7 @@ def make_project(folder: Path, files: int) -> tuple[Project, str]:
 
 def measure(project: Project, channel: str, rounds: int, seed: int) -> Rounds:
     """Measure rebuilds against the script, both from a warm cache and into a folder that is not there."""
-    from ozrepro.lock import load_lock
+    from ozrepro.project.lock import load_lock
 
     lock = load_lock(project.root, SESSION)
     if lock is None:

@@ -15,8 +15,8 @@ from paired import Command, added, ratio, run_rounds
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.site import SiteUnavailable, ordinary  # noqa: E402
-from tests.site.containers import Containers, make_cached  # noqa: E402
+from tests.fake_cluster import SiteUnavailable, ordinary  # noqa: E402
+from tests.fake_cluster.containers import Containers, make_cached  # noqa: E402
 
 PROGRAM = ("python3", "-c", "pass")
 

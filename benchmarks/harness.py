@@ -26,16 +26,16 @@ from pathlib import Path
 from overhead import Report, facts
 from paired import Estimate
 
-from ozrepro.bench.candidate import Candidate
-from ozrepro.bench.place import Place
-from ozrepro.bench.plan import Plan
-from ozrepro.bench.result import Result
-from ozrepro.bench.run import Setting, measure
-from ozrepro.bench.starting import Starter
-from ozrepro.bench.states import Warm
-from ozrepro.bench.statistics import estimate, median, ratio, verdict_words
-from ozrepro.bench.workload import Workload, of_imports
 from ozrepro.environment import Environment
+from ozrepro.frontends.bench.cache_states import Warm
+from ozrepro.frontends.bench.candidate import Candidate
+from ozrepro.frontends.bench.estimates import estimate, median, ratio, verdict_words
+from ozrepro.frontends.bench.host import Place
+from ozrepro.frontends.bench.launch import Starter
+from ozrepro.frontends.bench.plan import Plan
+from ozrepro.frontends.bench.result import Result
+from ozrepro.frontends.bench.run import Setting, measure
+from ozrepro.frontends.bench.workload import Workload, of_imports
 
 BIN = str(Path(sys.executable).parent)
 HERE = Candidate("here", Environment(path=(BIN,)), BIN, (), files=1)

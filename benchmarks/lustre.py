@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 if TYPE_CHECKING:
-    from tests.site.ordinary import Account
+    from tests.fake_cluster.ordinary import Account
 
 CODE = "import numpy, scipy.stats, astropy.table, astropy.io.fits"
 SPEC = """\
@@ -38,8 +38,8 @@ base = "base.sif"
 
 def measure(root: Path, presets: list[str], rounds: int, seed: int) -> None:
     """Start both methods from a mount of the project, as the user who owns it; print a row of JSON for each start."""
-    from ozrepro.lustre.emulator import Emulator
-    from ozrepro.lustre.profile import PRESETS
+    from ozrepro.frontends.bench.lustre.emulator import Emulator
+    from ozrepro.frontends.bench.lustre.profile import PRESETS
 
     reason = Emulator.unavailable()
     if reason:
@@ -117,9 +117,9 @@ def main() -> None:
         return
     from overhead import facts, make_parser
 
-    from tests.site import SiteUnavailable, ordinary
-    from tests.site.containers import make_cached
-    from tests.test_index import user_settings
+    from tests.fake_cluster import SiteUnavailable, ordinary
+    from tests.fake_cluster.containers import make_cached
+    from tests.python.test_unreachable_index import user_settings
 
     parser = make_parser(__doc__, 7, "of each preset")
     parser.add_argument("--presets", default="quiet,busy,storm", help="of the file system (default quiet,busy,storm)")

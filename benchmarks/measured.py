@@ -6,18 +6,18 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.bench.result import read_result
-from ozrepro.bench.statistics import FEWEST, median, verdict_words
-from ozrepro.bench.summary import compare_in, requests_of, summarise
-from ozrepro.lustre.model import METADATA, OBJECTS
-from ozrepro.lustre.profile import PRESETS
+from ozrepro.frontends.bench.estimates import FEWEST, median, verdict_words
+from ozrepro.frontends.bench.lustre.model import METADATA, OBJECTS
+from ozrepro.frontends.bench.lustre.profile import PRESETS
+from ozrepro.frontends.bench.result import read_result
+from ozrepro.frontends.bench.summary import compare_in, requests_of, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from ozrepro.bench.statistics import Estimate
-    from ozrepro.bench.summary import Case, Summary
+    from ozrepro.frontends.bench.estimates import Estimate
+    from ozrepro.frontends.bench.summary import Case, Summary
 
 COLD, WARM = "cold-client", "warm"
 TOO_FEW = "too few rounds"

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 if TYPE_CHECKING:
-    from tests.site import Site
+    from tests.fake_cluster import Site
 
 NOXFILE = """\
 import ozrepro
@@ -50,9 +50,9 @@ def make_project(folder: Path, site: Site) -> Project:
 def measure_resolution(project: Project, site: Site, report: Report, rounds: int, seed: int) -> None:
     """Measure a resolution of 35 modules against the bare Lmod calls that it makes: spider, is-avail, three loads."""
     from ozrepro import process
-    from ozrepro.lock import load_lock
     from ozrepro.modulesystem.capture import capture
     from ozrepro.modulesystem.lmod import FLAGS, Lmod
+    from ozrepro.project.lock import load_lock
 
     lock = load_lock(project.root, SESSION)
     assert lock is not None
@@ -110,7 +110,7 @@ def _quoted(word: str) -> str:
 
 def measure_start(project: Project, report: Report) -> None:
     """Count the path-taking calls of a warm start up to the command, with modules and without."""
-    from tests.warm import strace
+    from tests.faststart import strace
 
     reason = strace.why_not()
     if reason:
@@ -144,8 +144,8 @@ def measure_nox(project: Project, report: Report, rounds: int, seed: int) -> Non
 
 def main() -> None:
     """Measure, print a table, and write JSON."""
-    from tests.site import SiteUnavailable
-    from tests.site.make import make
+    from tests.fake_cluster import SiteUnavailable
+    from tests.fake_cluster.make import make
 
     given = make_parser(__doc__, 20, "of each scenario").parse_args()
     try:

@@ -170,7 +170,7 @@ def measure_run(project: Project, report: Report, rounds: int, seed: int) -> Non
         "python": [python, "-c", "pass"],
         "true": ["true"],
     }
-    from tests.warm import strace
+    from tests.faststart import strace
 
     reason = strace.why_not()
     if reason:
@@ -217,7 +217,7 @@ def remove(folder: Path) -> None:
 
 def measure_build(project: Project, report: Report, label: str, rounds: int, seed: int) -> None:
     """Measure (c): a build from the lock against `uv venv` and `uv pip sync` of the same files, all with one warm cache."""
-    from ozrepro.pypi.indexes import find_indexes
+    from ozrepro.python.indexes import find_indexes
 
     work = project.root.parent
     exported = work / "requirements.txt"

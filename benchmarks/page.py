@@ -16,11 +16,11 @@ sys.path.insert(0, str(ROOT))
 from measured import COLD, TOO_FEW, WARM, methods_of, of_session, read, sessions_of, total, typical  # noqa: E402
 from page_tables import compared, listed, replays, requests, times  # noqa: E402
 
-from ozrepro.bench.statistics import FEWEST  # noqa: E402
-from ozrepro.bench.summary import time_words  # noqa: E402
-from ozrepro.bench.verdict import judge  # noqa: E402
-from ozrepro.lustre.model import METADATA  # noqa: E402
-from ozrepro.words import size_words  # noqa: E402
+from ozrepro.frontends.bench.estimates import FEWEST  # noqa: E402
+from ozrepro.frontends.bench.lustre.model import METADATA  # noqa: E402
+from ozrepro.frontends.bench.summary import time_words  # noqa: E402
+from ozrepro.frontends.bench.verdict import judge  # noqa: E402
+from ozrepro.project.formatting import size_words  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 from measured import COLD, REQUESTS, WARM, methods_of, of_session, sessions_of, total, typical
 
-from ozrepro.bench.statistics import DEAD_ZONE, verdict_words
-from ozrepro.bench.summary import time_words
-from ozrepro.lustre.model import METADATA, OBJECTS
-from ozrepro.words import size_words
+from ozrepro.frontends.bench.estimates import DEAD_ZONE, verdict_words
+from ozrepro.frontends.bench.lustre.model import METADATA, OBJECTS
+from ozrepro.frontends.bench.summary import time_words
+from ozrepro.project.formatting import size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from measured import Measured
 
-    from ozrepro.bench.statistics import Estimate
-    from ozrepro.bench.summary import Case
+    from ozrepro.frontends.bench.estimates import Estimate
+    from ozrepro.frontends.bench.summary import Case
 
 UNBROKEN = "\u00a0"
 """A space at which no line of a narrow table is broken."""

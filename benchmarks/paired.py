@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ozrepro.bench import statistics
+from ozrepro.frontends.bench import estimates as statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

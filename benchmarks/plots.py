@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from measured import COLD, REQUESTS, WARM, methods_of, of_session, sessions_of, typical
 
-from ozrepro.bench.figures import COLOURS
-from ozrepro.bench.statistics import DEAD_ZONE
+from ozrepro.frontends.bench.estimates import DEAD_ZONE
+from ozrepro.frontends.bench.figures import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 
-from ozrepro.lustre.model import PRESETS, Client, Totals, requests
-from ozrepro.lustre.replay import replay
-from ozrepro.lustre.trace import Event
+from ozrepro.frontends.bench.lustre.model import PRESETS, Client, Totals, requests
+from ozrepro.frontends.bench.lustre.replay import replay
+from ozrepro.frontends.bench.lustre.trace import Event
 
 NODES, RANKS = 64, 32
 

@@ -24,20 +24,20 @@ sys.path.insert(0, str(ROOT))
 
 from tidying import stray, tidy  # noqa: E402
 
-from ozrepro import toml  # noqa: E402
-from tests.site import SiteUnavailable, ordinary, realpackages  # noqa: E402
-from tests.site.channel import make_cached as make_channel  # noqa: E402
-from tests.site.containers import make_cached as make_containers  # noqa: E402
-from tests.site.make import make as make_site  # noqa: E402
-from tests.test_index import user_settings  # noqa: E402
+from ozrepro.project import toml  # noqa: E402
+from tests.fake_cluster import SiteUnavailable, ordinary, realpackages  # noqa: E402
+from tests.fake_cluster.channel import make_cached as make_channel  # noqa: E402
+from tests.fake_cluster.containers import make_cached as make_containers  # noqa: E402
+from tests.fake_cluster.make import make as make_site  # noqa: E402
+from tests.python.test_unreachable_index import user_settings  # noqa: E402
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping, Sequence
 
-    from tests.site import Site
-    from tests.site.containers import Containers
-    from tests.site.ordinary import Account
+    from tests.fake_cluster import Site
+    from tests.fake_cluster.containers import Containers
+    from tests.fake_cluster.ordinary import Account
 
 RESULTS = ROOT / "benchmarks" / "results"
 METHODS = ("modules", "conda", "container")

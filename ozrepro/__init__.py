@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         StoreError,
         UsageError,
     )
-    from ozrepro.noxbackend import session
+    from ozrepro.frontends.nox import session
 
 __version__ = "0.1.0"
 
@@ -38,7 +38,7 @@ __all__ = [
     "session",
 ]
 
-_HOMES = {"Environment": "environment", "session": "noxbackend"}
+_HOMES = {"Environment": "environment", "session": "frontends.nox"}
 
 
 def __getattr__(name: str) -> object:

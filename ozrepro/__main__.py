@@ -2,8 +2,8 @@
 
 import os
 
-from ozrepro.cli import main
-from ozrepro.ownpath import put_callers_behind
+from ozrepro.faststart.ownpath import put_callers_behind
+from ozrepro.frontends.cli import main
 
 if __name__ == "__main__":
     put_callers_behind([os.getcwd()])  # where Python looks first for all modules

@@ -10,23 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ozrepro.errors import NoMethodError, UsageError
-from ozrepro.settings import METHODS
+from ozrepro.project.settings import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from ozrepro.comparing import Inside
     from ozrepro.environment import Environment
-    from ozrepro.lock import Lock, Section
+    from ozrepro.methods.comparing import Inside
+    from ozrepro.project.lock import Lock, Section
+    from ozrepro.project.spec import Spec
     from ozrepro.site import Site
-    from ozrepro.spec import Spec
     from ozrepro.store.manifest import Digests
 
     Say = Callable[[str], None]
     Progress = Callable[[str, int, int], None]
 
-_HOMES = {name: f"ozrepro.methods.{name}" for name in METHODS}
+_HOMES = {name: f"ozrepro.methods.{name}.method" for name in METHODS}
 """Where each method lives; loaded on first use, so that one method's libraries never burden another."""
 
 

@@ -30,8 +30,8 @@ from ozrepro.modulesystem.paths import LMOD, Arithmetic, PathChange, arithmetic_
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ozrepro.checking import Checker
     from ozrepro.modulesystem import LoadedModule
+    from ozrepro.project.checking import Checker
 
 __all__ = ["Change", "PathChange", "is_bookkeeping", "is_variable", "own_variables", "read_change", "replay"]
 

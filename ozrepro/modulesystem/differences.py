@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ozrepro.checking import shown
 from ozrepro.modulesystem.change import Change, is_bookkeeping, replay
 from ozrepro.modulesystem.paths import split
 from ozrepro.modulesystem.reading import Reading, loaded
+from ozrepro.project.checking import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,8 +10,8 @@ from ozrepro.environment import BASE_PATH
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.modulesystem import ModuleError, effects, fingerprint, index
 from ozrepro.modulesystem.capture import Asked, Captured, capture, differences, recapture, with_parents
-from ozrepro.modulesystem.here import absent, find_system, index_for, other_tool, site_modulepath
 from ozrepro.modulesystem.record import Record
+from ozrepro.modulesystem.site_index import absent, find_system, index_for, other_tool, site_modulepath
 from ozrepro.site import operating_system
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from ozrepro.modulesystem import ModuleSystem
     from ozrepro.modulesystem.index import Index
+    from ozrepro.project.spec import Spec
     from ozrepro.site import Site
-    from ozrepro.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)

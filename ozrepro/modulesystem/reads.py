@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ozrepro.checking import Checker
     from ozrepro.modulesystem.following import Case
+    from ozrepro.project.checking import Checker
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _KEYS = ("site", "site-unset", "needed", "without-effect", "unfollowed")

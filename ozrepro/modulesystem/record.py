@@ -20,8 +20,8 @@ from ozrepro.modulesystem.texts import is_followable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ozrepro.checking import Checker
     from ozrepro.environment import Cases
+    from ozrepro.project.checking import Checker
 
 KEYS = ("tool", "system", "modulepath", "load", "parents", "module", "file", "change", "reads", "shell")
 """The keys of a section of the lock that this module reads and writes."""

@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ozrepro.environment import Environment
-from ozrepro.ready import SCHEMA, is_absolute, stamp
+from ozrepro.faststart.ready import SCHEMA, is_absolute, stamp
 from ozrepro.store import read_json
 from ozrepro.store.publish import Generation, examine, verify
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro import process
 from ozrepro.errors import CommandFailed, StoreError
-from ozrepro.ready import stamp
+from ozrepro.faststart.ready import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro.ready import stamp
-from ozrepro.scheduler import running_jobs
+from ozrepro.faststart.ready import stamp
+from ozrepro.site.scheduler import running_jobs
 from ozrepro.store import failed, read_json, shown
 from ozrepro.store.claim import BENCH, cache_name, is_cache, is_inside, is_marked, is_own
 from ozrepro.store.owner import is_alive, is_dead, read_owner

@@ -13,8 +13,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from ozrepro import scheduler
-from ozrepro.scheduler import Job
+from ozrepro.site import scheduler
+from ozrepro.site.scheduler import Job
 
 _PID_DIGITS = 9
 

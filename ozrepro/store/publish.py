@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.errors import StoreError
-from ozrepro.ready import stamp
+from ozrepro.faststart.ready import stamp
 from ozrepro.store import failed, manifest, planted, read_json, shown, write_whole
 from ozrepro.store.owner import is_dead, myself, read_owner
 from ozrepro.store.turn import wait_turn

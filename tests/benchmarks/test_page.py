@@ -14,7 +14,7 @@ import plots
 import pytest
 from measured import Measured, read
 
-from tests.bench.made import made
+from tests.frontends.bench.made import made
 
 FAST = {"cold-client": 0.5, "warm": 0.3}
 SLOW = {"cold-client": 2.0, "warm": 0.9}

@@ -13,7 +13,7 @@ import suite
 from measured import COLD, WARM, Measured, read
 from tidying import stray
 
-from ozrepro.bench.result import read_result
+from ozrepro.frontends.bench.result import read_result
 from tests.docs.pages import DOCS
 
 PAGE = DOCS / "explanation" / page.PAGE

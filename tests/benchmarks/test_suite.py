@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import suite
 
-from ozrepro import toml
-from tests.site import realpackages
+from ozrepro.project import toml
+from tests.fake_cluster import realpackages
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / "sessions" / "analysis.toml").read_text(encoding="utf-8")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.docs.running import BIN, reader
-from tests.site import Site
-from tests.site.fixtures import channel, copy_site, site
-from tests.site.smallpackages import compile_mpi
+from tests.fake_cluster import Site
+from tests.fake_cluster.fixtures import channel, copy_site, site
+from tests.fake_cluster.smallpackages import compile_mpi
 
 __all__ = ["channel", "index", "site", "site_with_mpi"]
 

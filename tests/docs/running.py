@@ -13,16 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro.methods.modules import METHOD
-from ozrepro.settings import load_settings
+from ozrepro.methods.modules.method import METHOD
+from ozrepro.project.settings import load_settings
 from ozrepro.site import look_around
 from tests.docs.pages import Command, ShownFile, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tests.site import Site
-    from tests.site.channel import Channel
+    from tests.fake_cluster import Site
+    from tests.fake_cluster.channel import Channel
 
 BIN = Path(sys.executable).parent
 TERMINAL = Path(__file__).with_name("terminal.py")

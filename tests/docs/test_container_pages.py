@@ -8,9 +8,9 @@ import pytest
 
 from tests.docs.pages import APPTAINER, DOCS, pages_with, steps
 from tests.docs.running import mistakes, play
-from tests.site.containers import TAG
-from tests.site.fixtures import OrdinaryProject, account, containers, ordinary, registry, user_programs
-from tests.site.registry import Registry
+from tests.fake_cluster.containers import TAG
+from tests.fake_cluster.fixtures import OrdinaryProject, account, containers, ordinary, registry, user_programs
+from tests.fake_cluster.registry import Registry
 
 __all__ = ["account", "containers", "ordinary", "registry", "user_programs"]
 

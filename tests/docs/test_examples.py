@@ -27,9 +27,9 @@ from tests.docs.pages import (
 )
 from tests.docs.running import matches, mistakes, names_in_the_channel, names_on_the_site, on_the_site, play, settle, visitor
 from tests.docs.terminal import typed
-from tests.site import Site
-from tests.site.channel import Channel
-from tests.site.flavour import make_sdist
+from tests.fake_cluster import Site
+from tests.fake_cluster.channel import Channel
+from tests.fake_cluster.flavour import make_sdist
 
 
 def _named(pages: list[Path]) -> list[object]:

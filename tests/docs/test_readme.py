@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.toml import loads
+from ozrepro.project.toml import loads
 from tests.docs.pages import ROOT, Command, ShownFile, fences, steps
 from tests.docs.running import mistakes, play
 

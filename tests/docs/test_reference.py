@@ -10,19 +10,25 @@ from pathlib import Path
 import pytest
 
 import ozrepro
-from ozrepro import activation, environment, errors, noxbackend, settings
-from ozrepro.cli.program import parser
-from ozrepro.conda import activating, virtual
+from ozrepro import environment, errors
 from ozrepro.errors import LockError, SpecError
-from ozrepro.lock import Section, read_text
-from ozrepro.methods import conda_lock, container_lock, modules, modules_lock
-from ozrepro.methods.container_lock import Base
-from ozrepro.methods.venv import read_section
+from ozrepro.frontends import activation
+from ozrepro.frontends import nox as noxbackend
+from ozrepro.frontends.cli.program import parser
+from ozrepro.methods.conda import activating, virtual
+from ozrepro.methods.conda import lock as conda_lock
+from ozrepro.methods.container import lock as container_lock
+from ozrepro.methods.container.lock import Base
+from ozrepro.methods.modules import lock as modules_lock
+from ozrepro.methods.modules import method as modules
+from ozrepro.methods.venv.method import read_section
 from ozrepro.modulesystem import record
-from ozrepro.pypi import indexes
-from ozrepro.settings import METHODS, load_settings
-from ozrepro.spec import parse_spec
-from ozrepro.toml import TOMLDecodeError, loads
+from ozrepro.project import settings
+from ozrepro.project.lock import Section, read_text
+from ozrepro.project.settings import METHODS, load_settings
+from ozrepro.project.spec import parse_spec
+from ozrepro.project.toml import TOMLDecodeError, loads
+from ozrepro.python import indexes
 from tests.docs.pages import DOCS, ROOT, Command, all_pages, fences, steps
 
 REFERENCE = DOCS / "reference"

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
-from tests.methods.contained import HUB, contained
-from tests.methods.modular import SPEC, Modular, modular, quoted
-from tests.site import Site
-from tests.site.containers import TAG, Containers
-from tests.site.fixtures import (
+from tests.fake_cluster import Site
+from tests.fake_cluster.containers import TAG, Containers
+from tests.fake_cluster.fixtures import (
     OrdinaryProject,
     account,
     apptainer_site,
@@ -27,8 +25,10 @@ from tests.site.fixtures import (
     site,
     user_programs,
 )
-from tests.site.ordinary import Account
-from tests.site.registry import Registry
+from tests.fake_cluster.ordinary import Account
+from tests.fake_cluster.registry import Registry
+from tests.methods.container.contained import HUB, contained
+from tests.methods.modules.modular import SPEC, Modular, modular, quoted
 from tests.wheels import make_wheel
 
 __all__ = [

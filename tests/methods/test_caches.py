@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro import caches
 from ozrepro.errors import StoreError
-from ozrepro.settings import load_settings
+from ozrepro.project.settings import load_settings
+from ozrepro.store import caches
 from tests.conftest import BIN, Project
-from tests.methods.test_conda import conda, describe
-from tests.site.channel import Channel
+from tests.fake_cluster.channel import Channel
+from tests.methods.conda.test_method import conda, describe
 from tests.store import noflock
 
 ERRORS = (errno.ENOLCK, errno.EINVAL, errno.EIO, errno.ESTALE, 524, errno.ENOSYS, errno.EOPNOTSUPP)

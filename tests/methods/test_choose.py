@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import NoMethodError, UsageError
-from ozrepro.lock import Lock
 from ozrepro.methods import choose
-from ozrepro.settings import load_settings
+from ozrepro.project.lock import Lock
+from ozrepro.project.settings import load_settings
+from ozrepro.project.spec import Spec, parse_spec
 from ozrepro.site import Site, look_around
-from ozrepro.spec import Spec, parse_spec
 
 BOTH = 'methods = ["modules", "venv"]\n[modules]\nload = ["gcc/11"]\n[venv]\n'
 

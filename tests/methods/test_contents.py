@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import Project
-from tests.methods.modular import Modular
-from tests.methods.test_conda import conda, describe
-from tests.pypi.test_contents import poison
-from tests.site.channel import Channel
+from tests.fake_cluster.channel import Channel
+from tests.methods.conda.test_method import conda, describe
+from tests.methods.modules.modular import Modular
+from tests.python.test_contents import poison
 from tests.wheels import make_wheel
 
 

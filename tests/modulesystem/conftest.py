@@ -8,8 +8,8 @@ import pytest
 
 from ozrepro import process
 from ozrepro.modulesystem.lmod import Lmod
-from tests.site import Site
-from tests.site.fixtures import on_every_lmod, private_site, site
+from tests.fake_cluster import Site
+from tests.fake_cluster.fixtures import on_every_lmod, private_site, site
 
 __all__ = ["lmod", "private_site", "site", "started"]
 

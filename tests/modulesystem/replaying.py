@@ -14,7 +14,7 @@ from ozrepro.modulesystem.reading import Reading
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tests.site import Site
+    from tests.fake_cluster import Site
 
 
 def take(lmod: Lmod, site: Site, *names: str, tree: str = "ozstar") -> Captured:

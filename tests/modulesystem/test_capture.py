@@ -12,9 +12,9 @@ from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.capture import capture, differences, recapture, with_parents
 from ozrepro.modulesystem.index import judge
 from ozrepro.modulesystem.lmod import Lmod
+from tests.fake_cluster import Site
+from tests.fake_cluster.modulefiles import write
 from tests.modulesystem.replaying import take, take_from
-from tests.site import Site
-from tests.site.modulefiles import write
 
 
 class TestParents:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ozrepro.checking import Checker
 from ozrepro.modulesystem import LoadedModule
 from ozrepro.modulesystem.bookkeeping import is_bookkeeping, is_lua_data, module_table, table_variables
 from ozrepro.modulesystem.change import Change, PathChange, read_change, replay
@@ -19,7 +18,8 @@ from ozrepro.modulesystem.following import Case, fill, parts_of, path_table, tem
 from ozrepro.modulesystem.paths import counts_in, counts_text, regular, separator_of, split
 from ozrepro.modulesystem.probes import Moment, Probes, change_between, path_variables, second_base
 from ozrepro.modulesystem.reading import Reading
-from ozrepro.toml import dumps, loads
+from ozrepro.project.checking import Checker
+from ozrepro.project.toml import dumps, loads
 
 _T = TypeVar("_T")
 _NAMES = st.from_regex(r"[A-Z][A-Z0-9]{0,6}", fullmatch=True)

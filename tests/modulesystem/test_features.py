@@ -13,13 +13,13 @@ from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.capture import capture
 from ozrepro.modulesystem.change import replay
 from ozrepro.modulesystem.lmod import Lmod
+from tests.fake_cluster.modulefiles import write
 from tests.modulesystem.features import LUA, TCL
-from tests.site.modulefiles import write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.site import Site
+    from tests.fake_cluster import Site
 
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 BASES = (

@@ -8,14 +8,14 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ozrepro.checking import Checker
 from ozrepro.environment import BASE_PATH
 from ozrepro.modulesystem.change import read_change, replay
 from ozrepro.modulesystem.lmod import Lmod
-from ozrepro.toml import dumps, loads
+from ozrepro.project.checking import Checker
+from ozrepro.project.toml import dumps, loads
+from tests.fake_cluster import Site
+from tests.fake_cluster.modulefiles import quote
 from tests.modulesystem.replaying import after, ask, plain, really_loaded, take_from
-from tests.site import Site
-from tests.site.modulefiles import quote
 
 _MARKS = {"PATH": ":", "COLONS": ":", "SEMICOLONS": ";", "SPACES": " ", "COMMAS": ","}
 _ENTRIES = st.sampled_from(["/a", "/b", "/c/d", "x", "../e", "/usr/bin"])

@@ -14,8 +14,8 @@ from ozrepro.errors import OzreproError
 from ozrepro.modulesystem.cache import cached_index, watched
 from ozrepro.modulesystem.index import Index, IndexedModule, judge
 from ozrepro.modulesystem.lmod import Lmod
-from tests.site import Site
-from tests.site.modulefiles import write
+from tests.fake_cluster import Site
+from tests.fake_cluster.modulefiles import write
 
 
 def offering(*names: str, hidden: tuple[str, ...] = ()) -> Index:

@@ -12,9 +12,9 @@ from ozrepro import process
 from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.capture import first_base
 from ozrepro.modulesystem.lmod import FLAGS, SITE_VARIABLES, Lmod, find_lmod
+from tests.fake_cluster import Site
+from tests.fake_cluster.modulefiles import write
 from tests.modulesystem.replaying import take, take_from
-from tests.site import Site
-from tests.site.modulefiles import write
 
 
 class TestFinding:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.checking import Checker
 from ozrepro.modulesystem.change import Change, read_change, replay
 from ozrepro.modulesystem.lmod import Lmod
-from ozrepro.toml import dumps, loads
+from ozrepro.project.checking import Checker
+from ozrepro.project.toml import dumps, loads
+from tests.fake_cluster import Site
+from tests.fake_cluster.modulefiles import write
+from tests.fake_cluster.odd import BYTES, HARMLESS, VALUES
 from tests.modulesystem.replaying import after, ask, plain, really_loaded, replayed, take, take_from
-from tests.site import Site
-from tests.site.modulefiles import write
-from tests.site.odd import BYTES, HARMLESS, VALUES
 
 SCIPY = "SciPy-bundle/2022.05-foss-2022a"
 CLEAN = {"PATH": "/usr/bin:/bin", "HOME": "/home/me"}

@@ -10,7 +10,7 @@ from ozrepro import process
 from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.lmod import FLAGS, Lmod
 from ozrepro.modulesystem.saved import exact, lmod_names, tcl_names, text_of
-from tests.site import Site
+from tests.fake_cluster import Site
 
 TCL = """#%Module5.1
 module use --append /site/core

@@ -11,7 +11,7 @@ from ozrepro.modulesystem.capture import with_parents
 from ozrepro.modulesystem.index import Index, IndexedModule
 from ozrepro.modulesystem.lmod import Lmod
 from ozrepro.modulesystem.search import Offer, Way, as_table, load_names, nothing, search, version_key
-from tests.site import Site
+from tests.fake_cluster import Site
 
 TREES = ("ozstar", "easybuild", "odd", "overlay")
 

@@ -16,8 +16,8 @@ from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.capture import first_base
 from ozrepro.modulesystem.lmod import FLAGS, Lmod
 from ozrepro.modulesystem.shell import Script, ShellParts
-from tests.site import Site
-from tests.site.modulefiles import quote, write
+from tests.fake_cluster import Site
+from tests.fake_cluster.modulefiles import quote, write
 
 
 def parts_of(lmod: Lmod, folder: str, name: str) -> ShellParts:

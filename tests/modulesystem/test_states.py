@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ozrepro.checking import Checker
 from ozrepro.environment import BASE_PATH, Environment, is_inherited
 from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.bookkeeping import is_bookkeeping
@@ -21,10 +20,11 @@ from ozrepro.modulesystem.lmod import Lmod
 from ozrepro.modulesystem.reads import Reads, read_reads
 from ozrepro.modulesystem.record import Record
 from ozrepro.modulesystem.shell import ShellParts
-from ozrepro.toml import dumps, loads
+from ozrepro.project.checking import Checker
+from ozrepro.project.toml import dumps, loads
+from tests.fake_cluster import Site
+from tests.fake_cluster.modulefiles import write
 from tests.modulesystem.replaying import really_loaded, take_from
-from tests.site import Site
-from tests.site.modulefiles import write
 
 NAMES = ("SCRATCH", "PROJECT", "OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")
 CLEAN = {"PATH": ":".join(BASE_PATH), "HOME": "/home/me", "USER": "me", "LOGNAME": "me"}

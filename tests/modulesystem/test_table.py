@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ozrepro.modulesystem.lmod import Lmod
+from tests.fake_cluster import hierarchy
 from tests.modulesystem.table import Tree, committed, head, measured, spack_trees
-from tests.site import hierarchy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.site import Site
+    from tests.fake_cluster import Site
 
 
 def test_the_columns_are_those_that_are_measured() -> None:

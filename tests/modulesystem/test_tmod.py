@@ -16,8 +16,8 @@ from ozrepro.modulesystem.change import replay
 from ozrepro.modulesystem.fingerprint import changed, modulefiles, rc_files
 from ozrepro.modulesystem.fingerprint import take as take_prints
 from ozrepro.modulesystem.tmod import FLAGS, EnvironmentModules, find_environment_modules
+from tests.fake_cluster import Site, SiteUnavailable, tmod
 from tests.modulesystem.table import COLUMNS, committed, row_of
-from tests.site import Site, SiteUnavailable, tmod
 
 PATH = ":".join(BASE_PATH)
 BASES: tuple[dict[str, str], ...] = (

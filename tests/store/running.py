@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ozrepro
-from ozrepro.ready import stamp
+from ozrepro.faststart.ready import stamp
 from ozrepro.store import Store, collect, manifest
 from ozrepro.store.publish import CARD, Generation, read_generation, verify
 from tests.store.driver import key_of, paths_of

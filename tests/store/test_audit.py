@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ozrepro.environment import Environment
-from ozrepro.ready import SCHEMA, stamp
+from ozrepro.faststart.ready import SCHEMA, stamp
 from ozrepro.store import audit
 from ozrepro.store.publish import Generation, Recipe, provide, read_generation
 from tests.store.driver import fill, key_of

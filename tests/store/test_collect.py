@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ozrepro.errors import StoreError
-from ozrepro.ready import stamp
+from ozrepro.faststart.ready import stamp
 from ozrepro.store import collect
 from ozrepro.store.collect import Leftover, plan, remove
 from ozrepro.store.owner import myself

@@ -19,7 +19,8 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from ozrepro.cli import program, start
+from ozrepro.faststart import start
+from ozrepro.frontends.cli import program
 from tests.conftest import BIN, Project
 
 if TYPE_CHECKING:

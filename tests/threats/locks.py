@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.toml import dumps, loads
+from ozrepro.project.toml import dumps, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

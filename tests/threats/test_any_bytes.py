@@ -12,19 +12,24 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ozrepro.containers.contents import differences
-from ozrepro.containers.generate import of_wheels
 from ozrepro.errors import OzreproError
-from ozrepro.lock import Section, load_lock, read_text, write_text
-from ozrepro.methods import container, container_lock, container_plan, modules, modules_lock, venv
+from ozrepro.faststart.ready import find_ready, question
+from ozrepro.methods.container import lock as container_lock
+from ozrepro.methods.container import method as container
+from ozrepro.methods.container import plan as container_plan
+from ozrepro.methods.container.contents import differences
+from ozrepro.methods.container.generate import of_wheels
+from ozrepro.methods.modules import lock as modules_lock
+from ozrepro.methods.modules import method as modules
+from ozrepro.methods.venv import method as venv
 from ozrepro.modulesystem.record import places_of
-from ozrepro.pypi.interpreter import running
-from ozrepro.ready import find_ready, question
-from ozrepro.requirement import check_requirement_file
-from ozrepro.settings import load_settings
+from ozrepro.project.lock import Section, load_lock, read_text, write_text
+from ozrepro.project.requirement import check_requirement_file
+from ozrepro.project.settings import load_settings
+from ozrepro.project.spec import load_spec, parse_spec
+from ozrepro.project.toml import dumps, loads
+from ozrepro.python.interpreter import running
 from ozrepro.site import look_around
-from ozrepro.spec import load_spec, parse_spec
-from ozrepro.toml import dumps, loads
 from tests.threats.locks import ALL
 
 if TYPE_CHECKING:

@@ -13,19 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ozrepro.conda.condalock import read_condalock, write_condalock
-from ozrepro.conda.environment_yml import read_environment
-from ozrepro.conda.explicit import read_explicit, write_explicit
-from ozrepro.conda.virtual import Virtual, needed, satisfied
 from ozrepro.errors import OzreproError
-from ozrepro.lock import read_text, write_text
-from ozrepro.methods import conda, conda_lock
-from ozrepro.methods.conda_formats import export_sections
-from ozrepro.settings import load_settings
+from ozrepro.methods.conda import lock as conda_lock
+from ozrepro.methods.conda import method as conda
+from ozrepro.methods.conda.condalock import read_condalock, write_condalock
+from ozrepro.methods.conda.environment_yml import read_environment
+from ozrepro.methods.conda.explicit import read_explicit, write_explicit
+from ozrepro.methods.conda.formats import export_sections
+from ozrepro.methods.conda.virtual import Virtual, needed, satisfied
+from ozrepro.project.lock import read_text, write_text
+from ozrepro.project.settings import load_settings
+from ozrepro.project.spec import parse_spec
+from ozrepro.project.toml import dumps, loads
 from ozrepro.site import look_around
-from ozrepro.spec import parse_spec
-from ozrepro.toml import dumps, loads
-from tests.conda.packages import index, make_package
+from tests.methods.conda.packages import index, make_package
 from tests.threats.helpers import inside, make_project
 from tests.threats.test_any_bytes import MANY, SOME, TOKENS, any_text, gives_a_value_or_our_error, values
 

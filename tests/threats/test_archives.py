@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ozrepro.errors import BuildError
-from ozrepro.pypi import backend
+from ozrepro.python import backend
 from tests.threats.helpers import UNPACKS, inside, make_project
 from tests.wheels import make_sdist, make_wheel
 

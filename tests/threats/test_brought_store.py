@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ozrepro import ready
 from ozrepro.environment import Environment
-from ozrepro.settings import load_settings
+from ozrepro.faststart import ready
+from ozrepro.project.settings import load_settings
 from ozrepro.store import cache_of
 from tests.threats.helpers import MARK, Said, inside, make_project, outside
 from tests.threats.test_planted_store import original

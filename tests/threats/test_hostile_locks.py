@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ozrepro.project.toml import loads
 from ozrepro.store.publish import remove_tree
-from ozrepro.toml import loads
 from tests.calls import counted_calls
 from tests.conftest import BIN
 from tests.threats.helpers import UNPACKS, Said, inside, make_project, outside

@@ -15,9 +15,9 @@ from ozrepro.modulesystem.change import replay
 from ozrepro.modulesystem.index import read_index
 from ozrepro.modulesystem.lmod_output import read
 from ozrepro.modulesystem.probes import MARKS, Probes, change_between, second_base
-from ozrepro.toml import loads
-from tests.methods.modular import modular, quoted
-from tests.site.fixtures import site
+from ozrepro.project.toml import loads
+from tests.fake_cluster.fixtures import site
+from tests.methods.modules.modular import modular, quoted
 from tests.threats.helpers import inside, make_project, outside
 from tests.threats.locks import Hostile, edited
 from tests.wheels import make_wheel
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Project
-    from tests.site import Site
+    from tests.fake_cluster import Site
 
     Table = dict[str, Any]
 

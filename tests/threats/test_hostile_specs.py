@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ozrepro.toml import dumps
+from ozrepro.project.toml import dumps
 from tests.conftest import BIN
 from tests.threats.helpers import Said, inside, make_project, outside
 from tests.threats.locks import HIDDEN

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.containers.standin import with_apptainer
-from tests.methods.modular import modular, quoted
-from tests.site.fixtures import channel, site
+from tests.fake_cluster.fixtures import channel, site
+from tests.faststart.strace import why_not
+from tests.methods.container.standin import with_apptainer
+from tests.methods.modules.modular import modular, quoted
 from tests.threats.helpers import make_project
 from tests.threats.tripwires import (
     LOOKING,
@@ -25,15 +26,14 @@ from tests.threats.tripwires import (
     with_every_path,
     with_loaded_variables,
 )
-from tests.warm.strace import why_not
 from tests.wheels import make_sdist, make_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Project
-    from tests.site import Site
-    from tests.site.channel import Channel
+    from tests.fake_cluster import Site
+    from tests.fake_cluster.channel import Channel
 
     Table = dict[str, Any]
 

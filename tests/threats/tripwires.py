@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.conftest import Project
-from tests.warm.strace import Traced, trace
+from tests.faststart.strace import Traced, trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ LOOKING = (
 
 _DRIVER = """
 import sys
-from ozrepro.cli.program import run_program
+from ozrepro.frontends.cli.program import run_program
 for line in sys.stdin.read().splitlines():
     try:
         print(line, run_program(line.split()), flush=True)

@@ -1,0 +1,4 @@
+"""The start of a locked, built session: no lock is parsed, nothing heavy is imported, no method is known.
+
+Every import here costs each rank of a job calls that take a path; `tests/faststart` counts them.
+"""

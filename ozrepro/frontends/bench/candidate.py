@@ -1,0 +1,327 @@
+"""What is measured: the built methods of one lock, or any other Environment, as candidates with the same payload."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ozrepro.environment import BASE_PATH, Environment
+from ozrepro.errors import LockError, NoMethodError
+from ozrepro.frontends.bench.result import About
+from ozrepro.methods import candidates as candidates_of
+from ozrepro.methods import choose, load_method, refusal
+from ozrepro.pipeline import built_generation, environment_of, open_session
+from ozrepro.pipeline.locking import check_section, needs_lock
+from ozrepro.project.lock import lock_file
+from ozrepro.project.settings import METHODS
+from ozrepro.site import LOCAL, mount_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ozrepro.methods import Method
+    from ozrepro.pipeline import Session
+    from ozrepro.project.lock import Lock, Section
+    from ozrepro.store.publish import Generation
+
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev", "/run")
+"""Folders that every node of a cluster has on its own disk: what is read there asks nothing of a shared file system."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One environment to be measured.
+
+    Attributes:
+        name: the method's name, or a label.
+        environment: how its programs run.
+        prefix: the folder that holds it.
+        roots: folders of the file system under test: what is asked of paths below them counts.
+        files, bytes: of the prefix.
+        versions: of the packages inside.
+        base: where the base interpreter lives, "" until somebody asked (`starting.look`).
+        build_seconds: how long its build took, None where nobody measured it.
+        node: the node of the job that it is started on, "" where that is of no concern.
+
+    """
+
+    name: str
+    environment: Environment
+    prefix: str
+    roots: tuple[str, ...]
+    files: int = 0
+    bytes: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    base: str = ""
+    mount: str = ""
+    build_seconds: float | None = None
+    node: str = ""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether its programs see the files of an image, and variables are set inside by names of their own."""
+        return bool(self.environment.inner)
+
+    @property
+    def python(self) -> str:
+        """The word that starts its Python; images of the distributions have only the one with the number."""
+        return "python3" if self.is_image else "python"
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """Files and folders that hold what its programs read: of an image its file, not the folder that it is in."""
+        if not self.is_image:
+            return self.roots
+        image = os.path.realpath(self.environment.prefix[-1])
+        return (image, *(root for root in self.roots if not image.startswith(f"{root}/") and root != self.prefix))
+
+    def about(self) -> About:
+        """Return what the result says of it."""
+        return About(self.name, self.files, self.bytes, self.versions, self.base, self.mount, self.build_seconds)
+
+    def seen(self, found: Mapping[str, str]) -> Candidate:
+        """Return the same candidate with what `starting.look` found: an interpreter on a shared file system is asked too."""
+        base = found["base"]
+        inside = f"{base}, inside the image" if self.is_image else base
+        versions = {**self.versions, **{name: found[name] for name in ("python", "blas") if found.get(name)}}
+        roots = self.roots if self.is_image else outermost(beside((*self.roots, base, os.path.realpath(base)), self.prefix))
+        return replace(self, base=inside, versions=versions, roots=roots)
+
+    def moved(self, new: str) -> Candidate:
+        """Return the same candidate whose prefix stands at `new`, such as a copy or a mount of another file system."""
+        environment = Environment(**_moved(self.environment.as_dict(), self.prefix, new))
+        roots = tuple(_moved(list(self.roots), self.prefix, new))
+        return replace(self, environment=environment, prefix=new, roots=roots, mount=mount_words(new))
+
+
+def _moved(value: Any, old: str, new: str) -> Any:
+    """Return a value of JSON in which each path below `old` is below `new`, also inside lists of paths and words of options."""
+    if isinstance(value, dict):
+        return {key: _moved(item, old, new) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, old, new) for item in value]
+    if not isinstance(value, str) or old not in value:
+        return value
+    return re.sub(rf"(?<![^:\"=, ]){re.escape(old)}(?![^/:\"])", lambda _: new, value)
+
+
+def of_environment(name: str, environment: Environment, prefix: Path, *, files: int = 0, size: int = 0) -> Candidate:
+    """Return a candidate for any environment; where `files` is 0, its files are counted."""
+    place = str(prefix)
+    if not files:
+        files, size = tree_size(place)
+    return Candidate(name, environment, place, roots_of(environment, place), files, size, mount=mount_words(place))
+
+
+def roots_of(environment: Environment, prefix: str) -> tuple[str, ...]:
+    """Return the folders that an environment takes files from, but those that every node has on its own disk, outermost only.
+
+    They are the prefix, its place with all links resolved, the folder that holds an image's file, and each folder in PATH and in
+    variables that hold paths: a module's `bin` or `lib` stands for the folder above it. Where the prefix is on a shared file
+    system, folders on a disk of this node are not among them: a container's program may be installed there.
+    """
+    given = environment.variables_for(os.environ)
+    names = (*environment.variables, *environment.following)
+    texts = (given["PATH"], *(given[name] for name in names if given.get(name, "").startswith("/")))
+    found = {prefix, os.path.realpath(prefix)}
+    if environment.inner:
+        found.add(os.path.dirname(os.path.realpath(environment.prefix[-1])))  # the image may be a link to the user's own file
+    for folder in dict.fromkeys(part for text in texts for part in text.split(":")):
+        if folder in BASE_PATH or not folder.startswith("/") or not os.path.isdir(folder):
+            continue
+        top = folder
+        while os.path.basename(top) in ("bin", "sbin", "lib", "lib64", "site-packages", "share", "include") or (
+            os.path.basename(top).startswith("python") and os.path.basename(os.path.dirname(top)).startswith("lib")
+        ):
+            top = os.path.dirname(top)
+        found |= {top, os.path.realpath(top)}
+    return outermost(beside(found, prefix))
+
+
+def beside(folders: Iterable[str], prefix: str, mountinfo: str | None = None) -> tuple[str, ...]:
+    """Return those folders that may be asked for as the prefix is: where that is shared, not what is on a disk of this node.
+
+    `mountinfo` is as in `site.mount_of`.
+    """
+    if mount_words(prefix, mountinfo) in {"", *LOCAL}:
+        return tuple(folders)
+    return tuple(folder for folder in folders if mount_words(folder, mountinfo) not in LOCAL)
+
+
+def outermost(folders: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some folders that are inside none of the others, without the system's own."""
+    kept = sorted({path for path in folders if path != "/" and not _below(path, _SYSTEM)})
+    return tuple(path for path in kept if not _below(path, [other for other in kept if other != path]))
+
+
+def _below(path: str, folders: Iterable[str]) -> bool:
+    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
+
+
+def tree_size(folder: str) -> tuple[int, int]:
+    """Return how many files and links are below a folder, and their bytes."""
+    files = size = 0
+    for base, _, names in os.walk(folder):
+        files += len(names)
+        size += sum(os.lstat(os.path.join(base, name)).st_size for name in names)
+    return files, size
+
+
+def mount_words(prefix: str, mountinfo: str | None = None) -> str:
+    """Return the type of the file system that a folder is on, "" where it is not told."""
+    mount = mount_of(Path(prefix), mountinfo)
+    return mount.kind if mount is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The session that is measured: its candidates, why others are none, and the sha256 of its lock's bytes.
+
+    `undescribed` has a line for each method that the spec does not describe, none where methods were asked for by name.
+    """
+
+    session: Session
+    candidates: tuple[Candidate, ...]
+    refused: tuple[str, ...]
+    lock: str
+    undescribed: tuple[str, ...] = ()
+
+
+def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[str] = ()) -> Found:
+    """Return the session's built methods as candidates.
+
+    Without `methods`, those that the spec describes; one that cannot serve is told with its reason. Each method named must serve.
+    Fails as `build` and `run` would: SpecError, UsageError, LockError where the lock is missing or no longer holds, and
+    NoMethodError where none, or not the one named, can be measured; one that is not built is among these.
+    """
+    session = open_session(root, name, environ)
+    own = {method: open_session(root, name, environ, method=method) for method in dict.fromkeys(methods)}
+    for each in own.values():
+        candidates_of(each.spec, each.site)  # raises UsageError for a method that the spec does not describe
+    lock = session.lock()
+    if lock is None:
+        for each in own.values() or (session,):
+            choose(each.spec, each.site, None)  # where no method can be locked, the advice to lock would be a dead end
+        raise needs_lock(session)
+    kept: list[Candidate] = []
+    refused: dict[str, _Refusal] = {}
+    for method in own or candidates_of(session.spec, session.site):
+        found = _candidate(own.get(method, session), method, lock)
+        if isinstance(found, Candidate):
+            kept.append(found)
+        else:
+            refused[method] = found
+    lines = tuple(f"{method}: {item.reason}" for method, item in refused.items())
+    if refused and (own or not kept):
+        nearest = min(refused.values(), key=lambda item: item.steps)
+        who = "not every method asked for" if kept else "no method"
+        raise nearest.error or NoMethodError(name, lines, who=who, hint=nearest.mend)
+    digest = hashlib.sha256(lock_file(session.root, name).read_bytes()).hexdigest()
+    lacking = [] if own else [method for method in METHODS if getattr(session.spec, method) is None]
+    undescribed = tuple(f"{method}: {session.spec.path.name} has no [{method}]" for method in lacking)
+    return Found(session, tuple(kept), lines, digest, undescribed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a method cannot be measured, and the command that mends it.
+
+    `steps` says how far it is from being measured: 1 for a build or a lock that no longer holds, which is what `run` would begin
+    with, 2 for a lock, 3 for what the machine lacks. `error` is that of a lock that no longer holds.
+    """
+
+    reason: str
+    mend: str
+    steps: int
+    error: LockError | None = None
+
+
+def _candidate(session: Session, method: str, lock: Lock) -> Candidate | _Refusal:
+    tool = load_method(method)
+    section = lock.section(method, tool.platform(session.site))
+    if section is None:
+        locked = f"not locked here ({tool.platform(session.site)})"
+        lacking = refusal(method, session.spec, session.site.for_looking(), None)
+        if lacking is not None:
+            return _Refusal(f"{locked}: {lacking}", f"ozrepro status {session.name}", 3)
+        mend = f"ozrepro lock {session.name} --method {method}"
+        return _Refusal(f"{locked}: {mend}", mend, 2)
+    reason = tool.unavailable(session.spec, session.site, section)
+    if reason is not None:
+        return _Refusal(reason, f"ozrepro status {session.name}", 3)
+    try:
+        check_section(session, section)
+    except LockError as error:
+        return _Refusal(error.what.replace("\n  ", "; "), error.hint, 1, error)
+    generation = built_generation(session, section)
+    if generation is None:
+        mend = f"ozrepro build {session.name} --method {method}"
+        return _Refusal(f"not built: {mend}", mend, 1)
+    environment = environment_of(session, section, generation, looking=True)
+    candidate = of_environment(
+        method, environment, generation.prefix, files=generation.card["files"], size=generation.card["bytes"]
+    )
+    return _as_built(replace(candidate, versions=_versions(tool, section, generation.prefix)), generation)
+
+
+def _versions(tool: Method, section: Section, prefix: Path) -> dict[str, str]:
+    """Return the version of each package: the lock's, and where it has several for several Pythons, what was built from it."""
+    locked = tool.versions(section)
+    if not any("|" in version for version in locked.values()):
+        return locked
+    return {**{name: version for name, version in locked.items() if "|" not in version}, **tool.contents(prefix)}
+
+
+def _as_built(candidate: Candidate, generation: Generation) -> Candidate:
+    """Return a candidate with what its build has noted: how long it took, and of an image how it is read.
+
+    An image is mostly built while it is locked, and only put into the store by the build.
+    """
+    seconds = float(generation.card.get("seconds", 0.0))
+    if not candidate.is_image:
+        return replace(candidate, build_seconds=seconds or None)
+    from ozrepro.methods.container.image import kept
+
+    seen = kept(generation.prefix)
+    known = max(seconds, seen.seconds) if seen.seconds else None
+    return replace(candidate, mount=f"{candidate.mount}, the image through {seen.mount}", build_seconds=known)
+
+
+def host_facts(cpus: int) -> dict[str, Any]:
+    """Return what the times depend on: processors, memory, system, this Python. No user's name and no path."""
+    import platform
+
+    model = ""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
+            lines = (line.partition(":")[2].strip() for line in stream if line.startswith("model name"))
+            model = next(lines, "")
+    except OSError:
+        pass  # not Linux
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if "SC_PHYS_PAGES" in os.sysconf_names else 0
+    return {
+        "name": platform.node(),
+        "cpus": cpus,
+        "model": model,
+        "memory": memory,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def fs_facts(folders: Iterable[str], mountinfo: str | None = None) -> dict[str, Any]:
+    """Return the type and the mount options of the file system that folders are on.
+
+    Of several, that of the first folder which others wait for too: a store on a disk of this machine does not spare the servers
+    of modules. `also` has the types of the others then. `mountinfo` is as for `mount_of`.
+    """
+    found = [mount for mount in (mount_of(Path(folder), mountinfo) for folder in dict.fromkeys(folders)) if mount is not None]
+    if not found:
+        return {"type": "", "options": []}
+    main = next((mount for mount in found if mount.kind not in LOCAL), found[0])
+    also = sorted({mount.kind for mount in found} - {main.kind})
+    return {"type": main.kind, "options": sorted(main.options), **({"also": also} if also else {})}

@@ -1,0 +1,199 @@
+"""The options of `bench`: what they mean, and what is wrong in them before anything is started."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro.errors import OzreproError, UsageError
+from ozrepro.frontends.cli.call import Arguments
+from ozrepro.project.settings import METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ozrepro.frontends.bench.lustre.profile import Profile
+    from ozrepro.frontends.bench.plan import Plan
+    from ozrepro.pipeline import Session
+
+FILES = {
+    "json": "the result, after every round",
+    "csv": "every number",
+    "html": "the whole report",
+    "hyperfine": "wall times, for hyperfine's plot scripts",
+}
+"""The files that a result is written to, as options, and what each has."""
+
+
+def own_files(given: Arguments, name: str) -> Arguments:
+    """Return the arguments with files that are one session's own: its name stands in front of the ending.
+
+    What is no file's name stays as it is, for `check` to refuse.
+    """
+    files = {f"{form}_file": getattr(given, f"{form}_file") for form in FILES}
+    paths = {key: Path(text) for key, text in files.items() if text and not os.path.isdir(text)}
+    own = {key: str(path.with_name(f"{path.stem}-{name}{path.suffix}")) for key, path in paths.items()}
+    figures = {"figures": str(Path(given.figures) / name)} if given.figures else {}
+    return Arguments(**{**vars(given), **own, **figures})
+
+
+def split_words(option: str, given: Sequence[str] | None) -> list[str]:
+    """Return the words of an option, none where it was not given. Raises UsageError where nothing is in it."""
+    words = list(dict.fromkeys(word.strip() for text in given or () for word in text.split(",") if word.strip()))
+    if given and not words:
+        raise UsageError(f"{option} has nothing in it", hint=f"ozrepro bench NAME without {option}")
+    return words
+
+
+def refuse_others(given: Arguments, action: str) -> None:
+    """Raise UsageError for an option that was given to an action for which it does nothing."""
+    names = {"methods": "method", "workloads": "workload", "states": "state"}
+    plain = ("drop_caches", "fresh_nodes", "rounds", "seed", "jobs", "profile", "emulate", "figures")
+    names.update({name: name.replace("_", "-") for name in plain})
+    names.update({f"{form}_file": form for form in FILES})
+    for name, option in names.items():
+        if getattr(given, name) not in (None, False, 0):
+            raise UsageError(
+                f"--{option} is for measuring, and does nothing for {action}", hint=f"ozrepro bench {action}, without it"
+            )
+    if action == "compare" and given.output is not None:
+        raise UsageError("--output is for calibrate", hint="ozrepro bench compare A.json B.json >FILE")
+
+
+def named_profile(word: str) -> Profile:
+    """Return the preset of this name, or the profile in this file. Raises UsageError."""
+    from ozrepro.frontends.bench.lustre.profile import PRESETS, read_profile
+
+    if word in PRESETS:
+        return PRESETS[word]
+    try:
+        return read_profile(Path(word))
+    except OzreproError as error:
+        raise UsageError(error.what, where=error.where, hint=error.hint) from error
+
+
+def check(given: Arguments) -> None:
+    """Raise UsageError for what could only be found wrong after minutes of measuring."""
+    unknown = [method for method in split_words("--method", given.methods) if method not in METHODS]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} is no method", hint=f"one of: {', '.join(METHODS)}")
+    split_words("--workload", given.workloads)
+    for word in (given.emulate, given.profile):
+        if word is not None:
+            named_profile(word)
+    if given.output is not None:
+        raise UsageError("--output is for calibrate", hint="--json FILE, for a result")
+    if given.jobs < 0:
+        raise UsageError("jobs are a number from 1", hint="--jobs 100")
+    _check_cold(given)
+    _check_files(given)
+
+
+def _check_cold(given: Arguments) -> None:
+    """Raise UsageError for ways to a cold client that contradict each other or the states, or that are not open here."""
+    from ozrepro.frontends.bench.cache_states import DROP_CACHES
+
+    if given.emulate and given.drop_caches:
+        raise UsageError("--drop-caches is for real file systems: --emulate has clients of its own", hint="one of the two")
+    for option, asked in (("--fresh-nodes", given.fresh_nodes), ("--drop-caches", given.drop_caches)):
+        if asked and "cold-client" not in split_words("--state", given.states):
+            raise UsageError(f"{option} is a way to a cold client", hint=f"--state warm,cold-client {option}")
+    if given.fresh_nodes and given.drop_caches:
+        raise UsageError("--fresh-nodes and --drop-caches are two ways to a cold client", hint="one of them")
+    if given.fresh_nodes and given.emulate:
+        raise UsageError("--fresh-nodes is for real file systems: --emulate has clients of its own", hint="one of the two")
+    if given.drop_caches and not os.access(DROP_CACHES, os.W_OK):
+        raise UsageError(
+            "only root may drop the caches of a node", hint="without --drop-caches, or as root on a machine of yours"
+        )
+
+
+def _check_files(given: Arguments) -> None:
+    """Raise UsageError for a file that could not be written, or would be written over."""
+    if given.figures == "":
+        raise _nameless("figures")
+    if given.figures:
+        folder = next(path for path in (Path(given.figures), *Path(given.figures).absolute().parents) if os.path.exists(path))
+        if not folder.is_dir():
+            raise UsageError("is no folder", where=str(folder), hint="--figures DIR")
+        if not os.access(folder, os.W_OK):
+            raise UsageError(
+                "nothing can be written to this folder", where=str(folder), hint="--figures DIR, in a folder of yours"
+            )
+        if find_spec("matplotlib") is None:
+            raise UsageError("figures as files need matplotlib", hint="pip install 'ozrepro[report]'")
+    seen: set[str] = set()
+    for form in FILES:
+        path = getattr(given, f"{form}_file")
+        if path is None:
+            continue
+        check_file(form, path)
+        if os.path.realpath(path) in seen:
+            raise UsageError("two results would be written to one file", where=path, hint="a file for each")
+        seen.add(os.path.realpath(path))
+
+
+def check_file(option: str, path: str) -> None:
+    """Raise UsageError for a file of an option that could not be written."""
+    if not path:
+        raise _nameless(option)
+    if os.path.isdir(path):
+        raise UsageError("is a folder", where=path, hint=f"--{option} FILE, a file in it")
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise UsageError(
+            "cannot be written: no such folder, or it is another's", where=path, hint=f"--{option} FILE, in a folder of yours"
+        )
+
+
+def _nameless(option: str) -> UsageError:
+    return UsageError(f"--{option} has no name", hint="a file's name, or without the option")
+
+
+def plan_of(given: Arguments, environ: Mapping[str, str]) -> Plan:
+    """Return the plan of the options, its workloads by name alone: `plan_for` has those of a session.
+
+    Raises UsageError for what makes no plan, or one that is too large for this place.
+    """
+    from ozrepro.frontends.bench.host import look_at_place
+    from ozrepro.frontends.bench.nodes import nodes_of_job
+    from ozrepro.frontends.bench.plan import Plan, check_place
+    from ozrepro.frontends.bench.workload import Workload
+
+    try:
+        ranks = tuple(int(word) for word in split_words("--ranks", [given.ranks]))
+    except ValueError as error:
+        raise UsageError(f"{given.ranks!r} are no numbers of processes", hint="--ranks 1,2,4") from error
+    rounds = {"rounds": given.rounds, "cold_rounds": given.rounds} if given.rounds is not None else {}
+    place = look_at_place(environ)
+    plan = Plan(
+        tuple(Workload(word) for word in _workloads(given)),
+        states=tuple(split_words("--state", given.states)) or ("warm",),
+        ranks=ranks,
+        budget_seconds=given.budget,
+        nodes=nodes_of_job(place, environ) if given.fresh_nodes else None,
+        **rounds,
+    )
+    check_place(plan, place)
+    return plan
+
+
+def plan_for(plan: Plan, given: Arguments, session: Session, work: Path | None = None) -> Plan:
+    """Return a session's own plan, with a seed drawn where none is given; what is generated is made below `work`.
+
+    Without `work` nothing is made, to see whether there is a mistake. Raises UsageError for a workload that is none here.
+    """
+    from ozrepro.frontends.bench.workload import read_workloads
+
+    return replace(
+        plan,
+        workloads=read_workloads(_workloads(given), session.spec.imports, session.root, work),
+        seed=given.seed if given.seed is not None else int.from_bytes(os.urandom(4), "big"),
+    )
+
+
+def _workloads(given: Arguments) -> list[str]:
+    return split_words("--workload", given.workloads) or ["empty", "imports"]

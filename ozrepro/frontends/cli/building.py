@@ -1,0 +1,283 @@
+"""The commands about environments: status, build, run, export."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, UsageError
+from ozrepro.faststart.ready import find_ready
+from ozrepro.faststart.start import execute
+from ozrepro.frontends.cli.call import take_json, take_method, take_name, take_names
+from ozrepro.frontends.cli.sessions import looked_at, names_of, try_each
+from ozrepro.frontends.keptout import kept_out, listed
+from ozrepro.methods import candidates, comparing, load_method, refusal
+from ozrepro.pipeline import Session, built_generation, open_session, prepare
+from ozrepro.pipeline.locking import check_section, needs_lock
+from ozrepro.project.formatting import size_words
+from ozrepro.project.lock import Lock, lock_file
+from ozrepro.store.publish import read_generation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ozrepro.frontends.cli.call import Add, Call
+    from ozrepro.methods import Say
+    from ozrepro.store.publish import Generation
+
+
+def register(add: Add) -> None:
+    """Add the commands of this module."""
+    made = add("status", "show each session's methods, lock and environment", status)
+    take_names(made)
+    take_json(made)
+    made.add_argument("--verbose", action="store_true", help="also name the job's variables that a session does not get")
+    made = add("build", "build now from the lock, so that jobs only use it", build)
+    take_names(made)
+    take_method(made)
+    made.add_argument("--rebuild", action="store_true", help="make a new generation even where there is a whole one")
+    made = add("run", "run a command in a session's environment", run)
+    take_name(made)
+    take_method(made)
+    made.usage = "ozrepro run [-h] [--plain] [--method {modules,conda,container,venv}] NAME -- CMD …"
+    made = add("export", "write the lock in another tool's format", export)
+    take_name(made)
+    forms = ("pylock", "requirements", "conda-explicit", "conda-lock", "environment.yml", "def")
+    made.add_argument("--format", required=True, choices=forms)
+    output = "instead of standard output; for pylock a name such as pylock.analysis.toml"
+    made.add_argument("--output", metavar="FILE", help=output)
+
+
+def build(call: Call) -> int:
+    """Build the sessions named, or all of the project, from their locks."""
+    return try_each(call, names_of(call), lambda session: _build(call, session))
+
+
+def _build(call: Call, session: Session) -> int:
+    with call.out.progress() as progress:
+        prepared = prepare(session, call.out.say, progress, rebuild=call.arguments.rebuild)
+    for line in prepared.said:
+        call.out.say(f"{session.name}: not taken: {line}")
+    card = prepared.generation.card
+    what = "built" if prepared.built else "was built before"
+    call.out.line(f"{session.name}: {prepared.method} {what} ({size_words(card['bytes'])}, {card['files']} files)")
+    return 0
+
+
+def run(call: Call) -> int:
+    """Replace this process by a command in the session's environment."""
+    command = call.arguments.words
+    if not command:
+        raise UsageError("no command given", hint=f"ozrepro run {call.arguments.name} -- python script.py")
+    session = open_session(call.root, call.arguments.name, os.environ, method=call.arguments.method)
+    with call.out.progress() as progress:
+        prepared = prepare(session, call.out.say, progress)
+    for line in prepared.said:
+        call.out.say(f"not taken: {line}")
+    execute(prepared.environment, command, session.name)
+
+
+def status(call: Call) -> int:
+    """Show, for each session and method, whether it can serve, is locked, and is built."""
+    names, code = names_of(call), 0
+    found: list[dict[str, Any]] = []
+    for name in names:
+        try:
+            session = looked_at(call, name)
+            found.append(_status(session))
+            left = kept_out(os.environ, _passed(session)) if call.arguments.verbose else []
+            if left:
+                call.out.say(f'kept out of {name}: {listed(left)}; pass = ["{left[0]}"] in the spec lets it in')
+        except OzreproError as error:
+            if len(names) == 1:
+                raise
+            nothing: dict[str, list[str]] = {"methods": [], "unlike": []}
+            found.append({"session": name, "description": "", "methods": [], "same": nothing, "error": str(error)})
+            code = max(code, error.exit_code)
+        else:
+            code = max(code, 3 if found[-1]["error"] else 0)
+    call.out.value({"schema": 1, "project": str(call.root), "sessions": found})
+    rows = [
+        (item["session"], method["method"], method["lock"], method["environment"], _here(method))
+        for item in found
+        for method in item["methods"]
+    ]
+    call.out.table(("SESSION", "METHOD", "LOCK", "ENVIRONMENT", "HERE"), rows)
+    for item in found:
+        if len(item["same"]["methods"]) > 1:
+            call.out.line(_same_words(item["session"], item["same"]))
+    for item in found:
+        if item["error"]:
+            call.out.say(f"{item['session']}: {item['error']}")
+    return code
+
+
+def _here(method: Mapping[str, Any]) -> str:
+    """Return why a method cannot serve, or that it can and which bases of its image may be other ones when it is built again."""
+    if method["reason"]:
+        return f"{method['reason']}; run takes what is built" if "generation" in method else str(method["reason"])
+    names = method.get("unpinned", ())
+    verb = "base is" if len(names) == 1 else "bases are"
+    return f"can serve; its {verb} not pinned: {', '.join(names)}" if names else "can serve"
+
+
+def _passed(session: Session) -> tuple[str, ...]:
+    tables = (getattr(session.spec, name, None) for name in candidates(session.spec, session.site))
+    return (*session.site.settings.passed, *(name for table in tables if table is not None for name in table.passed))
+
+
+def _status(session: Session) -> dict[str, Any]:
+    error: str | None = None
+    try:
+        lock = session.lock()
+    except LockError as problem:
+        lock, error = None, str(problem)
+    methods: list[dict[str, Any]] = []
+    for name in candidates(session.spec, session.site):
+        try:
+            methods.append(_method_status(session, name, lock))
+        except LockError as problem:
+            methods.append(
+                {"method": name, "lock": "refused", "environment": "-", "reason": "its lock is refused, see below", "covers": {}}
+            )
+            error = error or str(problem)
+    same = _same(session, lock) if error is None and lock is not None else {"methods": [], "unlike": []}
+    description = session.spec.description
+    return {"session": session.name, "description": description, "methods": methods, "same": same, "error": error}
+
+
+def _same(session: Session, lock: Lock) -> dict[str, list[str]]:
+    """Return which methods are locked here, and the packages of which they have different versions."""
+    sides: dict[str, dict[str, str]] = {}
+    for name in candidates(session.spec, session.site):
+        method = load_method(name)
+        section = lock.section(name, method.platform(session.site))
+        if section is not None:
+            sides[name] = method.versions(section)
+    return {"methods": list(sides), "unlike": comparing.unlike(sides)}
+
+
+def _same_words(session: str, same: Mapping[str, list[str]]) -> str:
+    methods, unlike = same["methods"], same["unlike"]
+    if not unlike:
+        return f"{session}: {len(methods)} methods, same versions"
+    names = ", ".join(unlike[:5]) + (" …" if len(unlike) > 5 else "")
+    what = f"{len(unlike)} package{'s' if len(unlike) != 1 else ''} in different versions"
+    return f"{session}: {len(methods)} methods, {what} ({names}): ozrepro diff {session} {methods[0]} {methods[1]}"
+
+
+def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, Any]:
+    section = lock.section(name, load_method(name).platform(session.site)) if lock else None
+    reason = refusal(name, session.spec, session.site, lock)
+    found: dict[str, Any] = {"method": name, "lock": "none", "environment": "-", "reason": reason, "covers": {}}
+    if section is None:
+        return found
+    found["covers"] = section.content.get("covers", {})
+    if name == "container":
+        from ozrepro.methods.container.lock import read_here
+
+        found |= {"unpinned": bases} if (bases := read_here(section, session.site, session.spec).open_bases()) else {}
+    try:
+        check_section(session, section)
+        found["lock"] = "locked"
+    except LockError as problem:
+        drifted = isinstance(problem, DriftError)
+        lines = [line.strip() for line in problem.what.splitlines()][1 if drifted else 0 :]
+        more = f", and {len(lines) - 1} more: ozrepro diff {session.name}" if len(lines) > 1 else ""
+        found["lock"], found["reason"] = "drifted" if drifted else "out of date", f"{lines[0]}{more}"
+        return found
+    generation = built_generation(session, section) if reason is None else _ready_generation(session, name)
+    if generation is not None:
+        files, size = generation.card["files"], generation.card["bytes"]
+        found["environment"] = f"built, {size_words(size)}, {files} files"
+        found |= {"files": files, "bytes": size, "generation": str(generation.folder)}
+    elif reason is None:
+        found["environment"] = "not built"
+    return found
+
+
+def _ready_generation(session: Session, name: str) -> Generation | None:
+    """Return what `ozrepro run` starts by its record of an earlier start, though the method could not be chosen anew here."""
+    for option in (None, name):
+        found = find_ready(str(session.root), session.name, option, session.site.environ)
+        if found is not None and found.method == name:
+            return read_generation(session.store, found.key)
+    return None
+
+
+def export(call: Call) -> int:
+    """Write the lock in another tool's format."""
+    session = looked_at(call, call.arguments.name)
+    lock = session.lock()
+    if lock is None:
+        raise needs_lock(session)
+    if call.arguments.format == "pylock" and call.arguments.output is not None:
+        from packaging.pylock import is_valid_pylock_path
+
+        if not is_valid_pylock_path(Path(call.arguments.output)):
+            raise UsageError(
+                f"{call.arguments.output!r} is no name that installers take",
+                hint=f"--output pylock.{session.name}.toml (PEP 751)",
+            )
+    text = _exported(session, lock, call.arguments.format, call.out.say)
+    if call.arguments.output is None:
+        sys.stdout.write(text)
+    else:
+        _write(call.arguments.output, text)
+    return 0
+
+
+def _write(output: str, text: str) -> None:
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        hint = "--output FILE, in a folder that is there and that you may write to"
+        raise OzreproError(f"cannot be written: {error.strerror}", where=output, hint=hint) from error
+
+
+def _exported_conda(session: Session, lock: Lock, form: str, say: Say) -> str:
+    from ozrepro.methods.conda.formats import export_sections
+
+    where, here = str(lock_file(session.root, session.name)), load_method("conda").platform(session.site)
+    sections = [section for section in lock.sections if section.method == "conda"]
+    own = lock.section("conda", here)
+    if own is None:
+        reason = f"{where} has no conda section for {here} to export"
+        raise NoMethodError(session.name, [reason], hint=f"ozrepro lock {session.name} --method conda")
+    check_section(session, own)
+    return export_sections(sections, here, session.name, where, session.site, form, say)
+
+
+def _definition(session: Session, lock: Lock, say: Say) -> str:
+    """Return a definition made from the lock: from the section that the image is made from, else from conda, modules, venv."""
+    from ozrepro.methods.container.from_lock import generate
+
+    spec, site = session.spec, session.site
+    asked = (spec.container.source,) if spec.container is not None and spec.container.source else ("conda", "modules", "venv")
+    found = (lock.section(name, load_method(name).platform(site)) for name in asked if getattr(spec, name) is not None)
+    section = next((item for item in found if item is not None), None)
+    if section is None:
+        reason = f"{lock_file(session.root, session.name)} has no section here of {', '.join(asked)} to make an image from"
+        raise NoMethodError(session.name, [reason], hint=f"ozrepro lock {session.name}")
+    check_section(session, section)
+    return "\n".join(generate(section, spec, site, say)) + "\n"
+
+
+def _exported(session: Session, lock: Lock, form: str, say: Say) -> str:
+    from ozrepro.methods.venv.method import PLATFORM, export_section
+
+    if form == "def":
+        return _definition(session, lock, say)
+    if form not in ("pylock", "requirements"):
+        return _exported_conda(session, lock, form, say)
+
+    section = lock.section("venv", PLATFORM)
+    if section is None:
+        where = str(lock_file(session.root, session.name))
+        raise NoMethodError(
+            session.name, [f"{where} has no venv section to export"], hint=f"ozrepro lock {session.name} --method venv"
+        )
+    check_section(session, section)
+    return export_section(section, session.spec, session.site, form)

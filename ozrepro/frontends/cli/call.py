@@ -1,0 +1,119 @@
+"""One call of the command line: its parsed words, its project, where it prints; options that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ozrepro.project.settings import METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ozrepro.frontends.cli.output import Output
+
+    Handler = Callable[["Call"], int]
+    Add = Callable[[str, str, Handler], argparse.ArgumentParser]
+    """Adds a command: its name, what it does in one line, the function that carries it out."""
+
+INTERRUPTED = 130
+"""The status of what was interrupted: 128 and SIGINT, also where another signal is taken as Ctrl-C is."""
+
+
+class Arguments(argparse.Namespace):
+    """The parsed words of a command line."""
+
+    command: str
+    action: str
+    project: str | None
+    anywhere: bool
+    """Whether the command also works where there is no project."""
+    names: list[str]
+    name: str
+    method: str | None
+    check: bool
+    upgrade: list[str] | None
+    source: str | None
+    accept: bool
+    as_json: bool
+    plain: bool
+    verbose: bool
+    level: int
+    sides: list[str]
+    rebuild: bool
+    words: list[str]
+    format: str
+    output: str | None
+    shell: str | None
+    ipython: bool
+    yes: bool
+    even_with_jobs: bool
+    pattern: str
+    provides: str
+    hidden: bool
+    refresh: bool
+    pin: bool
+    methods: list[str] | None
+    workloads: list[str] | None
+    states: list[str] | None
+    drop_caches: bool
+    fresh_nodes: bool
+    ranks: str
+    rounds: int | None
+    seed: int | None
+    budget: float
+    jobs: int
+    profile: str | None
+    emulate: str | None
+    json_file: str | None
+    csv_file: str | None
+    html_file: str | None
+    hyperfine_file: str | None
+    figures: str | None
+    handler: Handler
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One command to be carried out: its arguments, the project's folder, and where to print."""
+
+    arguments: Arguments
+    root: Path
+    out: Output
+
+
+def take_name(parser: argparse.ArgumentParser) -> None:
+    """Let a command take one session."""
+    _completed(parser.add_argument("name", metavar="NAME"))
+
+
+def take_names(
+    parser: argparse.ArgumentParser, count: str = "*", words: str = "sessions; all of the project without any"
+) -> None:
+    """Let a command take sessions: as many as argparse's `count` says, by default any number and none for all."""
+    _completed(parser.add_argument("names", metavar="NAME", nargs=count, help=words))
+
+
+def _completed(action: argparse.Action) -> None:
+    """Let a shell offer the names of the project's sessions."""
+    action.completer = _sessions  # type: ignore[attr-defined]
+
+
+def _sessions(**_given: object) -> list[str]:
+    from pathlib import Path
+
+    here = Path.cwd()
+    folders = (folder for folder in (here, *here.parents) if (folder / "sessions").is_dir())
+    return sorted(path.stem for path in (next(folders, here) / "sessions").glob("*.toml"))
+
+
+def take_method(parser: argparse.ArgumentParser) -> None:
+    """Let a command take a method."""
+    parser.add_argument("--method", choices=METHODS, help="this method alone")
+
+
+def take_json(parser: argparse.ArgumentParser) -> None:
+    """Let a command print JSON."""
+    parser.add_argument("--json", dest="as_json", action="store_true", help="print JSON")

@@ -1,0 +1,290 @@
+"""The commands about locks: lock, verify, diff."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ozrepro import process
+from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
+from ozrepro.frontends.cli.call import take_json, take_method, take_name, take_names
+from ozrepro.frontends.cli.sessions import looked_at, names_of, opened, try_each
+from ozrepro.methods import choose, comparing, load_method
+from ozrepro.pipeline import Session, built_generation, key_of
+from ozrepro.pipeline.locking import Locking, check_section, lock_session, mend_of, needs_lock, saved_otherwise, stale
+from ozrepro.project.files import text_of
+from ozrepro.project.lock import Lock, Section, lock_file, read_text
+from ozrepro.project.lockdiff import Difference, between_contents, between_sections
+from ozrepro.project.settings import METHODS
+from ozrepro.store import audit
+from ozrepro.store.publish import examine
+from ozrepro.store.publish import verify as verify_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ozrepro.frontends.cli.call import Add, Call
+
+
+def register(add: Add) -> None:
+    """Add the commands of this module."""
+    made = add("lock", "resolve and write the lock", lock)
+    take_names(made)
+    take_method(made)
+    made.add_argument("--check", action="store_true", help="only compare; exit 3 when the lock does not answer spec and machine")
+    made.add_argument("--upgrade", nargs="*", metavar="PKG", help="take newer versions, of all packages or of these")
+    source = "an @EXPLICIT file, a conda-lock file or a conda environment's folder, whose packages are locked"
+    made.add_argument("--from", dest="source", metavar="SOURCE", help=source)
+    accept = "take the image that was built here and refused because other versions are inside"
+    made.add_argument("--accept", action="store_true", help=accept)
+    made = add("verify", "check a built environment against its lock", verify)
+    take_name(made)
+    take_method(made)
+    levels = "0 files' digests; 1 and a real module load; 2 and the packages inside"
+    made.add_argument("--level", type=int, choices=(0, 1, 2), default=0, help=levels)
+    take_json(made)
+    made = add("diff", "show what differs between two locks, two methods, or the lock and this machine", diff)
+    take_name(made)
+    sides = "each a lock file, a git revision or a method; one alone is compared with the lock"
+    made.add_argument("sides", metavar="A B", nargs="*", help=sides)
+    take_json(made)
+
+
+def lock(call: Call) -> int:
+    """Resolve and write the locks of the sessions named, or only compare."""
+    names, source = names_of(call), call.arguments.source
+    if source and (len(names) != 1 or opened(call, names[0]).spec.conda is None):
+        raise UsageError("--from is for one session with a table [conda]", hint=f"ozrepro lock NAME --from {source}")
+    if call.arguments.check:
+        return try_each(call, names, lambda session: _check(call, session.for_looking()))
+    return try_each(call, names, lambda session: _lock(call, session))
+
+
+def _check(call: Call, session: Session) -> int:
+    found = session.lock()
+    if found is None:
+        raise needs_lock(session)
+    where, again = str(lock_file(session.root, session.name)), f"ozrepro lock {session.name}"
+    lines, source = stale(session, found) or saved_otherwise(session, found), call.arguments.source or ""
+    if lines:
+        text = "\n  ".join(("is out of date:", *lines))
+        raise LockError(text, where=where, hint=mend_of(session, found) or again)
+    if source:
+        lines = _check_source(call, session, found, source)
+    if lines:
+        text = "\n  ".join((f"is not what {source} gives:", *lines))
+        raise LockError(text, where=where, hint=f"{again} --from {shlex.quote(source)}")
+    call.out.line(f"{session.name}: the lock answers the spec" + (f", and is what {source} gives" if source else ""))
+    return 0
+
+
+def _check_source(call: Call, session: Session, old: Lock, source: str) -> list[str]:
+    """Return what the lock would have otherwise if it were made from the source, one line each."""
+    made = lock_session(session, _teller(call, session), methods=("conda",), source=source, write=False)
+    return [item.line() for item in _locks(old, made.lock)]
+
+
+def _teller(call: Call, session: Session) -> Callable[[str], None]:
+    return lambda text: call.out.say(f"{session.name}: {text}")
+
+
+def _lock(call: Call, session: Session) -> int:
+    upgrade, source = call.arguments.upgrade, call.arguments.source
+    done = lock_session(
+        session,
+        _teller(call, session),
+        methods=("conda",) if source else None,
+        upgrade=None if upgrade is None else tuple(upgrade),
+        source=source or "",
+        accept=call.arguments.accept,
+    )
+    for line in done.refused:
+        call.out.say(f"{session.name}: not locked: {line}")
+    what = "written" if done.changed else "unchanged"
+    call.out.line(f"{session.name}: sessions/{session.name}.lock {what} ({', '.join(done.resolved)})")
+    _check_left(session, done)
+    return 0
+
+
+def _check_left(session: Session, done: Locking) -> None:
+    """Raise LockError for a section of this machine that was left as it was, and is out of date: locking again mends nothing."""
+    for reason in done.refused:
+        name = reason.partition(":")[0]
+        if done.lock.section(name, load_method(name).platform(session.site)) is None:
+            continue
+        try:
+            lines = stale(session, done.lock, (name,))
+        except LockError as error:
+            lines = error.what.splitlines()
+        if lines:
+            edit = "name another module in the spec" if "there is no module" in reason else f"lock it where {name} can serve"
+            out = f"{edit}, or take {name} out of the spec's methods; until then: --method {done.resolved[0]}"
+            text = "\n  ".join((f"still has a section of {name} that no longer holds here:", *map(str.strip, lines)))
+            raise LockError(text, where=str(lock_file(session.root, session.name)), hint=out)
+
+
+def verify(call: Call) -> int:
+    """Check a built environment: files, a real module load, packages inside."""
+    whole = opened(call, call.arguments.name)
+    session = whole.for_looking()
+    section = _section(session)
+    method = load_method(section.method)
+    generation = examine(session.store, key_of(session, section))
+    if isinstance(generation, str):
+        what = f"{section.title} of {session.name} is in the store, but cannot be used: {generation}"
+        what = what if generation else f"{section.title} is not built here"
+        raise OzreproError(what, hint=f"ozrepro build {session.name}")
+    level = call.arguments.level
+    wrong = verify_files(generation)
+    wrong += [f"{path}: {why}; rm -r {shlex.quote(str(path))}" for path, why in audit.records(session.store).items()]
+    moved = method.recheck(section, whole.spec, whole.site) if level >= 1 and not wrong else []
+    if level >= 2 and not (wrong or moved):
+        wrong = method.problems(section, session.site, generation.prefix)
+    call.out.value({"schema": 1, "session": session.name, "section": section.title, "level": level, "problems": [*wrong, *moved]})
+    if wrong:
+        text = "\n  ".join((f"{section.title} of {session.name} is not as it was built:", *wrong[:30]))
+        raise OzreproError(text, where=str(generation.folder), hint=f"ozrepro build {session.name} --rebuild")
+    if moved:
+        text = "\n  ".join((f"this machine no longer gives what {section.title} of {session.name} says:", *moved[:30]))
+        hint = f"ozrepro lock {session.name}, if what is there now is wanted"
+        raise DriftError(text, where=str(lock_file(session.root, session.name)), hint=hint)
+    files = generation.card["files"]
+    call.out.line(f"{session.name}: {section.title} is whole ({files} files, level {call.arguments.level})")
+    return 0
+
+
+def _section(session: Session, *, drifted: bool = False) -> Section:
+    """Return the section in use here; `drifted` takes it although the machine has moved away from it."""
+    found = session.lock()
+    if found is None:
+        raise needs_lock(session)
+    choice = choose(session.spec, session.site, found)
+    assert choice.section is not None
+    try:
+        check_section(session, choice.section)
+    except DriftError:
+        if not drifted:
+            raise
+    return choice.section
+
+
+def diff(call: Call) -> int:
+    """Print what differs; nothing where all is the same."""
+    session = looked_at(call, call.arguments.name)
+    sides = call.arguments.sides
+    if len(sides) > 2:
+        raise UsageError("diff takes at most two sides", hint="ozrepro diff NAME [A [B]]")
+    if not sides:
+        found = _with_machine(session)
+    elif all(side in METHODS for side in sides) and len(sides) == 2:
+        found = _methods(session, sides[0], sides[1])
+    else:
+        left = _read_side(session, sides[0])
+        right = _read_side(session, sides[1]) if len(sides) == 2 else _own_lock(session)
+        found = _locks(left, right or Lock(session.name))
+    call.out.value({"schema": 1, "session": session.name, "differences": [item.as_dict() for item in found]})
+    for item in found:
+        call.out.line(item.line())
+    if not found:
+        call.out.line("no difference")
+    return 0
+
+
+def _locks(left: Lock, right: Lock) -> list[Difference]:
+    keys = sorted({(item.method, item.platform) for lock in (left, right) for item in lock.sections})
+    found: list[Difference] = []
+    for method, platform in keys:
+        some = between_sections(left.section(method, platform), right.section(method, platform))
+        prefix = f"{method}.{platform}: " if len(keys) > 1 else ""
+        found += [Difference(prefix + item.what, item.left, item.right) for item in some]
+    return found
+
+
+def _methods(session: Session, left: str, right: str) -> list[Difference]:
+    lock = _own_lock(session)
+    if lock is None:
+        raise needs_lock(session)
+    sides = [_inside(session, lock, name) for name in (left, right)]
+    if any(side.imports is None for side in sides):
+        # One side as its lock has it and the other as it is would differ by what installers add, such as pip.
+        sides = [comparing.Inside(load_method(name).versions(_of(session, lock, name))) for name in (left, right)]
+    return comparing.differences(*sides)
+
+
+def _of(session: Session, lock: Lock, name: str) -> Section:
+    method = load_method(name)
+    section = lock.section(name, method.platform(session.site))
+    section = section or next((item for item in lock.sections if item.method == name), None)
+    if section is None:
+        where = str(lock_file(session.root, session.name))
+        raise LockError(f"has no section for {name}", where=where, hint=f"ozrepro lock {session.name}")
+    return section
+
+
+def _inside(session: Session, lock: Lock, name: str) -> comparing.Inside:
+    """Return what the files of a method's environment say that it has where it is built here, else what the lock says."""
+    section = _of(session, lock, name)
+    method = load_method(name)
+    here = section.platform == method.platform(session.site)
+    if here and method.unavailable(session.spec, session.site, section) is None:
+        generation = built_generation(session, section)
+        if generation is not None:
+            return method.inside(section, session.site, generation.prefix)
+    return comparing.Inside(method.versions(section))
+
+
+def _with_machine(session: Session) -> list[Difference]:
+    section = _section(session, drifted=True)
+    method = load_method(section.method)
+    drift = [Difference(line, "", "") for line in method.drift(section, session.site)]
+    generation = built_generation(session, section)
+    if generation is None:
+        return [*drift, Difference(f"{section.title}", "locked", "not built here")]
+    changed = [Difference(line, "", "") for line in verify_files(generation)]
+    if drift:
+        return [*drift, *changed]  # what it would be built from now is another thing
+    inside = method.contents(generation.prefix)
+    identity = method.identity(section, session.site)
+    locked = {str(name): str(version) for name, version, _ in identity.get("files", ())}
+    own = {name: version for name, version in inside.items() if name in locked}
+    return [*drift, *changed, *between_contents(locked, own)]
+
+
+def _read_side(session: Session, side: str) -> Lock:
+    path = Path(side)
+    if path.exists() and not path.is_dir():
+        try:
+            text = text_of(path)
+        except OSError as error:
+            raise LockError(f"cannot be read: {error.strerror}", where=side) from error
+        return _sound(read_text(text, session.name, side), side)
+    if side.startswith("-"):
+        raise UsageError(f"{side!r} is neither a lock file nor a git revision")
+    git = process.find_program("git", os.environ.get("PATH", ""), outside=str(session.root))
+    if git is None:
+        raise UsageError(f"{side!r} is no lock file, and git is not here to find it as a revision")
+    # A repository's own configuration names programs; of those only transports could be asked for a missing object.
+    words = [git, "-c", "safe.bareRepository=explicit", "-C", str(session.root), "cat-file", "blob"]
+    env = {**os.environ, "GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
+    done = process.run([*words, f"{side}:./sessions/{session.name}.lock"], env=env)
+    if done.status != 0:
+        raise UsageError(
+            f"{side!r} is neither a lock file nor a git revision with this lock",
+            hint="git log -- sessions/" + f"{session.name}.lock",
+        )
+    where = f"{side}:sessions/{session.name}.lock"
+    return _sound(read_text(done.output, session.name, where), where)
+
+
+def _sound(lock: Lock, where: str) -> Lock:
+    """Return the lock if each section's content can be read: what is compared is also printed. Raises LockError."""
+    for section in lock.sections:
+        load_method(section.method).check(section, where, lock.session)
+    return lock
+
+
+def _own_lock(session: Session) -> Lock | None:
+    found = session.lock()
+    return _sound(found, str(lock_file(session.root, session.name))) if found is not None else None

@@ -1,0 +1,145 @@
+"""The commands about the store: list, verify, gc."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from ozrepro.errors import OzreproError, StoreError
+from ozrepro.frontends.cli.call import take_json
+from ozrepro.project.formatting import size_words
+from ozrepro.project.settings import load_settings
+from ozrepro.store import audit, collect, failed, store_of
+from ozrepro.store.publish import Generation, built_for, read_generation
+from ozrepro.store.references import wanted_by
+
+if TYPE_CHECKING:
+    from ozrepro.frontends.cli.call import Add, Call
+    from ozrepro.store import Store
+
+
+def register(add: Add) -> None:
+    """Add the commands of this module."""
+    actions = add("store", "list, verify or clean what is built", store).add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    for name, summary in (
+        ("list", "list what is built, and which lock uses it"),
+        ("verify", "check every file of every environment against its manifest"),
+        ("gc", "show what no lock needs; remove it with --yes"),
+    ):
+        action = actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        action.add_argument("--plain", action="store_true", help="no colours, no progress bars")
+        take_json(action)
+        if name == "gc":
+            action.add_argument("--yes", action="store_true", help="remove what was shown")
+            action.add_argument("--even-with-jobs", action="store_true", help="also while jobs of yours are running")
+
+
+def store(call: Call) -> int:
+    """Carry out one of the store's actions."""
+    settings = load_settings(call.root, os.environ)
+    place = store_of(settings)
+    if not place.folder.is_dir():
+        nothing: dict[str, list[str]] = {"environments": [], "unreadable": [], "problems": [], "leftovers": []}
+        call.out.value({"schema": 1, "store": str(place.folder), **nothing})
+        call.out.line(f"there is no store yet at {place.folder}")
+        return 0
+    place.check_readable()
+    place.open()
+    try:
+        return {"list": _list, "verify": _verify, "gc": _gc}[call.arguments.action](call, place)
+    except PermissionError as error:
+        raise failed("read the store", place.folder, error) from error
+
+
+def _generations(place: Store) -> list[tuple[str, Generation]]:
+    keys = sorted(path.name for path in (place.folder / "names").iterdir() if not path.name.startswith("."))
+    return [(key, found) for key in keys if (found := read_generation(place, key)) is not None]
+
+
+def _list(call: Call, place: Store) -> int:
+    wanted, unreadable = wanted_by(place, call.root)
+    entries: list[dict[str, Any]] = []
+    for key, generation in _generations(place):
+        card = generation.card
+        elsewhere = built_for(place, generation)
+        user = None if elsewhere else wanted(key, str(card.get("section")))
+        kept = {name: card[name] for name in ("session", "method", "platform", "files", "bytes")}
+        entries.append(
+            {"key": key, **kept, "generation": str(generation.folder), "used_by": user, "built_for": elsewhere or None}
+        )
+    call.out.value({"schema": 1, "store": str(place.folder), "environments": entries, "unreadable": unreadable})
+    # What no readable lock names may be named by one of these.
+    unused = "cannot be told" if unreadable else "no lock"
+    rows = [
+        (
+            item["key"][:12],
+            item["session"],
+            item["method"],
+            size_words(item["bytes"]),
+            str(item["files"]),
+            f"built for {item['built_for']}" if item["built_for"] else item["used_by"] or unused,
+        )
+        for item in entries
+    ]
+    if rows:
+        call.out.table(("KEY", "SESSION", "METHOD", "SIZE", "FILES", "USED BY"), rows)
+    else:
+        call.out.line(f"nothing is built in {place.folder}")
+    for line in unreadable:
+        call.out.say(f"cannot be read: {line}")
+    return 0
+
+
+def _verify(call: Call, place: Store) -> int:
+    found, records = audit.environments(place), audit.records(place)
+    problems: dict[str, list[str]] = {key: wrong for key, (_, wrong) in found.items() if wrong}
+    problems |= {f"ready/{path.name}": [why] for path, why in records.items()}
+    call.out.value({"schema": 1, "store": str(place.folder), "problems": problems})
+    lines: list[str] = []
+    hints: list[str] = []
+    for key, (generation, wrong) in found.items():
+        if generation is None:
+            call.out.line(f"{key[:12]}: not usable")
+            lines.append(f"names/{key}: {wrong[0]}")
+            hints.append("ozrepro build, for what a lock needs, then: ozrepro store gc --yes")
+            continue
+        card = generation.card
+        call.out.line(f"{key[:12]} {card['session']} {card['method']}: {'changed' if wrong else 'whole'}")
+        if wrong:
+            hints.append(f"ozrepro build {card['session']} --rebuild")
+            more = [f"… and {len(wrong) - 10} more"] if len(wrong) > 10 else []
+            lines += [f"{generation.folder}/env/{line}" for line in wrong[:10]] + more
+    lines += [f"ready/{path.name}: {why}" for path, why in records.items()]
+    hints += [f"rm -r {shlex.quote(str(path))}" for path in records]
+    if lines:
+        hint = "; ".join(dict.fromkeys(hints))
+        raise StoreError("\n  ".join(("holds what is not as it was published:", *lines)), where=str(place.folder), hint=hint)
+    return 0
+
+
+def _gc(call: Call, place: Store) -> int:
+    wanted, unreadable = wanted_by(place, call.root)
+    if unreadable:
+        raise OzreproError(
+            "\n  ".join(("cannot tell what is needed while a lock cannot be read:", *unreadable)),
+            hint="mend it, or leave it to a user who may read it, then: ozrepro store gc",
+        )
+    plan = collect.plan(place, wanted, even_with_jobs=call.arguments.even_with_jobs)
+    going = [item for item in plan if item.remove]
+    done = call.arguments.yes
+    call.out.value(
+        {"schema": 1, "removed": done, "leftovers": [{"path": str(i.path), "reason": i.reason, "remove": i.remove} for i in plan]}
+    )
+    for item in plan:
+        word = ("removed" if done else "would remove") if item.remove else "keeps"
+        call.out.line(f"{word} {item.path.relative_to(place.folder)}: {item.reason}")
+        if done and item.remove:
+            collect.remove(place, item)
+    if not going:
+        call.out.line("nothing to remove")
+    elif not done:
+        call.out.line("nothing was removed yet: ozrepro store gc --yes")
+    return 0

@@ -1,0 +1,253 @@
+"""A session's environment as a script for jobs, which needs no Python and refuses when what it was made from has changed.
+
+Pure functions over values. Every value is quoted; nothing of it is ever expanded.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from ozrepro import environment as rules
+from ozrepro.faststart.ready import AMD, DRIVER
+from ozrepro.frontends.activation import MARK, OF_THE_SHELL, VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ozrepro.environment import Cases, Environment
+    from ozrepro.frontends.activation import Active
+
+
+def job_script(session: Active, files: Iterable[tuple[str, str]], sized: Iterable[tuple[str, int, int]] = ()) -> str:
+    """Return a bash script for a job: it needs no Python, and refuses when one of its files has changed.
+
+    `files` are compared by sha256; `sized` are those too large to be read at each start, with bytes and seconds of the last
+    change. Executed, it runs the words behind it; sourced, it changes the shell, which no image can.
+    """
+    environment = session.environment
+    checks = [f"_ozrepro_check {digest} {shlex.quote(path)} || {_REFUSE}" for path, digest in files]
+    checks += [f"_ozrepro_check '{size} {seconds}' {shlex.quote(path)} || {_REFUSE}" for path, size, seconds in sized]
+    fixed = {**environment.variables_for({}), MARK: session.name}
+    following = {name: cases for name, cases in sorted(environment.following.items()) if VARIABLE.match(name)}
+    asked = [_path_lines(environment), *(_chosen(name, cases) for name, cases in following.items())]
+    names = [name for name in sorted(fixed) if VARIABLE.match(name) and name not in following]
+    sets = [f"export {name}={shlex.quote(fixed[name])}" for name in names if name != "PATH"]
+    sets += [_HAND_OVER.format(name=name) for name in ("PATH", *following)]
+    return _JOB.format(
+        name=session.name,
+        use=_USE_IN_IMAGE if environment.inner else _USE,
+        sourced=_SOURCED_IN_IMAGE.format(name=session.name, refuse=_REFUSE) if environment.inner else "",
+        checks="\n".join((*checks, *_expected(environment.expected))),
+        asked="\n".join(asked),
+        kept="\n        ".join(_kept(environment.passed)),
+        removed="\n".join(f"unset -v {name}" for name in environment.removed if VARIABLE.match(name)),
+        sets="\n".join(sets),
+        limits="\n".join(f"{limit} 2>/dev/null || :" for limit in session.limits),
+        start=_start_in_image(session, environment.inner.removesuffix("ENV_")) if environment.inner else _START,
+    )
+
+
+def _start_in_image(session: Active, own: str) -> str:
+    prefix = shlex.join(session.environment.prefix)
+    places = " ".join(rules.PLACES)
+    return _START_IN_IMAGE.format(name=session.name, own=own, driver=DRIVER, amd=AMD, prefix=prefix, places=places)
+
+
+def _kept(passed: Iterable[str]) -> Iterable[str]:
+    """Yield the branches of a `case` that keep what `environment.is_inherited` and `pass` keep; the first that fits counts."""
+    asked = (name for name in passed if VARIABLE.match(name.removesuffix("*")))
+    names = (*sorted(rules.INHERITED), *asked, *OF_THE_SHELL, "HOSTNAME", "BASH_FUNC_*")
+    yield f"{'|'.join((*names, *(f'*{ending}' for ending in rules.INHERITED_ENDINGS)))}) ;;"
+    unset = 'unset -v "$_ozrepro_name" ;;'
+    yield f"{'|'.join(f'{prefix}*' for prefix in rules.KEPT_OUT_PREFIXES)}) {unset}"
+    yield f"{'|'.join(f'{prefix}*' for prefix in rules.INHERITED_PREFIXES)}) ;;"
+    yield f"{'|'.join(f'*{ending}' for ending in rules.KEPT_OUT_ENDINGS)}) {unset}"
+    yield f"{'|'.join(f'{prefix}*' for prefix in rules.TUNED_PREFIXES)}) ;;"
+
+
+def _filled(parts: Iterable[str]) -> str:
+    """Return the text of parts as a word of a Bourne shell: every second one is the name of a variable."""
+    words = [(f'"${{{part}-}}"' if place % 2 else shlex.quote(part)) for place, part in enumerate(parts) if part]
+    return "".join(words) or "''"
+
+
+def _by_cases(cases: Cases, then: Callable[[tuple[str, ...] | None], str]) -> str:
+    """Return the command that does what `then` says of the first case whose variables the caller has."""
+    text, opened = "", False
+    for names, parts in cases:
+        tests = [f'[ -n "${{{name[:-1]}-}}" ]' if name.endswith(":") else f'[ -n "${{{name}+x}}" ]' for name in names]
+        if not tests:
+            return f"{text}; else {then(parts)}; fi" if opened else then(parts)
+        text += f"{'; elif' if opened else 'if'} {' && '.join(tests)}; then {then(parts)}"
+        opened = True
+    return f"{text}; fi" if opened else ":"
+
+
+def _chosen(name: str, cases: Cases) -> str:
+    """Return the line that takes the value of a variable from the caller's, before these are unset.
+
+    The state `-` hands the value over, `x` unsets the variable, and none leaves it as it is.
+    """
+
+    def then(parts: tuple[str, ...] | None) -> str:
+        if parts is None:
+            return f"_ozrepro_s_{name}=x"
+        return f"_ozrepro_s_{name}=- _ozrepro_v_{name}={_filled(parts)}" if parts else ":"
+
+    return _by_cases(cases, then)
+
+
+def _path_lines(environment: Environment) -> str:
+    """Return the lines that make PATH, some of whose entries may follow the caller's variables."""
+    lines = ["_ozrepro_s_PATH=- _ozrepro_v_PATH="]
+    fixed: list[str] = []
+    for entry in (*environment.path, *environment.base):
+        if isinstance(entry, str):
+            fixed.append(entry)
+            continue
+        lines += [_more(shlex.quote(":".join(fixed)))] if fixed else []
+        lines.append(_by_cases(entry, lambda parts: _more(_filled(parts)) if parts and any(parts) else ":"))
+        fixed = []
+    lines += [_more(shlex.quote(":".join(fixed)))] if fixed else []
+    return "\n".join(lines)
+
+
+def _more(word: str) -> str:
+    return f"_ozrepro_v_PATH=${{_ozrepro_v_PATH:+$_ozrepro_v_PATH:}}{word}"
+
+
+def _expected(expected: Mapping[str, str | bool | None]) -> list[str]:
+    """Return the lines that refuse a caller whose variables are otherwise than they were when the environment was locked."""
+    lines: list[str] = []
+    for name, value in sorted(expected.items()):
+        if not VARIABLE.match(name):
+            continue
+        test = f'[ -n "${{{name}+x}}" ]' if value is not None else f'[ -z "${{{name}+x}}" ]'
+        if isinstance(value, str):
+            test += f' && [ "${{{name}-}}" = {shlex.quote(value)} ]'
+        wanted = shlex.quote(value) if isinstance(value, str) else "set" if value else "not set"
+        words = f"_ozrepro_otherwise {name} {shlex.quote(wanted)} "
+        lines.append(f'{{ {test}; }} || {{ {words}"${{{name}-not set}}"; {_REFUSE}; }}')
+    return lines
+
+
+_HAND_OVER = """\
+case ${{_ozrepro_s_{name}-}} in
+    -) export {name}=$_ozrepro_v_{name} ;;
+    x) unset -v {name} ;;
+esac
+unset -v _ozrepro_s_{name} _ozrepro_v_{name}"""
+_REFUSE = "{ case $- in *i*) return 3 ;; *) exit 3 ;; esac; }"
+"""A job's script that goes on would run in another environment; a prompt must stay."""
+
+_USE = "source this file, or put it in front of a command: srun bash this-file python script.py"
+_START = """if [ "${BASH_SOURCE[0]}" = "$0" ] && [ "$#" -gt 0 ]; then
+    exec "$@"
+fi"""
+
+_USE_IN_IMAGE = "put this file in front of a command, which runs in the image: srun bash this-file python script.py"
+_SOURCED_IN_IMAGE = """\
+if [ "${{BASH_SOURCE[0]}}" != "$0" ]; then
+    printf 'ozrepro: %s\\n  try: bash %q COMMAND\\n' \\
+        'the environment of {name} is an image, which no shell enters by reading a file' "${{BASH_SOURCE[0]}}" >&2
+    {refuse}
+fi
+if [ "$#" -eq 0 ]; then
+    printf 'ozrepro: no command to run in the image of {name}\\n  try: bash %q python script.py\\n' "$0" >&2
+    exit 2
+fi
+"""
+# The same commands as environment.installer_in knows.
+_START_IN_IMAGE = """\
+_ozrepro_adds() {{
+    local program=${{1##*/}} word group=
+    shift
+    case $program in python*)
+        while [ "${{1-}}" != -m ]; do
+            case ${{1-}} in
+                -W | -X) shift "$(($# > 1 ? 2 : 1))" ;;
+                -*) shift ;;
+                *) return 1 ;;
+            esac
+        done
+        program=${{2-}}
+        shift "$(($# > 1 ? 2 : 1))" ;;
+    esac
+    case $program in pip | pip[0-9]* | uv | conda | mamba | micromamba) ;; *) return 1 ;; esac
+    for word; do
+        case $word in
+            -*) ;;
+            install | add | sync | update | upgrade) return 0 ;;
+            pip | env | tool | python | self)
+                case $program$group in pip* | *!) return 1 ;; esac
+                group=! ;;
+            *) return 1 ;;
+        esac
+    done
+    return 1
+}}
+if _ozrepro_adds "$@"; then
+    printf 'ozrepro: an image is read-only: packages would land in ~/.local of this machine\\n  try: %s\\n' \\
+        'add them to what the image is made of, then: ozrepro lock {name}' >&2
+    exit 1
+fi
+# The same places as environment.Environment shows.
+for _ozrepro_name in {places}; do
+    _ozrepro_place=${{!_ozrepro_name-}}
+    case $_ozrepro_place/ in
+        / | /tmp/* | /var/tmp/* | "${{HOME-}}"/*) ;;
+        [!/]* | *[,:\\\\]*) unset -v "$_ozrepro_name" ;;
+        *)
+            if [ ! -e "$_ozrepro_place" ]; then
+                unset -v "$_ozrepro_name"
+            elif [[ ,${{{own}_BIND-}}, != *,"$_ozrepro_place",* ]]; then
+                export {own}_BIND="${{{own}_BIND:+${own}_BIND,}}$_ozrepro_place"
+            fi ;;
+    esac
+done
+unset -v _ozrepro_name _ozrepro_place
+# The login node that wrote this may have no GPU.
+if [ -e {driver} ]; then export {own}_NV=1; elif [ -e {amd} ]; then export {own}_ROCM=1; fi
+# Exported functions, such as the modules', are of the host.
+unset -f $(compgen -A function)
+exec {prefix} "$@\""""
+
+_JOB = """#!/bin/bash
+# The environment of session {name}, by `ozrepro activate {name} --output`. Needs no Python:
+#   {use}
+if [ -z "${{BASH_VERSION-}}" ]; then
+    echo 'ozrepro: this script is written for bash' >&2
+    return 3 2>/dev/null || exit 3
+fi
+{sourced}_ozrepro_check() {{
+    local found
+    case $1 in
+        *' '*) found=$(stat -L -c '%s %Y' -- "$2" 2>/dev/null) ;;
+        *) found=$(sha256sum < "$2" 2>/dev/null) found=${{found%  -}} ;;
+    esac
+    if [ "$found" != "$1" ]; then
+        printf 'ozrepro: %s has changed since this script was made\\n  try: ozrepro activate {name} --output %s\\n' \\
+            "$2" "${{BASH_SOURCE[1]-$0}}" >&2
+        return 1
+    fi
+}}
+_ozrepro_otherwise() {{
+    printf 'ozrepro: %s is %s, and was %s when {name} was locked\n  try: export %s as it was, or: ozrepro lock {name}\n' \
+        "$1" "$3" "$2" "$1" >&2
+}}
+{checks}
+unset -f _ozrepro_check _ozrepro_otherwise
+{asked}
+for _ozrepro_name in $(compgen -e); do
+    case $_ozrepro_name in
+        {kept}
+        *) unset -v "$_ozrepro_name" ;;
+    esac
+done
+unset -v _ozrepro_name
+{removed}
+{sets}
+{limits}
+{start}
+"""

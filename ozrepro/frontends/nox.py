@@ -1,0 +1,315 @@
+"""The nox environment class and the decorator: `nox -s NAME` through ozrepro.
+
+nox has no registry for backends; a class put into `nox.virtualenv.ALL_VENVS` is taken as one of its own (tried on every release
+since 2024.4). This module knows nothing of methods: it asks for an `Environment` and gives it to nox.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shlex
+import shutil
+from typing import TYPE_CHECKING, Any, overload
+
+import nox
+import nox.command
+import nox.virtualenv
+from nox.logger import logger
+
+from ozrepro.environment import Environment, entries, installer_in, refuse_install
+from ozrepro.errors import OzreproError, UsageError
+from ozrepro.faststart import ready
+from ozrepro.faststart.ownpath import OwnImports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Body = Callable[..., Any]
+
+BACKEND = "ozrepro"
+_OWN = ("python", "py", "venv_backend", "venv_params", "reuse_venv", "download_python")
+_STARTING = ("mpiexec", "mpirun", "srun")
+"""Launchers: what they are given to start is started beside an image, not in it."""
+
+_LAUNCHERS = ("apptainer", *_STARTING, "sbatch", "scancel", "singularity", "squeue")
+
+
+class _Parameters(tuple[str, ...]):
+    """nox hands `venv_params` to the backend untouched: an empty tuple that carries which description is meant.
+
+    A tuple of flags stays valid when a user forces another backend; a marker string in it would not.
+    """
+
+    root: str
+    spec: str
+
+
+class OzreproEnv(nox.virtualenv.VirtualEnv):
+    """A session's locked environment, as nox sees it."""
+
+    def __init__(self, location: str, *args: Any, **kwargs: Any) -> None:
+        parameters = kwargs.pop("venv_params", ())
+        kwargs.pop("venv_backend", None)
+        if not isinstance(parameters, _Parameters):
+            # A plain nox.session that names our backend, or nox.options.default_venv_backend = "ozrepro".
+            logger.error("the ozrepro backend serves sessions made with @ozrepro.session")
+            raise nox.command.CommandFailed("not an ozrepro session")
+        self._root, self._spec = parameters.root, parameters.spec
+        self.environment = Environment()
+        super().__init__(location, *args, venv_backend="venv", **kwargs)
+        self.env = {name: value for name, value in self.env.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
+
+    @property
+    def venv_backend(self) -> str:
+        """The name under which nox reports this backend."""
+        return BACKEND
+
+    @property
+    def bin_paths(self) -> list[str]:
+        """The environment's directories for PATH."""
+        return list(entries(self.environment.path, os.environ))
+
+    @property
+    def allowed_globals(self) -> tuple[str, ...]:
+        """Programs outside the environment that need no `external=True`: the scheduler's and the launchers."""
+        return _LAUNCHERS
+
+    def create(self) -> bool:
+        """Find the built environment, or build it from the lock; return whether it is new, as nox counts it."""
+        found = ready.find_ready(self._root, self._spec, None, os.environ) if self.reuse_existing else None
+        if found is None:
+            with OwnImports():
+                environment, said, prefix, built = self._prepare()
+        else:
+            environment, said, built = found.environment, found.said, False
+            prefix = os.path.join(found.generation, "env")
+        for line in said:
+            logger.warning(f"not taken: {line}")
+        self.environment, self.location = environment, prefix
+        inherited = environment.variables_for(os.environ)
+        self.env.update(dict.fromkeys(environment.removed))
+        self.env.update({name: inherited.get(name) for name in (*environment.variables, *environment.following)})
+        self._reused = not built
+        return built
+
+    def _prepare(self) -> tuple[Environment, Sequence[str], str, bool]:
+        from pathlib import Path
+
+        from ozrepro.pipeline import open_session, prepare
+
+        last = ""
+
+        def progress(step: str, done: int, total: int) -> None:
+            nonlocal last
+            if step != last:  # a step of a thousand packages is one line of a log
+                logger.info(step)
+            last = step
+
+        try:
+            session = open_session(Path(self._root), self._spec, os.environ)
+            prepared = prepare(session, logger.info, progress, may_lock=True, rebuild=not self.reuse_existing)
+        except OzreproError as error:
+            raise failure(error) from error
+        return prepared.environment, prepared.said, str(prepared.generation.prefix), prepared.built
+
+
+def failure(error: OzreproError) -> nox.command.CommandFailed:
+    """Log an error and return nox's own kind of it: the session fails with status 1 and the others go on."""
+    logger.error(f"ozrepro: {error}")
+    return nox.command.CommandFailed(error.what)
+
+
+class LockedSession(nox.Session):
+    """nox's session, run in the locked environment alone: the caller's other variables and PATH do not reach its programs."""
+
+    __slots__ = ()
+
+    def run(self, *args: Any, env: Mapping[str, str | None] | None = None, include_outer_env: bool = True, **more: Any) -> Any:
+        """Run a program as `nox.Session.run` does, in the locked environment.
+
+        Programs are looked up in the environment and then in the base PATH, never in the caller's.
+        """
+        words, variables = self._locked(args, env, include_outer_env)
+        return super().run(*words, env=variables, include_outer_env=False, **self._around(args, words, more))
+
+    def run_install(
+        self, *args: Any, env: Mapping[str, str | None] | None = None, include_outer_env: bool = True, **more: Any
+    ) -> Any:
+        """Run a preparing step as `nox.Session.run_install` does, in the locked environment."""
+        words, variables = self._locked(args, env, include_outer_env)
+        return super().run_install(*words, env=variables, include_outer_env=False, **self._around(args, words, more))
+
+    def inside(self, *args: str | os.PathLike[str]) -> tuple[str, ...]:
+        """Return the words that run a program in the environment, to stand behind a launcher's: `srun`, `mpirun`.
+
+        In an image they begin with the container's own program; in any other environment they are `args`.
+        """
+        backend = self.virtualenv
+        assert isinstance(backend, OzreproEnv)
+        return tuple(backend.environment.command([os.fspath(word) for word in args]))
+
+    def _around(self, args: Sequence[Any], words: Sequence[Any], more: dict[str, Any]) -> dict[str, Any]:
+        """Return nox's options for a command: one in an image is logged as it was written, and is never outside."""
+        if len(words) == len(args):
+            return more
+        if more.get("log", True):
+            logger.info(shlex.join([os.fspath(word) for word in args]))
+        return {**more, "log": False, "external": True}
+
+    def _locked(
+        self, args: Sequence[Any], env: Mapping[str, str | None] | None, outer: bool
+    ) -> tuple[Sequence[Any], dict[str, str | None]]:
+        backend = self.virtualenv
+        assert isinstance(backend, OzreproEnv)
+        variables: dict[str, str | None] = {}
+        if outer:
+            variables.update(backend.environment.variables_for(os.environ))
+        # nox puts bin_paths in front of it.
+        variables["PATH"] = ":".join(entries(backend.environment.base, os.environ))
+        variables.update(backend.env)
+        variables.update(backend.environment.inside({**self._own(backend), **(env or {})}))
+        if not args or callable(args[0]):
+            return args, variables
+        program = os.fspath(args[0])
+        if backend.environment.inner:
+            return self._in_image(backend, [os.fspath(word) for word in args]), variables
+        if os.path.dirname(program) == "":
+            searched = [*backend.bin_paths, *(variables["PATH"] or "").split(":")]
+            if shutil.which(program, path=":".join(searched)) is None:
+                logger.error(
+                    f"ozrepro: {program} is neither in the environment of session {self.name!r} nor in {variables['PATH']}\n"
+                    "  try: add its package to the spec, or its directory to path = […] in [tool.ozrepro] of pyproject.toml"
+                )
+                raise nox.command.CommandFailed(f"{program} not found")
+            if shutil.which(program, path=":".join(backend.bin_paths)) is None:
+                program = shutil.which(program, path=":".join(searched)) or program
+                if os.path.basename(program) in backend.allowed_globals:
+                    return (program, *args[1:]), variables
+        return (program, *args[1:]), variables
+
+    def _own(self, backend: OzreproEnv) -> dict[str, str | None]:
+        """Return the variables that the session itself has set in `session.env`, and nox."""
+        environment = backend.environment
+        given = {*environment.variables, *environment.following, *environment.removed}
+        return {name: value for name, value in backend.env.items() if name not in given}
+
+    def _in_image(self, backend: OzreproEnv, words: list[str]) -> Sequence[str]:
+        """Return the words that run a command in the image; a launcher stays outside and is told what runs inside."""
+        name = backend._spec  # noqa: SLF001
+        adding = installer_in(words)
+        if adding:
+            reason, hint = refuse_install(adding, name)
+            raise failure(OzreproError(reason, where=f"session {self.name!r}", hint=hint))
+        prefix = backend.environment.prefix
+        program = os.path.basename(words[0])
+        if program in backend.allowed_globals:
+            within = any(words[place : place + len(prefix)] == list(prefix) for place in range(len(words)))
+            if program in _STARTING and not within:
+                raise failure(
+                    OzreproError(
+                        f"{program} would start its program outside the image",
+                        where=f"session {self.name!r}",
+                        hint=f'session.run("{program}", …, *session.inside("python", …))',
+                    )
+                )
+            return words
+        return backend.environment.command(words)
+
+    def install(self, *args: str, **more: Any) -> None:
+        """Refuse: a locked environment never changes."""
+        self._refuse("session.install", args)
+
+    def conda_install(self, *args: str, **more: Any) -> None:
+        """Refuse: a locked environment never changes."""
+        self._refuse("session.conda_install", args)
+
+    def _refuse(self, what: str, args: Sequence[str]) -> None:
+        backend = self.virtualenv
+        assert isinstance(backend, OzreproEnv)
+        wanted = ", ".join(f'"{word}"' for word in args if not word.startswith("-")) or '"…"'
+        name = backend._spec  # noqa: SLF001
+        place = "%post of the definition" if backend.environment.inner else f"requirements in sessions/{name}.toml"
+        raise failure(
+            OzreproError(
+                f"{what} cannot add to a locked environment",
+                where=f"session {self.name!r}",
+                hint=f"add {wanted} to {place}, then: ozrepro lock {name}",
+            )
+        )
+
+
+@overload
+def session(func: Body, /) -> Any: ...
+
+
+@overload
+def session(func: None = None, /, *, spec: str | None = None, **options: Any) -> Callable[[Body], Any]: ...
+
+
+def session(func: Body | None = None, /, *, spec: str | None = None, **options: Any) -> Any:
+    """Make a function a nox session that runs in its locked environment.
+
+    `spec` names the description, `sessions/SPEC.toml`; without it the function's name does. All other options are
+    nox.session's own (`name`, `tags`, `requires`, `default`, …) but those that choose an environment, which the spec does.
+
+    Raises UsageError for such an option.
+    """
+    wrong = [name for name in _OWN if name in options]
+    if wrong:
+        raise UsageError(
+            f"@ozrepro.session takes no {', '.join(wrong)}: the session's spec says it",
+            hint="edit sessions/NAME.toml, or use @nox.session",
+        )
+    if func is None:
+        return functools.partial(_register, spec=spec, options=options)
+    return _register(func, spec=spec, options=options)
+
+
+def _register(func: Body, *, spec: str | None, options: Mapping[str, Any]) -> Any:
+    plain = getattr(func, "func", func)
+    module = plain.__globals__.get("__file__")
+    parameters = _Parameters()
+    parameters.root = os.path.dirname(os.path.realpath(module)) if module else os.getcwd()
+    parameters.spec = spec or plain.__name__
+
+    @functools.wraps(plain)
+    def body(session: nox.Session, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(session.virtualenv, OzreproEnv):
+            raise failure(
+                OzreproError(
+                    f"runs only in its locked environment, and nox was told to use the backend {session.venv_backend!r}",
+                    where=f"session {session.name!r}",
+                    hint="nox without --no-venv and --force-venv-backend",
+                )
+            )
+        return plain(LockedSession(session._runner), *args, **kwargs)  # noqa: SLF001
+
+    return nox.session(venv_backend=BACKEND, venv_params=parameters, reuse_venv=True, **options)(body)
+
+
+class _Present(dict[str, bool]):
+    """Which of nox's optional tools are here, each looked for when it is asked for.
+
+    nox 2026 looks for all of them before any session, and so starts `uv self version` before a locked one too.
+    """
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return whether the tool `name` is here; `default` for what is none of nox's optional tools."""
+        return self._look(name) if name in self else default
+
+    def __getitem__(self, name: str) -> bool:
+        return self._look(name) if name in self else super().__getitem__(name)
+
+    def _look(self, name: str) -> bool:
+        if name == "uv":
+            return bool(nox.virtualenv.HAS_UV)
+        if name == "rattler":
+            return importlib.util.find_spec("rattler") is not None
+        return shutil.which(name) is not None
+
+
+nox.virtualenv.ALL_VENVS[BACKEND] = OzreproEnv
+if "OPTIONAL_VENVS" not in vars(nox.virtualenv):  # older releases look when they are imported
+    nox.virtualenv.OPTIONAL_VENVS = _Present(dict.fromkeys(("conda", "mamba", "micromamba", "rattler", "uv"), False))

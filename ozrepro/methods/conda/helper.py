@@ -1,0 +1,280 @@
+"""Calls the helper process in which rattler solves, fetches and installs, and believes only the file that it writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ozrepro import process
+from ozrepro.environment import BASE_PATH
+from ozrepro.errors import BuildError, CommandFailed, without_login
+from ozrepro.faststart import ownpath
+from ozrepro.methods.conda.channels import Channel, name_of
+from ozrepro.methods.conda.installed import Installed, comparing
+from ozrepro.methods.conda.matchspec import moment, take_apart, with_address
+from ozrepro.methods.conda.records import LockedRecord, read_records, sorted_records
+from ozrepro.methods.conda.virtual import Virtual, quickly
+from ozrepro.project.checking import Checker
+from ozrepro.store import caches
+from ozrepro.store.manifest import Digests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from ozrepro.site import Site
+
+    Progress = Callable[[str, int, int], None]
+
+_KEPT = (
+    *("HOME", "LANG", "NETRC", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
+    *("RATTLER_AUTH_FILE", "DBUS_SESSION_BUS_ADDRESS"),  # where rattler keeps logins; the second is for a keyring
+)
+_PYTHON = ("PYTHONHOME",)
+"""The helper is this very Python: what finds its standard library here must find it there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the solver is asked: channels in order, specs, platform, and what it may assume.
+
+    `priority` is strict, flexible (strict, and where that has no answer any channel) or disabled. `locked` are preferred where
+    they fit, `pinned` are kept in any case. `constraints` hold for what is taken without asking for it.
+    """
+
+    channels: tuple[Channel, ...]
+    specs: tuple[str, ...]
+    subdir: str
+    virtual: tuple[Virtual, ...]
+    priority: str = "strict"
+    exclude_newer: str = ""
+    locked: tuple[LockedRecord, ...] = ()
+    pinned: tuple[LockedRecord, ...] = ()
+    constraints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The records in the lock's order, and the packages taken in a build for the CPU though there are builds for a GPU."""
+
+    records: tuple[LockedRecord, ...]
+    cpu_builds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What was installed: the packages of the environment, and the titles of those that were not in the cache."""
+
+    packages: tuple[Installed, ...]
+    fetched: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """The helper, ready to be called: the cache, checked, its whole environment, and whether files are linked from the cache."""
+
+    cache: Path
+    variables: Mapping[str, str]
+    shares: bool = False
+
+    def solve(self, question: Question, progress: Progress) -> Answer:
+        """Return what the specs come to. Raises BuildError with the solver's own explanation, CommandFailed, ValueError never."""
+        channels = {channel.name: channel.address for channel in question.channels}
+        kept = [item for item in (*question.locked, *question.pinned) if item.channel in channels]
+        try:
+            cutoff = moment(question.exclude_newer)
+            specs = [with_address(text, question.channels) for text in question.specs]
+            constraints = [with_address(text, question.channels) for text in question.constraints]
+            wanted = [take_apart(text) for text in question.specs]
+        except ValueError as error:
+            raise BuildError(str(error), hint="change [conda] in the spec") from error
+        task = {
+            "task": "solve",
+            "cache": str(self.cache),
+            "channels": [channel.address for channel in question.channels],
+            "specs": specs,
+            "names": sorted({item.name for item in wanted if not item.channel and "channel" not in item.bracket}),
+            "constraints": constraints,
+            "subdir": question.subdir,
+            "virtual": [list(item) for item in question.virtual],
+            "priority": question.priority,
+            "exclude-newer": cutoff.isoformat() if cutoff else "",
+            "locked": _tables((item for item in kept if item in question.locked), channels),
+            "pinned": _tables((item for item in kept if item in question.pinned), channels),
+            "gpu-check": not any(item.name == "__cuda" for item in question.virtual),
+        }
+        done = self._call(task, "cannot resolve the conda packages", progress)
+        return Answer(_records(done["records"], question.channels), tuple(done["cpu"]))
+
+    def fetch(
+        self, records: Sequence[LockedRecord], addresses: Mapping[str, str], progress: Progress, *, forget: Sequence[str] = ()
+    ) -> tuple[str, ...]:
+        """Put the records' packages, each checked, into the cache; return the titles of those that were not there.
+
+        `addresses` gives the channels' by name; entries of the titles in `forget` are taken anew.
+        Raises BuildError, CommandFailed.
+        """
+        task = {
+            "task": "fetch",
+            "cache": str(self.cache),
+            "records": _tables(records, addresses),
+            "forget": list(forget),
+        }
+        return tuple(self._call(task, "cannot fetch the conda packages", progress)["fetched"])
+
+    def install(
+        self,
+        records: Sequence[LockedRecord],
+        addresses: Mapping[str, str],
+        prefix: Path,
+        progress: Progress,
+        *,
+        specs: Sequence[str] = (),
+        digests: Digests | None = None,
+    ) -> Linked:
+        """Fetch as `fetch` does, link all packages into a new prefix, an absolute path, and compare each file of them.
+
+        rattler links files from its cache: who edited one in an environment has edited the cache. A package whose files do not
+        have the sha256 that it lists is fetched anew and the prefix made again. Nothing of the packages' is run. `specs` are
+        noted in the environment as what was asked for; `digests` gets what was taken. Raises BuildError, CommandFailed; the
+        prefix may then be half full.
+        """
+        task = {
+            "task": "install",
+            "cache": str(self.cache),
+            "records": _tables(records, addresses),
+            "forget": [],
+            "prefix": os.path.abspath(prefix),
+            "shares": self.shares,
+            "specs": list(specs),
+        }
+        fresh, taken = not os.path.lexists(prefix), digests if digests is not None else Digests()
+        linked, wrong = self._install(task, progress, prefix, taken)
+        if wrong and fresh:
+            shutil.rmtree(prefix)
+            again, wrong = self._install({**task, "forget": sorted(wrong)}, progress, prefix, taken)
+            linked = Linked(again.packages, tuple(sorted({*linked.fetched, *again.fetched})))
+        if wrong:
+            lines = [f"{title}: {line}" for title, several in wrong.items() for line in several]
+            raise BuildError("\n  ".join(("packages do not hold what they list:", *lines[:30])), hint="lock other builds of them")
+        return linked
+
+    def _install(
+        self, task: Mapping[str, Any], progress: Progress, prefix: Path, digests: Digests
+    ) -> tuple[Linked, Mapping[str, Sequence[str]]]:
+        with comparing(prefix, digests) as comparison:
+            done = self._call(task, "cannot install the conda packages", progress, comparison.look)
+            packages, wrong = comparison.finish()
+        return Linked(packages, tuple(done["fetched"])), wrong
+
+    def detect(self, names: Iterable[str] | None = None) -> tuple[Virtual, ...]:
+        """Return this machine's virtual packages; without the helper process where those of `names` need none."""
+        found = quickly(names) if names is not None else None
+        if found is None:
+            done = self._call({"task": "virtual-packages"}, "cannot see what this machine offers", _ignore)
+            found = tuple(Virtual(*item) for item in done["virtual"])
+        return found
+
+    def _call(
+        self, task: Mapping[str, Any], doing: str, progress: Progress, linked: Callable[[str], None] | None = None
+    ) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="ozrepro-") as folder:
+            asked, answered = Path(folder, "task.json"), Path(folder, "result.json")
+            asked.write_text(json.dumps(task), encoding="utf-8")
+            argv = ownpath.helper("ozrepro.methods.conda.worker", str(asked), str(answered))
+            done = process.run(argv, env=self.variables, cwd=folder, on_line=_listener(progress, linked))
+            try:
+                answer = json.loads(answered.read_bytes())
+            except (OSError, ValueError):
+                answer = None
+        if not isinstance(answer, dict) or not answer.keys() & {"done", "refused"}:
+            raise CommandFailed("\n    ".join((f"{doing}: the helper process ended {_how(done.status)}", *_said(done.errors))))
+        if "refused" in answer:
+            told = answer["refused"]
+            raise BuildError(f"{doing}: {told['what']}", where=without_login(told["where"]), hint=told["hint"])
+        result: dict[str, Any] = answer["done"]
+        return result
+
+
+def open_helper(site: Site, say: Callable[[str], None] | None = None) -> Helper:
+    """Return the helper of this site, its cache checked: rattler believes what it finds there, and never what `.condarc` names.
+
+    `say` is told where another cache had to be taken. Raises StoreError.
+    """
+    cache = caches.lockable(site.settings, "conda", say)
+    return Helper(cache, variables(site.environ, site.settings.path), shares=caches.shares(site.settings, cache))
+
+
+def without_cache(site: Site) -> Helper:
+    """Return a helper for what needs no cache, such as `detect`."""
+    return Helper(Path(), variables(site.environ, site.settings.path))
+
+
+def variables(environ: Mapping[str, str], path: Sequence[str] = ()) -> dict[str, str]:
+    """Return the helper's whole environment: transport and logins of the caller, nothing that changes what is solved."""
+    proxies = {name: value for name, value in environ.items() if name.lower().endswith("_proxy")}
+    kept = {name: environ[name] for name in (*_KEPT, *_PYTHON) if name in environ}
+    return {**kept, **proxies, "PATH": ":".join((*path, *BASE_PATH)), "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _tables(records: Iterable[LockedRecord], addresses: Mapping[str, str]) -> list[dict[str, Any]]:
+    tables = []
+    for record in records:
+        if record.channel not in addresses:
+            raise BuildError(
+                f"the lock has {record.name} from the channel {record.channel!r}, whose address it does not tell",
+                hint=f"[tool.ozrepro.channels] {record.channel.partition('/')[0]} = …",
+            )
+        tables.append({**record.as_table(), "address": addresses[record.channel]})
+    return tables
+
+
+def _records(tables: Sequence[dict[str, Any]], channels: Sequence[Channel]) -> tuple[LockedRecord, ...]:
+    """Return the solver's records, checked as those of a lock are: a channel's index is a stranger's text too."""
+    for table in tables:
+        table["channel"] = name_of(table["channel"], channels) or ""
+    checker = Checker("")
+    records = read_records(checker, tables, ("package",))
+    if checker.mistakes:
+        raise BuildError("\n  ".join(("the channel describes packages in a way that cannot be locked:", *checker.mistakes)))
+    return sorted_records(records)
+
+
+def _listener(progress: Progress, linked: Callable[[str], None] | None) -> Callable[[str], None]:
+    def on_line(line: str) -> None:
+        step = _progress(line)
+        if step is None:
+            return
+        progress(*step[:3])
+        if linked is not None and step[3]:
+            linked(step[3])
+
+    return on_line
+
+
+def _progress(line: str) -> tuple[str, int, int, str] | None:
+    """Return what a line tells: step, done, total, and the title of the package that was just linked, or ""."""
+    if not line.startswith('{"progress": '):
+        return None
+    try:
+        told = json.loads(line)
+        step, done, total = told["progress"]
+        return str(step), int(done), int(total), os.path.basename(told.get("linked", ""))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _said(errors: str) -> list[str]:
+    return [without_login(line) for line in errors.strip().splitlines() if _progress(line) is None][-12:]
+
+
+def _how(status: int) -> str:
+    return f"by signal {-status}" if status < 0 else f"with status {status} and no result"
+
+
+def _ignore(step: str, done: int, total: int) -> None:
+    """Take no notice."""

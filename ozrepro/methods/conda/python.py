@@ -1,0 +1,104 @@
+"""The half of the conda method that is for environments with a Python: what pip adds, bytecode, requirements, imports.
+
+Loaded where there is one: an environment of programs alone pays nothing for it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from ozrepro.errors import BuildError
+from ozrepro.methods.comparing import inside_of
+from ozrepro.methods.conda.lock import Locked, interpreter_of
+from ozrepro.python import install, interpreter
+from ozrepro.python import installed as outside
+from ozrepro.python.contents import NotAsRecordedError
+from ozrepro.python.layer import open_uv
+from ozrepro.store.manifest import take
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from ozrepro.methods import Progress, Say
+    from ozrepro.methods.comparing import Inside
+    from ozrepro.python.interpreter import Interpreter
+    from ozrepro.site import Site
+    from ozrepro.store.manifest import Digests
+
+_FREE = re.compile(r"_cp3[0-9]+t\Z", re.ASCII)
+
+
+def choose(locked: Locked, prefix: Path) -> tuple[install.Chosen, ...]:
+    """Return what pip adds to this environment. Raises BuildError where something is to be added and there is no Python."""
+    return install.choose_files(locked.layer.packages, interpreter_of(prefix)) if locked.layer.packages else ()
+
+
+def recorded(locked: Locked) -> Interpreter:
+    """Return the environment's Python as the lock tells of it. Raises BuildError where it has none."""
+    python = next((item for item in locked.records if item.name == "python"), None)
+    if python is None:
+        raise BuildError("the lock has no python among its records", hint="add python to dependencies in [conda]")
+    # conda-forge's builds without the global lock end with the ABI, such as `_cp313t`.
+    return interpreter.recorded("bin/python", python.version, free_threaded=bool(_FREE.search(python.build)))
+
+
+def locked_files(locked: Locked) -> tuple[install.Chosen, ...]:
+    """Return what pip adds to this environment, its Python not started. Raises BuildError."""
+    return install.choose_files(locked.layer.packages, recorded(locked)) if locked.layer.packages else ()
+
+
+def add(chosen: Sequence[install.Chosen], site: Site, prefix: Path, digests: Digests, say: Say, progress: Progress) -> None:
+    """Install what pip adds, and check that it is what the wheels hold and leaves what is there alone.
+
+    Raises BuildError, CommandFailed; where uv's cache had other files it has forgotten them by then.
+    """
+    if not chosen:
+        return
+    uv, before = open_uv(site, say), take(prefix, digests)
+    install.install(uv, prefix, chosen, (), progress)
+    try:
+        install.check_contents(uv, prefix, before, install.archives(chosen, ()), digests)
+    except NotAsRecordedError as error:
+        install.forget(uv, chosen)
+        raise BuildError(error.what, hint="the same command again: the package cache has forgotten these packages") from error
+    records = {f"conda-meta/{name}" for name in os.listdir(prefix / "conda-meta")} - {entry.path for entry in before}
+    if records:
+        what = f"a package of pip brings {', '.join(sorted(records))}, where conda's own records stand"
+        raise BuildError(what, hint="ask for another version of the package")
+
+
+def compile_modules(prefix: Path, variables: Mapping[str, str]) -> None:
+    """Compile all modules: nobody can write bytecode into a published environment."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    with ThreadPoolExecutor(max_workers=cores) as pool:
+        for part in install.compile_bytecode(pool, prefix, install.site_packages(prefix), variables, cores):
+            part.result()
+
+
+def problems(chosen: Sequence[install.Chosen], prefix: Path, markers: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is wrong with what pip added, and each requirement of it that is not met; `markers` are the Python's."""
+    there = outside.distributions([str(install.site_packages(prefix))])
+    for item in chosen:
+        name, version = item.package.name, item.package.version
+        if name not in there or there[name].version != version:
+            yield f"{name} {version} is locked, and {there[name].version if name in there else 'none'} is there"
+    yield from outside.unmet(there, [item.package.name for item in chosen], markers)
+
+
+def failed_imports(locked: Locked, prefix: Path, variables: Mapping[str, str]) -> list[str]:
+    """Return a line for each import that the lock names and that fails."""
+    return install.check_imports(prefix, locked.layer.imports, variables)
+
+
+def inside(locked: Locked, prefix: Path) -> Inside:
+    """Return what its Python finds, as the files tell."""
+    return inside_of(recorded(locked).version, (str(install.site_packages(prefix)),))
+
+
+def distributions(prefix: Path) -> dict[str, str]:
+    """Return name and version of each Python distribution."""
+    return install.distributions(install.site_packages(prefix))

@@ -1,0 +1,231 @@
+"""The resolving half of the conda method: asks the channels, and the package index for what pip adds."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
+
+from ozrepro.errors import BuildError, LockError, SpecError
+from ozrepro.methods.conda import python as conda_python
+from ozrepro.methods.conda.channels import Channel, find_channels
+from ozrepro.methods.conda.formats import Source, read_source
+from ozrepro.methods.conda.helper import Helper, Question, open_helper
+from ozrepro.methods.conda.lock import Locked, described, layer_of, mpi_request, mpi_spec, read_here, wanted_of
+from ozrepro.methods.conda.matchspec import with_address
+from ozrepro.methods.conda.virtual import needed, offered, overrides, subdir_here
+from ozrepro.modulesystem import loading, record
+from ozrepro.project.lock import Section
+from ozrepro.project.requirement import entries_of
+from ozrepro.python import install, layer
+from ozrepro.python import installed as outside
+from ozrepro.python.interpreter import running
+from ozrepro.python.layer import LockedLayer, open_uv
+from ozrepro.python.resolve import Wanted as PipWanted
+from ozrepro.python.resolve import resolve as resolve_pip
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ozrepro.methods import Change, Say
+    from ozrepro.methods.conda.explicit import Named
+    from ozrepro.methods.conda.records import LockedRecord
+    from ozrepro.methods.conda.virtual import Virtual
+    from ozrepro.project.spec import Spec
+    from ozrepro.python.packages import LockedPackage
+    from ozrepro.site import Site
+
+
+_WHERE = "packages go into pip of [conda], variables into an environment.yml"
+
+
+def resolve(spec: Spec, site: Site, digest: str, change: Change, say: Say) -> tuple[Section, ...]:
+    """Return a section for each platform that the spec names, this machine's first. Raises BuildError, CommandFailed."""
+    wanted, here = wanted_of(spec), subdir_here()
+    helper = open_helper(site, say)
+    channels = find_channels(wanted.channels, site.settings.channels, site.environ, where=str(spec.path))
+    _check_channels(spec, wanted.dependencies, channels)
+    others = [platform for platform in wanted.platforms if platform != here]
+    if others and wanted.pip:
+        say(f"{', '.join(others)} must be locked there: what pip adds can be found for this machine alone")
+        others = []
+    request = mpi_request(spec, site)
+    load = loading.load(request, site) if request is not None else None
+    for line in load.told() if load is not None else ():
+        say(line)
+    mpi = load.record() if load is not None else None
+    detected = helper.detect()
+    sections: list[Section] = []
+    for platform in (here, *others):
+        previous = _previous(change, platform, spec, site)
+        kept = _kept(previous, change.upgrade)
+        source = read_source(change.source, platform) if change.source else Source(())
+        rest = source.rest(wanted.pip, wanted.variables) if platform == here else []
+        if rest:
+            say(f"not taken over from {change.source}: {' and '.join(rest)}; {_WHERE}")
+        locked = _solve(helper, spec, site, channels, detected, platform, kept, source.named, say)
+        if wanted.pip:
+            packages = _pip(locked, helper, spec, site, previous, change.upgrade, say)
+            locked = replace(locked, layer=replace(locked.layer, packages=packages))
+        if platform == here:
+            locked = replace(locked, mpi=mpi)
+        sections.append(Section("conda", platform, digest, _content(locked, spec, site)))
+    return tuple(sections)
+
+
+def _check_channels(spec: Spec, dependencies: Sequence[str], channels: tuple[Channel, ...]) -> None:
+    """Raise SpecError for dependencies of channels that are not listed: here the names of all are known, by the aliases too."""
+    mistakes: list[str] = []
+    for text in dependencies:
+        try:
+            with_address(text, channels)
+        except ValueError as error:
+            mistakes.append(f"dependencies: {error}")
+    file = described(spec).file
+    if mistakes and file:
+        raise SpecError(str(spec.root / file), mistakes, hint=f"edit {file}")
+    if mistakes:
+        raise SpecError(str(spec.path), [f"conda.{line}" for line in mistakes], hint=f"edit sessions/{spec.path.name}")
+
+
+def _solve(
+    helper: Helper,
+    spec: Spec,
+    site: Site,
+    channels: tuple[Channel, ...],
+    detected: tuple[Virtual, ...],
+    platform: str,
+    kept: tuple[LockedRecord, ...],
+    named: tuple[Named, ...],
+    say: Say,
+) -> Locked:
+    asked, wanted = described(spec), wanted_of(spec)
+    question = Question(
+        channels=channels,
+        specs=(*wanted.dependencies, *([mpi_spec(asked.mpi[-1])] if asked.mpi else []), *(item.spec() for item in named)),
+        subdir=platform,
+        virtual=offered(detected, overrides(asked.virtual_packages, site.environ), platform, subdir_here()),
+        priority=asked.channel_priority,
+        exclude_newer=asked.exclude_newer,
+        locked=kept,
+    )
+    question = replace(question, locked=_open_to_gpu(helper, question))
+    answer = helper.solve(question, _quiet)
+    if named:
+        _check_named(named, answer.records, channels)
+    if answer.cpu_builds:
+        say(f"{platform}: builds for the CPU were taken of {', '.join(answer.cpu_builds)}: no CUDA was seen or said here")
+    names = set(needed(line for record in answer.records for line in record.depends))
+    virtual = tuple(item for item in question.virtual if item.name in names)
+    empty = LockedLayer(spec.imports, asked.passed, "", (), (), ())
+    return Locked(channels, virtual, wanted.variables, answer.records, empty)
+
+
+def _open_to_gpu(helper: Helper, question: Question) -> tuple[LockedRecord, ...]:
+    """Return the locked records that are kept: where a GPU is said or seen now, none that was taken for want of one.
+
+    A build for the CPU fits a machine with a GPU too, so the solver would keep it.
+    """
+    blind = replace(question, virtual=tuple(item for item in question.virtual if item.name != "__cuda"))
+    needy = any("__cuda" in line for record in question.locked for line in record.depends)
+    if not question.locked or needy or blind.virtual == question.virtual:
+        return question.locked
+    try:
+        found = helper.solve(blind, _quiet).cpu_builds
+    except BuildError:
+        return ()  # the spec cannot be had without a GPU, and nothing tells which packages differ
+    return tuple(record for record in question.locked if record.name not in found)
+
+
+def _check_named(named: tuple[Named, ...], records: tuple[LockedRecord, ...], channels: tuple[Channel, ...]) -> None:
+    """Raise BuildError where what was solved is not exactly what another tool's file names."""
+    there = {record.name: record for record in records}
+    lines = [line for item in named if item.name in there and (line := item.differs(there[item.name], channels))]
+    wanted = {item.name for item in named}
+    lines += [f"{name} is needed too, and is not named there" for name in sorted(there.keys() - wanted)]
+    if lines:
+        raise BuildError("\n  ".join(("the channels do not give what is named:", *lines)), hint="ozrepro lock, without --from")
+
+
+def _content(locked: Locked, spec: Spec, site: Site) -> dict[str, Any]:
+    """Return the section's content."""
+    places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
+    mpi = record.replaced(locked.mpi.as_table(), lambda text: record.portable(text, places)) if locked.mpi else None
+    content: dict[str, Any] = {
+        "channels": [channel.as_table() for channel in locked.channels],
+        **({"virtual": [item.as_text() for item in locked.virtual]} if locked.virtual else {}),
+        **layer_of(spec).head(),
+        **({"variables": dict(locked.variables)} if locked.variables else {}),
+        "record": [item.as_table() for item in locked.records],
+        **({"mpi": mpi} if mpi else {}),
+    }
+    return content | (layer.packages_table(locked.layer.packages, ()) if locked.layer.packages else {})
+
+
+def _pip(
+    locked: Locked,
+    helper: Helper,
+    spec: Spec,
+    site: Site,
+    previous: Locked | None,
+    upgrade: tuple[str, ...] | None,
+    say: Say,
+) -> tuple[LockedPackage, ...]:
+    """Resolve what pip adds in an environment of the records, so that what they provide is neither shadowed nor repeated."""
+    wanted = layer_of(spec)
+    lines = [entry.text for text in wanted.texts() for entry in entries_of(text)]
+    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
+        prefix = Path(os.path.realpath(name)) / "env"
+        helper.install(locked.records, locked.addresses, prefix, _quiet)
+        # Its Python is not started to be asked: this one tells uv where it runs, and the record what it resolves for.
+        found = replace(conda_python.recorded(locked), path=running().path)
+        there = outside.distributions([str(install.site_packages(prefix))])
+        overridden = outside.demanded(lines, there, found.markers)
+        if overridden:
+            names, reasons = ", ".join(overridden), "; ".join(overridden.values())
+            raise BuildError(
+                reasons.replace("of the modules", "of the conda packages"),
+                where=str(spec.path),
+                hint=f"ask conda for {names} in this version, under dependencies",
+            )
+        minor = int(found.minor.split(".")[1])
+        pythons = f">=3.{minor},<3.{minor + 1}"
+        task = PipWanted(
+            spec.root,
+            wanted.requirements,
+            pythons,
+            (site.platform,),
+            site.platform,
+            (),
+            there,
+            hashed=wanted.hashed(),
+            owner="the conda packages",
+            texts=wanted.files(),
+        )
+        resolved = resolve_pip(open_uv(site, say), task, found, previous.layer.packages if previous else (), upgrade, say)
+        layer.check_resolved(resolved, wanted, site.platform, found.minor)
+    return resolved.packages
+
+
+def _previous(change: Change, platform: str, spec: Spec, site: Site) -> Locked | None:
+    section = change.section("conda", platform)
+    try:
+        return read_here(section, site, spec) if section is not None else None
+    except LockError:
+        return None  # a damaged section is resolved anew
+
+
+def _kept(previous: Locked | None, upgrade: tuple[str, ...] | None) -> tuple[LockedRecord, ...]:
+    """Return the records that a new resolution keeps where they still fit: all, none, or all but those named."""
+    if previous is None or upgrade == ():
+        return ()
+    moving = {canonicalize_name(name) for name in upgrade or ()}
+    return tuple(record for record in previous.records if canonicalize_name(record.name) not in moving)
+
+
+def _quiet(step: str, done: int, total: int) -> None:
+    """Take no notice."""

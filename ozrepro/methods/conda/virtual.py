@@ -1,0 +1,177 @@
+"""Virtual packages: what conda packages may ask of a machine, such as `__cuda` (its driver) and `__glibc` (its C library).
+
+The solver may be told of another machine than this one, by the spec or by conda's own variables; a run asks this one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from ozrepro.methods.conda.matchspec import take_apart
+from ozrepro.methods.conda.versions import in_range, is_version
+from ozrepro.project.checking import hidden_character, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ozrepro.project.checking import Checker
+
+KEYS = ("archspec", "cuda", "glibc", "linux", "osx")
+"""The keys of `[conda.virtual-packages]`; the variables are CONDA_OVERRIDE_ and one of them in upper case."""
+
+_ARCHSPEC = re.compile(r"[a-z0-9_]+\Z", re.ASCII)
+_WORDS = {
+    "__cuda": "the NVIDIA driver here offers CUDA {}",
+    "__glibc": "the C library here is glibc {}",
+    "__archspec": "the CPU here is {}",
+    "__linux": "the kernel here is Linux {}",
+    "__osx": "the system here is macOS {}",
+}
+_NONE = {
+    "__cuda": "there is no NVIDIA driver here",
+    "__glibc": "there is no glibc here",
+    "__linux": "this is no Linux",
+    "__osx": "this is no macOS",
+}
+_ELSEWHERE = {
+    # What a platform other than this machine's has at least: current conda-forge builds ask for no more.
+    "linux": (("__unix", "0", "0"), ("__linux", "4.18", "0"), ("__glibc", "2.28", "0")),
+    "osx": (("__unix", "0", "0"), ("__osx", "11.0", "0")),
+    "win": (("__win", "0", "0"),),
+}
+_CPUS = {"64": "x86_64", "32": "x86", "arm64": "m1"}
+
+
+class Virtual(NamedTuple):
+    """One virtual package: name with its underscores, version, build."""
+
+    name: str
+    version: str
+    build: str = "0"
+
+    def as_text(self) -> str:
+        """Return it as conda shows it and as it stands in the lock: `__cuda=12.4=0`."""
+        return "=".join(self)
+
+
+def check_overrides(table: Mapping[str, str]) -> dict[str, str]:
+    """Return what is wrong with `[conda.virtual-packages]`, by key."""
+    wrong: dict[str, str] = {}
+    for key, value in table.items():
+        if key not in KEYS:
+            wrong[key] = f"is not known; one of: {', '.join(KEYS)}"
+        elif value and not (_ARCHSPEC.match(value) if key == "archspec" else value[0].isdigit() and is_version(value)):
+            example = '"x86_64_v3"' if key == "archspec" else '"12.4"'
+            wrong[key] = f'{shown(value)} is no version; write for example {example}, or "" for none'
+    return wrong
+
+
+def overrides(spec: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what is said of the machine, by key: the spec's own, else conda's variables. The empty text means none.
+
+    A variable that is no version is passed over: it may be meant for another tool.
+    """
+    variables = {key: environ[name] for key in KEYS if (name := f"CONDA_OVERRIDE_{key.upper()}") in environ}
+    usable = {key: value.strip() for key, value in variables.items() if not check_overrides({key: value.strip()})}
+    return {**usable, **spec}
+
+
+def offered(detected: Sequence[Virtual], said: Mapping[str, str], subdir: str, here: str) -> tuple[Virtual, ...]:
+    """Return the virtual packages that the solver is told of: what was detected, with what is said put over it.
+
+    For a platform other than `here` (this machine's, as conda calls it) nothing detected counts.
+    """
+    found = {item.name: item for item in (detected if subdir == here else _baseline(subdir))}
+    for key, value in said.items():
+        name = f"__{key}"
+        system = {"glibc": "linux", "linux": "linux", "osx": "osx"}.get(key)
+        if system is not None and not subdir.startswith(system):
+            continue  # what is said of one platform is no property of another
+        if not value:
+            found.pop(name, None)
+        else:
+            found[name] = Virtual(name, "1", value) if key == "archspec" else Virtual(name, value)
+    return tuple(sorted(found.values()))
+
+
+def _baseline(subdir: str) -> list[Virtual]:
+    system, _, cpu = subdir.partition("-")
+    basic = [Virtual(*item) for item in _ELSEWHERE.get(system, ())]
+    return [*basic, Virtual("__archspec", "1", cpu if (system, cpu) == ("linux", "arm64") else _CPUS.get(cpu, cpu))]
+
+
+def subdir_here() -> str:
+    """Return conda's name of this machine's platform, such as `linux-64`."""
+    machine = os.uname().machine.lower()
+    if sys.platform == "darwin":
+        return "osx-arm64" if machine == "arm64" else "osx-64"
+    return f"linux-{ {'x86_64': '64', 'amd64': '64', 'arm64': 'aarch64'}.get(machine, machine) }"
+
+
+def needed(lines: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the virtual packages in dependency lines."""
+    return tuple(sorted({line.split()[0] for line in lines if line.startswith("__")}))
+
+
+def quickly(names: Iterable[str]) -> tuple[Virtual, ...] | None:
+    """Return this machine's virtual packages where those of `names` can be told without the helper process, else None."""
+    if not set(names) <= {"__glibc", "__linux", "__unix"} or sys.platform != "linux":
+        return None
+    library = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    glibc = [Virtual("__glibc", library.split()[-1])] if library.startswith("glibc ") else []
+    kernel = re.match(r"[0-9]+(\.[0-9]+){0,3}", os.uname().release)
+    return (*glibc, Virtual("__linux", kernel[0] if kernel else "0"), Virtual("__unix", "0"))
+
+
+def satisfied(depends: Iterable[str], here: Sequence[Virtual], constrains: Iterable[str] = ()) -> list[str]:
+    """Return what locked packages ask of the machine and `here` does not offer, one line each, with both versions.
+
+    `here` is what this machine has, whatever is said of it. A line of `constrains` counts only where the machine has the thing.
+    """
+    there = {item.name: item for item in here}
+    wrong: dict[str, None] = {}
+    for lines, must in ((depends, True), (constrains, False)):
+        for line in sorted({line for line in lines if line.startswith("__")}):
+            problem = _unmet(line, there, must=must)
+            if problem:
+                wrong.setdefault(problem)
+    return list(wrong)
+
+
+def _unmet(line: str, there: Mapping[str, Virtual], *, must: bool) -> str | None:
+    try:
+        wanted = take_apart(line)
+        found = there.get(wanted.name)
+        want = " ".join(filter(None, (wanted.version, wanted.build))) or "any"
+        if found is None:
+            return (
+                f"{_NONE.get(wanted.name, f'this machine has no {wanted.name}')}, the lock needs {wanted.name} {want}"
+                if must
+                else None
+            )
+        fits = not wanted.version or in_range(found.version, wanted.version)
+    except ValueError:
+        return f"the lock needs {shown(line)}, which cannot be read"
+    if fits and (not wanted.build or _glob(wanted.build).fullmatch(found.build)):
+        return None
+    value = found.build if wanted.name == "__archspec" else found.version
+    words = _WORDS.get(wanted.name, f"{wanted.name} here is {{}}").format(value)
+    return f"{words}, the lock needs {wanted.build if fits and wanted.build else want}"
+
+
+def _glob(text: str) -> re.Pattern[str]:
+    return re.compile("".join(".*" if char == "*" else re.escape(char) for char in text))
+
+
+def read_virtual(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]) -> tuple[Virtual, ...]:
+    """Return the virtual packages that a lock was resolved for, from an array such as `["__cuda=12.4=0"]`."""
+
+    def check(text: str) -> str | None:
+        parts = text.split("=")
+        good = len(parts) == 3 and parts[0].startswith("__") and is_version(parts[1]) and parts[2] and not hidden_character(text)
+        return None if good and len(text) < 200 else f"{shown(text)} is no virtual package such as __cuda=12.4=0"
+
+    return tuple(Virtual(*text.split("=")) for text in checker.texts_at(table, path, check=check))

@@ -1,0 +1,362 @@
+"""What the container method keeps in a lock: its section read and checked, and what a spec asks for, its files read."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ozrepro.errors import LockError, SpecError
+from ozrepro.methods.container.apptainer import Mount, read_bind
+from ozrepro.methods.container.contents import Contents, Distribution
+from ozrepro.methods.container.definition import Definition, read_definition
+from ozrepro.methods.container.generate import is_made
+from ozrepro.methods.container.reference import DIGEST, read_reference
+from ozrepro.modulesystem import loading, record
+from ozrepro.project.checking import Checker, shown
+from ozrepro.project.files import SMALL
+from ozrepro.project.lock import Section, lock_file
+from ozrepro.project.spec import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from ozrepro.modulesystem.record import Record
+    from ozrepro.project.spec import ContainerSpec, Spec
+    from ozrepro.site import Site
+
+KEYS = (
+    *("tool", "definition", "image", "from", "of", "generated"),
+    *("inputs", "arguments", "base", "sha256", "size", "tree", "python"),
+    *("imports", "gpu", "bind", "pass", "distribution", "system", "module"),
+)
+"""The keys of a section."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_!-]{0,99}\Z", re.ASCII)
+_TOOL = re.compile(r"(apptainer|singularity) [0-9][A-Za-z0-9.+_~-]{0,60}\Z", re.ASCII)
+_FEW = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a stage of a definition is built on: the bootstrap, its source by a public name, and its digest, "" if unpinned."""
+
+    bootstrap: str
+    source: str
+    digest: str = ""
+
+    def as_table(self) -> dict[str, str]:
+        """Return the base as it stands in the lock."""
+        return {"bootstrap": self.bootstrap, "from": self.source, **({"digest": self.digest} if self.digest else {})}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what it is may change without a word."""
+        return not self.digest and self.bootstrap != "scratch"
+
+    def answers(self, bootstrap: str, source: str) -> bool:
+        """Say whether this is the base that a definition or a spec names so. Raises ValueError where that is no name."""
+        if (self.bootstrap, bootstrap) != ("docker", "docker"):
+            return (self.bootstrap, self.source) == (bootstrap, source)
+        named = read_reference(source)
+        return self.source == named.name and named.digest in ("", self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A container section, read and checked.
+
+    Attributes:
+        tool: the program that built the image, and its version.
+        definition: the definition file's path from the project's root, "" where there is none.
+        image: what the spec names instead of a definition.
+        source: the method whose lock the definition was made from.
+        of: title and digest of the section that it was made from.
+        generated: the lines of the definition that was made.
+        inputs: a digest of all that the image is built from.
+        arguments: values for the definition's arguments.
+        bases: what each stage is built on.
+        sha256: the image's digest, in hexadecimal.
+        size: its bytes.
+        contents: what is inside.
+        imports: names that are imported as a check.
+        gpu: nvidia, amd or "".
+        bind: paths of the machine that are seen inside, as the spec writes them.
+        passed: the caller's variables that are let through.
+        module: the load of Apptainer's own module, None where it is on PATH.
+
+    """
+
+    tool: str
+    definition: str
+    image: str
+    source: str
+    of: tuple[str, str]
+    generated: tuple[str, ...]
+    inputs: str
+    arguments: Mapping[str, str]
+    bases: tuple[Base, ...]
+    sha256: str
+    size: int
+    contents: Contents
+    imports: tuple[str, ...]
+    gpu: str
+    bind: tuple[str, ...]
+    passed: tuple[str, ...]
+    module: Record | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the image is a file of the user's, which is used where it lies."""
+        return bool(self.image) and "://" not in self.image
+
+    def open_bases(self) -> list[str]:
+        """Return the bases that are not pinned."""
+        return [f"{base.bootstrap} {base.source}".strip() for base in self.bases if base.is_open]
+
+    def mounts(self, root: str) -> tuple[Mount, ...]:
+        """Return the paths of `bind`."""
+        return tuple(read_bind(text, root) for text in self.bind)
+
+
+def read_section(section: Section, where: str, session: str, site: Site | None = None) -> Locked:
+    """Return the section's content. Raises LockError with all mistakes: the lock may come from someone else's repository."""
+    checker, base = Checker(where), (section.method, section.platform)
+    places = record.places_of(str(site.settings.root), site.environ.get("HOME", "")) if site else record.EXAMPLE
+    table = checker.table(section.content, base, KEYS)
+    module = record.replaced(table.get("module", {}), lambda text: record.local(text, places))
+    size = table.get("size")
+    if not isinstance(size, int) or isinstance(size, bool) or size <= 0:
+        checker.wrong((*base, "size"), "is no number of bytes")
+    locked = Locked(
+        tool=_matching(checker, table, (*base, "tool"), _TOOL, "is no program with a version"),
+        definition=checker.text_at(table, (*base, "definition")),
+        image=checker.text_at(table, (*base, "image")),
+        source=checker.text_at(table, (*base, "from")),
+        of=_of(checker, table, (*base, "of")),
+        generated=checker.texts_at(table, (*base, "generated")),
+        inputs=_matching(checker, table, (*base, "inputs"), DIGEST, "is no sha256 digest"),
+        arguments=_texts(checker, table, (*base, "arguments")),
+        bases=_bases(checker, table.get("base", []), (*base, "base")),
+        sha256=_matching(checker, table, (*base, "sha256"), _SHA256, "is no sha256 digest"),
+        size=size if isinstance(size, int) else 0,
+        contents=_contents(checker, table, base),
+        imports=checker.texts_at(table, (*base, "imports")),
+        gpu=checker.text_at(table, (*base, "gpu")),
+        bind=checker.texts_at(table, (*base, "bind"), check=check_bind),
+        passed=checker.texts_at(table, (*base, "pass")),
+        module=record.read_record(checker, checker.table(module, (*base, "module"), record.KEYS), (*base, "module"))
+        if module
+        else None,
+    )
+    _check_places(checker, base, locked)
+    if checker.mistakes:
+        raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {session}")
+    return locked
+
+
+def _check_places(checker: Checker, base: tuple[str, ...], locked: Locked) -> None:
+    if sum(map(bool, (locked.definition, locked.image, locked.source))) != 1:
+        checker.wrong(base, "names not exactly one of definition, image, from")
+    if bool(locked.generated) != bool(locked.source):
+        checker.wrong((*base, "generated"), "and `from` stand together")
+    if locked.source and not (locked.of[0].startswith(f"{locked.source}.") and locked.of[1]):
+        checker.wrong((*base, "of"), f"names no section of {shown(locked.source)}")
+    if locked.definition.startswith(("/", "~")) or ".." in locked.definition.split("/"):
+        checker.wrong((*base, "definition"), "leaves the project")
+    if locked.gpu not in ("", "nvidia", "amd"):
+        checker.wrong((*base, "gpu"), f"{shown(locked.gpu)} is not known")
+    if "://" in locked.image and not _is_of_image(locked):
+        checker.wrong((*base, "base"), "is not what `image` names")
+    if locked.generated and not is_made(locked.generated):
+        checker.wrong((*base, "generated"), "is no definition that ozrepro makes")
+
+
+def _is_of_image(locked: Locked) -> bool:
+    kind, _, source = locked.image.partition("://")
+    try:
+        return len(locked.bases) == 1 and locked.bases[0].answers(kind, source)
+    except ValueError:
+        return False
+
+
+def _contents(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...]) -> Contents:
+    entries = table.get("distribution", [])
+    if not isinstance(entries, list):
+        checker.wrong((*base, "distribution"), "is no list")
+        entries = []
+    found: list[Distribution] = []
+    for number, entry in enumerate(entries):
+        path = (*base, f"distribution[{number}]")
+        item = checker.table(entry, path, ("name", "version", "imports"))
+        name = checker.text_at(item, (*path, "name"))
+        names = checker.text_at(item, (*path, "imports"), default=name.replace("-", "_"))
+        if not name or not (all(map(str.isidentifier, names.split())) or names == name.replace("-", "_")):
+            checker.wrong((*path, "name"), f"{shown(name)} is no distribution with names to import")
+        found.append(Distribution(name, checker.text_at(item, (*path, "version")), tuple(names.split())))
+    return Contents(
+        python=_matching(checker, table, (*base, "python"), _VERSION, "is no version"),
+        tree=_matching(checker, table, (*base, "tree"), _SHA256, "is no sha256 digest"),
+        distributions=tuple(found),
+        system=checker.texts_at(table, (*base, "system")),
+    )
+
+
+def _of(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...]) -> tuple[str, str]:
+    entry = checker.table(table.get("of", {}), path, ("section", "digest"))
+    return checker.text_at(entry, (*path, "section")), checker.text_at(entry, (*path, "digest"))
+
+
+def _bases(checker: Checker, value: object, path: tuple[str, ...]) -> tuple[Base, ...]:
+    if not isinstance(value, list):
+        checker.wrong(path, "is no list")
+        return ()
+    found: list[Base] = []
+    for number, entry in enumerate(value):
+        place = (*path[:-1], f"{path[-1]}[{number}]")
+        table = checker.table(entry, place, ("bootstrap", "from", "digest"))
+        item = Base(*(checker.text_at(table, (*place, key)) for key in ("bootstrap", "from", "digest")))
+        if (item.digest or item.bootstrap == "docker") and not DIGEST.match(item.digest):
+            checker.wrong((*place, "digest"), "is no sha256 digest")
+        if item.bootstrap == "docker" and not _is_name(item.source):
+            checker.wrong((*place, "from"), f"{shown(item.source)} is no image's public name")
+        found.append(item)
+    return tuple(found)
+
+
+def _is_name(text: str) -> bool:
+    try:
+        reference = read_reference(text)
+    except ValueError:
+        return False
+    return text in (reference.name, f"{reference.host}/{reference.repository}")
+
+
+def _texts(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, str]:
+    value = table.get(path[-1], {})
+    entries = checker.table(value, path, value if isinstance(value, dict) else ())
+    return {name: checker.text_at(entries, (*path, name), multiline=True) for name in entries}
+
+
+def _matching(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...], pattern: re.Pattern[str], problem: str) -> str:
+    value = checker.text_at(table, path)
+    if not pattern.match(value):
+        checker.wrong(path, f"{shown(value)} {problem}")
+    return value
+
+
+def check_bind(text: str) -> str | None:
+    """Say what is wrong with an entry of `bind`, or None."""
+    try:
+        read_bind(text, "/")
+    except ValueError as error:
+        return f"{shown(text)} {error}"
+    return None
+
+
+def as_content(locked: Locked, site: Site) -> dict[str, Any]:
+    """Return a section's content as it stands in the lock."""
+    places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
+    module = record.replaced(locked.module.as_table(), lambda text: record.portable(text, places)) if locked.module else None
+    named = {"definition": locked.definition, "image": locked.image, "from": locked.source}
+    lists = {
+        "generated": list(locked.generated),
+        "imports": list(locked.imports),
+        "bind": list(locked.bind),
+        "pass": list(locked.passed),
+    }
+    return {
+        "tool": locked.tool,
+        **{key: value for key, value in named.items() if value},
+        **({"of": {"section": locked.of[0], "digest": locked.of[1]}} if locked.source else {}),
+        "inputs": locked.inputs,
+        **({"arguments": dict(locked.arguments)} if locked.arguments else {}),
+        **({"base": [base.as_table() for base in locked.bases]} if locked.bases else {}),
+        "sha256": locked.sha256,
+        "size": locked.size,
+        "tree": locked.contents.tree,
+        "python": locked.contents.python,
+        **{key: value for key, value in lists.items() if value},
+        **({"gpu": locked.gpu} if locked.gpu else {}),
+        "distribution": [_distribution(item) for item in locked.contents.distributions],
+        "system": list(locked.contents.system),
+        **({"module": module} if module else {}),
+    }
+
+
+def _distribution(item: Distribution) -> dict[str, str]:
+    own = " ".join(item.imports) == item.name.replace("-", "_")
+    return {"name": item.name, "version": item.version, **({} if own else {"imports": " ".join(item.imports)})}
+
+
+def described(spec: Spec) -> ContainerSpec:
+    """Return the spec's table, which the caller knows to be there."""
+    assert spec.container is not None, "the caller asks only for methods that the spec describes"
+    return spec.container
+
+
+def definition_of(spec: Spec) -> Definition:
+    """Return the definition that the spec names, taken apart. Raises SpecError."""
+    table, place = described(spec), "container.definition"
+    path = spec.root / table.definition
+    if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
+        raise SpecError(str(spec.path), [f"{place}: {table.definition}: leads out of the project; copy the file into it"])
+    try:
+        return read_definition(spec.files.text(path, SMALL), table.build_args)
+    except OSError as error:
+        hint = "write the definition, or name one of the project"
+        raise SpecError(str(spec.path), [f"{place}: {table.definition}: {error.strerror}"], hint=hint) from error
+    except ValueError as error:
+        raise SpecError(str(path), [str(error)], hint=f"edit {table.definition}") from error
+
+
+def check_spec(spec: Spec) -> None:
+    """Raise SpecError, with all mistakes, for what the spec's table says and no image can have."""
+    table = described(spec)
+    mistakes = [f"container.bind: {problem}" for text in table.bind if (problem := check_bind(text))]
+    for key, text in (("image", table.image), ("base", table.base)):
+        if text.startswith("docker://"):
+            try:
+                read_reference(text)
+            except ValueError as error:
+                mistakes.append(f"container.{key}: {error}")
+        elif key == "base" and text and not text.endswith(".sif"):
+            mistakes.append(f"container.base: {shown(text)} is neither docker://… nor a file .sif")
+    if mistakes:
+        raise SpecError(str(spec.path), mistakes, hint=f"edit sessions/{spec.path.name}")
+
+
+def digest_of_inputs(text: str, image: str, arguments: Mapping[str, str], files: Mapping[str, str], bases: Iterable[Base]) -> str:
+    """Return the digest of all that an image is built from, by which it is kept between lock and build."""
+    return digest_of([text, image, dict(arguments), dict(files), [base.as_table() for base in bases]])
+
+
+def inputs_of(spec: Spec) -> list[Path]:
+    """Return the files that every start compares: the definition, and the small files that it copies.
+
+    Folders and large files are compared by lock, status and build: a start must not read gigabytes.
+    """
+    table = described(spec)
+    if not table.definition:
+        return []
+    paths = [spec.root / table.definition]
+    for word in definition_of(spec).copied()[:_FEW]:
+        path = spec.root / word
+        if path.is_file() and path.stat().st_size <= SMALL:
+            paths.append(path)
+    return paths
+
+
+def read_here(section: Section, site: Site, spec: Spec | None = None) -> Locked:
+    """Return a section's content for this caller. Raises LockError as `read_section`."""
+    where = str(lock_file(spec.root, spec.name)) if spec is not None else section.title
+    return read_section(section, where, spec.name if spec is not None else "", site)
+
+
+def module_request(spec: Spec, site: Site) -> loading.Request | None:
+    """Return the module that `module` names as it is to be loaded, or None where it names none."""
+    module = described(spec).module
+    return loading.request_of((module,), "container.module", spec, site) if module else None

@@ -1,0 +1,153 @@
+"""Checks a table read from TOML against what is allowed, and collects every mistake instead of stopping at the first."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ozrepro.errors import without_login
+from ozrepro.project.toml import line_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+_TYPES = {
+    bool: "true or false",
+    dict: "a table",
+    float: "a number",
+    int: "a whole number",
+    list: "an array",
+    str: "a string",
+    dt.datetime: "a date and time",
+    dt.date: "a date",
+    dt.time: "a time",
+}
+MOST = 30
+"""Mistakes of one file that are told; a file with more of them is no slip, and finding each one's line takes time."""
+
+_SHOWN = 200
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+"""A session's name: a Python identifier in ASCII, since it is a function's name, a file's name and part of a script."""
+
+
+def hidden_character(text: str) -> str | None:
+    """Return the name of the first control or invisible format character of `text` (Unicode Cc, Cf, Cs, Zl, Zp), or None.
+
+    Such characters can split a line of a generated script or hide text from a reviewer; no name or version needs one.
+    """
+    for char in text:
+        if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+            return unicodedata.name(char, f"U+{ord(char):04X}")
+    return None
+
+
+def shown(value: object) -> str:
+    """Return a foreign value as a message may hold it: quoted, its invisible characters escaped, of a bounded length."""
+    return _short(without_login(repr(value)))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+
+
+def _part(key: str) -> str:
+    return _short(key if key.isprintable() else repr(key))
+
+
+@dataclass(slots=True)
+class Checker:
+    """Reads values out of one file's table; each reader notes what is wrong and returns a value that lets checking go on.
+
+    `elsewhere` names what has given a key's value in the place of the file, such as a variable.
+    """
+
+    where: str
+    text: str = ""
+    elsewhere: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    mistakes: list[str] = field(default_factory=list)
+
+    def wrong(self, path: tuple[str, ...], problem: str, right: str = "") -> None:
+        """Note a mistake at the key `path`: what is wrong, and what would be right."""
+        if len(self.mistakes) >= MOST:
+            if len(self.mistakes) == MOST:
+                self.mistakes.append("… and more")
+            return
+        plain = tuple(part.partition("[")[0] for part in path)
+        given = self.elsewhere.get(plain)
+        line = line_of(self.text, plain) if self.text and not given else None
+        place = f"line {line}, " if line else ""
+        key = given or ".".join(_part(part) for part in path) or "the file"
+        self.mistakes.append(f"{place}{key}: {_short(without_login(problem))}" + (f"; {right}" if right else ""))
+
+    def table(self, value: object, path: tuple[str, ...], allowed: Iterable[str]) -> Mapping[str, Any]:
+        """Return `value` as a table whose keys are all `allowed`."""
+        if not isinstance(value, dict):
+            self.wrong(path, f"is {describe(value)}", "write a table")
+            return {}
+        known = sorted(allowed)
+        for key in value:
+            if key not in known:
+                near = difflib.get_close_matches(key[:_SHOWN], known, 1) if len(self.mistakes) < MOST else []
+                right = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+                self.wrong((*path, key), "unknown key", right)
+        return value
+
+    def text_at(self, table: Mapping[str, Any], path: tuple[str, ...], *, default: str = "", multiline: bool = False) -> str:
+        """Return the string at the last part of `path`."""
+        value = table.get(path[-1], default)
+        if not isinstance(value, str):
+            self.wrong(path, f"is {describe(value)}", "write a string in quotes")
+            return default
+        return self._clean(value, path, default, multiline=multiline)
+
+    def _clean(self, value: str, path: tuple[str, ...], default: str, *, multiline: bool = False) -> str:
+        bad = hidden_character(value.replace("\n", "").replace("\t", "") if multiline else value)
+        if bad:
+            self.wrong(path, f"holds the invisible character {bad}", "remove it")
+            return default
+        return value
+
+    def flag_at(self, table: Mapping[str, Any], path: tuple[str, ...], *, default: bool = False) -> bool:
+        """Return the boolean at the last part of `path`."""
+        value = table.get(path[-1], default)
+        if not isinstance(value, bool):
+            self.wrong(path, f"is {describe(value)}", "write true or false")
+            return default
+        return value
+
+    def texts_at(
+        self,
+        table: Mapping[str, Any],
+        path: tuple[str, ...],
+        *,
+        default: tuple[str, ...] = (),
+        check: Callable[[str], str | None] | None = None,
+    ) -> tuple[str, ...]:
+        """Return the array of strings at the last part of `path`; `check` says what is wrong with one of them, or None."""
+        value = table.get(path[-1], list(default))
+        if not isinstance(value, list):
+            self.wrong(path, f"is {describe(value)}", 'write an array of strings: ["…"]')
+            return default
+        good: list[str] = []
+        for index, item in enumerate(value):
+            place = (*path[:-1], f"{path[-1]}[{index}]")
+            if not isinstance(item, str):
+                self.wrong(place, f"is {describe(item)}", "write a string in quotes")
+            elif not item.strip():
+                self.wrong(place, "is empty", "remove it")
+            elif self._clean(item, place, ""):
+                problem = check(item) if check else None
+                if problem:
+                    self.wrong(place, problem)
+                else:
+                    good.append(item)
+        return tuple(good)
+
+
+def describe(value: object) -> str:
+    """Return what kind of TOML value this is, in words."""
+    return _TYPES.get(type(value), f"a {type(value).__name__}")

@@ -1,0 +1,136 @@
+"""What a requirement of a spec may say: a name with versions, a file of the project, an address with a digest; no options."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from ozrepro.errors import without_login
+from ozrepro.project.checking import MOST, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from packaging.markers import Marker
+
+_PROJECT = re.compile(r"-e\s+\.(\[[A-Za-z0-9._,\s-]+\])?\Z", re.ASCII)
+_FILE = re.compile(r"-[rc]\s*\S.*\Z")
+_CONTROL = ("git+", "hg+", "svn+", "bzr+")
+_LONGEST = 2000
+_ADDRESS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/[A-Za-z0-9._~!+=:@/%-]+(#sha256=[0-9a-fA-F]{64})?\Z", re.ASCII)
+"""No login, no query (either may be a secret), and no `$`: uv puts the caller's variables, passwords among them, for ${NAME}."""
+
+_HASH = re.compile(r"\s--hash=(\S+)")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a requirement file: the line where it begins, its text without hashes, and what `--hash=` says."""
+
+    line: int
+    text: str
+    hashes: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> frozenset[str]:
+        """The hashes that a lock can hold, in lower case."""
+        return frozenset(text[7:].lower() for text in self.hashes if text.startswith("sha256:"))
+
+
+def check_requirement(text: str) -> str | None:
+    """Say what is wrong with one requirement, or None: a name with version, `-r FILE`, `-c FILE`, `-e .`, or `name @ https://…`."""
+    if len(text) > _LONGEST:
+        return f"{shown(text)} is no requirement: nobody writes one so long"
+    if "\\" in text:
+        return f"{shown(text)} holds a backslash, which installers read in different ways"
+    if _PROJECT.match(text):
+        return None
+    if _FILE.match(text):
+        file = text[2:].strip()
+        inside = not file.startswith(("/", "~")) and ".." not in file.split("/")
+        return None if inside else f"{file!r} leaves the project; name a file inside it, from its root"
+    if text.startswith("-"):
+        return f"{text!r} is an installer's option; allowed are -r FILE, -c FILE and -e ."
+    if text.startswith(_CONTROL):
+        return check_address(text)  # a bare one is no requirement, and what the parser says of it helps nobody
+    try:
+        requirement = Requirement(text)
+        requirement.specifier.contains("1", prereleases=True)  # a number of 5,000 digits is refused only now
+    except (InvalidRequirement, RecursionError, ValueError) as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        return f'{shown(text)} is no requirement ({reason}); write for example "numpy>=1.26"'
+    if requirement.marker is not None and not is_decidable(requirement.marker):
+        return f"{shown(text)} has a marker that cannot be decided"
+    return check_address(requirement.url) if requirement.url else None
+
+
+def check_requirement_file(text: str) -> list[str]:
+    """Return a line for each entry of a requirement file that `requirements` would not take either.
+
+    Other files and indexes named in it would decide what is locked, and neither the spec's digest nor a build knows them.
+    """
+    mistakes: list[str] = []
+    for entry in entries_of(text):
+        if entry.text.startswith("-"):
+            problem: str | None = (
+                f"{shown(entry.text)} is an installer's option; name files in the spec, and indexes in the settings"
+            )
+        else:
+            problem = check_requirement(entry.text) or _check_hashes(entry)
+        if problem is not None and len(mistakes) < MOST:
+            mistakes.append(f"line {entry.line}: {without_login(problem)}")
+    return mistakes
+
+
+def entries_of(text: str) -> Iterator[Entry]:
+    """Yield the entries of a requirement file: lines that end in a backslash are put together, comments left out."""
+    began, whole = 0, ""
+    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        line = raw.rstrip("\r")
+        began = began or number
+        if line.endswith("\\"):
+            whole += line[:-1] + " "
+            continue
+        entry = re.sub(r"(^|\s)#.*", "", whole + line).strip()
+        place, began, whole = began, 0, ""
+        if entry:
+            yield Entry(place, _HASH.sub("", entry), tuple(_HASH.findall(entry)))
+
+
+def _check_hashes(entry: Entry) -> str | None:
+    if not entry.hashes:
+        return None
+    wrong = [text for text in sorted(entry.sha256) if not _SHA256.match(text)]
+    if wrong:
+        return f"--hash=sha256:{shown(wrong[0])} is no sha256, which has 64 hexadecimal digits"
+    if not entry.sha256:
+        return f"--hash={shown(entry.hashes[0])} cannot be compared: a lock holds sha256 alone; add --hash=sha256:…"
+    return None
+
+
+def is_decidable(marker: Marker) -> bool:
+    """Say whether a marker has an answer here; `os_name ~= "posix"` and unknown variables have none."""
+    try:
+        marker.evaluate({"extra": ""})
+    except (LookupError, RecursionError, ValueError):
+        return False
+    return True
+
+
+def check_address(url: str) -> str | None:
+    """Say why a requirement's address is refused, or None. Only https addresses of a wheel or sdist are taken."""
+    plain = url.split("#", maxsplit=1)[0]
+    if not url.startswith("https://"):
+        kind = "a version control address" if url.startswith(_CONTROL) else "no https address"
+        return f"{shown(plain)} is {kind}; give the https address of a wheel, with #sha256=…, or put the wheel into a wheelhouse"
+    if "@" in url.split("/")[2]:
+        return "the address holds a user name or password; put them into ~/.netrc or the index settings"
+    if not _ADDRESS.match(url):
+        return f"{shown(plain)} holds more than host, path and #sha256=…, such as a query or a variable"
+    if not plain.endswith((".whl", ".tar.gz", ".zip")):
+        return f"{shown(plain)} is no wheel or source archive"
+    return None

@@ -1,0 +1,190 @@
+"""What a source tree needs to be built: its declared build requirements and those that its build backend asks for.
+
+uv resolves build requirements on its own and would take any version of them. To lock them they must be known, and PEP 517
+lets a backend add some at run time, so the backend is asked, in an environment of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import ssl
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from ozrepro import process
+from ozrepro.errors import BuildError
+from ozrepro.project.checking import shown
+from ozrepro.project.requirement import check_address
+from ozrepro.project.toml import TOMLDecodeError, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ozrepro.python.interpreter import Interpreter
+    from ozrepro.python.uv import Uv
+
+MAXIMUM = 1 << 30
+"""Bytes that an unpacked sdist may have; a larger one is refused as an archive bomb."""
+
+_LEGACY = ("setuptools>=40.8.0", "wheel")
+"""What PEP 517 says to use for a tree without a [build-system] table (wheel for setuptools before 70.1)."""
+
+_ASK = """
+import importlib, json, os, sys
+name, paths, hook = json.loads(sys.argv[1])
+sys.path[:0] = [os.path.abspath(path) for path in paths]
+module, _, inner = name.partition(":")
+backend = importlib.import_module(module)
+for part in filter(None, inner.split(".")):
+    backend = getattr(backend, part)
+ask = getattr(backend, hook, None)
+with open(sys.argv[2], "w") as stream:
+    json.dump(list(ask(None)) if ask else [], stream)
+"""
+
+
+def build_requirements(
+    uv: Uv, tree: Path, interpreter: Interpreter, variables: Mapping[str, str], *, editable: bool
+) -> tuple[str, ...]:
+    """Return all requirements for building the source tree, declared and asked for. Raises BuildError, CommandFailed.
+
+    `variables` are those in which it will be built, such as the compilers' of loaded modules.
+    """
+    declared, backend, paths = read_build_system(tree)
+    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
+        prefix, answer = Path(name) / "env", Path(name) / "answer.json"
+        uv.run(
+            ["venv", "--quiet", "--no-project", "--python", interpreter.path, str(prefix)],
+            doing="cannot make a build environment",
+        )
+        python = prefix / "bin" / "python"
+        if declared:
+            install = [
+                "pip",
+                "install",
+                "--quiet",
+                "--python",
+                str(python),
+                "--only-binary",
+                ":all:",
+                *uv.indexes.flags(),
+                "-r",
+                "-",
+            ]
+            uv.run(install, doing=f"cannot install the build requirements of {tree.name}", text="\n".join(declared) + "\n")
+        hook = f"get_requires_for_build_{'editable' if editable else 'wheel'}"
+        question = json.dumps([backend, paths, hook])
+        path = variables.get("PATH", uv.variables["PATH"])
+        own = {**variables, "PATH": f"{prefix}/bin:{path}", "HOME": name, "VIRTUAL_ENV": str(prefix)}
+        done = process.run([str(python), "-c", _ASK, question, str(answer)], env=own, cwd=tree, timeout=600)
+        done.checked(f"cannot ask {backend} what it needs to build {tree.name}")
+        try:
+            asked = json.loads(answer.read_text(encoding="utf-8"))
+        except (OSError, RecursionError, ValueError) as error:
+            raise BuildError(f"{backend} does not say what it needs to build {tree.name}: {error}") from error
+    return tuple(dict.fromkeys((*declared, *_requirements(asked, tree.name))))
+
+
+def _requirements(values: object, tree: str) -> tuple[str, ...]:
+    """Return requirements that a source tree states. Raises BuildError: they become lines for uv, which has options there too."""
+    found = [str(item) for item in values] if isinstance(values, list) else [str(values)]
+    for text in found:
+        try:
+            address = Requirement(text).url
+        except (InvalidRequirement, RecursionError):
+            raise BuildError(f"{tree} asks for {shown(text)} to be built, which is no requirement") from None
+        problem = check_address(address) if address else None
+        if problem or "\n" in text:
+            raise BuildError(f"{tree} asks for {shown(text)} to be built: {problem or 'it has more than one line'}")
+    return tuple(found)
+
+
+def read_build_system(tree: Path) -> tuple[tuple[str, ...], str, list[str]]:
+    """Return a source tree's declared build requirements, its backend, and the backend's paths (PEP 517, PEP 518)."""
+    try:
+        table = loads((tree / "pyproject.toml").read_text(encoding="utf-8")).get("build-system")
+    except FileNotFoundError:
+        table = None
+    except (TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BuildError(f"cannot be read: {error}", where=str(tree / "pyproject.toml")) from error
+    if not isinstance(table, dict):
+        return _LEGACY, "setuptools.build_meta:__legacy__", []
+    requires = _requirements(table.get("requires", []), tree.name)
+    paths = table.get("backend-path", [])
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise BuildError("build-system.backend-path: is no array of strings", where=str(tree / "pyproject.toml"))
+    return requires, str(table.get("build-backend") or "setuptools.build_meta:__legacy__"), paths
+
+
+@contextmanager
+def unpacked(address: str, sha256: str, cert: str = "") -> Iterator[Path]:
+    """Give the source tree of an sdist, fetched from `address`, its hash checked before it is unpacked. Raises BuildError."""
+    name = unquote(urlsplit(address).path.rpartition("/")[2])
+    content = _fetch(address, cert)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise BuildError(f"{name} has another sha256 than the index says", hint="tell the index's keeper")
+    if not name.endswith(".tar.gz"):
+        raise BuildError(
+            f"{name} is no .tar.gz: its build requirements cannot be read", hint="ask its authors for an sdist (PEP 625)"
+        )
+    with tempfile.TemporaryDirectory(prefix="ozrepro-") as folder:
+        archive = Path(folder) / "sdist.tar.gz"
+        archive.write_bytes(content)
+        inside = Path(folder) / "tree"
+        inside.mkdir()
+        try:
+            _unpack(archive, inside, name)
+        except (EOFError, OSError, ValueError, tarfile.TarError, zlib.error) as error:
+            raise BuildError(f"{name} is no safe archive: {error}") from error
+        trees = [path for path in inside.iterdir() if path.is_dir()]
+        if len(trees) != 1:
+            raise BuildError(f"{name} has no single top folder")
+        yield trees[0]
+
+
+def _unpack(archive: Path, folder: Path, name: str) -> None:
+    with tarfile.open(archive) as tar:
+        size = 0
+        for member in tar:  # one after the other: a claim of too much ends before anything is read for it
+            size += member.size
+            if size > MAXIMUM:
+                raise BuildError(f"{name} unpacks to more than {MAXIMUM >> 20} MiB")
+        if not hasattr(tarfile, "data_filter"):
+            raise BuildError("this Python cannot unpack archives safely", hint="use Python 3.10.12, 3.11.4 or newer")
+        tar.extractall(folder, filter="data")
+
+
+def _fetch(address: str, cert: str) -> bytes:
+    parts = urlsplit(address)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path)).read_bytes()
+    if parts.scheme not in ("https", "http"):
+        raise BuildError(f"cannot fetch a {parts.scheme or 'local'} address")
+    context = ssl.create_default_context(cafile=cert or None)
+    request = urllib.request.Request(address.split("#", maxsplit=1)[0])
+    if parts.username:
+        import base64
+
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        plain = address.replace(f"{parts.netloc.rpartition('@')[0]}@", "", 1).split("#")[0]
+        request = urllib.request.Request(plain)
+        # An index may redirect to a file server of somebody else: a plain header would go there too.
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    host = parts.hostname or ""
+    try:
+        with urllib.request.urlopen(request, context=context, timeout=float(os.environ.get("UV_HTTP_TIMEOUT", "60"))) as answer:
+            content: bytes = answer.read(MAXIMUM + 1)
+    except (urllib.error.URLError, OSError) as error:
+        raise BuildError(f"cannot fetch {parts.path.rpartition('/')[2]} from {host}: {error}") from error
+    return content

@@ -1,0 +1,320 @@
+"""The HTML report: whole in one file, small, and laid out so that nothing overlaps, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ozrepro.frontends.bench import html, svg
+from ozrepro.frontends.bench.html import LIMIT, html_report
+from ozrepro.frontends.bench.importtime import begun, read_importtime, slowest, total_us
+from ozrepro.frontends.bench.result import Imports, Result, Row
+from ozrepro.frontends.bench.summary import summarise
+from ozrepro.frontends.bench.verdict import judge
+from tests.frontends.bench.browser import CHROMIUM, Box, lay_out, picture
+from tests.frontends.bench.made import SPEED, made
+from tests.frontends.bench.values import a_result, a_row
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+LONG = "sessions/a_very_long_name_of_a_script_that_somebody_has_written_for_his_thesis.py"
+
+
+def report(result: Result) -> str:
+    """Return the report of a result."""
+    summary = summarise(result)
+    return html_report(summary, judge(summary))
+
+
+@pytest.fixture(scope="module")
+def usual() -> str:
+    """Give the report of three methods with all that can be measured."""
+    return report(made(workloads=("empty", "imports"), refused=("venv: not locked here (any)",)))
+
+
+@pytest.fixture(scope="module")
+def crowded() -> str:
+    """Give the report of six candidates with names, versions and words that are too long."""
+    names = ("modules", "conda", "container", "venv", "conda-with-a-long-label", "m" * 40)
+    speed = {name: {"warm": 0.001 * 8**at} for at, name in enumerate(names)}
+    rows = (a_row("venv", 1, workload=LONG, status=1, ready=(), error="E" * 200), a_row("modules", workload=LONG))
+    first = made(speed=speed, workloads=(LONG,), ranks=(1, 2, 4, 8, 16, 32, 64, 128), rounds=6)
+    replay = tuple(replace(item, preset="a folder " * 20) for item in first.replay)
+    text = report(made(speed=speed, rows=(*first.rows, *rows), workloads=(LONG,), ranks=(), notes=("n" * 300,), replay=replay))
+    assert LONG in text
+    return text
+
+
+def test_it_needs_nothing_else(usual: str) -> None:
+    """No script, no address, no font or picture from anywhere; a browser is told to allow none."""
+    lowered = usual.lower()
+    for forbidden in ("<script", "javascript:", "http:", "https:", "//", "url(", "@import", "src=", "href=", "<link", " on"):
+        if forbidden == " on":
+            assert not re.search(r"<[^>]*\son\w+=", lowered)
+        else:
+            assert forbidden not in lowered.partition("<body>")[0].replace("http-equiv", "") + re.sub(r">[^<]*<", "><", lowered)
+    assert "default-src 'none'" in usual
+
+
+def test_it_has_every_section(usual: str) -> None:
+    """In an order that begins with the verdict."""
+    assert re.findall(r"<h[12]>(.*?)</h", usual) == [
+        "Which method for analysis?",
+        "What this does not tell",
+        "What was compared",
+        "Times",
+        "Ratios",
+        "Phases",
+        "Requests",
+        "Ranks",
+        "Imports",
+        "Raw runs",
+        "How it was measured",
+    ]
+
+
+def test_what_a_stranger_wrote_is_text(usual: str) -> None:
+    """Names, errors and versions are escaped, in tables and figures."""
+    evil = "<img src=x onerror=alert(1)>&\"'"
+    text = report(
+        a_result(session=evil, rows=(a_row("venv", workload=evil), a_row("conda", status=1, ready=(), error=evil)), notes=(evil,))
+    )
+    assert "<img" not in text
+    assert "&lt;img src=x" in text
+
+
+def test_the_interval_of_few_starts_is_said_to_be_their_range(usual: str) -> None:
+    """Of six on the word holds."""
+    speed = {"venv": {"warm": 0.3}, "conda": {"warm": 0.4}}
+    words = "Of fewer than 6 starts the interval is their range, which holds the true median less often."
+    assert words in report(made(speed=speed, rounds=5))
+    assert words not in report(made(speed=speed, rounds=6))
+
+
+def test_it_is_small(usual: str) -> None:
+    """The usual one is far below the limit; one with very many cases leaves some out, and says so."""
+    assert len(usual.encode()) < LIMIT * 0.6
+    speed = {name: {"warm": 0.3, "cold-data": 0.6, "cold-client": 1.0} for name in ("modules", "conda", "container", "venv")}
+    large = report(made(speed=speed, workloads=("empty", "numpy", "imports", "fit.py"), ranks=(1, 2, 4, 8), rounds=20))
+    assert len(large.encode()) <= LIMIT
+    assert re.search(r"\d+ combinations of workload, state and ranks are left out here to keep this file small", large)
+    assert "imports, warm, 8 ranks" in large
+    assert "left out here" not in usual
+
+
+@pytest.mark.parametrize(
+    "result", [a_result(), a_result(rows=()), a_result(rows=(), candidates=(), counts=(), replay=(), importtime=())]
+)
+def test_little_or_nothing_measured_is_still_a_page(result: Result) -> None:
+    """An interrupted run has what it has."""
+    text = report(result)
+    assert text.startswith("<!DOCTYPE html>")
+    assert text.count("<svg") == text.count("</svg>")
+
+
+def failing(result: Result, lost: Callable[[Row], bool]) -> Result:
+    """Return a result in which some starts failed."""
+    rows = (replace(row, status=1, ready=(), phases={}, error="no such file") if lost(row) else row for row in result.rows)
+    return replace(result, rows=tuple(rows))
+
+
+def test_a_state_whose_starts_all_failed_has_no_figure_of_ranks() -> None:
+    """The other states have theirs; with a replay it still shows the model's curves."""
+    first = made(workloads=("imports", "empty"), rounds=2)
+    whole = failing(first, lambda row: row.workload == "imports" and row.state == "cold-client")
+    assert len(re.findall(r'class="h"[^>]*>imports, cold-client<', _ranks_part(report(whole)))) == 2  # narrow and wide
+    bare = replace(whole, replay=())
+    part = _ranks_part(report(bare))
+    assert "imports, warm<" in part
+    assert "imports, cold-client<" not in part
+    assert "<h2>Ranks</h2>" not in report(failing(bare, lambda row: row.workload == "imports"))
+
+
+def _ranks_part(text: str) -> str:
+    return text.partition("<h2>Ranks</h2>")[2].partition("<h2>")[0]
+
+
+TWO = {name: SPEED[name] for name in ("modules", "container")}
+KEYS = [(name, state, ranks) for name in TWO for state in ("warm", "cold-client") for ranks in (1, 4)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lost=st.sets(st.sampled_from(KEYS)),
+    empty=st.booleans(),
+    left_out=st.sets(st.sampled_from(["replay", "counts", "importtime", "profile"])),
+    only=st.sampled_from([("imports",), ("imports", "empty")]),
+)
+def test_whatever_failed_the_report_is_a_whole_page(
+    lost: set[tuple[str, str, int]], empty: bool, left_out: set[str], only: tuple[str, ...]
+) -> None:
+    """Any groups of starts, with the other workload or without, and any part of what is measured besides them."""
+    first = failing(
+        made(speed=TWO, workloads=only, rounds=1),
+        lambda row: (row.candidate, row.state, row.ranks) in lost and (empty or row.workload != "empty"),
+    )
+    nothing: dict[str, Any] = {name: None if name == "profile" else () for name in left_out}
+    text = report(replace(first, **nothing))
+    assert text.startswith("<!DOCTYPE html>")
+    assert text.count("<svg") == text.count("</svg>")
+
+
+def _wrong(boxes: tuple[Box, ...]) -> list[str]:
+    """Return what overlaps or leaves its figure."""
+    texts = [box for box in boxes if box.kind == "text"]
+    bars = [box for box in boxes if box.kind in ("bar", "dot")]
+    figures = {box.figure: box for box in boxes if box.kind == "svg"}
+    found = [f"{one.words!r} on {two.words!r}" for one, two in combinations(texts, 2) if one.meets(two, 1.0)]
+    # The box of a text has room for letters that hang down, of which few do.
+    found += [
+        f"{text.words!r} on a {bar.kind}" for text in texts for bar in bars if text.figure == bar.figure and text.meets(bar, 3.0)
+    ]
+    for box in (*texts, *bars):
+        around = figures.get(box.figure)
+        if around is not None and (box.left < around.left - 1 or box.right > around.right + 1 or box.bottom > around.bottom + 1):
+            found.append(f"{box.words!r} leaves its figure")
+    return found
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["usual", "crowded"])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_nothing_overlaps(width: int, name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """On a telephone and on a screen: no text on another, a bar or a dot, nothing beyond the page or its figure."""
+    page = lay_out(request.getfixturevalue(name), width, tmp_path)
+    assert page.width <= width
+    assert len([box for box in page.boxes if box.kind == "text"]) > 200
+    assert len([box for box in page.boxes if box.kind == "dot"]) > 40
+    assert _wrong(page.boxes) == []
+    shown = [box for box in page.boxes if box.kind == "svg"]
+    assert {round(box.right - box.left) for box in shown} == {svg_width(width)}
+
+
+def svg_width(width: int) -> int:
+    """Return how wide figures are on a page."""
+    return html.NARROW if width < 800 else html.WIDE
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_an_overlap_would_be_seen(tmp_path: Path) -> None:
+    """The measure finds two texts at one place, and a text that leaves its figure."""
+    svg_text = '<svg class="narrow" viewBox="0 0 100 40" width="100" height="40"><title>t</title>'
+    svg_text += '<text x="0" y="20">one</text><text x="8" y="22">two</text><text x="80" y="38">far outside</text></svg>'
+    wrong = _wrong(lay_out(f"<!DOCTYPE html><body>{svg_text}</body>", 360, tmp_path).boxes)
+    assert wrong == ["'one' on 'two'", "'far outside' leaves its figure"]
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_dark_where_the_reader_has_dark(usual: str, tmp_path: Path) -> None:
+    """By the reader's own setting, without a script."""
+    light, dark = (lay_out(usual, 360, tmp_path, dark=dark) for dark in (False, True))
+    assert (light.back, dark.back) == ("rgb(255, 255, 255)", "rgb(22, 24, 27)")
+    assert picture(usual, 360, 800, tmp_path, dark=True).startswith(b"\x89PNG")
+
+
+def _contrast(one: str, two: str) -> float:
+    """Return the contrast of two colours as WCAG 2 defines it."""
+
+    def light(colour: str) -> float:
+        full = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        parts = (int(full[at : at + 2], 16) / 255 for at in (0, 2, 4))
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((light(one), light(two)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [html._LIGHT, html._DARK])
+def test_colours_can_be_told_from_the_page(theme: str) -> None:
+    """Text by 4.5, marks by 3, as WCAG asks for."""
+    colours = dict(item.split(":") for item in theme.replace("--", "").split(";") if item)
+    for name in ("fg", "soft"):
+        assert _contrast(colours[name], colours["bg"]) >= 4.5, name
+    for name in ("c0", "c1", "c2", "c3", "c4", "c5", "ws"):
+        assert _contrast(colours[name], colours["bg"]) >= 3, name
+
+
+def test_the_model_is_shown_of_the_main_workload() -> None:
+    """The table says which, and has no number of another; without a count of it there is neither table nor curve."""
+    result = made(workloads=("imports", "empty"), ranks=(1,), rounds=2)
+    text = report(result)
+    assert "The model&#x27;s own word of imports: what waits" in text
+    assert "<td>busy</td>" in text
+    assert len(re.findall("<td>busy</td>", text)) == 4
+    less = report(replace(result, replay=tuple(item for item in result.replay if item.workload == "empty")))
+    assert "The model&#x27;s own word" not in less
+    assert "<h2>Ranks</h2>" not in less
+    before = report(replace(result, replay=tuple(replace(item, workload="") for item in result.replay[:4])))
+    assert "own word of the workload that was started last: what" in before
+
+
+def test_the_models_curve_is_named_by_its_profile() -> None:
+    """In the note and in the figure; where nothing was replayed, no curve is spoken of."""
+    first = made()
+    own = tuple(replace(item, preset="<scratch>") for item in first.replay)
+    text = report(replace(first, replay=(*first.replay, *own), profile={"name": "<scratch>"}))
+    assert "a dashed line is the model&#x27;s, of nodes that know nothing yet, with the profile &lt;scratch&gt;." in text
+    assert text.count("model: &lt;scratch&gt;</text>") == 4  # two states, narrow and wide
+    assert "model: busy" not in text
+    assert "model: busy</text>" in report(replace(first, profile=None))
+    assert "a dashed line" not in report(replace(first, replay=()))
+
+
+@pytest.mark.parametrize(("given", "shown"), [("quiet", "quiet"), ("of another run", "busy"), ("", "busy")])
+def test_the_curve_is_that_of_the_profile_given_or_of_a_working_day(given: str, shown: str) -> None:
+    """A suite replays several presets into one result."""
+    first = made(rounds=2)
+    every = tuple(replace(item, preset=preset) for preset in ("quiet", "busy", "storm") for item in first.replay)
+    result = replace(first, replay=every, profile={"name": given} if given else None)
+    assert svg.shown_preset(summarise(result)) == shown
+    assert svg.shown_preset(summarise(replace(result, replay=()))) == ""
+
+
+def test_what_a_lustre_client_counted_has_a_column_where_there_is_any() -> None:
+    """A start in which it was not counted has a dash there."""
+    first = a_result()
+    warm = replace(first.counts[0], state="warm", client={"close": 1_171})
+    text = report(replace(first, counts=(first.counts[0], warm)))
+    assert '<th class="n">counted by the client</th></tr>' in text
+    assert '<td class="n">10</td><td class="n">-</td></tr>' in text
+    assert '<td class="n">10</td><td class="n">1,171</td></tr>' in text
+    assert "counted by the client" not in report(first)
+
+
+def bars(imports: Imports) -> tuple[str, list[tuple[float, float]]]:
+    """Return the text of a waterfall that is 200 pixels wide, and begin and width of each bar."""
+    canvas = svg.Canvas(200 + 2 * svg.EDGE)
+    svg.waterfall(imports, canvas)
+    drawn = canvas.drawn("t", "wide")
+    found = re.findall(r'<rect class="w" x="([\d.]+)".*?width="([\d.]+)"', drawn)
+    return drawn, [(float(x) - svg.EDGE, float(width)) for x, width in found]
+
+
+def test_a_waterfall_puts_each_module_where_it_began() -> None:
+    """Two at the top, one after the other; what the first imports lies inside it. So also for a file that has no begins."""
+    imports = a_result().importtime[0]
+    assert [(item.depth, item.begin_us) for item in imports.modules] == [(0, None), (1, None)]
+    assert bars(imports)[1] == [(0.0, 200.0), (0.0, pytest.approx(133.3))]
+    with_begins = Imports("venv", "numpy", begun(imports.modules), 30)
+    assert bars(with_begins) == bars(imports)
+
+
+def test_a_waterfall_of_a_part_has_the_time_and_the_places_of_the_whole() -> None:
+    """A hundred imports of 1 ms each, then one of 100 ms: it begins in the middle, however few of the others are kept."""
+    text = "".join(f"import time: {1000:9} | {1000:10} | m{number}\n" for number in range(100))
+    whole = read_importtime(f"{text}import time: {100_000:9} | {100_000:10} | last\n")
+    drawn, found = bars(Imports("venv", "imports", slowest(whole, 10), total_us(whole)))
+    assert ">200 ms<" in drawn
+    assert found[-1] == (100.0, 100.0)
+    assert found[:2] == [(0.0, 1.0), (1.0, 1.0)]

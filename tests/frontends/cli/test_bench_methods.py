@@ -1,0 +1,43 @@
+"""`ozrepro bench` of two methods of one lock, on the test site: modules and conda beside each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ozrepro.frontends.bench.result import read_result
+from ozrepro.frontends.bench.summary import summarise
+from tests.conftest import Project
+from tests.frontends.bench.test_methods import channel, site, three
+
+__all__ = ["channel", "site", "three"]
+
+
+@pytest.mark.slow
+def test_modules_and_conda_are_compared(three: Project, tmp_path: Path) -> None:
+    """Ratios, the numbers of the verdict, and a recommendation of one of them or that it does not matter."""
+    files = ("--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"))
+    text = three.done(
+        "bench", "work", "--rounds", "6", "--state", "warm,cold-data", "--workload", "imports", "--jobs", "7", *files
+    )
+    result = read_result(tmp_path / "a.json")
+    summary = summarise(result)
+    assert (summary.names, summary.reference, summary.main) == (("modules", "conda"), "modules", "imports")
+    assert result.complete
+    assert [row for row in result.rows if row.status] == []
+    assert {item.case[1] for item in summary.ratios} == {"warm", "cold-data"}
+    assert all(item.ratio.count == 6 for item in summary.ratios)
+    assert all(item.build_seconds for item in result.candidates)
+    assert summary.unlike == {}
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    (headline,) = [line for line in lines if line.startswith(("Take ", "It does not matter here"))]
+    assert "conda" in headline or "modules" in headline
+    flat = " ".join(text.split())
+    assert "Start-up of imports: with no data in memory," in flat
+    assert "7 jobs of 1 rank" in flat
+    assert "Not measured: container: work.toml has no [container]" in flat
+    page = (tmp_path / "a.html").read_text()
+    assert page.count("<h2>") >= 8
+    assert "No package is in different versions." in page

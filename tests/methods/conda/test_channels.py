@@ -1,0 +1,112 @@
+"""Names and addresses of channels."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ozrepro.errors import SpecError, UsageError
+from ozrepro.methods.conda.channels import Channel, check_channel, find_channels, name_of, normal, read_channels
+from ozrepro.project.checking import Checker
+
+FORGE = Channel("conda-forge", "https://conda.anaconda.org/conda-forge")
+
+
+def test_a_bare_name_is_looked_for_at_the_public_place_or_the_alias() -> None:
+    assert find_channels(["conda-forge"], {}, {}) == (FORGE,)
+    mirror = {"channel-alias": "https://mirror/conda/"}
+    assert find_channels(["conda-forge"], mirror, {})[0].address == "https://mirror/conda/conda-forge"
+    assert find_channels(["a"], mirror, {"CONDA_CHANNEL_ALIAS": "https://Other:443/"}) == (Channel("a", "https://other/a"),)
+    with pytest.raises(UsageError, match="no plain address"):
+        find_channels(["a"], {}, {"CONDA_CHANNEL_ALIAS": "https://me:secret@host"})
+
+
+def test_the_settings_own_address_goes_first_also_for_labels() -> None:
+    aliases = {"conda-forge": "file:///srv/forge/", "pkgs": "https://mirror/pkgs"}
+    found = find_channels(["conda-forge", "conda-forge/label/dev", "defaults"], aliases, {})
+    assert [(item.name, item.address) for item in found] == [
+        ("conda-forge", "file:///srv/forge"),
+        ("conda-forge/label/dev", "file:///srv/forge/label/dev"),
+        ("pkgs/main", "https://mirror/pkgs/main"),
+        ("pkgs/r", "https://mirror/pkgs/r"),
+    ]
+
+
+def test_defaults_are_two_channels_and_nodefaults_none() -> None:
+    found = find_channels(["conda-forge", "nodefaults", "defaults"], {}, {})
+    assert [item.name for item in found] == ["conda-forge", "pkgs/main", "pkgs/r"]
+    assert found[1].address == "https://repo.anaconda.com/pkgs/main"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "conda-forge/",
+        "conda-forge/linux-64",
+        "https://conda.anaconda.org/conda-forge",
+        "HTTPS://Conda.Anaconda.ORG:443/conda-forge//noarch/",
+    ],
+)
+def test_one_channel_under_two_spellings_is_one(spelling: str) -> None:
+    assert find_channels(["conda-forge", spelling], {}, {}) == (FORGE,)
+    assert find_channels([spelling], {}, {}) == (FORGE,)
+
+
+def test_a_written_address_gets_a_name_and_stays_in_the_lock() -> None:
+    found = find_channels(["https://repo.host/a/tools", "file:///srv/tools", "tools"], {}, {})
+    assert [item.name for item in found] == ["tools-2", "tools-3", "tools"]
+    assert found[0].as_table() == {"name": "tools-2", "address": "https://repo.host/a/tools"}
+    assert FORGE.as_table() == {"name": "conda-forge"}
+    checker = Checker("x.lock")
+    tables = [item.as_table() for item in found[:2]]
+    assert read_channels(checker, tables, ("channels",), {}, {}) == found[:2]
+    moved = read_channels(checker, tables, ("channels",), {"tools-2": "https://mirror/t"}, {})
+    assert moved[0] == Channel("tools-2", "https://mirror/t", "https://repo.host/a/tools")
+    assert not checker.mistakes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://user:secret@host/chan",
+        "https://host/t/tk-1234/chan",
+        "https://host/chan?token=1",
+        "http://host/chan",
+        "ftp://host/chan",
+        "file://host/chan",
+        "https:///chan",
+        "../chan",
+        "a b",
+        "",
+        "https://[::1/x",
+        "x" * 600,
+    ],
+)
+def test_no_logins_no_foreign_forms(text: str) -> None:
+    assert check_channel(text)
+    with pytest.raises(SpecError) as caught:
+        find_channels([text], {}, {})
+    assert "secret" not in str(caught.value)
+
+
+def test_a_lock_with_bad_channels_is_told_all_of_it() -> None:
+    checker = Checker("x.lock")
+    value = [{"name": "../x"}, {"name": "a", "address": "https://u:p@h/c"}, {"name": "b"}, {"name": "b"}, 7]
+    read_channels(checker, value, ("channels",), {}, {})
+    assert len(checker.mistakes) >= 4
+    assert "u:p" not in str(checker.mistakes)
+
+
+def test_the_channel_of_a_solved_record() -> None:
+    channels = (FORGE, Channel("dev", "https://conda.anaconda.org/conda-forge/label/dev"))
+    assert name_of("https://conda.anaconda.org/conda-forge/", channels) == "conda-forge"
+    assert name_of("https://conda.anaconda.org/conda-forge/label/dev/linux-64/", channels) == "dev"
+    assert name_of("https://elsewhere/conda-forge", channels) is None
+
+
+@given(st.text(max_size=40))
+def test_any_text_has_an_answer_and_one_spelling(text: str) -> None:
+    if check_channel(text) is None and "://" in text:
+        assert normal(normal(text)) == normal(text)
+        assert check_channel(normal(text)) is None

@@ -1,0 +1,718 @@
+"""The conda method on a channel of real packages: locked by build and hash, installed without any conda."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ozrepro.faststart import ready
+from ozrepro.project.lock import load_lock
+from tests.conftest import BIN, Project
+from tests.fake_cluster import Site, SiteUnavailable, tmod
+from tests.fake_cluster.channel import Channel
+from tests.fake_cluster.server import Server
+from tests.fake_cluster.smallpackages import LINES, ODD, compile_mpi
+from tests.methods.modules.modular import Modular, edit, modular
+from tests.wheels import make_wheel
+
+SHOW = "import numpy, sys; print(numpy.__version__, sys.prefix)"
+
+
+def conda(project: Project, found: Channel, **more: str) -> Project:
+    """Return the project of a user whose channels are the test's."""
+    return dataclasses.replace(project, environ={**project.environ, "CONDA_CHANNEL_ALIAS": found.alias, **more})
+
+
+def describe(project: Project, *dependencies: str, more: str = "", imports: str = "", name: str = "work") -> None:
+    """Describe a session of the conda method."""
+    wanted = ", ".join(f'"{text}"' for text in dependencies)
+    project.spec(f"imports = [{imports}]\n\n[conda]\ndependencies = [{wanted}]\n{more}\n", name)
+
+
+def records(project: Project, name: str = "work") -> dict[str, dict[str, object]]:
+    """Return the locked records by name."""
+    lock = load_lock(project.root, name)
+    assert lock is not None
+    (section,) = lock.sections
+    return {record["name"]: record for record in section.content["record"]}
+
+
+@pytest.fixture
+def work(project: Project, channel: Channel) -> Project:
+    """Give a project with Python, numpy, a tool with an entry point and an activation, described."""
+    found = conda(project, channel)
+    describe(found, "python=3.10", "numpy=1.22", "noarch-tool", "activates", imports='"numpy", "noarch_tool"')
+    return found
+
+
+@pytest.fixture
+def built(work: Project) -> Project:
+    """Give it locked and built."""
+    work.done("lock")
+    work.done("build")
+    return work
+
+
+class TestLocking:
+    def test_records_have_all_that_installing_needs_and_no_address(self, work: Project, channel: Channel) -> None:
+        work.done("lock")
+        numpy = records(work)["numpy"]
+        (archive,) = channel.find("numpy", version="1.22.3")
+        assert (numpy["sha256"], numpy["size"], numpy["file"]) == (archive.sha256, archive.size, archive.file)
+        assert numpy["channel"] == "conda-forge"
+        assert numpy["build-number"] == archive.build_number
+        text = work.lock().read_text()
+        assert "file://" not in text
+        assert str(channel.prefix) not in text
+
+    def test_the_same_input_gives_the_same_bytes_and_nothing_to_change_is_not_solved_again(
+        self, work: Project, private_channel: Channel
+    ) -> None:
+        here = conda(work, private_channel)
+        here.done("lock")
+        first = here.lock().read_bytes()
+        here.lock().unlink()
+        here.done("lock")
+        assert here.lock().read_bytes() == first
+        shutil.rmtree(private_channel.prefix)
+        assert "unchanged" in here.done("lock"), "the channels are gone, and were not asked"
+
+    def test_an_upgrade_takes_newer_builds_and_else_the_locked_ones_stay(self, work: Project) -> None:
+        describe(work, "python=3.10", "numpy=1.22")
+        work.done("lock")
+        describe(work, "python=3.10", "numpy")
+        work.done("lock")
+        assert records(work)["numpy"]["version"] == "1.22.3"
+        work.done("lock", "--upgrade")
+        assert records(work)["numpy"]["version"] != "1.22.3"
+
+    def test_two_locks_differ_by_a_line_a_package(self, work: Project) -> None:
+        describe(work, "python=3.10", "numpy=1.22")
+        work.done("lock")
+        old = records(work)
+        shutil.copy(work.lock(), work.root / "before.lock")
+        describe(work, "python=3.10", "numpy", "noarch-tool")
+        work.done("lock", "--upgrade")
+        new = records(work)
+        lines = work.done("diff", "work", "before.lock").splitlines()
+        assert f"~ numpy 1.22.3 -> {new['numpy']['version']}" in lines
+        assert f"+ noarch-tool {new['noarch-tool']['version']}" in lines
+        assert len(lines) == sum(old.get(name) != new.get(name) for name in old.keys() | new.keys())
+        found = json.loads(work.done("diff", "work", "before.lock", "--json"))["differences"]
+        assert {"what": "numpy", "left": "1.22.3", "right": new["numpy"]["version"]} in found
+
+    def test_one_lock_serves_behind_a_mirror(
+        self, built: Project, channel: Channel, serve: Callable[[Path], Server], tmp_path: Path
+    ) -> None:
+        server = serve(channel.prefix)
+        mirrored = conda(built, channel, CONDA_CHANNEL_ALIAS=server.url, OZREPRO_STORE=str(tmp_path / "other"))
+        mirrored.done("build")
+        assert any("numpy" in request for request in server.requests)
+        assert "unchanged" in mirrored.done("lock")
+
+    def test_an_environment_file_with_pip_and_variables_is_understood(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        make_wheel(project.wheelhouse, "alpha", requires=("numpy",))
+        (project.root / "environment.yml").write_text(
+            "name: whatever\nchannels:\n  - conda-forge\n  - nodefaults\ndependencies:\n  - python=3.10\n  - numpy=1.22\n"
+            "  - pip:\n    - alpha\nvariables:\n  MY_MODE: 'fast \"and\" $loose'\n"
+        )
+        found.spec('imports = ["alpha"]\n\n[conda]\nfile = "environment.yml"\n')
+        found.done("lock")
+        assert '[[conda.linux-64.package]]\nname = "alpha"' in found.lock().read_text()
+        code = "import alpha, os; print(alpha.VERSION, os.environ['MY_MODE'])"
+        assert found.done("run", "work", "--", "python", "-c", code) == '1.0 fast "and" $loose\n'
+        (project.root / "environment.yml").write_text("dependencies: [python=3.10]\n")
+        refused = found.ozrepro("run", "work", "--", "true")
+        assert refused.returncode == 3
+        assert "environment.yml" in refused.stderr
+
+    def test_a_mistake_in_an_environment_file_is_told_with_its_line(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        (project.root / "environment.yml").write_text(
+            "dependencies:\n  - python=3.10\n  - pip:\n    - -r ../x.txt\nchanels: []\n"
+        )
+        found.spec('[conda]\nfile = "environment.yml"\n')
+        said = found.ozrepro("lock")
+        assert said.returncode == 2
+        assert "environment.yml" in said.stderr
+        assert "line 4" in said.stderr
+        assert "did you mean 'channels'" in said.stderr
+
+    def test_hashes_and_extras_of_what_pip_adds_are_looked_at(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        make_wheel(project.wheelhouse, "beta")
+        file = "dependencies:\n  - python=3.10\n  - pip:\n    - {}\n"
+        (found.root / "environment.yml").write_text(file.format("beta[tabel]"))
+        found.spec('[conda]\nfile = "environment.yml"\n')
+        said = found.ozrepro("lock")
+        assert said.returncode == 0, said.stderr
+        assert "warning: The package `beta==1.0` does not have an extra named `tabel`" in said.stderr
+        (found.root / "environment.yml").write_text(file.format(f"beta==1.0 --hash=sha256:{64 * '0'}"))
+        said = found.ozrepro("lock")
+        assert said.returncode == 1
+        assert "[conda]: no file of beta 1.0 has a hash that is named there" in said.stderr
+
+    def test_a_package_that_pip_would_take_over_conda_s_is_refused_with_the_mend(
+        self, project: Project, channel: Channel
+    ) -> None:
+        found = conda(project, channel)
+        make_wheel(project.wheelhouse, "numpy", "99.0")
+        describe(found, "python=3.10", "numpy=1.22", more='pip = ["numpy>=99"]')
+        said = found.ozrepro("lock")
+        assert said.returncode == 1
+        assert "numpy 1.22.3 of the conda packages does not satisfy 'numpy>=99'" in said.stderr
+        assert "ask conda for numpy" in said.stderr
+
+    def test_all_mistakes_of_a_spec_are_told_at_once_as_an_invalid_spec(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "python=3.10", "other::pkg", more='channels = ["no channel!"]\nexclude-newer = "soon"\nunknown = 1')
+        said = found.ozrepro("lock")
+        assert said.returncode == 2
+        assert "sessions/work.toml: 4 mistakes:" in said.stderr
+        for key in ("conda.channels[0]: ", "conda.exclude-newer: ", "conda.unknown: ", "conda.dependencies[1]: 'other::pkg'"):
+            assert key in said.stderr
+
+    def test_a_package_of_a_channel_that_is_not_listed_is_a_mistake_of_the_file_that_names_it(
+        self, project: Project, channel: Channel
+    ) -> None:
+        found = conda(project, channel)
+        describe(found, "python=3.10", "other::pkg", more='channels = ["https://mirror.example/tools"]')
+        said = found.ozrepro("lock")
+        assert said.returncode == 2, "with an address, the settings might have called it so"
+        assert "work.toml: 1 mistake:\n  conda.dependencies: 'other::pkg' names the channel 'other'" in said.stderr
+        (project.root / "environment.yml").write_text("dependencies:\n  - python=3.10\n  - other::pkg\n")
+        found.spec('[conda]\nfile = "environment.yml"\n')
+        said = found.ozrepro("lock")
+        assert said.returncode == 2
+        assert "environment.yml: 1 mistake:\n  line 3, dependencies[1]: 'other::pkg' names the channel 'other'" in said.stderr
+
+    def test_each_platform_of_the_spec_has_a_section(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "activates", more='platforms = ["linux-64", "osx-arm64"]')
+        found.done("lock")
+        lock = load_lock(found.root, "work")
+        assert lock is not None
+        assert {section.platform: [record["name"] for record in section.content["record"]] for section in lock.sections} == {
+            "linux-64": ["activates"],
+            "osx-arm64": ["activates"],
+        }
+
+    def test_what_cannot_be_solved_is_explained(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "python=3.10", "numpy=99")
+        said = found.ozrepro("lock")
+        assert said.returncode == 1
+        assert "numpy" in said.stderr
+        assert not found.lock().exists()
+
+
+class TestNoMethod:
+    NOXFILE = "import ozrepro\n\n@ozrepro.session\ndef work(session):\n    session.run('python', '-c', 'pass')\n"
+
+    def check(self, project: Project, *reasons: str) -> None:
+        """Insist on exit 4 of build and run with a line a method, and on the same text from nox."""
+        text = "\n".join(("no method can serve session 'work' here:", *(f"  {reason}" for reason in reasons)))
+        said, ran = (project.ozrepro(*words) for words in (("build",), ("run", "work", "--", "true")))
+        assert (said.returncode, ran.returncode) == (4, 4), said.stderr
+        assert said.stderr.startswith(f"ozrepro: {text}\n  try: ozrepro "), said.stderr
+        assert ran.stderr == said.stderr
+        (project.root / "noxfile.py").write_text(self.NOXFILE)
+        done = project.run("nox", "-s", "work")
+        assert done.returncode == 1
+        whole = said.stderr.removeprefix("ozrepro: ").strip()
+        assert whole in done.stderr, (whole, done.stderr)
+
+    def test_without_a_lock_build_exits_4_with_each_reason_and_nox_has_the_same_text(
+        self, project: Project, channel: Channel
+    ) -> None:
+        found = conda(project, channel, LMOD_CMD=":")
+        found.spec(
+            'methods = ["modules", "conda", "container"]\n[modules]\nload = ["gcc/11.3.0"]\n'
+            '[conda]\ndependencies = ["python"]\nplatforms = ["osx-arm64"]\n[container]\nimage = "a.sif"\n'
+        )
+        self.check(
+            found,
+            "modules: no module system here (Lmod, Environment Modules)",
+            "conda: platforms in [conda] has no linux-64",
+            "container: no Apptainer here (apptainer or singularity on PATH)",
+        )
+        assert not found.lock().exists()
+        assert found.ozrepro("lock").returncode == 4
+
+    def test_with_a_lock_of_another_machine_too(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel, OZREPRO_PLATFORM="site")
+        describe(found, "activates")
+        found.done("lock")
+        text = found.lock().read_text().replace("conda.linux-64", "conda.linux-aarch64")
+        found.spec('methods = ["modules", "conda"]\n[modules]\nload = ["gcc/11.3.0"]\n[conda]\ndependencies = ["activates"]\n')
+        found.lock().write_text(text)
+        self.check(found, "modules: not locked here (linux-64/site)", "conda: not locked here (linux-64)")
+
+
+class TestVirtualPackages:
+    def test_a_gpu_package_locks_with_the_override_and_not_without(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "needs-cuda")
+        said = found.ozrepro("lock")
+        assert said.returncode == 1
+        assert "__cuda" in said.stderr
+        assert "CONDA_OVERRIDE_CUDA=" in said.stderr
+        found.done("lock", CONDA_OVERRIDE_CUDA="12.4")
+        assert 'virtual = ["__cuda=12.4=0"]' in found.lock().read_text()
+
+    def test_the_spec_s_own_word_does_the_same(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "gpu-thing", more='[conda.virtual-packages]\ncuda = "12.4"')
+        found.done("lock")
+        assert "cuda" in str(records(found)["gpu-thing"]["build"])
+
+    def test_a_build_for_the_cpu_that_was_taken_silently_is_said(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "gpu-thing")
+        said = found.ozrepro("lock")
+        assert said.returncode == 0, said.stderr
+        assert "builds for the CPU were taken of gpu-thing" in said.stderr
+
+    def test_a_build_for_the_cpu_gives_way_when_a_gpu_is_said_and_the_others_stay(
+        self, project: Project, channel: Channel
+    ) -> None:
+        found = conda(project, channel)
+        describe(found, "gpu-thing", "noarch-tool=1.1")
+        found.done("lock")
+        describe(found, "gpu-thing", "noarch-tool", more='[conda.virtual-packages]\ncuda = "12.4"')
+        found.done("lock")
+        assert "cuda" in str(records(found)["gpu-thing"]["build"])
+        assert records(found)["noarch-tool"]["version"] == "1.1"
+
+    def test_another_driver_is_another_question_of_a_warm_start(
+        self, project: Project, channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = conda(project, channel)
+        describe(found, "needs-cuda")
+        found.done("lock", CONDA_OVERRIDE_CUDA="12.4")
+        # A file stands in for the driver's own: there is no GPU here.
+        asked = set()
+        for version in (None, "535.1", "550.54"):
+            monkeypatch.setattr(ready, "DRIVER", str(tmp_path / "version"))
+            if version:
+                (tmp_path / "version").write_text(version)
+            asked.add(ready.question(str(found.root), "work", None, found.environ))
+        assert len(asked) == 3
+
+    def test_a_gpu_lock_is_built_on_a_node_without_gpu(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "needs-cuda")
+        found.done("lock", CONDA_OVERRIDE_CUDA="12.4")
+        found.done("build")
+
+    def test_a_machine_that_lacks_what_was_locked_is_refused_with_both_versions(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "needs-new-glibc")
+        found.done("lock", CONDA_OVERRIDE_GLIBC="9.1")
+        said = found.ozrepro("run", "work", "--", "true")
+        assert said.returncode == 3
+        assert "the C library here is glibc 2." in said.stderr
+        assert ">=9" in said.stderr
+        assert "run it on a machine that has this; or, to lock for this one: ozrepro lock work" in said.stderr
+
+    def test_where_locking_again_would_change_nothing_the_edit_that_would_is_said(
+        self, project: Project, channel: Channel
+    ) -> None:
+        found = conda(project, channel)
+        describe(found, "needs-new-glibc", more='[conda.virtual-packages]\nglibc = "9.1"')
+        said = found.ozrepro("lock")
+        assert said.returncode == 0
+        assert "conda.linux-64 is for another machine: the C library here is glibc 2." in said.stderr
+        edit = 'change glibc = "9.1" in [conda.virtual-packages] of sessions/work.toml, then ozrepro lock work'
+        for words in (("run", "work", "--", "true"), ("build",), ("lock", "--check")):
+            said = found.ozrepro(*words)
+            assert said.returncode == 3
+            assert "the C library here is glibc 2." in said.stderr
+            assert "the lock needs >=9" in said.stderr
+            assert f"or, to lock for this one: {edit}" in said.stderr
+        describe(found, "needs-new-glibc")
+        with_variable = conda(project, channel, CONDA_OVERRIDE_GLIBC="9.1")
+        with_variable.done("lock")
+        said = with_variable.ozrepro("build")
+        assert said.returncode == 3
+        assert "unset CONDA_OVERRIDE_GLIBC, then ozrepro lock work" in said.stderr
+
+
+class TestRunning:
+    def test_python_packages_entry_points_and_activation_work(self, built: Project) -> None:
+        version, prefix = built.done("run", "work", "--", "python", "-c", SHOW).split(" ", 1)
+        assert version == "1.22.3"
+        assert prefix.strip() == str(built.prefix())
+        said = built.done("run", "work", "--", "noarch-tool", "a b", "$c")
+        assert '"words": ["a b", "$c"]' in said
+        raw = built.done("run", "work", "--", "env", "-0")
+        found = dict(entry.partition("=")[::2] for entry in raw.split("\0") if entry)
+        assert found["ACTIVATES_ODD"] == ODD
+        assert found["ACTIVATES_LINES"] == LINES
+        assert found["ACTIVATES_HOME"] == f"{built.prefix()}/share/activates"
+        assert found["CONDA_PREFIX"] == str(built.prefix())
+        assert found["PATH"].startswith(f"{built.prefix()}/share/activates/bin:{built.prefix()}/bin:")
+
+    def test_it_runs_and_rebuilds_without_network_and_channel(self, work: Project, private_channel: Channel) -> None:
+        here = conda(work, private_channel)
+        here.done("lock")
+        here.done("build")
+        shutil.rmtree(private_channel.prefix)
+        probe = subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False)
+        cut = ["unshare", "-rn"] if probe.returncode == 0 else []
+        done = here.run(*cut, str(BIN / "ozrepro"), "run", "work", "--", "python", "-c", SHOW)
+        assert done.returncode == 0, done.stderr
+        again = here.run(*cut, str(BIN / "ozrepro"), "build", "--rebuild")
+        assert again.returncode == 0, again.stderr
+
+    def test_prefixes_in_text_and_in_binaries_are_the_environment_s(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        describe(found, "text-prefix", "binary-prefix")
+        found.done("lock")
+        for program in ("text-prefix", "binary-prefix"):
+            assert str(found.prefix() if found.store().joinpath("names").is_dir() else "") in found.done(
+                "run", "work", "--", program
+            )
+
+    def test_nothing_goes_into_the_home(self, built: Project) -> None:
+        home = Path(built.environ["HOME"])
+        assert sorted(path.name for path in home.rglob("*") if "conda" in str(path) or "rattler" in str(path)) == []
+
+    def test_nox_takes_it(self, built: Project) -> None:
+        (built.root / "noxfile.py").write_text(
+            "import ozrepro\n\n@ozrepro.session\ndef work(session):\n    session.run('noxarch'[:3] and 'python', '-c', 'import numpy')\n"
+        )
+        done = built.run("nox", "-s", "work")
+        assert done.returncode == 0, done.stderr
+
+    def test_level_2_and_diff_find_nothing(self, built: Project) -> None:
+        assert "level 2" in built.done("verify", "work", "--level", "2")
+        assert "no difference" in built.done("diff", "work")
+
+    def test_an_edited_file_is_found_and_mended_though_the_cache_was_edited_with_it(self, built: Project) -> None:
+        module = next(built.prefix().glob("lib/python3*/site-packages/numpy/version.py"))
+        module.chmod(0o644)
+        with open(module, "a", encoding="utf-8") as stream:
+            stream.write("# edited\n")
+        assert built.ozrepro("verify", "work").returncode == 1
+        built.done("build", "--rebuild")
+        built.done("verify", "work", "--level", "2")
+
+
+class TestFailures:
+    def test_a_tampered_archive_is_refused_and_the_cache_stays_sound(self, work: Project, private_channel: Channel) -> None:
+        here = conda(work, private_channel)
+        here.done("lock")
+        path = private_channel.path(private_channel.find("noarch-tool")[-1])
+        good = path.read_bytes()
+        path.write_bytes(good[:-10] + b"0123456789")
+        said = here.ozrepro("build")
+        assert said.returncode == 1
+        assert "noarch-tool" in said.stderr
+        assert "sha256" in said.stderr
+        assert list((here.store() / "gens").iterdir()) == []
+        path.write_bytes(good)
+        here.done("build")
+
+    def test_a_truncated_download_is_told_and_the_next_run_succeeds(
+        self, work: Project, channel: Channel, serve: Callable[[Path], Server]
+    ) -> None:
+        server = serve(channel.prefix)
+        here = conda(work, channel, CONDA_CHANNEL_ALIAS=server.url)
+        here.done("lock")
+        server.cut("*/numpy-*", after=1000)
+        said = here.ozrepro("build")
+        assert said.returncode == 1
+        assert "numpy" in said.stderr
+        assert list((here.store() / "gens").iterdir()) == []
+        server.restore()
+        here.done("build")
+
+    def test_a_path_that_is_too_long_for_packaged_scripts_is_refused(self, work: Project, tmp_path: Path) -> None:
+        work.done("lock")
+        said = work.ozrepro("build", OZREPRO_STORE=str(tmp_path / ("long" * 40)))
+        assert said.returncode == 1
+        assert "a conda environment's path can have" in said.stderr
+        assert "set OZREPRO_STORE to a directory with a shorter path" in said.stderr
+
+    def test_a_vanished_channel_says_so(self, work: Project, channel: Channel, serve: Callable[[Path], Server]) -> None:
+        server = serve(channel.prefix)
+        here = conda(work, channel, CONDA_CHANNEL_ALIAS=server.url)
+        here.done("lock")
+        server.stop()
+        said = here.ozrepro("build")
+        assert said.returncode == 1
+        assert "try: " in said.stderr
+        assert list((here.store() / "gens").iterdir()) == []
+
+    def test_a_full_disk_is_told_and_the_next_run_succeeds(self, work: Project, small_disk: Path) -> None:
+        here = dataclasses.replace(work, environ={**work.environ, "OZREPRO_STORE": str(small_disk / "store")})
+        here.done("lock")
+        subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+        said = here.ozrepro("build")
+        assert said.returncode == 1
+        assert "no space left" in said.stderr.lower()
+        assert list((small_disk / "store" / "gens").iterdir()) == []
+        subprocess.run(["mount", "-o", "remount,size=2g", str(small_disk)], check=True)
+        here.done("build")
+        here.done("verify", "work", "--level", "2")
+
+    def test_a_build_killed_while_it_links_leaves_nothing_that_is_used(self, work: Project) -> None:
+        work.done("lock")
+        words = [str(BIN / "ozrepro"), "build"]
+        with subprocess.Popen(words, cwd=work.root, env=work.environ, stdout=-1, stderr=-1, start_new_session=True) as process:
+            deadline = time.monotonic() + 60
+            while not list(work.store().glob("gens/*/env/conda-meta/*.json")):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+            os.killpg(process.pid, signal.SIGKILL)
+        assert list((work.store() / "names").glob("[!.]*")) == []
+        work.done("build")
+        work.done("verify", "work", "--level", "2")
+
+    def test_twelve_first_runs_at_once_build_once(self, work: Project) -> None:
+        (work.root / "noxfile.py").write_text(
+            "import ozrepro\n\n@ozrepro.session\ndef work(session):\n    session.run('python', '-c', 'import numpy')\n"
+        )
+        words = [str(BIN / "nox"), "-s", "work"]
+        running = [subprocess.Popen(words, cwd=work.root, env=work.environ, stdout=-1, stderr=-1, text=True) for _ in range(12)]
+        ended = [(*process.communicate(), process.returncode) for process in running]
+        assert [status for _, _, status in ended] == [0] * 12, ended
+        assert sum("building conda" in errors for _, errors, _ in ended) == 1
+
+    def test_a_hostile_record_is_refused_by_name(self, work: Project) -> None:
+        work.done("lock")
+        text = work.lock().read_text()
+        for old, new, word in (
+            ('file = "numpy', 'file = "../numpy', "file"),
+            ('subdir = "linux-64"', 'subdir = "../.."', "subdir"),
+            ('channel = "conda-forge"', 'channel = "evil"', "channel"),
+            ("build-number = 0", "build-number = -1", "build-number"),
+        ):
+            work.lock().write_text(text.replace(old, new, 1))
+            said = work.ozrepro("build")
+            assert said.returncode == 3
+            assert word in said.stderr
+        assert not (work.store() / "gens").exists() or os.listdir(work.store() / "gens") == []
+
+
+class TestOtherTools:
+    @pytest.mark.parametrize(("form", "file"), [("conda-explicit", "env.txt"), ("conda-lock", "conda-lock.yml")])
+    def test_an_exported_file_is_read_back_and_gives_the_same_packages(self, work: Project, form: str, file: str) -> None:
+        work.done("lock")
+        before = records(work)
+        work.done("export", "work", "--format", form, "--output", file)
+        describe(work, "python", name="again")
+        work.done("lock", "again", "--from", file)
+        assert records(work, "again") == before
+        assert work.ozrepro("run", "again", "--", "noarch-tool").returncode == 0
+
+    @pytest.mark.parametrize("form", ["conda-explicit", "conda-lock", "environment.yml"])
+    def test_an_exported_file_holds_no_token_of_the_channel_s_address(self, work: Project, form: str) -> None:
+        work.done("lock")
+        address = "https://packages.example/t/xy-11112222-3333"
+        text = work.done("export", "work", "--format", form, CONDA_CHANNEL_ALIAS=address)
+        assert "xy-1111" not in text
+        assert "https://packages.example/conda-forge" in text or form == "environment.yml"
+
+    def test_what_another_tool_s_file_cannot_hold_or_bring_is_said(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel)
+        make_wheel(project.wheelhouse, "alpha")
+        make_wheel(project.wheelhouse, "beta", "2.0")
+        (project.root / "environment.yml").write_text(
+            "dependencies:\n  - python=3.10\n  - noarch-tool\n  - pip: [alpha, beta]\nvariables:\n  MY_MODE: fast\n"
+        )
+        found.spec('[conda]\nfile = "environment.yml"\n')
+        found.done("lock")
+        for form in ("conda-explicit", "conda-lock"):
+            said = found.ozrepro("export", "work", "--format", form, "--output", form)
+            assert said.stderr == (
+                f"ozrepro: work: {form} has no place for 2 packages of pip (alpha, beta) and 1 variable (MY_MODE); "
+                "environment.yml holds them\n"
+            )
+        assert found.ozrepro("export", "work", "--format", "environment.yml").stderr == ""
+        found.done("build")
+        state = found.prefix() / "conda-meta" / "state"
+        state.write_text('{"version": 1, "env_vars": {"MY_MODE": "fast"}}')
+        describe(found, "python", "noarch-tool", more='pip = ["beta"]', name="again")
+        said = found.ozrepro("lock", "again", "--from", str(found.prefix()))
+        assert said.returncode == 0, said.stderr
+        assert (
+            f"again: not taken over from {found.prefix()}: 1 package of pip (alpha==1.0) and 1 variable (MY_MODE); "
+            "packages go into pip of [conda], variables into an environment.yml\n"
+        ) in said.stderr, "what the spec names itself is not told"
+        assert "noarch" not in said.stderr, "a conda package of Python code is none of pip's"
+        entry = (
+            "- name: alpha\n  version: '1.0'\n  manager: pip\n  platform: linux-64\n  dependencies: {}\n  url: x\n  hash: {}\n"
+        )
+        with open(found.root / "conda-lock", "a", encoding="utf-8") as stream:
+            stream.write(entry)
+        said = found.ozrepro("lock", "again", "--from", "conda-lock")
+        assert said.returncode == 0, said.stderr
+        assert "not taken over from conda-lock: 1 package of pip (alpha==1.0); packages go" in said.stderr
+
+    def test_a_check_against_another_tool_s_file_compares_and_writes_nothing(self, work: Project) -> None:
+        describe(work, "python=3.10", "noarch-tool=1.1")
+        work.done("lock")
+        work.done("export", "work", "--format", "conda-explicit", "--output", "env.txt")
+        describe(work, "python", "noarch-tool", name="again")
+        assert work.ozrepro("lock", "again", "--from", "env.txt", "--check").returncode == 3, "there is no lock"
+        work.done("lock", "again", "--from", "env.txt")
+        before = work.lock("again").read_bytes()
+        said = work.done("lock", "again", "--from", "env.txt", "--check")
+        assert said == "again: the lock answers the spec, and is what env.txt gives\n"
+        describe(work, "python=3.10", "noarch-tool=1.0")
+        work.done("lock")
+        work.done("export", "work", "--format", "conda-explicit", "--output", "env.txt")
+        refused = work.ozrepro("lock", "again", "--from", "env.txt", "--check")
+        assert refused.returncode == 3
+        assert "again.lock: is not what env.txt gives:\n  ~ noarch-tool 1.1 -> 1.0\n" in refused.stderr
+        assert "try: ozrepro lock again --from env.txt" in refused.stderr
+        assert work.lock("again").read_bytes() == before
+        assert "unchanged" not in work.done("lock", "again", "--from", "env.txt")
+
+    def test_an_exported_environment_file_gives_the_same_packages(self, work: Project) -> None:
+        work.done("lock")
+        work.done("export", "work", "--format", "environment.yml", "--output", "environment.yml")
+        assert "nodefaults" in (work.root / "environment.yml").read_text()
+        work.spec('[conda]\nfile = "environment.yml"\n', "again")
+        work.done("lock", "again")
+        assert records(work, "again") == records(work)
+
+    def test_an_existing_environment_is_locked_as_it_is(self, built: Project) -> None:
+        prefix = built.prefix()
+        describe(built, "python", name="again")
+        built.done("lock", "again", "--from", str(prefix))
+        assert records(built, "again") == records(built)
+
+    def test_the_explicit_file_has_what_conda_and_mamba_read(self, work: Project, channel: Channel) -> None:
+        """Comment lines, `@EXPLICIT`, then one address a line with its hash, packages behind what they need (conda's manual)."""
+        work.done("lock")
+        lines = work.done("export", "work", "--format", "conda-explicit").splitlines()
+        start = lines.index("@EXPLICIT")
+        assert all(line.startswith("#") for line in lines[:start])
+        assert "# platform: linux-64" in lines[:start]
+        found = [line.partition("#") for line in lines[start + 1 :]]
+        assert len(found) == len(records(work))
+        for address, _, digest in found:
+            assert address.startswith(f"{channel.alias}/conda-forge/")
+            assert digest.startswith("sha256:")
+            assert len(digest) == 71
+        names = [address.rpartition("/")[2] for address, _, _ in found]
+        assert names.index(str(records(work)["python"]["file"])) < names.index(str(records(work)["numpy"]["file"]))
+
+    def test_a_source_that_the_channels_do_not_have_is_refused(self, work: Project, channel: Channel) -> None:
+        work.done("lock")
+        text = work.done("export", "work", "--format", "conda-explicit")
+        (numpy,) = channel.find("numpy", version="1.22.3")
+        (work.root / "env.txt").write_text(text.replace(numpy.sha256, "0" * 64))
+        describe(work, "python", name="again")
+        said = work.ozrepro("lock", "again", "--from", "env.txt")
+        assert said.returncode == 1
+        assert "numpy" in said.stderr
+        (work.root / "odd.txt").write_text("numpy\n")
+        said = work.ozrepro("lock", "again", "--from", "odd.txt")
+        assert said.returncode == 2
+
+
+class TestSystemMpi:
+    @pytest.fixture
+    def modular_mpi(self, project: Project, channel: Channel, private_site: Callable[[], Site]) -> Modular:
+        """Give a project on a site whose openmpi module has a library that says whose it is."""
+        found = modular(project, private_site())
+        root = next(Path(found.site.prefix / "apps" / "software" / "openmpi").glob("4.1.4-*11.3.0"))
+        (root / "lib").mkdir(exist_ok=True)
+        compile_mpi(root / "lib", "openmpi", "openmpi of the module")
+        environ = {**found.project.environ, "CONDA_CHANNEL_ALIAS": channel.alias}
+        return dataclasses.replace(found, project=dataclasses.replace(found.project, environ=environ))
+
+    def test_a_module_with_one_way_to_it_is_loaded_beneath(self, modular_mpi: Modular) -> None:
+        project = modular_mpi.project
+        other = modular_mpi.site.prefix / "apps" / "modulefiles" / "compiler" / "gcc" / "12.2.0" / "openmpi"
+        shutil.rmtree(other)
+        module = modular_mpi.site.prefix / "apps" / "modulefiles" / "compiler" / "gcc" / "11.3.0" / "openmpi" / "4.1.4.lua"
+        edit(module, 'setenv("OMPI_MCA_tmp", pathJoin(os.getenv("SCRATCH") or "/tmp", "x"))')
+        edit(module, 'if os.getenv("FABRIC") == "ib" then setenv("UCX", "1") end')
+        describe(project, "mpi-user", more='mpi = "openmpi/4.1.4"')
+        assert "FABRIC, read by openmpi/4.1.4" in project.ozrepro("lock").stderr
+        project = dataclasses.replace(project, environ={**project.environ, "OZREPRO_SITE_VARIABLES": "FABRIC"})
+        project.done("lock")
+        assert project.done("run", "work", "--", "sh", "-c", "echo $OMPI_MCA_tmp", SCRATCH="/s") == "/s/x\n"
+        assert project.ozrepro("run", "work", "--", "true", FABRIC="ib").returncode == 3
+        assert str(records(project)["openmpi"]["build"]).startswith("external_")
+        assert project.done("run", "work", "--", "mpi-user") == "openmpi of the module\n"
+        raw = project.done("run", "work", "--", "env", "-0")
+        found = dict(entry.partition("=")[::2] for entry in raw.split("\0") if entry)
+        assert found["LOADEDMODULES"] == "gcc/11.3.0:openmpi/4.1.4"
+        assert found["PATH"].startswith(f"{project.prefix()}/bin:")
+        without = dataclasses.replace(project, environ={**project.environ, "LMOD_CMD": ":"})
+        assert without.done("run", "work", "--", "mpi-user") == "openmpi of the module\n"
+        project.done("verify", "work", "--level", "2")
+        edit(module, 'setenv("EDITED", "1")')
+        said = project.ozrepro("run", "work", "--", "mpi-user")
+        assert said.returncode == 3
+        assert "module openmpi/4.1.4: " in said.stderr
+
+    def test_a_module_of_environment_modules_is_loaded_beneath(self, modular_mpi: Modular, tmp_path: Path) -> None:
+        try:
+            script = tmod.make("5.5")
+        except SiteUnavailable as reason:
+            pytest.skip(f"no Environment Modules: {reason}")
+        more = {"LMOD_CMD": ":", "MODULES_CMD": script, "MODULEPATH": tmod.make_tree(modular_mpi.site, tmp_path / "tcl")}
+        project = dataclasses.replace(modular_mpi.project, environ={**modular_mpi.project.environ, **more})
+        describe(project, "mpi-user", more='mpi = ["gcc/11.3.0", "openmpi/4.1.4"]')
+        project.done("lock")
+        assert 'tool = "tcl 5.5' in project.lock().read_text()
+        assert project.done("run", "work", "--", "mpi-user") == "openmpi of the module\n"
+        described = project.ozrepro("lock", "--check", LMOD_CMD=modular_mpi.site.lmod_cmd, OZREPRO_MODULE_TOOL="lmod")
+        assert described.returncode == 3
+        assert "were locked with Environment Modules 5.5" in described.stderr
+
+    def test_a_module_with_several_ways_is_refused_until_mpi_names_one_of_them(self, modular_mpi: Modular) -> None:
+        project = modular_mpi.project
+        describe(project, "mpi-user", more='mpi = "openmpi/4.1.4"')
+        said = project.ozrepro("lock")
+        assert said.returncode == 2
+        assert "openmpi/4.1.4 can be reached in 2 ways: gcc/11.3.0 openmpi/4.1.4; or gcc/12.2.0 openmpi/4.1.4" in said.stderr
+        assert "try: write one of them into mpi = […]" in said.stderr
+        describe(project, "mpi-user", more='mpi = ["gcc/11.3.0", "openmpi/4.1.4"]')
+        project.done("lock")
+        assert project.done("run", "work", "--", "mpi-user") == "openmpi of the module\n"
+        assert project.done("run", "work", "--", "sh", "-c", "echo $LOADEDMODULES") == "gcc/11.3.0:openmpi/4.1.4\n"
+        assert "unchanged" in project.done("lock")
+        said = project.ozrepro("export", "work", "--format", "conda-explicit")
+        assert "conda-explicit has no place for the modules to be loaded beside it (gcc/11.3.0 openmpi/4.1.4)" in said.stderr
+        text = project.lock().read_text()
+        assert text.count('"gcc/11.3.0", "openmpi/4.1.4"') == 1
+        project.lock().write_text(text.replace('"gcc/11.3.0", "openmpi/4.1.4"', '"gcc/12.2.0", "openmpi/4.1.4"'))
+        refused = project.ozrepro("build")
+        assert refused.returncode == 3
+        assert "mpi" in refused.stderr
+
+    def test_without_the_module_the_method_cannot_serve_and_says_why(self, project: Project, channel: Channel) -> None:
+        found = conda(project, channel, LMOD_CMD=":")
+        describe(found, "mpi-user", more='mpi = "openmpi/4.1.4"')
+        said = found.ozrepro("lock")
+        assert said.returncode == 4
+        assert "conda: no module system here (Lmod, Environment Modules)" in said.stderr
+
+    def test_a_library_that_the_module_does_not_have_fails_the_build(self, modular_mpi: Modular) -> None:
+        project = modular_mpi.project
+        shutil.rmtree(modular_mpi.site.prefix / "apps" / "modulefiles" / "compiler" / "gcc" / "12.2.0" / "openmpi")
+        for path in (modular_mpi.site.prefix / "apps" / "software" / "openmpi").glob("4.1.4-*/lib/libmpi*"):
+            path.unlink()
+        describe(project, "mpi-user", more='mpi = "openmpi/4.1.4"')
+        project.done("lock")
+        said = project.ozrepro("build")
+        assert said.returncode == 1
+        assert "finds no libmpi.so" in said.stderr

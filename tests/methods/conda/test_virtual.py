@@ -1,0 +1,87 @@
+"""Virtual packages: what is said of a machine, and what a lock asks of this one."""
+
+from __future__ import annotations
+
+import pytest
+
+from ozrepro.methods.conda.virtual import (
+    Virtual,
+    check_overrides,
+    needed,
+    offered,
+    overrides,
+    quickly,
+    read_virtual,
+    satisfied,
+    subdir_here,
+)
+from ozrepro.project.checking import Checker
+
+HERE = (Virtual("__archspec", "1", "zen2"), Virtual("__cuda", "11.8"), Virtual("__glibc", "2.17"), Virtual("__linux", "4.18"))
+
+
+def test_the_spec_beats_the_variable_and_nothing_means_none() -> None:
+    environ = {"CONDA_OVERRIDE_CUDA": "12.4", "CONDA_OVERRIDE_GLIBC": "2.28", "CONDA_OVERRIDE_LINUX": "not a version"}
+    said = overrides({"cuda": ""}, environ)
+    assert said == {"cuda": "", "glibc": "2.28"}
+    found = offered(HERE, said, "linux-64", "linux-64")
+    assert [item.as_text() for item in found] == ["__archspec=1=zen2", "__glibc=2.28=0", "__linux=4.18=0"]
+    said = overrides({"cuda": "12.4", "archspec": "x86_64_v3"}, {"CONDA_OVERRIDE_CUDA": ""})
+    found = offered(HERE, said, "linux-64", "linux-64")
+    assert Virtual("__cuda", "12.4") in found
+    assert Virtual("__archspec", "1", "x86_64_v3") in found
+
+
+def test_another_platform_has_a_baseline_and_not_this_machines_properties() -> None:
+    found = offered(HERE, {"cuda": "12.4", "glibc": "2.34", "osx": "14.0"}, "linux-aarch64", "linux-64")
+    assert [item.as_text() for item in found] == [
+        *("__archspec=1=aarch64", "__cuda=12.4=0", "__glibc=2.34=0", "__linux=4.18=0", "__unix=0=0"),
+    ]
+    found = offered(HERE, {"glibc": "2.34", "osx": "14.0"}, "osx-arm64", "linux-64")
+    assert [item.as_text() for item in found] == ["__archspec=1=m1", "__osx=14.0=0", "__unix=0=0"]
+
+
+def test_mistakes_in_the_table_are_told_by_key() -> None:
+    wrong = check_overrides({"cuda": "new", "gpu": "1", "glibc": "2.17", "archspec": "Zen 3", "linux": ""})
+    assert sorted(wrong) == ["archspec", "cuda", "gpu"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("__cuda >=12,<13", "the NVIDIA driver here offers CUDA 11.8, the lock needs >=12,<13"),
+        ("__glibc >=2.28,<3.0.a0", "the C library here is glibc 2.17, the lock needs >=2.28,<3.0.a0"),
+        ("__archspec 1 x86_64_v3", "the CPU here is zen2, the lock needs x86_64_v3"),
+        ("__osx >=11", "this is no macOS, the lock needs __osx >=11"),
+        ("__strange", "this machine has no __strange, the lock needs __strange any"),
+        ("__cuda >=>", "the lock needs '__cuda >=>', which cannot be read"),
+    ],
+)
+def test_what_is_lacking_is_told_with_both_versions(line: str, said: str) -> None:
+    assert satisfied(["python >=3.10", line, line], HERE) == [said]
+
+
+def test_what_is_there_is_no_matter() -> None:
+    lines = ["__cuda", "__cuda >=11", "__glibc >=2.17,<3.0.a0", "__linux", "__archspec 1 zen*", "python", "__archspec >=1"]
+    assert satisfied(lines, HERE) == []
+    assert satisfied([], HERE, constrains=["__osx >=11"]) == []
+    assert satisfied([], HERE, constrains=["__cuda >=12"]) == ["the NVIDIA driver here offers CUDA 11.8, the lock needs >=12"]
+    assert satisfied(["__cuda >=12"], ()) == ["there is no NVIDIA driver here, the lock needs __cuda >=12"]
+
+
+def test_the_usual_needs_are_seen_without_a_helper() -> None:
+    assert needed(["python", "__glibc >=2.17", "__unix"]) == ("__glibc", "__unix")
+    assert quickly(["__cuda"]) is None
+    found = quickly(["__glibc", "__unix"])
+    assert found is not None
+    assert satisfied(["__glibc >=2.5", "__unix", "__linux >=3"], found) == []
+    assert subdir_here().startswith(("linux-", "osx-"))
+
+
+def test_a_lock_s_list_is_read_back_and_checked() -> None:
+    checker = Checker("x.lock")
+    table = {"virtual-packages": [item.as_text() for item in HERE]}
+    assert read_virtual(checker, table, ("virtual-packages",)) == HERE
+    assert not checker.mistakes
+    read_virtual(checker, {"virtual-packages": ["__cuda", "cuda=1=0", "__cuda=x y=0"]}, ("virtual-packages",))
+    assert len(checker.mistakes) == 3
