@@ -21,7 +21,7 @@ from ozrepro import process
 from ozrepro.errors import BuildError, without_login
 from ozrepro.project.spec import digest_of
 from ozrepro.project.toml import loads
-from ozrepro.python.install import constraints
+from ozrepro.python.build_hashes import constraints
 from ozrepro.python.packages import LockedFile
 from ozrepro.python.resolve import Wanted, compile_lines, workspace
 
@@ -44,6 +44,7 @@ _FOREIGN = re.compile(r"UV_|PIP_|PYTHON|EBPYTHONPREFIXES\Z|VIRTUAL_ENV\Z")
 _TRANSPORT = re.compile(r"UV_|SSL_|NETRC\Z|NO_COLOR\Z|.*_proxy\Z", re.IGNORECASE)
 _ERROR = re.compile(r"(?<!-W)error\b|undefined reference|cannot find -l|command not found", re.IGNORECASE)
 _RAN = "The build backend returned an error"
+_UNLOCKED = ("no trusted hash", "must be pinned upfront", "Hash mismatch")
 _TAIL = 10
 
 
@@ -135,7 +136,7 @@ def _set_aside(place: Path, damaged: Path) -> None:
 def _build(
     uv: Uv, tree: Path, interpreter: Interpreter, build: Sequence[LockedPackage], variables: Mapping[str, str], out: Path
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name, constraints(build) as locked:
+    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name, constraints(uv, build) as locked:
         # A copy: backends leave objects behind, and the next compiler would take them for its own.
         copy = Path(name) / tree.name
         shutil.copytree(tree, copy, symlinks=True)
@@ -183,7 +184,7 @@ def _explained(name: str, done: process.Finished) -> str:
 
 
 def _hint(errors: str) -> str:
-    if "no trusted hash" in errors or "Hash mismatch" in errors:
+    if any(words in errors for words in _UNLOCKED):
         return "what it is built with is not what was locked: ozrepro lock"
     if _RAN in errors:
         return "the compiler and each library that it needs must be among the modules: add them to load = […]"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro.errors import BuildError, without_login
 from ozrepro.project.toml import dumps, loads
-from ozrepro.python.install import hashed_lines
+from ozrepro.python.build_hashes import hashed_lines
 from ozrepro.python.resolve import Wanted, compile_lines, workspace
 
 if TYPE_CHECKING:

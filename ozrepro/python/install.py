@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
@@ -19,10 +17,12 @@ from ozrepro.errors import BuildError
 from ozrepro.python import compiling as compiler
 from ozrepro.python import contents
 from ozrepro.python import installed as base
+from ozrepro.python.build_hashes import constraints
 from ozrepro.store import manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.python.packages import LockedFile, LockedPackage
@@ -136,7 +136,7 @@ def install(uv: Uv, prefix: Path, chosen: Sequence[Chosen], build: Sequence[Lock
         uv.run_cached([*common, "-r", "-"], doing=doing, text=_lines(uv, wheels), progress=progress, total=len(wheels))
     if sdists:
         named = [word for item in sdists for word in ("--no-binary", item.package.name)]
-        with constraints(build) as flags:
+        with constraints(uv, build) as flags:
             words = [*common, *named, *flags, "-r", "-"]
             uv.run_cached(words, doing=doing, text=_lines(uv, sdists), variables=_own_cache(uv, build), progress=progress)
 
@@ -148,7 +148,7 @@ def _lines(uv: Uv, chosen: Iterable[Chosen]) -> str:
 def install_project(uv: Uv, prefix: Path, root: Path, extras: Sequence[str], build: Sequence[LockedPackage]) -> None:
     """Install the project at `root` in editable form, by a call of its own: an editable has no hash. Raises CommandFailed."""
     target = root.as_uri() + (f"[{','.join(extras)}]" if extras else "")
-    with constraints(build) as flags:
+    with constraints(uv, build) as flags:
         words = [
             "pip",
             "install",
@@ -171,29 +171,6 @@ def _own_cache(uv: Uv, build: Sequence[LockedPackage]) -> dict[str, str]:
 def _built_with(build: Sequence[LockedPackage]) -> str:
     text = "".join(sorted(file.sha256 for package in build for file in package.files))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-@contextmanager
-def constraints(build: Sequence[LockedPackage]) -> Iterator[list[str]]:
-    """Give uv's arguments that allow only the locked build requirements, by hash.
-
-    Without `--require-build-hashes` uv fetches unlocked build requirements even under `--require-hashes`.
-    """
-    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
-        path = Path(name) / "build.txt"
-        path.write_text(hashed_lines(build), encoding="utf-8")
-        yield ["--build-constraints", str(path), "--require-build-hashes", "--preview-features", "build-dependency-hashes"]
-
-
-def hashed_lines(packages: Iterable[LockedPackage]) -> str:
-    """Return the packages in the format of a requirement file with hashes (pip's documentation, "Secure installs")."""
-    lines: list[str] = []
-    for package in packages:
-        head = f"{package.name} @ {package.url}" if package.url else f"{package.name}=={package.version}"
-        marker = f" ; {package.marker}" if package.marker else ""
-        hashes = (f"--hash=sha256:{sha256}" for sha256 in dict.fromkeys(file.sha256 for file in package.files))
-        lines.append(" \\\n    ".join((head + marker, *hashes)))
-    return "".join(f"{line}\n" for line in lines)
 
 
 def version_of(prefix: Path) -> str:

@@ -143,7 +143,7 @@ class TestCompiling:
         self, uv: Uv, gamma: tuple[Path, LockedPackage], tmp_path: Path
     ) -> None:
         for build in ([], [replace(gamma[1], name="other")]):
-            with pytest.raises(BuildError, match=r"(?s)cannot compile gamma-1\.0.*no trusted hash.*helper-tool.*ozrepro lock"):
+            with pytest.raises(BuildError, match=r"(?s)cannot compile gamma-1\.0.*helper-tool.*ozrepro lock"):
                 compiled.compile_wheel(uv, gamma[0], running(), build, CLEAN, tmp_path / "kept", "k")
         assert list((tmp_path / "kept").iterdir()) == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from ozrepro.errors import CommandFailed
 from ozrepro.project.settings import load_settings
-from ozrepro.python.install import hashed_lines
+from ozrepro.python.build_hashes import hashed_lines
 from ozrepro.python.pins import find_exactly
 from ozrepro.python.resolve import Wanted
 from ozrepro.python.uv import Uv, find_uv

@@ -29,6 +29,22 @@ _TASKS = {
 }
 """The tasks, each with its module beside this one and its function; only the one that is asked for is loaded."""
 
+NEWEST_TRIED = (0, 28)
+"""The newest minor version of py-rattler with which the tests passed: any of them may change its API."""
+
+
+def _tried() -> str:
+    """Return which py-rattler to install where the installed one is newer than what was tried, else ""."""
+    from importlib.metadata import version
+
+    from packaging.version import Version
+
+    here = Version(version("py-rattler"))
+    if here.release[:2] <= NEWEST_TRIED:
+        return ""
+    newest = ".".join(map(str, NEWEST_TRIED))
+    return f"py-rattler {here} is newer than this ozrepro was tested with: pip install 'py-rattler=={newest}.*'"
+
 
 def perform(task: Mapping[str, Any]) -> dict[str, Any]:
     """Do a task and return what the result file holds: `done`, or `refused` with what, where and hint."""
@@ -48,7 +64,9 @@ def perform(task: Mapping[str, Any]) -> dict[str, Any]:
                 }
             }
         traceback.print_exc()
-        return {"refused": {"what": indented(f"{task['task']} failed: {error}"), "where": task.get("prefix", ""), "hint": ""}}
+        return {
+            "refused": {"what": indented(f"{task['task']} failed: {error}"), "where": task.get("prefix", ""), "hint": _tried()}
+        }
 
 
 def main(arguments: Sequence[str]) -> int:

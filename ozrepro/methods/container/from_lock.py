@@ -17,8 +17,8 @@ from ozrepro.methods.container.apptainer import Mount
 from ozrepro.methods.modules import lock as modules_lock
 from ozrepro.modulesystem import record
 from ozrepro.project.checking import shown
+from ozrepro.python.build_hashes import hashed_lines
 from ozrepro.python.indexes import find_indexes, link_address
-from ozrepro.python.install import hashed_lines
 from ozrepro.python.interpreter import minors_of, running
 from ozrepro.python.layer import LockedLayer, open_uv
 from ozrepro.python.pins import find_exactly

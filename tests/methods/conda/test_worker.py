@@ -17,6 +17,7 @@ import pytest
 
 from ozrepro.errors import BuildError, CommandFailed
 from ozrepro.faststart import ownpath
+from ozrepro.methods.conda import worker
 from ozrepro.methods.conda.channels import Channel
 from ozrepro.methods.conda.helper import Helper, Question
 from ozrepro.methods.conda.installed import damaged, installed, unlike_lock
@@ -262,11 +263,11 @@ def test_a_worker_killed_while_it_fetches_leaves_nothing_behind_for_long(
     task = {"task": "fetch", "cache": str(helper.cache), "forget": [], "records": tables}
     (tmp_path / "task").write_text(json.dumps(task))
     words = ownpath.helper("ozrepro.methods.conda.worker", str(tmp_path / "task"), str(tmp_path / "result"))
-    with subprocess.Popen(words, env=dict(helper.variables), stderr=subprocess.DEVNULL) as worker:
+    with subprocess.Popen(words, env=dict(helper.variables), stderr=subprocess.DEVNULL) as started:
         deadline = time.monotonic() + 20
-        while worker.poll() is None and not list(helper.cache.glob("pkgs/.fetch-*/*/content/share")):
+        while started.poll() is None and not list(helper.cache.glob("pkgs/.fetch-*/*/content/share")):
             assert time.monotonic() < deadline
-        worker.kill()
+        started.kill()
     assert helper.fetch(records, {"site": small_channel.as_uri()}, ignore) in (("big-1.0-0",), ())
     assert not list(helper.cache.glob("pkgs/.fetch-*"))
 
@@ -355,3 +356,15 @@ def test_detection_finds_this_machine(helper: Helper) -> None:
     quick = {item.name: item for item in helper.detect(["__glibc"])}
     assert quick["__glibc"] == found["__glibc"]
     assert quick["__linux"].version.split(".")[:2] == found["__linux"].version.split(".")[:2]
+
+
+@pytest.mark.parametrize(("version", "hint"), [("0.28.3", ""), ("0.29.0", "pip install 'py-rattler==0.28.*'")])
+def test_an_unknown_failure_of_a_rattler_newer_than_those_tried_names_the_one_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, hint: str
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+    monkeypatch.setitem(sys.modules, "rattler", None)  # as a name that is not there any more
+    refused = worker.perform({"task": "solve", "cache": str(tmp_path), "channels": [], "virtual": []})["refused"]
+    assert refused["what"].startswith("solve failed: ")
+    assert refused["hint"].endswith(hint)
+    assert bool(refused["hint"]) is bool(hint)
