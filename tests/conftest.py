@@ -1,7 +1,12 @@
-"""A project in a folder with a space, a wheelhouse, an empty home: what most tests start from."""
+"""A project in a folder with a space, a wheelhouse, an empty home: what most tests start from; and which tests are of which kind.
+
+Each test has the marker of its folder's kind, or `site` where it asks for a part of the fake cluster. `quick` are those that pass in
+minutes on any machine: neither of the site nor of the network, nor slow, nor skipped where something is missing.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -13,9 +18,42 @@ from pathlib import Path
 
 import pytest
 
+from tests.sealed import seal, system_path
 from tests.wheels import make_wheel
 
 BIN = Path(sys.executable).parent
+TESTS = Path(__file__).parent
+
+KINDS = {
+    "docs": "docs",
+    "fake_cluster": "site",
+    "modulesystem": "unit",
+    "project": "unit",
+    "site": "unit",
+    "threats": "threats",
+}
+"""The kinds of the folders whose tests are not `integration`; tests beside this file are unit tests."""
+
+seal(os.environ)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the marker of its kind, and `quick` where it needs only what any machine has."""
+    for item in items:
+        folder, _, rest = item.path.relative_to(TESTS).as_posix().partition("/")
+        if _asks_for_the_cluster(item):
+            item.add_marker("site")
+        elif item.get_closest_marker("site") is None:
+            item.add_marker(KINDS.get(folder, "integration") if rest else "unit")
+        if not any(item.get_closest_marker(name) for name in ("site", "slow", "network", "skipif")):
+            item.add_marker("quick")
+
+
+def _asks_for_the_cluster(item: pytest.Item) -> bool:
+    """Say whether one of a test's fixtures is of the fake cluster."""
+    asked = getattr(item, "_fixtureinfo", None)
+    definitions = itertools.chain.from_iterable(asked.name2fixturedefs.values()) if asked else ()
+    return any(definition.func.__module__.startswith("tests.fake_cluster.") for definition in definitions)
 
 
 @dataclass(frozen=True)
@@ -81,7 +119,7 @@ def project(tmp_path: Path) -> Project:
         folder.mkdir(parents=True)
     environ = {
         "HOME": str(home),
-        "PATH": os.pathsep.join((str(BIN), "/usr/local/bin", "/usr/bin", "/bin")),
+        "PATH": f"{BIN}:{system_path()}",
         "LANG": "C.UTF-8",
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_FIND_LINKS": str(tmp_path / "wheel house"),

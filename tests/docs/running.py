@@ -17,6 +17,7 @@ from ozrepro.methods.modules.method import METHOD
 from ozrepro.project.settings import load_settings
 from ozrepro.site import look_around
 from tests.docs.pages import Command, ShownFile, Step
+from tests.sealed import system_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ def reader(home: Path, cache: Path) -> dict[str, str]:
     return {
         **kept,
         "HOME": str(home),
-        "PATH": os.pathsep.join((str(BIN), "/usr/local/bin", "/usr/bin", "/bin")),
+        "PATH": f"{BIN}:{system_path()}",
         "LANG": "C.UTF-8",
         "UV_CACHE_DIR": str(cache),
         # What a page shows is neither coloured nor paged, and comes in the order in which it was printed.

@@ -1,7 +1,7 @@
 """The test site as fixtures: import those that are needed into a conftest, with the fixtures that they ask for.
 
 `site` and `private_site` are the modules; `channel`, `private_channel` and `serve` conda's channels; `account`, `containers`,
-`user_programs`, `registry`, `ordinary` and `apptainer_site` the container part.
+`user_programs`, `registry`, `ordinary` and `apptainer_site` the container part, `slurm` the scheduler.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from tests.fake_cluster.make import make
 from tests.fake_cluster.ordinary import Account, borrow_account, make_python
 from tests.fake_cluster.registry import Registry
 from tests.fake_cluster.server import Server
+from tests.fake_cluster.slurm import Slurm
+from tests.sealed import HOST_LMOD
 
 if TYPE_CHECKING:
     import subprocess
@@ -41,7 +43,11 @@ def site(request: pytest.FixtureRequest) -> Site:
     A parameter is one of LMODS (see `on_every_lmod`).
     """
     try:
-        return with_lmod(make(), getattr(request, "param", LMODS[0]))
+        with pytest.MonkeyPatch.context() as patch:
+            if HOST_LMOD in os.environ:
+                patch.setenv("LMOD_CMD", os.environ[HOST_LMOD])
+            made = make()
+        return with_lmod(made, getattr(request, "param", LMODS[0]))
     except SiteUnavailable as reason:
         if os.environ.get("OZREPRO_TEST_SITE"):
             pytest.fail(f"OZREPRO_TEST_SITE is set, but: {reason}")
@@ -132,6 +138,16 @@ def registry(containers: Containers, tmp_path: Path) -> Iterator[Registry]:
     """Give a registry that has the base image, for one test."""
     with Registry(containers, tmp_path / "registry") as running:
         yield running
+
+
+@pytest.fixture(scope="package")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """Give a running Slurm of four nodes."""
+    try:
+        with Slurm(tmp_path_factory.mktemp("slurm"), nodes=4) as running:
+            yield running
+    except SiteUnavailable as reason:
+        pytest.skip(f"no Slurm: {reason}")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import BIN, Project
 from tests.faststart import strace
 from tests.methods.container.standin import boxed
+from tests.sealed import system_path
 from tests.wheels import make_wheel
 
 NAME = "tiny"
@@ -62,7 +63,7 @@ def _build(folder: Path, count: int) -> Project:
     environ = {
         "HOME": str(home),
         "LANG": "C.UTF-8",
-        "PATH": os.pathsep.join((str(BIN), "/usr/local/bin", "/usr/bin", "/bin")),
+        "PATH": f"{BIN}:{system_path()}",
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_FIND_LINKS": str(wheels),
         "PIP_NO_INDEX": "1",
@@ -367,7 +368,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("warm image")
     for made in ("home", "a project/sessions"):
         (folder / made).mkdir(parents=True)
-    environ = {"HOME": str(folder / "home"), "LANG": "C.UTF-8", "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin"}
+    environ = {"HOME": str(folder / "home"), "LANG": "C.UTF-8", "PATH": f"{BIN}:{system_path()}"}
     found = boxed(Project(folder / "a project", environ), more='pass = ["MINE"]\nbind = ["/usr/share:/a \\"b\\",c"]\n')
     found.done("run", "work", "--", "true")
     return found

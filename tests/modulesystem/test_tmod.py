@@ -35,6 +35,8 @@ BASES: tuple[dict[str, str], ...] = (
         "LIST": "x;/opt/y",
     },
 )
+pytestmark = pytest.mark.site
+
 _SPACK = """conflict {name}
 prepend-path --delim {{:}} PATH {{/spack/{name}/bin}}
 prepend-path --delim {{:}} MANPATH {{/spack/{name}/share/man}}

@@ -22,6 +22,7 @@ import pytest
 from ozrepro.faststart import start
 from ozrepro.frontends.cli import program
 from tests.conftest import BIN, Project
+from tests.sealed import system_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +38,7 @@ def make_project(folder: Path) -> Project:
         path.mkdir(parents=True)
     environ = {
         "HOME": str(home),
-        "PATH": os.pathsep.join((str(BIN), "/usr/local/bin", "/usr/bin", "/bin")),
+        "PATH": f"{BIN}:{system_path()}",
         "LANG": "C.UTF-8",
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_FIND_LINKS": str(folder / "wheel house"),

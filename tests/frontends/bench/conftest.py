@@ -11,8 +11,9 @@ import pytest
 from ozrepro.environment import Environment
 from ozrepro.frontends.bench.candidate import Candidate
 from ozrepro.frontends.bench.launch import Starter
-from tests.fake_cluster import SiteUnavailable
-from tests.fake_cluster.slurm import Slurm
+from tests.fake_cluster.fixtures import slurm
+
+__all__ = ["slurm"]
 
 BIN = str(Path(sys.executable).parent)
 
@@ -40,13 +41,3 @@ def starter(tmp_path: Path) -> Iterator[Starter]:
     """Give a starter that works in the test's folder."""
     with Starter({"HOME": str(tmp_path)}, tmp_path, tmp_path / "work") as found:
         yield found
-
-
-@pytest.fixture(scope="package")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    """Give a running Slurm of four nodes."""
-    try:
-        with Slurm(tmp_path_factory.mktemp("slurm"), nodes=4) as running:
-            yield running
-    except SiteUnavailable as reason:
-        pytest.skip(f"no Slurm: {reason}")

@@ -14,6 +14,7 @@ import pytest
 import ozrepro
 from ozrepro.faststart.ownpath import ordered
 from tests.conftest import BIN, Project
+from tests.sealed import system_path
 from tests.wheels import make_wheel
 
 HALF = ("argcomplete", "filelock", "pexpect", "rattler", "rich", "yaml")
@@ -66,7 +67,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     environ = {
         "HOME": str(folder / "home"),
         "LANG": "C.UTF-8",
-        "PATH": f"{BIN}:/usr/bin:/bin",
+        "PATH": f"{BIN}:{system_path()}",
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_FIND_LINKS": str(folder / "wheels"),
         "PIP_NO_INDEX": "1",

@@ -11,6 +11,7 @@ import pytest
 from ozrepro.frontends.doctor.surroundings import Surroundings, surroundings
 from ozrepro.project.settings import load_settings
 from tests.fake_cluster.fixtures import site
+from tests.sealed import system_path
 
 __all__ = ["site"]
 
@@ -57,5 +58,5 @@ def patient(tmp_path: Path) -> Patient:
     home, root, tools = tmp_path / "home", tmp_path / "a project", tmp_path / "bin"
     for folder in (home, root / "sessions", tools):
         folder.mkdir(parents=True)
-    environ = {"HOME": str(home), "PATH": f"{tools}:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "USER": "reader"}
+    environ = {"HOME": str(home), "PATH": f"{tools}:{system_path()}", "LANG": "C.UTF-8", "USER": "reader"}
     return Patient(home, root, tools, environ)
