@@ -28,9 +28,16 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"])
 def tests(session: nox.Session) -> None:
-    """Run the tests; `-- -m 'not slow and not network'` for the quick ones."""
+    """Run the quick tests: they need neither root, Debian's packages nor a cluster."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "loadfile", "-m", "quick", *session.posargs)
+
+
+@nox.session
+def tests_site(session: nox.Session) -> None:
+    """Run all other tests: on the fake cluster, with a package index, and those that take long."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "loadfile", "-m", "not quick", *session.posargs)
 
 
 @nox.session

@@ -40,7 +40,10 @@ def test_the_files_are_the_real_ones() -> None:
 def test_two_commands_of_one_line() -> None:
     """Both can be copied as one line, and ask only for extras that there are."""
     commands = setup_commands()
-    assert [text.rpartition("/")[2] for text in commands] == ["nox -s analysis", "python -m pytest -n auto --dist loadfile"]
+    assert [text.rpartition("/")[2] for text in commands] == [
+        "nox -s analysis",
+        "python -m pytest -n auto --dist loadfile -m quick",
+    ]
     extras = loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     for text in commands:
         assert "\n" not in text
