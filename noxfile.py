@@ -42,10 +42,11 @@ def tests_site(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format with ruff."""
+    """Check style and format with ruff, and spelling with codespell."""
     session.install("-e", ".[lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
 
 
 @nox.session
@@ -75,3 +76,20 @@ def bench_overhead(session: nox.Session) -> None:
     """Measure what ozrepro adds to a start, a nox session and a build."""
     session.install("-e", ".[test]")
     session.run("python", "benchmarks/overhead.py", *session.posargs)
+
+
+@nox.session(python="3.10", venv_backend="uv")
+def minimums(session: nox.Session) -> None:
+    """Run the tests of what calls a dependency, with the oldest Python and the lowest versions that are allowed."""
+    session.install("--resolution", "lowest-direct", "-e", ".[test]")
+    folders = ("tests/project", "tests/python", "tests/methods/conda", "tests/methods/venv", "tests/frontends/test_nox.py")
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "loadfile", "-m", "quick", *(session.posargs or folders))
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure how much of the rooms beneath the methods their own quick tests reach; fail below the floor in pyproject.toml."""
+    session.install("-e", ".[test,coverage]")
+    folders = ("tests/modulesystem", "tests/project", "tests/python", "tests/site", "tests/store")
+    words = ("--cov", "--cov-report=term", "-n", "auto", "--dist", "loadfile", "-m", "quick")
+    session.run("python", "-m", "pytest", *words, *(session.posargs or folders))
