@@ -115,7 +115,7 @@ def test_what_loads_code_or_comes_of_a_loaded_module_is_kept_out(names: str) -> 
     assert [name for name in names.split() if is_inherited(name)] == []
 
 
-def test_a_star_lets_all_names_through_that_begin_so() -> None:
+def test_a_star_in_pass_lets_through_all_names_with_its_prefix() -> None:
     is_passed = passing(("MY_DATA", "XALT_*"))
     assert [name for name in ("MY_DATA", "MY_DATA2", "XALT_", "XALT_DIR", "AXALT_X") if is_passed(name)] == [
         "MY_DATA",
@@ -140,7 +140,7 @@ def test_what_a_caller_asks_for_holds_in_however_many_sessions_within_each_other
     assert asked_method({**caller, "OZREPRO_METHOD": other}) == other
 
 
-def test_the_caller_s_path_changes_nothing() -> None:
+def test_the_caller_s_path_does_not_change_an_environment() -> None:
     value = Environment(path=("/env/bin",), variables={"A": "1"}, removed=("TZ",))
     assert value.variables_for({"PATH": "/a", "TZ": "UTC"}) == value.variables_for({"PATH": "/b:/c"})
 
@@ -185,7 +185,7 @@ def test_what_the_caller_has_otherwise_than_expected_is_named() -> None:
     assert value.unexpected({"ARCH": "avx512", "NONE": ""}) == ["ARCH", "JOB", "NONE"]
 
 
-def test_the_prefix_comes_before_the_command() -> None:
+def test_an_environment_s_prefix_comes_before_the_command() -> None:
     assert Environment(prefix=("apptainer", "exec", "a b.sif")).command(["ls", "-l"]) == [
         "apptainer",
         "exec",
@@ -242,16 +242,16 @@ def test_a_command_that_installs_is_known(command: str, words: str) -> None:
      "python -c install", "python -m venv install", "python -m pip list", "python pip install", "uv pip list", "uv run install", "conda list",
      "conda env list", "conda create -n install", "pipx install six", "pip-audit install", "install six", "make install", "bash -c pip"],
 )  # fmt: skip
-def test_any_other_command_is_none(command: str) -> None:
+def test_a_command_that_installs_nothing_is_not_refused(command: str) -> None:
     assert installer_in(command.split()) == ""
 
 
 @given(st.lists(st.text(), max_size=4))
-def test_any_words_can_be_asked_about(words: list[str]) -> None:
+def test_any_words_are_judged_as_a_command_without_an_exception(words: list[str]) -> None:
     assert isinstance(installer_in(words), str)
 
 
-def test_the_refusal_names_the_session_and_what_to_do() -> None:
+def test_a_refused_installation_names_the_session_and_what_to_do() -> None:
     reason, hint = refuse_install("pip install", "work")
     assert (
         reason == "pip install cannot add to an image: it is read-only, and the packages would land in ~/.local of this machine"

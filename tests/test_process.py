@@ -44,12 +44,12 @@ def test_a_failure_says_what_was_done_and_the_end_of_what_was_said() -> None:
         run(["/bin/sh", "-c", "echo sorry >&2; exit 4"], env=PLAIN).checked("cannot build", hint="again")
 
 
-def test_too_long_a_run_is_killed_with_all_its_children() -> None:
+def test_a_program_that_runs_too_long_is_killed_with_all_its_children() -> None:
     with pytest.raises(CommandFailed, match="longer than"):
         run(["/bin/sh", "-c", "sleep 1000 & wait"], env=PLAIN, timeout=0.2)
 
 
-def test_too_long_a_run_may_clean_up_before_it_is_killed(tmp_path: Path) -> None:
+def test_a_program_that_runs_too_long_may_clean_up_before_it_is_killed(tmp_path: Path) -> None:
     # As a container's starter does, which takes the mount of its image away.
     script = f"trap 'echo cleaned >{tmp_path}/left; exit 0' TERM; echo up >&2; while :; do sleep 0.01; done"
     with pytest.raises(CommandFailed, match="longer than"):
@@ -57,7 +57,7 @@ def test_too_long_a_run_may_clean_up_before_it_is_killed(tmp_path: Path) -> None
     assert (tmp_path / "left").read_text() == "cleaned\n"
 
 
-def test_a_run_that_will_not_end_is_killed() -> None:
+def test_a_program_that_ignores_termination_is_killed() -> None:
     with pytest.raises(CommandFailed, match="longer than"):
         run(["/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.01; done"], env=PLAIN, timeout=0.2)
 

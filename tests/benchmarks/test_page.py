@@ -66,21 +66,21 @@ def short(text: str) -> str:
 
 
 class TestWhoWins:
-    def test_a_container_that_is_faster_is_said_to_be(self, tmp_path: Path) -> None:
+    def test_the_page_says_that_a_faster_container_is_faster(self, tmp_path: Path) -> None:
         text = page.page_text(cells(tmp_path, table_of(speed=WINS)))
         assert "Cold, of 2 cases, the clearly fastest is modules in 0, conda in 0, container in 2." in short(text)
         assert "Start-up of imports with 4 ranks: with nothing known to the client, container takes" in text
 
-    def test_a_container_that_is_slower_is_said_to_be(self, tmp_path: Path) -> None:
+    def test_the_page_says_that_a_slower_container_is_slower(self, tmp_path: Path) -> None:
         text = page.page_text(cells(tmp_path, table_of(speed=LOSES)))
         assert "Cold, of 2 cases, the clearly fastest is modules in 2, conda in 0, container in 0." in short(text)
         assert "Warm, of 2 cases, the clearly fastest is modules in 2, conda in 0, container in 0." in short(text)
 
-    def test_where_none_is_clearly_faster_none_is_named(self, tmp_path: Path) -> None:
+    def test_the_page_names_no_winner_without_a_clear_difference(self, tmp_path: Path) -> None:
         text = page.page_text(cells(tmp_path, table_of(speed=DRAW)))
         assert "Cold, of 2 cases, the clearly fastest is modules in 0, conda in 0, container in 0, none in 2." in short(text)
 
-    def test_of_three_rounds_nothing_is_said_but_that_they_are_too_few(self, tmp_path: Path) -> None:
+    def test_three_rounds_are_reported_as_too_few_for_a_verdict(self, tmp_path: Path) -> None:
         few = table_of(preset="storm", ranks=(1,), rounds=3)
         text = page.page_text(cells(tmp_path, table_of(), few))
         assert "Cold, of 2 cases," in short(text)
@@ -117,7 +117,7 @@ class TestRequests:
             in short(text)
         )
 
-    def test_without_the_emulator_s_count_the_prediction_is_all_there_is(self, tmp_path: Path) -> None:
+    def test_requests_are_those_predicted_where_the_emulator_counted_none(self, tmp_path: Path) -> None:
         table = table_of()
         for row in table["rows"]:
             row["requests"] = {}
@@ -145,7 +145,7 @@ class TestRequests:
 
 
 class TestPage:
-    def test_versions_that_differ_are_in_a_table_and_none_is_said_where_there_are_none(self, tmp_path: Path) -> None:
+    def test_the_page_has_a_table_of_versions_that_differ_or_says_that_none_do(self, tmp_path: Path) -> None:
         table = table_of()
         assert "| numpy | 1.22.3 | 2.1.0 | 2.1.0 |" in page.page_text(cells(tmp_path, table))
         for item in table["candidates"]:
@@ -189,7 +189,7 @@ class TestFigures:
         assert [path.name for path in first] == [f"{name}.svg" for name in plots.NAMES]
         assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
-    def test_the_page_shows_each_of_them(self, tmp_path: Path) -> None:
+    def test_the_page_shows_each_figure_that_is_written(self, tmp_path: Path) -> None:
         page.write(_folder(tmp_path, table_of()), tmp_path / "docs")
         text = (tmp_path / "docs" / page.PAGE).read_text(encoding="utf-8")
         shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)

@@ -58,7 +58,7 @@ def test_every_method_state_and_number_of_ranks_was_started_in_every_round(cell:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_it_ran_on_the_emulator_with_this_preset(cell: suite.Cell) -> None:
+def test_the_committed_result_was_measured_on_the_emulator_with_its_preset(cell: suite.Cell) -> None:
     result = read_result(file_of(cell))
     assert (result.session, result.fs["type"], result.fs["profile"]) == (cell.session, "emulated lustre", cell.preset)
     assert all(sum(row.requests.values()) for row in result.rows if row.state == COLD)
@@ -78,12 +78,12 @@ def test_the_methods_hold_the_same_versions(cell: suite.Cell) -> None:
         assert [other[name] for other in others] == [versions[name]] * 2
 
 
-def test_no_other_file_is_among_them() -> None:
+def test_the_folder_of_results_holds_nothing_but_results() -> None:
     assert sorted(path.name for path in suite.RESULTS.iterdir()) == sorted(file_of(cell).name for cell in suite.CELLS)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_nothing_names_the_machine(cell: suite.Cell) -> None:
+def test_no_committed_result_names_the_machine_that_measured_it(cell: suite.Cell) -> None:
     table = json.loads(file_of(cell).read_text(encoding="utf-8"))
     assert stray(table, ("ozrepro-test",)) == []
     assert "name" not in table["host"]

@@ -22,7 +22,7 @@ def test_a_session_and_a_preset_name_one_cell_and_nothing_names_all() -> None:
 
 
 @pytest.mark.parametrize("only", ["calm", "astronomy,storm"])
-def test_a_cell_that_is_none_is_refused(only: str) -> None:
+def test_a_name_of_no_cell_is_refused(only: str) -> None:
     with pytest.raises(ValueError, match=only.split(",")[0]):
         suite.chosen(only)
 

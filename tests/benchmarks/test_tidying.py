@@ -57,7 +57,7 @@ def test_what_still_names_the_machine_is_found(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["/usr/bin", "/opt/session", "node170", "site/tmp/x", "/proc/cpuinfo", "/template", ""])
-def test_what_every_machine_has_is_none(text: str) -> None:
+def test_a_name_that_every_machine_has_does_not_count_as_a_machine_s_name(text: str) -> None:
     assert stray({"notes": [text], text: 1}, ("node17", "")) == []
 
 

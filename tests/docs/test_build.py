@@ -19,7 +19,7 @@ NEEDED = ("sphinx", "myst_parser", "furo")
     not all(importlib.util.find_spec(name) for name in NEEDED),
     reason="sphinx, myst-parser or furo is missing: pip install -e '.[docs]'",
 )
-def test_no_warning(tmp_path: Path) -> None:
+def test_sphinx_builds_the_documentation_without_a_warning(tmp_path: Path) -> None:
     """Sphinx finds nothing to complain about: no dangling link, no page outside the table of contents."""
     words = ["-W", "--keep-going", "-n", "-q", "-d", str(tmp_path / "trees"), str(DOCS), str(tmp_path / "html")]
     environ = {**os.environ, "PYTHONWARNINGS": "default"}

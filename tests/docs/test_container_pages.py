@@ -23,7 +23,9 @@ INDEX = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_")
 @pytest.mark.network
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(DOCS))) for page in pages_with(APPTAINER)])
-def test_page_with_apptainer(page: Path, index: dict[str, str], ordinary: OrdinaryProject, registry: Registry) -> None:
+def test_commands_of_pages_about_images_print_what_the_pages_show(
+    page: Path, index: dict[str, str], ordinary: OrdinaryProject, registry: Registry
+) -> None:
     """A reader for whom a registry on the loopback stands for Docker Hub sees what the page shows."""
     if "XDG_CONFIG_HOME" in index:
         pytest.skip("the package index is set in a home that the ordinary user cannot read")

@@ -38,7 +38,7 @@ def _named(pages: list[Path]) -> list[object]:
 
 @pytest.mark.network
 @pytest.mark.parametrize("page", _named(pages_with_examples()))
-def test_page(page: Path, index: dict[str, str], tmp_path: Path) -> None:
+def test_commands_of_a_page_print_what_the_page_shows(page: Path, index: dict[str, str], tmp_path: Path) -> None:
     """A reader who types a page's commands in its order sees what the page shows."""
     played = play(steps(page), tmp_path / "a project", tmp_path / "stage", index)
     wrong = mistakes(str(page.relative_to(DOCS.parent)), played)
@@ -47,7 +47,9 @@ def test_page(page: Path, index: dict[str, str], tmp_path: Path) -> None:
 
 @pytest.mark.network
 @pytest.mark.parametrize("page", _named(pages_with(SITE)))
-def test_page_on_the_site(page: Path, index: dict[str, str], site: Site, tmp_path: Path) -> None:
+def test_commands_of_pages_about_modules_print_what_the_pages_show(
+    page: Path, index: dict[str, str], site: Site, tmp_path: Path
+) -> None:
     """A reader on a machine with modules who types all of a page's commands sees what the page shows."""
     project, home = tmp_path / "a project", tmp_path / "home"
     settle(home, site)
@@ -60,7 +62,9 @@ def test_page_on_the_site(page: Path, index: dict[str, str], site: Site, tmp_pat
 
 @pytest.mark.network
 @pytest.mark.parametrize("page", _named(pages_with(CHANNEL)))
-def test_page_with_the_channel(page: Path, index: dict[str, str], channel: Channel, tmp_path: Path) -> None:
+def test_commands_of_pages_about_conda_print_what_the_pages_show(
+    page: Path, index: dict[str, str], channel: Channel, tmp_path: Path
+) -> None:
     """A reader for whom the name conda-forge means the test's channel sees what the page shows."""
     environ = {**index, "HOME": str(tmp_path / "home"), "CONDA_CHANNEL_ALIAS": channel.alias}
     (tmp_path / "home").mkdir()
@@ -71,7 +75,9 @@ def test_page_with_the_channel(page: Path, index: dict[str, str], channel: Chann
 
 @pytest.mark.network
 @pytest.mark.parametrize("page", _named(pages_with(BOTH)))
-def test_page_with_both(page: Path, index: dict[str, str], site_with_mpi: Site, channel: Channel, tmp_path: Path) -> None:
+def test_commands_of_pages_about_modules_and_conda_print_what_the_pages_show(
+    page: Path, index: dict[str, str], site_with_mpi: Site, channel: Channel, tmp_path: Path
+) -> None:
     """So does a reader who has modules, one of an MPI among them, and the channel."""
     environ = {**visitor(index, site_with_mpi, tmp_path / "home"), "CONDA_CHANNEL_ALIAS": channel.alias}
     settle(tmp_path / "home", site_with_mpi)
@@ -81,7 +87,7 @@ def test_page_with_both(page: Path, index: dict[str, str], site_with_mpi: Site, 
     assert not wrong, "\n\n".join(wrong)
 
 
-def test_the_part_for_the_site(tmp_path: Path) -> None:
+def test_only_the_marked_part_of_a_page_is_run_on_the_site(tmp_path: Path) -> None:
     """What stands below the mark is run on the site alone, after what stands above it."""
     page = tmp_path / "page.md"
     page.write_text("```console\n$ one\n```\n\n<!-- on the test site -->\n\n```console\n$ two\n```\n", encoding="utf-8")
@@ -91,7 +97,7 @@ def test_the_part_for_the_site(tmp_path: Path) -> None:
     assert steps(page, SITE) == [Command("one", "", 2), Command("two", "", 8)]
 
 
-def test_a_part_ends_where_another_begins(tmp_path: Path) -> None:
+def test_a_marked_part_of_a_page_ends_where_another_begins(tmp_path: Path) -> None:
     """Each part follows what stands above them all, and not the part before it."""
     page = tmp_path / "page.md"
     blocks = [f"<!-- {part} -->\n\n```console\n$ {part.split()[0]} {part.split()[-1]}\n```\n" for part in (SITE, CHANNEL, BOTH)]
@@ -105,7 +111,7 @@ def test_a_part_ends_where_another_begins(tmp_path: Path) -> None:
     }
 
 
-def test_names_stand_for_those_of_the_site() -> None:
+def test_names_in_a_page_stand_for_those_of_the_site() -> None:
     """Whole words are replaced, in files, commands and what they print."""
     shown: list[Step] = [ShownFile("a.toml", "python/3.10.4-bare 13.10.4\n", 1), Command("load 3.10.4", "3.10.4\n3.10.41\n", 2)]
     assert on_the_site(shown, {"3.10.4": "3.11.9"}) == [
@@ -114,7 +120,7 @@ def test_names_stand_for_those_of_the_site() -> None:
     ]
 
 
-def test_commands_of_a_block() -> None:
+def test_a_console_block_is_split_into_its_commands() -> None:
     """The runner takes commands, continuations and output apart."""
     block = Fence("console", "$ one\n$ two \\\n> more\nsaid\n\nmore\n", 10)
     assert commands(block) == [Command("one", "", 10), Command("two \\\nmore", "said\n\nmore\n", 11)]
@@ -149,7 +155,7 @@ def test_a_session_at_a_terminal_is_one_command(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_typed_at_a_terminal(session: str, wrong: bool, tmp_path: Path) -> None:
+def test_lines_typed_at_a_terminal_are_told_from_its_output(session: str, wrong: bool, tmp_path: Path) -> None:
     """A prompt is waited for, also that of a program; what the terminal shows is compared."""
     home = tmp_path / "home"
     (tmp_path / "a b" / "sub").mkdir(parents=True)
@@ -161,7 +167,7 @@ def test_what_is_typed_at_a_terminal(session: str, wrong: bool, tmp_path: Path) 
     assert bool(mistakes("page", played)) is wrong, played
 
 
-def test_fences_in_fences() -> None:
+def test_a_fence_inside_a_longer_fence_is_text() -> None:
     """A longer fence may hold a shorter one."""
     assert [(item.language, item.line) for item in fences("````md\n```toml\n```\n````\n\n```console\n```\n")] == [
         ("md", 2),
@@ -181,12 +187,12 @@ def test_fences_in_fences() -> None:
         ("a    b\n", "a  b\n", True),
     ],
 )
-def test_what_matches(expected: str, output: str, same: bool) -> None:
+def test_an_ellipsis_matches_any_text_and_nothing_else_is_forgiven(expected: str, output: str, same: bool) -> None:
     """The wildcard matches any text and nothing else is forgiven."""
     assert matches(expected, output) is same
 
 
-def test_a_failure_must_be_shown(tmp_path: Path) -> None:
+def test_a_command_that_fails_must_be_shown_to_fail(tmp_path: Path) -> None:
     """A command that fails unseen makes the page wrong; one whose status is shown does not."""
     environ = {"PATH": os.environ["PATH"]}
     hidden = play([Command("false", "", 1), Command("true", "", 2)], tmp_path / "a b", tmp_path / "one", environ)
@@ -195,7 +201,7 @@ def test_a_failure_must_be_shown(tmp_path: Path) -> None:
     assert not mistakes("page", shown)
 
 
-def test_one_shell_for_a_page(tmp_path: Path) -> None:
+def test_all_commands_of_a_page_run_in_one_shell(tmp_path: Path) -> None:
     """A variable and a change of folder hold until the page's end, and a file is there when its block has come."""
     environ = {"PATH": os.environ["PATH"]}
     one: list[Step] = [Command("cat x.txt", "", 1), ShownFile("x.txt", "hello\n", 2), Command("a=1; cd ..", "", 3)]

@@ -25,7 +25,7 @@ def setup_commands() -> list[str]:
     return [text for text in blocks if text.startswith("python3 -m venv")]
 
 
-def test_the_files_are_the_real_ones() -> None:
+def test_the_readme_shows_the_example_s_own_files() -> None:
     """What the README shows of the example stands in the example's own files, line by line."""
     shown = [step for step in steps(README) if isinstance(step, ShownFile)]
     assert [step.path for step in shown] == ["sessions/analysis.toml", "noxfile.py"]
@@ -37,7 +37,7 @@ def test_the_files_are_the_real_ones() -> None:
     assert len(noxfile) <= 4
 
 
-def test_two_commands_of_one_line() -> None:
+def test_both_setup_commands_of_the_readme_are_one_line_each() -> None:
     """Both can be copied as one line, and ask only for extras that there are."""
     commands = setup_commands()
     assert [text.rpartition("/")[2] for text in commands] == [
@@ -50,7 +50,7 @@ def test_two_commands_of_one_line() -> None:
         assert set(re.findall(r"\.\[(\w+)\]", text)) <= set(extras)
 
 
-def test_every_command_is_in_the_table() -> None:
+def test_the_readme_s_table_has_every_command() -> None:
     """The README's table has each command."""
     from tests.docs.test_reference import COMMANDS
 
@@ -61,7 +61,7 @@ def test_every_command_is_in_the_table() -> None:
 
 @pytest.mark.network
 @pytest.mark.slow
-def test_fresh_machine(index: dict[str, str], tmp_path: Path) -> None:
+def test_the_readme_s_first_command_runs_the_example_in_a_fresh_clone(index: dict[str, str], tmp_path: Path) -> None:
     """The first command sets up and runs the example in a fresh clone; the examples above it then print what they show."""
     clone = tmp_path / "a fresh clone"
     shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)

@@ -66,14 +66,14 @@ def test_every_command_has_a_page_with_an_example(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "made"), [pytest.param(*item, id=item[0]) for item in ALL])
-def test_the_synopsis_is_that_of_help(name: str, made: Parser) -> None:
+def test_the_synopsis_of_a_command_s_page_is_that_of_its_help(name: str, made: Parser) -> None:
     """The usage on the page is what --help prints, however wide the terminal is."""
     shown = [one_line(fence.text) for fence in fences(page(name.split()[0])) if fence.language == "text"]
     assert one_line(made.format_usage()) in shown
 
 
 @pytest.mark.parametrize(("name", "made"), [pytest.param(*item, id=item[0]) for item in ALL])
-def test_every_option_is_on_its_page(name: str, made: Parser) -> None:
+def test_every_option_is_on_its_command_s_page(name: str, made: Parser) -> None:
     """Each option, argument and action has a row with the words of --help."""
     rows = [line for line in page(name.split()[0]).splitlines() if line.startswith("| ")]
     for action in made._actions:
@@ -85,7 +85,7 @@ def test_every_option_is_on_its_page(name: str, made: Parser) -> None:
             assert any(re.search(rf"`{re.escape(word)}\b", row) and words in row for row in rows), (word, words)
 
 
-def test_no_page_for_what_is_not_there() -> None:
+def test_no_reference_page_describes_a_command_that_is_missing() -> None:
     """The reference has no page of a command that does not exist."""
     others = {"exit-codes", "index", "inheritance", "lock-format", "module-systems", "python-api", "settings", "spec"}
     assert {path.stem for path in REFERENCE.glob("*.md")} - others == set(COMMANDS)

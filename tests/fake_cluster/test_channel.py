@@ -168,7 +168,7 @@ def test_gpu_builds_follow_the_override(channel: Channel, rattler: Rattler) -> N
         assert "__cuda" in refused.stderr
 
 
-def test_the_c_library_of_the_machine(channel: Channel, rattler: Rattler) -> None:
+def test_a_package_that_needs_a_newer_c_library_is_not_solved(channel: Channel, rattler: Rattler) -> None:
     assert "needs-glibc" in rattler.done("needs-glibc", channels=[channel.url])
     refused = rattler.run("needs-new-glibc", channels=[channel.url])
     assert refused.returncode == 1
@@ -223,7 +223,7 @@ def test_activation_sets_what_it_says(channel: Channel, rattler: Rattler, tmp_pa
     assert json.loads((prefix / "etc/conda/env_vars.d/activates.json").read_text()) == {"ACTIVATES_JSON": "from env_vars.d"}
 
 
-def test_many_files_are_many(channel: Channel, rattler: Rattler, tmp_path: Path) -> None:
+def test_the_package_of_many_files_installs_all_of_them(channel: Channel, rattler: Rattler, tmp_path: Path) -> None:
     rattler.done("many-files", channels=[channel.url], prefix=tmp_path / "env")
     assert sum(1 for path in (tmp_path / "env/share/many-files").rglob("*.txt")) == making.MANY
 
@@ -272,7 +272,7 @@ def test_a_server_s_faults_are_seen_and_pass(
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(first.url, timeout=5)
 
 
-def test_the_second_channel(channel: Channel, rattler: Rattler) -> None:
+def test_the_first_channel_hides_newer_versions_of_the_second(channel: Channel, rattler: Rattler) -> None:
     def chosen(*channels: str) -> list[str]:
         return rattler.done("noarch-tool", channels=list(channels))["noarch-tool"][:2]
 
@@ -284,7 +284,7 @@ def test_the_second_channel(channel: Channel, rattler: Rattler) -> None:
     assert rattler.done("only-other", channels=[channel.url, channel.other_url])["noarch-tool"][0] == "1.1"
 
 
-def test_the_index_is_right(channel: Channel) -> None:
+def test_the_channel_s_index_has_the_digest_and_size_of_each_archive(channel: Channel) -> None:
     for entry in channel.archives:
         record = condapackage.repodata(channel.prefix / entry.channel, entry.subdir)[entry.file]
         raw = channel.path(entry).read_bytes()
@@ -315,7 +315,7 @@ def test_a_private_channel_takes_a_package_of_a_test_s_own(private_channel: Chan
     assert b"noarch_tool.py" in bz2.decompress(written)
 
 
-def test_everybody_may_read_it_and_only_its_owner_write(channel: Channel) -> None:
+def test_everybody_may_read_the_channel_and_only_its_owner_write(channel: Channel) -> None:
     for folder, _, files in os.walk(channel.prefix):
         for path in (folder, *(os.path.join(folder, name) for name in files)):
             mode = os.lstat(path).st_mode
@@ -332,13 +332,13 @@ def test_everybody_may_read_what_was_installed(channel: Channel, rattler: Rattle
             assert not stat.S_ISDIR(mode) or mode & 0o111 == 0o111, path
 
 
-def test_making_it_again_takes_what_is_there(channel: Channel) -> None:
+def test_making_the_channel_again_takes_what_is_there(channel: Channel) -> None:
     before = (channel.prefix / making.DESCRIPTION).stat()
     assert make_cached() == channel == load_channel(channel.prefix)
     assert (channel.prefix / making.DESCRIPTION).stat().st_ino == before.st_ino
 
 
-def test_a_killed_making_is_not_taken_for_whole(channel: Channel, tmp_path: Path) -> None:
+def test_a_killed_making_of_the_channel_is_not_taken_for_whole(channel: Channel, tmp_path: Path) -> None:
     prefix = tmp_path / "killed"
     command = [sys.executable, "-m", "tests.fake_cluster.channel", "--prefix", str(prefix)]
     root = Path(__file__).parents[2]

@@ -74,7 +74,7 @@ def test_the_base_image_has_python_3_11_and_a_pip_that_installs_where_it_may(
     assert inside(ordinary, containers.base, "touch", "/usr/lib/here").returncode != 0
 
 
-def test_exit_codes_pass(containers: Containers, ordinary: OrdinaryProject) -> None:
+def test_the_exit_code_of_a_program_in_an_image_is_apptainer_s(containers: Containers, ordinary: OrdinaryProject) -> None:
     assert inside(ordinary, containers.base, "sh", "-c", "exit 42").returncode == 42
     assert inside(ordinary, containers.base, "sh", "-c", "kill -TERM $$").returncode == -signal.SIGTERM
     assert inside(ordinary, containers.base, "no-such-program").returncode == 255
@@ -136,7 +136,7 @@ def test_a_build_from_the_registry_has_what_the_tag_means_now_and_the_digest_mea
     assert f"GET /v2/{NAME}/manifests/{registry.containers.index}" in registry.asked()
 
 
-def test_a_tag_moves_there_and_back(registry: Registry) -> None:
+def test_a_tag_of_the_registry_moves_to_another_image_and_back(registry: Registry) -> None:
     before = registry.digest()
     assert before == registry.containers.index
     after = registry.change()

@@ -134,7 +134,7 @@ def test_what_is_replaced_silently_and_what_strict_flags_refuse(site: Site) -> N
         assert site.lmod("load", *words, strict=True).returncode == 1
 
 
-def test_the_bare_trap(private_site: Callable[[], Site]) -> None:
+def test_the_bare_python_loads_where_the_full_one_was_meant(private_site: Callable[[], Site]) -> None:
     copied = private_site()
     (file,) = copied.prefix.glob(f"apps/modulefiles/*/*/*/{copied.names['python']}.lua")
     file.unlink()
@@ -252,7 +252,7 @@ def test_a_sourced_script_changes_what_a_module_does(private_site: Callable[[], 
     assert values(copied.lmod("load", "sourced/1.0", trees=("odd",)))["SOURCED_VALUE"] == "edited"
 
 
-def test_paths_and_their_order(site: Site) -> None:
+def test_loaded_paths_come_in_the_order_in_which_modules_put_them(site: Site) -> None:
     def after(*names: str, trees: tuple[str, ...] = ("odd",), **more: str) -> dict[str, str]:
         return values(site.lmod("load", *names, trees=trees, environ=more))
 
@@ -282,7 +282,7 @@ def test_an_extension_compiles_against_the_library_of_the_loaded_module(site: Si
         assert said.stdout.splitlines()[-1] == f"{version} {version}"
 
 
-def test_everybody_may_read_it_and_only_its_owner_write(site: Site) -> None:
+def test_everybody_may_read_the_site_and_only_its_owner_write(site: Site) -> None:
     for folder, _, files in os.walk(site.prefix):
         for path in (folder, *(os.path.join(folder, name) for name in files)):
             mode = os.lstat(path).st_mode
@@ -291,7 +291,7 @@ def test_everybody_may_read_it_and_only_its_owner_write(site: Site) -> None:
                 assert mode & 0o444 == 0o444, path
 
 
-def test_a_private_copy_is_apart(site: Site, private_site: Callable[[], Site]) -> None:
+def test_editing_a_private_copy_leaves_the_site_alone(site: Site, private_site: Callable[[], Site]) -> None:
     copied, other = private_site(), private_site()
     said = copied.lmod("load", *chain(copied, "python-scientific"))
     assert said.returncode == 0, said.stderr
@@ -302,14 +302,14 @@ def test_a_private_copy_is_apart(site: Site, private_site: Callable[[], Site]) -
     assert copied.lmod("load", *chain(copied), environ={"LMOD_EXTENDED_DEFAULT": "no"}).returncode == 1
 
 
-def test_making_it_again_takes_what_is_there(site: Site) -> None:
+def test_making_the_site_again_takes_what_is_there(site: Site) -> None:
     before = (site.prefix / "site.json").stat()
     assert make.make(site.prefix) == site
     assert (site.prefix / "site.json").stat().st_ino == before.st_ino
     assert load_site(site.prefix) == site
 
 
-def test_a_killed_making_is_not_taken_for_whole(site: Site, tmp_path: Path) -> None:
+def test_a_killed_making_of_the_site_is_not_taken_for_whole(site: Site, tmp_path: Path) -> None:
     prefix = tmp_path / "killed"
     command = [sys.executable, "-m", "tests.fake_cluster.make", "--prefix", str(prefix)]
     root = Path(__file__).parents[2]

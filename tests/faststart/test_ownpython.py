@@ -42,9 +42,7 @@ def python(tmp_path: Path) -> Path:
     return made
 
 
-def test_it_is_told_by_the_first_commands_and_by_doctor_how_to_install_it_otherwise(
-    small: Project, python: Path, tmp_path: Path
-) -> None:
+def test_a_python_that_needs_a_module_is_told_by_first_commands_and_doctor(small: Project, python: Path, tmp_path: Path) -> None:
     def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [str(python), str(BIN / "ozrepro"), *words]
         environ = {**small.environ, **more}

@@ -123,7 +123,7 @@ def run_calls(forty: Project) -> strace.Traced:
 
 
 @needs_strace
-def test_path_taking_calls(forty: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warm_start_takes_no_more_path_taking_calls_than_allowed(forty: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """`ozrepro run NAME -- true` makes few more path-taking calls than the environment's Python does by itself."""
     bare = len(_traced(forty, "%file", [str(forty.prefix() / "bin" / "python"), "-c", "pass"]).calls)
     ours = len(_traced(forty, "%file", _started("true")).calls)
@@ -215,7 +215,7 @@ def _heavy(words: list[str], project: Project) -> set[str]:
     return {name for name in loaded if any(f"{name}.".startswith(f"{heavy}.") for heavy in HEAVY)}
 
 
-def test_import_is_light(forty: Project) -> None:
+def test_importing_ozrepro_loads_nothing_heavy(forty: Project) -> None:
     """`import ozrepro` loads no nox, rich, packaging, filelock, TOML parser or the like."""
     assert _heavy(["-c", "import ozrepro"], forty) == set()
     assert "nox" in _heavy(["-c", "import ozrepro; ozrepro.session"], forty), "the measure would not see it"
@@ -254,7 +254,7 @@ def _no_network() -> list[str]:
     pytest.skip("a network namespace is not permitted here")
 
 
-def test_works_with_the_network_cut_off(forty: Project) -> None:
+def test_a_warm_run_works_with_the_network_cut_off(forty: Project) -> None:
     """Where there is not even a loopback address, both ways to start a session work."""
     cut = _no_network()
     code = f"import {NAME}39; print({NAME}39.NUMBER)"
@@ -265,7 +265,7 @@ def test_works_with_the_network_cut_off(forty: Project) -> None:
 
 
 @pytest.mark.parametrize("status", [0, 1, 3, 7, 127, 255])
-def test_status_is_the_commands_own(forty: Project, status: int) -> None:
+def test_the_exit_status_of_a_warm_run_is_the_command_s_own(forty: Project, status: int) -> None:
     """What the command returns is returned, also where ozrepro's own table of exit codes has the same number."""
     done = forty.run(*_started("sh", "-c", f"exit {status}"))
     assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
@@ -291,7 +291,7 @@ def test_signals_reach_the_command(forty: Project, number: signal.Signals) -> No
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="signal masks are read from /proc")
 @pytest.mark.parametrize("ignored", ["HUP", "PIPE"])
-def test_ignored_signals_are_the_callers(forty: Project, ignored: str) -> None:
+def test_a_run_leaves_ignored_signals_as_the_caller_has_them(forty: Project, ignored: str) -> None:
     """Python ignores SIGPIPE for itself: the command must not, and what the caller ignores, as nohup does, stays ignored.
 
     Where the caller ignores SIGPIPE, the default is restored, as Python's own subprocess does.
@@ -303,7 +303,7 @@ def test_ignored_signals_are_the_callers(forty: Project, ignored: str) -> None:
     assert forty.run(*shell, *_started(*grep)).stdout == expected.stdout
 
 
-def test_standard_streams_are_untouched(forty: Project) -> None:
+def test_a_run_hands_the_standard_streams_on_untouched(forty: Project) -> None:
     """Nothing is read ahead from standard input, nothing added to the output, and inherited descriptors stay open."""
     script = 'exec 9<&0; "$@" | cat; cat'
     command = ["sh", "-c", script, "sh", *_started("dd", "bs=1", "count=3", "status=none", "if=/dev/fd/9")]
@@ -312,7 +312,7 @@ def test_standard_streams_are_untouched(forty: Project) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, content, b"")
 
 
-def test_a_terminal_stays_a_terminal(forty: Project) -> None:
+def test_a_command_run_at_a_terminal_has_the_terminal(forty: Project) -> None:
     """The command sees the caller's terminal on all three streams."""
     ours, theirs = os.openpty()
     try:

@@ -38,7 +38,7 @@ class TestJobScript:
         path.write_text(job_script(Active("work", environment, limits=("ulimit -c 0",)), files))
         return path
 
-    def test_it_gives_the_environment_of_a_run_and_needs_no_python(self, script: Path) -> None:
+    def test_a_job_script_gives_the_environment_of_a_run_without_python(self, script: Path) -> None:
         wanted = {**JOB, "SECRET": "s", "ODD": "x\ny"}
         done = subprocess.run(["bash", str(script), "/usr/bin/env", "-0"], env=wanted, capture_output=True, check=True)
         found = variables(done.stdout.decode())
@@ -51,7 +51,7 @@ class TestJobScript:
         ).variables_for(wanted)
         assert found == {**expected, MARK: "work"}
 
-    def test_it_keeps_the_same_of_the_job_s_variables_as_a_run(self, tmp_path: Path) -> None:
+    def test_a_job_script_keeps_the_same_of_the_job_s_variables_as_a_run(self, tmp_path: Path) -> None:
         parts = ("HOME", "CUDA_", "SLURM_", "FI_", "MPI", "PATH", "VISIBLE_DEVICES", "PLUGIN", "TASK_PROLOG", "_", "VERSION")
         names = {f"{one}{two}{three}" for one in parts for two in parts for three in ("", "_PLUGIN", "_NUM_THREADS")}
         names |= {*rules.INHERITED, *rules.PLACES, *rules.KEPT_OUT_PREFIXES} - {"LOGNAME", "USER", "PATH"}
@@ -62,7 +62,7 @@ class TestJobScript:
         expected = Environment(passed=("XMPI", "PLUGIN*")).variables_for(caller)
         assert variables(done.stdout.decode()) == {**expected, MARK: "work"}
 
-    def test_sourced_it_changes_the_shell(self, script: Path) -> None:
+    def test_a_sourced_job_script_changes_the_shell(self, script: Path) -> None:
         text = f". '{script}' && echo $PATH $SLURM_JOB_ID ${{PYTHONPATH-none}}"
         done = subprocess.run(["bash", "-c", text], env=JOB, capture_output=True, text=True, check=True)
         assert done.stdout.split()[0].startswith("/env/bin:")
@@ -70,7 +70,7 @@ class TestJobScript:
 
     @pytest.mark.parametrize("name", ["work.lock", "gcc's module.lua"])
     @pytest.mark.parametrize("damage", ["changed", "gone"])
-    def test_it_refuses_and_names_what_has_changed(self, script: Path, name: str, damage: str) -> None:
+    def test_a_job_script_refuses_and_names_what_has_changed(self, script: Path, name: str, damage: str) -> None:
         path = script.parent / name
         if damage == "gone":
             path.unlink()
@@ -125,7 +125,7 @@ class TestInAnImage:
     def start(self, script: Path, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["bash", str(script), *words], env=JOB, capture_output=True, text=True, check=False)
 
-    def test_it_runs_the_words_behind_it_inside(self, script: Path) -> None:
+    def test_a_job_script_of_an_image_runs_the_words_behind_it_inside(self, script: Path) -> None:
         done = self.start(script, "sh", "-c", 'printf "%s|" "$INSIDE" "$APPTAINER_HOME" "$SLURM_JOB_ID" "${PYTHONPATH-none}" "$@"',
                           "sh", "a  b", "$HOME", "")  # fmt: skip
         assert done.stdout == "it's $HOME|/home/me|7|none|a  b|$HOME||", done.stderr
@@ -164,18 +164,20 @@ class TestInAnImage:
         assert "INSIDE=it's $HOME" in done.stdout
         assert "BASH_FUNC" not in done.stdout
 
-    def test_the_status_passes(self, script: Path) -> None:
+    def test_the_status_of_a_program_in_an_image_is_the_job_script_s(self, script: Path) -> None:
         assert self.start(script, "sh", "-c", "exit 42").returncode == 42
 
     @pytest.mark.parametrize(("flags", "ends"), [("-c", ("", 3)), ("-ic", ("refused 3\n", 0))])
-    def test_sourced_it_says_that_no_shell_enters_an_image(self, script: Path, flags: str, ends: tuple[str, int]) -> None:
+    def test_a_sourced_job_script_of_an_image_says_that_no_shell_enters_it(
+        self, script: Path, flags: str, ends: tuple[str, int]
+    ) -> None:
         words = ["bash", "--norc", "--noprofile", flags, f". '{script}' || echo refused $?"]
         done = subprocess.run(words, env=JOB, capture_output=True, text=True, check=False)
         assert (done.stdout, done.returncode) == ends
         assert "is an image, which no shell enters by reading a file" in done.stderr
         assert "try: bash " in done.stderr
 
-    def test_without_a_command_it_says_how_it_is_used(self, script: Path) -> None:
+    def test_a_job_script_of_an_image_without_a_command_says_how_it_is_used(self, script: Path) -> None:
         done = self.start(script)
         assert done.returncode == 2
         assert "no command to run in the image of work" in done.stderr
@@ -199,7 +201,7 @@ class TestInAnImage:
             ("conda", "env", "update", "-f", "environment.yml"),
         ],
     )
-    def test_it_adds_nothing_to_an_image(self, script: Path, words: tuple[str, ...]) -> None:
+    def test_a_job_script_refuses_commands_that_would_install_into_an_image(self, script: Path, words: tuple[str, ...]) -> None:
         done = self.start(script, *words)
         assert done.returncode == 1
         assert "an image is read-only" in done.stderr
@@ -218,7 +220,9 @@ class TestInAnImage:
             *(("python", "-m", "json.tool", "install"), ("pip", "env", "install")),
         ],
     )
-    def test_other_commands_of_the_same_programs_are_started(self, script: Path, words: tuple[str, ...], tmp_path: Path) -> None:
+    def test_commands_of_installers_that_install_nothing_are_started_in_an_image(
+        self, script: Path, words: tuple[str, ...], tmp_path: Path
+    ) -> None:
         program = tmp_path / words[0]
         program.write_text('#!/bin/sh\necho "started $*"\n')
         program.chmod(0o755)

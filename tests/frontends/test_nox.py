@@ -72,7 +72,7 @@ def test_a_session_runs_in_its_locked_environment_with_its_arguments(nox: Projec
     assert "alpha 1.0 ['a b', '$c']" in done.stdout
 
 
-def test_without_a_lock_it_is_made_said_and_used(small: Project) -> None:
+def test_a_session_without_a_lock_is_locked_with_a_message_and_run(small: Project) -> None:
     (small.root / "noxfile.py").write_text(NOXFILE, encoding="utf-8")
     done = small.run("nox", "-s", "work")
     assert done.returncode == 0, done.stderr
@@ -83,7 +83,7 @@ def test_without_a_lock_it_is_made_said_and_used(small: Project) -> None:
 @pytest.mark.parametrize(
     ("variable", "said"), [("CI", "CI is set"), ("SLURM_JOB_ID", "this is a Slurm job"), ("LSB_JOBID", "this is an LSF job")]
 )
-def test_without_a_lock_none_is_made_in_ci_and_in_jobs(small: Project, variable: str, said: str) -> None:
+def test_no_lock_is_made_in_ci_and_in_jobs(small: Project, variable: str, said: str) -> None:
     (small.root / "noxfile.py").write_text(NOXFILE, encoding="utf-8")
     done = small.run("nox", "-s", "work", **{variable: "1"})
     assert done.returncode == 1
@@ -92,7 +92,7 @@ def test_without_a_lock_none_is_made_in_ci_and_in_jobs(small: Project, variable:
     assert not small.lock().exists()
 
 
-def test_options_of_nox_pass_through(nox: Project) -> None:
+def test_options_of_nox_apply_to_locked_sessions(nox: Project) -> None:
     done = nox.run("nox", "-t", "all")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["alpha 1.0 []", "number 1", "number 2"]
@@ -120,7 +120,7 @@ def test_reuse_install_only_and_no_install_keep_their_meaning(nox: Project) -> N
     assert sorted(generations.iterdir()) != before
 
 
-def test_parallel_sessions_and_the_report(nox: Project) -> None:
+def test_sessions_run_in_parallel_and_are_in_nox_s_report(nox: Project) -> None:
     done = nox.run("nox", "-j", "2", "--allow-parallel", "-s", "work", "shows", "--report", "report.json")
     if "unrecognized arguments" in done.stderr:
         pytest.skip("this nox has no parallel sessions")
@@ -145,7 +145,7 @@ def test_another_backend_is_refused_with_the_reason(nox: Project, words: tuple[s
     assert "Traceback" not in done.stderr
 
 
-def test_the_shell_it_is_started_from_does_not_reach_the_programs(nox: Project) -> None:
+def test_the_shell_that_starts_nox_does_not_reach_a_session_s_programs(nox: Project) -> None:
     done = nox.run("nox", "-s", "shows", PYTHONPATH="/hostile", LD_LIBRARY_PATH="/hostile", SECRET="s", SLURM_JOB_ID="5")
     assert done.returncode == 0, done.stderr
     shown = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
@@ -159,7 +159,7 @@ def test_the_shell_it_is_started_from_does_not_reach_the_programs(nox: Project) 
     assert shown["PATH"].split(":")[0] == str(nox.prefix() / "bin")
 
 
-def test_a_program_of_the_caller_s_path_is_not_found_and_the_mend_is_said(nox: Project) -> None:
+def test_a_program_of_the_caller_s_path_is_not_found_and_the_remedy_is_told(nox: Project) -> None:
     folder = nox.root / "my bin"
     folder.mkdir()
     program = folder / "only-on-my-path"
@@ -199,7 +199,7 @@ def test_an_option_that_the_spec_decides_is_refused(nox: Project) -> None:
     assert "takes no python" in done.stdout + done.stderr
 
 
-def test_plain_sessions_beside_ours_stay_nox_s_own(nox: Project) -> None:
+def test_plain_sessions_of_a_noxfile_stay_nox_s_own(nox: Project) -> None:
     assert nox.run("nox", "-s", "plain").returncode == 0
 
 
@@ -287,7 +287,7 @@ class TestInAnImage:
         assert """sh -c 'env; echo "$0 $1"' '$HOME' 'c  d'""" in done.stderr
         assert "--no-eval" not in done.stderr
 
-    def test_the_status_is_the_program_s_own(self, image: Project) -> None:
+    def test_the_status_of_a_command_in_an_image_is_its_own_under_nox(self, image: Project) -> None:
         done = image.run("nox", "-s", "ends")
         assert done.returncode == 1
         assert "exit 3" in done.stderr
@@ -323,7 +323,7 @@ class TestInAnImage:
         done = image.run("nox", "-s", "submits")
         assert (done.returncode, done.stdout) == (0, "sbatch outside\n"), done.stderr
 
-    def test_in_any_other_environment_inside_changes_nothing(self, nox: Project) -> None:
+    def test_the_option_inside_changes_nothing_outside_images(self, nox: Project) -> None:
         (nox.root / "noxfile.py").write_text(
             'import ozrepro\n\n@ozrepro.session\ndef work(session):\n    print(session.inside("srun", "a b"))\n'
         )

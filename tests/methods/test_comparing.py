@@ -33,7 +33,7 @@ def test_a_name_that_a_terminal_would_obey_is_refused_and_never_printed_as_it_is
     assert "\x1b" not in str(caught.value)
 
 
-def test_versions_come_first_and_names_of_what_one_side_lacks_are_not_told_twice() -> None:
+def test_versions_come_first_and_packages_that_one_side_lacks_are_told_once() -> None:
     left = Inside({"a": "1", "b": "1"}, {"a": frozenset({"a", "old"}), "b": frozenset({"b"})})
     right = Inside({"a": "2"}, {"a": frozenset({"a", "_hidden", "new"})})
     lines = [item.line() for item in differences(left, right)]

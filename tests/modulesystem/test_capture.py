@@ -150,7 +150,7 @@ def test_the_functions_of_a_module_are_captured(lmod: Lmod, site: Site) -> None:
 
 
 class TestRecapture:
-    def test_nothing_is_told_where_nothing_changed_and_one_process_is_started(
+    def test_an_unchanged_site_is_compared_by_one_process_without_a_word(
         self, lmod: Lmod, site: Site, started: list[tuple[str, ...]]
     ) -> None:
         for short in ("python-scientific", "gcc"):

@@ -155,7 +155,7 @@ class TestHostileLocks:
     )
 
     @pytest.mark.parametrize(("table", "problem"), WRONG)
-    def test_what_is_wrong_is_told_with_its_place_and_not_taken_over(self, table: Any, problem: str) -> None:
+    def test_a_mistake_in_a_locked_change_is_told_with_its_place(self, table: Any, problem: str) -> None:
         checker = Checker("lock")
         found = read_change(checker, table, ("change",))
         assert len(checker.mistakes) >= 1
@@ -164,14 +164,14 @@ class TestHostileLocks:
         assert not any(name.startswith("_Mod") for name in found.bookkeeping)
         assert all("\0" not in value for value in found.variables.values())
 
-    def test_values_may_hold_control_characters(self) -> None:
+    def test_locked_values_may_hold_control_characters(self) -> None:
         checker = Checker("lock")
         value = "a\nb\x1b[0m\x7f\t\r"
         assert read_change(checker, {"set": {"A": value}}, ()).variables == {"A": value}
         assert checker.mistakes == []
 
     @given(_ANYTHING)
-    def test_any_value_at_all_is_read_without_an_exception(self, value: Any) -> None:
+    def test_any_locked_value_is_read_without_an_exception(self, value: Any) -> None:
         replay(read_change(Checker("lock"), value, ("change",)), {"PATH": "/bin"})
 
 
@@ -222,15 +222,15 @@ class TestTheTableAsData:
     )
 
     @pytest.mark.parametrize("text", GOOD)
-    def test_plain_values_are_data(self, text: str) -> None:
+    def test_a_lua_table_of_plain_values_is_read_as_data(self, text: str) -> None:
         assert is_lua_data(text)
 
     @pytest.mark.parametrize("text", BAD)
-    def test_anything_else_is_none(self, text: str) -> None:
+    def test_a_lua_table_of_anything_but_plain_values_is_refused(self, text: str) -> None:
         assert not is_lua_data(text)
 
     @given(st.text(max_size=30))
-    def test_any_text_is_judged(self, text: str) -> None:
+    def test_any_text_is_judged_as_a_lua_table_without_an_exception(self, text: str) -> None:
         is_lua_data(text)
         is_lua_data("_ModuleTable_ = {" + text)
 
@@ -255,7 +255,7 @@ class TestPaths:
         assert [entry for entry in once.split(":") if entry in kept] == kept
 
     @given(st.lists(st.text(st.characters(codec="ascii", exclude_characters=":\0"), max_size=8), max_size=5))
-    def test_an_entry_as_lmod_writes_it_is_written_so_again(self, entries: list[str]) -> None:
+    def test_any_path_is_split_into_entries_as_lmod_writes_them(self, entries: list[str]) -> None:
         once = split(":".join(entries), ":", "/h")
         assert all("//" not in entry.removesuffix("//") for entry in once)
         assert len(once) <= len(entries)
@@ -272,7 +272,7 @@ class TestPaths:
         assert PathChange(("/b",), dropped=("/b",), counts={"/b": 0}).entries("/a:/b") == [("/b", 1), ("/a", 1)]
 
     @given(st.dictionaries(st.from_regex(r"[/a-z;]{1,5}", fullmatch=True), st.integers(1, 99), max_size=4))
-    def test_counts_are_read_as_they_are_written(self, counts: dict[str, int]) -> None:
+    def test_the_counts_of_path_entries_are_read_as_they_are_written(self, counts: dict[str, int]) -> None:
         assert counts_in(counts_text(counts.items())) == counts
 
     @pytest.mark.parametrize("mark", [":", ";", " ", ",", "%"])
@@ -288,7 +288,7 @@ def probed(first: dict[str, str], one: dict[str, str], two: dict[str, str], mome
 
 
 class TestProbes:
-    def test_values_that_follow_the_home_are_kept_by_their_parts_and_others_that_differ_are_flagged(self) -> None:
+    def test_values_that_follow_the_home_are_kept_in_parts_and_other_differences_flagged(self) -> None:
         first = {"HOME": "/ozrepro/home/one", "PATH": "/usr/bin"}
         one = Reading({"FIXED": "1", "CACHE": "/ozrepro/home/one/.cache", "JOB": "a", "ONLY": "1"}, frozenset({"GONE"}))
         second = second_base(first, one)
@@ -366,7 +366,7 @@ class TestProbes:
         change = probed(first, {"BASH_FUNC_x%%": "() { :; }"}, {"BASH_FUNC_x%%": "() { :; }"})
         assert (change.variables, change.dynamic) == ({}, ("BASH_FUNC_x%%",))
 
-    def test_pieces_of_another_length_are_cut_so_again(self) -> None:
+    def test_a_table_in_pieces_of_another_length_is_cut_to_that_length_again(self) -> None:
         first = {"HOME": "/ozrepro/home/one", "PATH": "/bin"}
         own = table_variables("_ModuleTable_ = {\n" + "a = 1,\n" * 60 + "}\n", 256)
         change = probed(first, own, own)
@@ -378,7 +378,7 @@ class TestProbes:
         own = table_variables("_ModuleTable_ = os.exit()\n")
         assert replay(probed(first, own, own), first) == first
 
-    def test_what_does_not_follow_as_in_lmod_8_is_kept_as_it_is(self) -> None:
+    def test_what_does_not_follow_lmod_8_s_form_is_kept_as_it_is(self) -> None:
         first = {"HOME": "/ozrepro/home/one", "PATH": "/bin"}
         own = {"LOADEDMODULES": "a/1;b/2", "MODULEPATH": "/m", "__LMOD_LATER": "9"}
         read = Reading(own, frozenset())

@@ -45,7 +45,7 @@ class TestJudging:
         assert judged.loose == ()
         assert judged.absent == ("there is no module 'python/3.10.4' here; there are python/3.10.4-bare, python/3.9.1",)
 
-    def test_what_the_tool_resolves_is_loose_and_it_is_asked_of_no_other_name(self) -> None:
+    def test_a_name_that_only_the_tool_resolves_is_loose_and_asked_about_once(self) -> None:
         asked: list[str] = []
 
         def is_alias(name: str) -> bool:
@@ -131,7 +131,7 @@ def _a_pipe(path: Path) -> None:
 
 
 class TestCache:
-    def test_it_says_when_it_was_made(self, kept: tuple[Counting, list[str], Path]) -> None:
+    def test_a_cached_index_says_when_it_was_made(self, kept: tuple[Counting, list[str], Path]) -> None:
         system, folders, cache = kept
         made = cached_index(system, folders, cache)[1]
         assert time.time() - 60 < made < time.time()
@@ -199,7 +199,9 @@ class TestCache:
         rc.write_text("-- nothing is hidden\n")  # in place: the directory does not change
         assert not cached_index(system, folders, cache)[0].modules["gcc/12.2.0"][0].hidden
 
-    def test_what_is_just_being_changed_is_not_kept(self, lmod: Lmod, private_site: Callable[[], Site], tmp_path: Path) -> None:
+    def test_an_index_of_directories_that_are_being_changed_is_not_kept(
+        self, lmod: Lmod, private_site: Callable[[], Site], tmp_path: Path
+    ) -> None:
         system, folders = Counting(lmod), [private_site().roots["ozstar"]]
         soon = time.time() + 5
         os.utime(folders[0], (soon, soon))
@@ -245,7 +247,7 @@ class TestCache:
     )
 
     @pytest.mark.parametrize("damage", DAMAGE)
-    def test_a_damaged_or_foreign_cache_is_made_anew_in_silence(
+    def test_a_damaged_or_foreign_cache_is_made_again_in_silence(
         self, kept: tuple[Counting, list[str], Path], damage: Callable[[Path], object], lmod: Lmod
     ) -> None:
         system, folders, cache = kept

@@ -23,7 +23,7 @@ class TestFinding:
         assert find_lmod({"LMOD_CMD": ":"}) is None
         assert find_lmod({"LMOD_DIR": os.path.dirname(site.lmod_cmd)}) == Lmod(site.lmod_cmd)
 
-    def test_the_sites_configuration_goes_with_it_and_nothing_of_the_users(self, site: Site) -> None:
+    def test_a_found_lmod_has_the_site_s_configuration_and_nothing_of_the_user_s(self, site: Site) -> None:
         wanted = {"LMOD_PACKAGE_PATH": "/site", "LMOD_SITE_NAME": "SWIN", "LMOD_MODULERCFILE": "/etc/rc.lua"}
         others = {
             "HOME": "/home/me",
@@ -47,12 +47,14 @@ class TestFinding:
 
 
 class TestVersion:
-    def test_it_is_read_without_starting_a_process(self, lmod: Lmod, site: Site, started: list[tuple[str, ...]]) -> None:
+    def test_lmod_s_version_is_read_without_starting_a_process(
+        self, lmod: Lmod, site: Site, started: list[tuple[str, ...]]
+    ) -> None:
         assert lmod.version() == site.lmod_version
         assert started == []
 
     @pytest.mark.parametrize("beside", [None, "return nothing\n"])
-    def test_it_is_asked_for_where_no_file_says_it(
+    def test_lmod_is_asked_for_its_version_where_no_file_says_it(
         self, site: Site, tmp_path: Path, beside: str | None, started: list[tuple[str, ...]]
     ) -> None:
         command = tmp_path / "lmod"
@@ -63,7 +65,7 @@ class TestVersion:
         assert Lmod(str(command)).version() == site.lmod_version
         assert started == [(str(command), "bash", "--version")]
 
-    def test_what_is_no_lmod_is_an_error(self) -> None:
+    def test_a_program_that_is_not_lmod_is_an_error(self) -> None:
         with pytest.raises(ModuleError, match="is it Lmod"):
             Lmod("/bin/true").version()
 
@@ -164,7 +166,7 @@ def test_a_printing_module_does_not_spoil_the_index(lmod: Lmod, site: Site) -> N
     assert "forged" not in index.modules
 
 
-def test_a_directory_with_a_space_serves(lmod: Lmod, tmp_path: Path) -> None:
+def test_a_module_directory_with_a_space_in_its_name_works(lmod: Lmod, tmp_path: Path) -> None:
     write(tmp_path / "a tree", "made/1.0", ['setenv("A", "1")', 'prepend_path("PATH", "/a b/bin")'])
     captured = take_from(lmod, str(tmp_path / "a tree"), "made/1.0")
     assert captured.change.paths["PATH"].prepend == ("/a b/bin",)
@@ -175,7 +177,7 @@ def test_a_private_copy_serves_as_the_site(lmod: Lmod, private_site: Callable[[]
 
 
 class TestTheShellThatAsks:
-    def test_a_directory_that_a_loaded_module_added_is_not_the_site_s_where_module_use_made_the_path(self, site: Site) -> None:
+    def test_a_directory_that_a_loaded_module_added_is_not_one_of_the_site_s(self, site: Site) -> None:
         core = site.roots["ozstar"]
         script = f"module use {core}; module load {site.names['gcc']}; env -0"
         setup = f'. "{Path(site.lmod_cmd).parents[1]}/init/bash"\n'

@@ -33,7 +33,7 @@ def test_every_value_comes_back_exactly(values: dict[str, str], newline: str) ->
 
 
 @given(_TEXT)
-def test_any_text_is_read_without_an_error(text: str) -> None:
+def test_any_text_as_lmod_s_output_is_read_without_an_error(text: str) -> None:
     read(text)
     read(statement("A", "1") + text)
 

@@ -54,7 +54,7 @@ class TestVersions:
             ["latest", "1.0"],
         ],
     )
-    def test_they_are_sorted_as_people_read_them(self, ordered: list[str]) -> None:
+    def test_versions_are_sorted_as_people_read_them(self, ordered: list[str]) -> None:
         assert sorted(set(ordered), key=version_key) == ordered
 
     def test_a_list_is_sorted_by_name_and_then_by_version(self) -> None:
@@ -98,14 +98,14 @@ class TestPackages:
             ("python/3.9.1", ("5.0.0",)),
         ]
 
-    def test_it_is_combined_with_a_pattern(self) -> None:
+    def test_a_search_for_a_package_can_be_combined_with_a_pattern(self) -> None:
         assert names(search(SMALL, "3.9", package="zope.interface")) == ["python/3.9.1"]
         assert search(SMALL, "gcc", package="pip") == ()
 
-    def test_one_without_a_version_is_there_with_none(self) -> None:
+    def test_a_package_without_a_version_is_listed_without_one(self) -> None:
         assert search(SMALL, package="a-package-without-version")[0].versions_of("a_package_without_version") == ("",)
 
-    def test_only_the_ways_that_have_it_are_given(self) -> None:
+    def test_only_the_ways_to_a_module_that_have_the_package_are_given(self) -> None:
         index = made(
             module("gcc/1"),
             module("gcc/2"),
@@ -147,7 +147,7 @@ class TestALineForASpec:
                 assert with_parents(load, index) == (*way.first, offer.name)
                 assert len(load) == 1 or len(offer.ways) > 1
 
-    def test_json_has_it(self) -> None:
+    def test_the_json_of_a_module_has_its_line_for_a_spec(self) -> None:
         table = as_table(search(SMALL, "python/3.10.4")[0], SMALL)
         assert table["ways"] == [{"load_first": ["gcc/11.3.0"], "load": ["python/3.10.4"], "packages": {"pip": "22.0.4"}}]
         assert (table["name"], table["version"], table["bare"], table["hidden"]) == ("python", "3.10.4", False, False)
@@ -167,13 +167,15 @@ class TestNothing:
             ("qqqq", "", "no module's name has 'qqqq' in it", "ozrepro spider"),
         ],
     )
-    def test_what_is_near_and_the_next_command(self, pattern: str, package: str, said: str, command: str) -> None:
+    def test_a_search_that_finds_nothing_names_near_names_and_the_next_command(
+        self, pattern: str, package: str, said: str, command: str
+    ) -> None:
         assert search(SMALL, pattern, package=package) == ()
         what, words = nothing(SMALL, pattern, package)
         assert said in what
         assert " ".join(words) == command
 
-    def test_no_module_at_all(self) -> None:
+    def test_a_search_on_a_site_without_modules_says_so(self) -> None:
         assert "hold no module" in nothing(made(), "", "")[0]
 
 

@@ -112,7 +112,7 @@ def test_plain_commands_do_what_they_do_in_a_bash(lmod: Lmod, tmp_path: Path, li
     assert process.run(["/bin/bash", "--norc", "--noprofile", "-c", script], env=base).output == real
 
 
-def test_what_is_read_and_what_is_kept_as_text(lmod: Lmod, tmp_path: Path) -> None:
+def test_each_form_of_a_shell_s_output_is_read_or_kept_as_text(lmod: Lmod, tmp_path: Path) -> None:
     odd = "two\nlines; and () { more; }\n"
     lines = [f'setenv("a", {quote(odd)})', 'set_alias("..", "cd ..")', 'unset_alias("old")']
     lines += ['set_shell_function("b+c", "echo 1", "")', 'unset_shell_function("gone")', 'set_shell_function("zz", "echo 2", "")']
@@ -206,6 +206,6 @@ def test_comments_and_commands_that_do_nothing_are_no_effects() -> None:
 
 
 @pytest.mark.parametrize("text", ["0" * 5000 + "\x1f", "a b " * 2000 + "&", "x;" * 3000 + "&", "'" * 4001, '"a' * 3000])
-def test_no_text_takes_long(text: str) -> None:
+def test_no_text_of_a_shell_takes_many_steps_to_read(text: str) -> None:
     """A word that a pattern could divide in many ways would take hours here."""
     assert taken(text).values == {}

@@ -58,7 +58,7 @@ def test_a_store_or_a_project_keeps_the_index(site: Site, project: Path, tmp_pat
 @pytest.mark.parametrize(
     ("variables", "folder"), [({}, "home/.cache"), ({"XDG_CACHE_HOME": "xdg"}, "home/.cache"), ({"XDG_CACHE_HOME": "/"}, "xdg")]
 )
-def test_elsewhere_the_user_s_own_cache_does(
+def test_outside_a_project_the_user_s_own_cache_keeps_the_index(
     site: Site, project: Path, tmp_path: Path, variables: dict[str, str], folder: str
 ) -> None:
     own = {name: str(tmp_path / "xdg") if value == "/" else value for name, value in variables.items()}

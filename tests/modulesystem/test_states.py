@@ -157,7 +157,7 @@ class TestOutcomes:
     def told(self, captured: Captured) -> str:
         return "\n".join(captured.reads.lines(captured.change.follow))
 
-    def test_each_outcome_is_told(self, lmod: Lmod, tmp_path: Path) -> None:
+    def test_each_outcome_of_what_a_module_reads_is_told(self, lmod: Lmod, tmp_path: Path) -> None:
         for short in ("kept", "joined", "idle"):
             write(tmp_path, f"{short}/1.0", FOLLOWED[short])
         captured = take_from(lmod, str(tmp_path), "kept/1.0", "joined/1.0", "idle/1.0")
@@ -228,7 +228,7 @@ def test_a_stranger_s_lock_lets_no_variable_in_that_changes_a_program() -> None:
 class TestReads:
     READS = Reads({"ARCH": "avx2", "NONE": None}, ("JOB",), ("IDLE",), {"host/1.0": ("runs 'hostname'",)})
 
-    def test_they_go_through_a_lock(self) -> None:
+    def test_what_a_module_reads_goes_through_a_lock_unchanged(self) -> None:
         checker = Checker("lock")
         assert read_reads(checker, loads(dumps(self.READS.as_table())), ("reads",)) == self.READS
         assert checker.mistakes == []

@@ -102,6 +102,6 @@ def test_the_names_in_a_script_that_is_sourced_are_guessed(tmp_path: Path) -> No
 
 
 @given(st.text())
-def test_any_text_is_read(text: str) -> None:
+def test_any_text_of_a_modulefile_is_read_without_an_error(text: str) -> None:
     read_lua(text)
     read_tcl(text)

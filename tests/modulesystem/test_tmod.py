@@ -225,7 +225,7 @@ class TestIndex:
         index = tool.index([folder])
         assert {name: modules[0].hidden for name, modules in index.modules.items()} == {"a/1": False, "a/2": True}
 
-    def test_directories_that_lead_to_each_other_end(self, tool: EnvironmentModules, tmp_path: Path) -> None:
+    def test_an_index_of_directories_that_lead_to_each_other_ends(self, tool: EnvironmentModules, tmp_path: Path) -> None:
         one, two = tmp_path / "one", tmp_path / "two"
         plant(one, {"a/1": f"module use {two}"})
         plant(two, {"b/1": f"module use {one}\nmodule use {two}"})
@@ -276,7 +276,7 @@ class TestSite:
         assert loaded["MODULEPATH"] != folder
         assert tool.base_modulepath(loaded) == (folder,)
 
-    def test_a_script_that_is_none_says_so(self, tmp_path: Path) -> None:
+    def test_a_script_that_is_not_environment_modules_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "modulecmd.tcl").write_text("puts hello\n")
         system = find_environment_modules({"MODULES_CMD": str(tmp_path / "modulecmd.tcl")})
         assert system is not None

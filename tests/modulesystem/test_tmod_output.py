@@ -118,7 +118,7 @@ def harmless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_what_four_printed_is_read() -> None:
+def test_the_output_of_environment_modules_4_is_read() -> None:
     reading, good = read(FOUR, home="/home/me")
     assert good
     assert reading.values["CC"] == 'it\'s a "gcc" \\ $x'
@@ -132,7 +132,7 @@ def test_what_four_printed_is_read() -> None:
     assert reading.effects == ()
 
 
-def test_what_five_seven_printed_is_read() -> None:
+def test_the_output_of_environment_modules_5_7_is_read() -> None:
     reading, good = read(FIVE_SEVEN, home="/home/me")
     assert good
     assert reading.values["CC"] == 'it\'s a "gcc" \\ $x'
@@ -196,7 +196,7 @@ def test_no_text_is_run_or_ends_in_a_traceback() -> None:
         "\0",
     ],
 )
-def test_an_index_that_is_none_is_no_traceback(text: str) -> None:
+def test_an_index_that_cannot_be_read_is_an_error_without_a_traceback(text: str) -> None:
     try:
         assert read_index(text) == {}
     except ValueError as error:

@@ -26,7 +26,7 @@ def kind(environ: dict[str, str], wanted: str = "") -> str | None:
     return system.kind if system is not None else None
 
 
-def test_a_shell_with_one_tool_uses_that(both: dict[str, str]) -> None:
+def test_a_shell_with_one_module_tool_uses_that(both: dict[str, str]) -> None:
     assert kind({"LMOD_CMD": both["LMOD_CMD"]}) == "lmod"
     assert kind({"MODULES_CMD": both["MODULES_CMD"]}) == "tcl"
     assert kind({**both, "LMOD_CMD": ":"}) == "tcl"
@@ -44,20 +44,20 @@ def test_a_shell_with_one_tool_uses_that(both: dict[str, str]) -> None:
         ({"MODULESHOME": "/usr/share/modules"}, "tcl"),
     ],
 )
-def test_where_both_are_the_one_that_module_calls_is_taken(both: dict[str, str], more: dict[str, str], taken: str) -> None:
+def test_of_two_module_tools_the_one_that_module_calls_is_taken(both: dict[str, str], more: dict[str, str], taken: str) -> None:
     assert kind({**both, **more}) == taken
 
 
 @pytest.mark.parametrize("wanted", ["lmod", "tcl"])
-def test_a_setting_decides(both: dict[str, str], wanted: str) -> None:
+def test_a_setting_decides_between_two_module_tools(both: dict[str, str], wanted: str) -> None:
     assert kind({**both, "BASH_FUNC_module%%": "() {  _module_raw\n}"}, wanted) == wanted
 
 
-def test_a_wanted_tool_that_is_absent_is_none(both: dict[str, str]) -> None:
+def test_no_tool_is_taken_where_the_wanted_one_is_absent(both: dict[str, str]) -> None:
     assert kind({"LMOD_CMD": both["LMOD_CMD"], "MODULES_CMD": "/nowhere"}, "tcl") is None
 
 
-def test_another_tool_is_told_only_where_the_shell_says_so_or_the_locked_one_is_absent(both: dict[str, str]) -> None:
+def test_another_module_tool_is_told_where_the_shell_or_a_lock_names_it(both: dict[str, str]) -> None:
     only_tcl = {"MODULES_CMD": both["MODULES_CMD"], "LMOD_CMD": ":"}
     other = tools.other_than("lmod", only_tcl)
     assert other is not None

@@ -89,7 +89,7 @@ class TestConda:
         assert versions(project) == {title: {**found, "other": "1"} for title, found in before.items()}
         assert len(before) == 3
 
-    def test_what_has_to_move_is_told_for_each_platform(self, project: Project, channel: Path) -> None:
+    def test_packages_that_another_dependency_moves_are_told_for_each_platform(self, project: Project, channel: Path) -> None:
         project.spec(CONDA.format(channel=channel, asked='"pkg", "_under_score", "needs"'))
         assert sorted(lock_again(project)) == [
             f"conda.{platform}: pkg 1.0 -> 2.0" for platform in ("linux-64", "linux-aarch64", "osx-arm64")
@@ -134,7 +134,7 @@ class TestVenv:
         assert not any("->" in line for line in lock_again(newer))
         assert versions(newer) == {"venv.any": {"alpha": "1.0", "beta": "1.5", "gamma": "1.0"}}
 
-    def test_what_has_to_move_is_told(self, newer: Project) -> None:
+    def test_packages_that_another_requirement_moves_are_told(self, newer: Project) -> None:
         newer.spec('[venv]\nrequirements = ["alpha>1", "beta"]\n')
         assert lock_again(newer)[-1] == "venv.any: alpha 1.0 -> 1.1"
         assert versions(newer) == {"venv.any": {"alpha": "1.1", "beta": "1.5"}}
@@ -146,7 +146,7 @@ class TestVenv:
 
 
 class TestVenvForSeveralPythons:
-    def test_the_versions_for_each_python_stay(self, project: Project) -> None:
+    def test_the_locked_versions_for_each_python_stay(self, project: Project) -> None:
         spec = '[venv]\npython = ">=3.10,<3.13"\nrequirements = [{}]\n'
         for version, python in (("1.0", "<3.11"), ("2.0", ">=3.11")):
             make_wheel(project.wheelhouse, "alpha", version, python=python)

@@ -62,7 +62,7 @@ def test_a_lock_copied_from_another_session_is_refused(built: Project) -> None:
     assert "is the lock of 'work', not of 'other'" in refused.stderr
 
 
-def test_a_tampered_environment_is_found_named_and_mended(built: Project) -> None:
+def test_a_tampered_environment_is_found_named_and_built_again(built: Project) -> None:
     module = next(built.prefix().glob("lib/python3*/site-packages/alpha.py"))
     module.chmod(0o644)
     module.write_text("VERSION = 'evil'\n")
@@ -188,7 +188,7 @@ class TestMadeFromAnotherSection:
         assert "container.linux-64: was made from venv.any, which is another now" in checked.stdout + checked.stderr
         assert made.ozrepro("run", "work", "--method", "venv", "--", "true").returncode == 0
 
-    def test_locking_again_makes_it_anew(self, made: Project) -> None:
+    def test_locking_again_makes_a_section_from_its_changed_source(self, made: Project) -> None:
         self.moved(made)
         made.done("lock")
         assert '"alpha==2.0 \\\\"' in made.lock().read_text()
@@ -251,7 +251,7 @@ class TestImages:
         found.done("build")
         assert '{ name = "alpha", version = "2.0" }' in found.lock().read_text()
 
-    def test_other_bytes_with_the_same_versions_are_taken_and_said(self, project: Project) -> None:
+    def test_an_image_of_other_bytes_with_the_same_versions_is_taken_and_told(self, project: Project) -> None:
         found = with_apptainer(project)
         (found.root / "base.sif").write_bytes(b"base")
         (found.root / "sessions" / "work.def").write_text("Bootstrap: localimage\nFrom: base.sif\n%post\n  true\n")
@@ -284,7 +284,7 @@ class TestImages:
         assert f"one of {files} changed" in found.done("status")
         assert found.done("run", "work", "--", "echo", "as locked") == "as locked\n", "a start must not read gigabytes"
 
-    def test_building_is_for_a_login_node(self, project: Project) -> None:
+    def test_an_image_is_not_built_in_a_job(self, project: Project) -> None:
         found = with_apptainer(project)
         (found.root / "base.sif").write_bytes(b"base")
         (found.root / "sessions" / "work.def").write_text("Bootstrap: localimage\nFrom: base.sif\n")

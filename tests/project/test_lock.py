@@ -114,14 +114,14 @@ class TestSaving:
         assert load_lock(tmp_path, "analysis") == old
         assert [path.name for path in (tmp_path / "sessions").iterdir()] == ["analysis.lock"]
 
-    def test_a_folder_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
+    def test_a_lock_in_a_folder_that_cannot_be_written_is_an_error_that_names_it(self, tmp_path: Path) -> None:
         with pytest.raises(LockError, match="cannot be written: No such file or directory"):
             save_lock(tmp_path, lock_of(Section("venv", "any", DIGEST, {"python": ">=3.12"})))
 
-    def test_without_a_file_there_is_no_lock(self, tmp_path: Path) -> None:
+    def test_a_missing_lock_file_is_no_lock(self, tmp_path: Path) -> None:
         assert load_lock(tmp_path, "analysis") is None
 
-    def test_a_file_that_is_no_text_is_refused(self, tmp_path: Path) -> None:
+    def test_a_lock_file_that_is_not_text_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "sessions").mkdir()
         lock_file(tmp_path, "analysis").write_bytes(b"\xff\xfe")
         with pytest.raises(LockError, match="cannot be read"):
@@ -151,7 +151,7 @@ def test_a_value_of_a_kind_that_no_lock_has_is_refused_with_its_key(section: str
     assert "git checkout -- a.lock" in caught.value.hint, "to lock again does not overwrite it"
 
 
-def test_each_value_of_another_kind_is_told() -> None:
+def test_each_value_of_a_wrong_type_in_a_lock_is_told() -> None:
     text = f'schema = 1\nsession = "analysis"\n[venv.any]\nspec = "{DIGEST}"\na = 1.5\nb = [07:32:00]\n'
     with pytest.raises(LockError) as caught:
         read_text(text, "analysis", "a.lock")

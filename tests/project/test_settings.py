@@ -14,7 +14,7 @@ def write(root: Path, text: str) -> None:
     (root / "pyproject.toml").write_text(text, encoding="utf-8")
 
 
-def test_without_anything_the_store_is_in_the_project(tmp_path: Path) -> None:
+def test_without_a_setting_the_store_is_in_the_project(tmp_path: Path) -> None:
     settings = load_settings(tmp_path, {})
     assert settings.store == tmp_path / ".ozrepro"
     assert settings.platforms == tuple(sorted(PLATFORMS))

@@ -141,7 +141,7 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
         ('[venv]\npython = ">=3.10"\npython = ">=3.11"\n', "is no valid TOML"),
     ],
 )
-def test_a_mistake_is_named_once(text: str, said: str) -> None:
+def test_a_mistake_in_a_spec_is_named_once(text: str, said: str) -> None:
     found = mistakes(text)
     assert any(said in line for line in found), found
     assert len(set(found)) == len(found)

@@ -48,7 +48,9 @@ class TestACacheThatCannotBeWritten:
         assert "ozrepro store gc; or set OZREPRO_CACHE to a folder elsewhere" in caught.value.hint
         assert caught.value.where.startswith(str(small_disk))
 
-    def test_a_read_only_one_is_told_with_the_setting(self, project: Project, on_disk: Uv, small_disk: Path) -> None:
+    def test_a_read_only_cache_is_told_with_the_setting_that_moves_it(
+        self, project: Project, on_disk: Uv, small_disk: Path
+    ) -> None:
         remount(small_disk, "ro")
         with pytest.raises(StoreError) as caught:
             resolve(on_disk, wanted(project, "alpha"), running(), (), None)
@@ -117,14 +119,16 @@ class TestAPythonThatIsTooOld:
         ("python", "advice"),
         [(">=3.10", '">=3.11"'), (">=3.10,<3.14", '">=3.11,<3.14"')],
     )
-    def test_the_key_of_the_spec_is_named(self, demanding: Project, uv: Uv, python: str, advice: str) -> None:
+    def test_a_python_that_is_too_old_is_told_with_the_key_of_the_spec(
+        self, demanding: Project, uv: Uv, python: str, advice: str
+    ) -> None:
         with pytest.raises(CommandFailed) as caught:
             resolve(uv, wanted(demanding, "alpha>=7", python=python), running(), (), None)
         assert caught.value.hint == f"python = {advice} in [venv], or ask for an older version"
         assert "requires-python" not in str(caught.value)
         assert "alpha" in caught.value.what
 
-    def test_it_is_named_where_an_index_answers_too(self, project: Project) -> None:
+    def test_a_python_that_is_too_old_is_told_where_an_index_answers_too(self, project: Project) -> None:
         wheel = make_wheel(project.root.parent / "index" / "alpha", "alpha", "7.0", python=">=3.11")
         link = f'<a href="{wheel.name}" data-requires-python="&gt;=3.11">{wheel.name}</a>'
         (wheel.parent / "index.html").write_text(f"<!DOCTYPE html><html><body>{link}</body></html>")
@@ -153,9 +157,7 @@ class TestAPythonThatIsTooOld:
     ],
     ids=["dynamic dependencies", "dynamic version", "poetry"],
 )
-def test_a_project_that_only_building_could_tell_of_is_refused_with_what_must_stand_in_its_table(
-    project: Project, uv: Uv, text: str
-) -> None:
+def test_a_project_whose_metadata_needs_a_build_is_refused_with_the_keys_to_write(project: Project, uv: Uv, text: str) -> None:
     (project.root / "pyproject.toml").write_text(text)
     with pytest.raises(CommandFailed) as caught:
         resolve(uv, wanted(project, "-e ."), running(), (), None)
@@ -194,7 +196,7 @@ class TestAnIndexThatDoesNotAnswer:
         assert "check the proxy variables" in said
         assert "secret" not in said
 
-    def test_what_is_not_known_gets_no_advice(self) -> None:
+    def test_an_unknown_failure_of_an_index_gets_no_advice(self) -> None:
         assert hint_for("error: something went wrong in a way that nobody has seen") == ""
         assert hint_for("error: Could not acquire lock\n  cause: No locks available (os error 37)").startswith(
             "set OZREPRO_CACHE"

@@ -48,7 +48,7 @@ def package(path: Path) -> LockedPackage:
 
 
 class TestKeeping:
-    def test_a_key_is_that_of_the_values_and_not_of_their_order(self) -> None:
+    def test_the_key_of_a_compiled_wheel_does_not_depend_on_the_order_of_its_inputs(self) -> None:
         one = compiled.key({"modules": "sha256:a", "python": {"path": "/p", "version": "3.10"}, "build": ["b"]})
         assert one == compiled.key({"build": ["b"], "python": {"version": "3.10", "path": "/p"}, "modules": "sha256:a"})
         assert one != compiled.key({"modules": "sha256:b", "python": {"path": "/p", "version": "3.10"}, "build": ["b"]})
@@ -61,12 +61,12 @@ class TestKeeping:
         (folder / "k" / compiled.NOTE).write_text(json.dumps(note))
         return wheel
 
-    def test_what_was_published_is_found(self, tmp_path: Path) -> None:
+    def test_a_published_wheel_is_found_by_its_key(self, tmp_path: Path) -> None:
         wheel = self.publish(tmp_path)
         assert compiled.compiled(tmp_path, "k") == LockedFile(wheel.name, digest(wheel), wheel.stat().st_size)
 
     @pytest.mark.parametrize("damage", ["missing", "changed", "second", "renamed", "no note", "odd note", "empty note"])
-    def test_what_is_not_whole_is_not_found(self, tmp_path: Path, damage: str) -> None:
+    def test_a_wheel_that_is_not_whole_is_not_found(self, tmp_path: Path, damage: str) -> None:
         wheel = self.publish(tmp_path)
         note = wheel.with_name(compiled.NOTE)
         if damage == "missing":
@@ -120,7 +120,7 @@ class TestCompiling:
         edit(gamma[0], "import helper_tool", "raise SystemExit(1)")
         assert make_gamma(uv, gamma, folder) == made
 
-    def test_a_damaged_one_is_replaced(self, uv: Uv, gamma: tuple[Path, LockedPackage], tmp_path: Path) -> None:
+    def test_a_damaged_wheel_is_compiled_again(self, uv: Uv, gamma: tuple[Path, LockedPackage], tmp_path: Path) -> None:
         made = make_gamma(uv, gamma, tmp_path / "kept")
         (tmp_path / "kept" / "k" / made.name).write_bytes(b"damaged")
         again = make_gamma(uv, gamma, tmp_path / "kept")
@@ -171,7 +171,7 @@ class TestCompiling:
         with zipfile.ZipFile(tmp_path / "kept" / "k" / made.name) as archive:
             assert archive.read("gamma.py") == b"BUILT_WITH = ['1.0', 'mine']\n"
 
-    def test_what_fails_is_not_begun_twice_and_its_first_error_is_shown(
+    def test_a_failing_compilation_runs_once_and_shows_its_first_error(
         self, uv: Uv, gamma: tuple[Path, LockedPackage], tmp_path: Path
     ) -> None:
         noise = "    print('x.c:1: fatal error: mpi.h: No such file')\n    [print('line', n) for n in range(99)]\n    raise OSError('end')\n"
@@ -188,14 +188,18 @@ class TestCompiling:
 
 
 class TestInstalling:
-    def test_it_comes_from_its_own_folder_by_hash(self, uv: Uv, gamma: tuple[Path, LockedPackage], tmp_path: Path) -> None:
+    def test_a_compiled_wheel_is_installed_from_its_own_folder_by_hash(
+        self, uv: Uv, gamma: tuple[Path, LockedPackage], tmp_path: Path
+    ) -> None:
         made = make_gamma(uv, gamma, tmp_path / "kept here")
         make_venv(uv, running(), tmp_path / "env")
         locked = LockedPackage("gamma", "1.0", (LockedFile("gamma-1.0.tar.gz", "0" * 64),))
         compiled.install_compiled(uv, tmp_path / "env", [(locked, made)], [tmp_path / "kept here" / "k"], CLEAN)
         assert distributions(site_packages(tmp_path / "env")) == {"gamma": "1.0"}
 
-    def test_another_file_in_its_place_is_refused(self, uv: Uv, gamma: tuple[Path, LockedPackage], tmp_path: Path) -> None:
+    def test_another_file_in_a_compiled_wheel_s_place_is_refused(
+        self, uv: Uv, gamma: tuple[Path, LockedPackage], tmp_path: Path
+    ) -> None:
         place = tmp_path / "kept" / "k"
         made = make_gamma(uv, gamma, tmp_path / "kept")
         wheels.make_wheel(place, "gamma", modules={"gamma.py": "OTHER = 1\n"})
@@ -232,7 +236,7 @@ class TestFetching:
         with backend.unpacked(address, digest(sdist)) as tree:
             assert tree.name == "gamma-1.0"
 
-    def test_a_direct_address_is_its_own(self, project: Project, uv: Uv) -> None:
+    def test_an_sdist_of_a_direct_address_is_fetched_from_there(self, project: Project, uv: Uv) -> None:
         sdist = replace(package(wheels.make_sdist(project.root, "gamma")), url="https://host/gamma-1.0.tar.gz")
         assert compiled.fetch_address(uv, sdist, running(), HERE) == "https://host/gamma-1.0.tar.gz"
 
@@ -307,7 +311,7 @@ class TestRealLibraries:
         assert one == two
 
     @pytest.mark.slow
-    def test_twelve_at_once_publish_one_wheel(self, site: Site, workshop: Workshop, tmp_path: Path) -> None:
+    def test_twelve_compilations_at_once_publish_one_wheel(self, site: Site, workshop: Workshop, tmp_path: Path) -> None:
         variables = flavoured(site, "2.0")
         with ProcessPoolExecutor(12, mp_context=multiprocessing.get_context("spawn")) as pool:
             waiting = [pool.submit(make_at_once, workshop, variables, tmp_path / "kept") for _ in range(12)]

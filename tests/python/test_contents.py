@@ -46,7 +46,7 @@ def test_a_wheel_that_replaces_what_the_environment_has_itself_is_refused_by_nam
     assert "fetched again" not in said
 
 
-def test_two_wheels_that_bring_another_file_under_one_name_are_refused_and_the_same_file_is_not(project: Project) -> None:
+def test_two_wheels_with_different_files_of_one_name_are_refused(project: Project) -> None:
     make_wheel(project.wheelhouse, "alpha", modules={"alpha.py": "A = 1\n", "both/__init__.py": ""})
     make_wheel(project.wheelhouse, "beta", modules={"beta.py": "", "both/__init__.py": ""})
     make_wheel(project.wheelhouse, "gamma", modules={"gamma.py": "", "alpha.py": "HIJACK = 1\n"})
@@ -108,7 +108,7 @@ class TestPoisonedCache:
         (archive / "more.pth").write_text(self.POISON.replace("\n", ""))
         self.assert_found(built)
 
-    def test_an_emptied_digest_in_the_record_does_not_hide_it(self, built: Project) -> None:
+    def test_an_emptied_digest_in_a_record_does_not_hide_a_changed_file(self, built: Project) -> None:
         poison(built.store() / "cache", "alpha.py", self.POISON)
         for listing in (built.store() / "cache").rglob("alpha-1.0.dist-info/RECORD"):
             rows = [
@@ -118,7 +118,7 @@ class TestPoisonedCache:
             _replace(listing, "\n".join(rows) + "\n")
         self.assert_found(built)
 
-    def test_it_is_found_in_a_cache_that_another_project_has_filled(self, small: Project, tmp_path: Path) -> None:
+    def test_a_changed_file_is_found_in_a_cache_that_another_project_has_filled(self, small: Project, tmp_path: Path) -> None:
         own = {"OZREPRO_CACHE": str(tmp_path / "cache")}
         small.done("lock", "work", **own)
         small.done("build", "work", **own)

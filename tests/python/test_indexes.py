@@ -16,7 +16,7 @@ def find(tmp_path: Path, **environ: str) -> Indexes:
     return find_indexes(tmp_path, {}, {**NOWHERE, "HOME": str(tmp_path), **environ})
 
 
-def test_without_any_setting_it_is_pypi(tmp_path: Path) -> None:
+def test_without_any_setting_the_index_is_pypi(tmp_path: Path) -> None:
     assert find(tmp_path).pairs == (("pypi", PYPI),)
 
 
@@ -55,7 +55,7 @@ def test_uv_s_variables_beat_pip_s(tmp_path: Path) -> None:
         (".config/uv/uv.toml", '[pip]\nextra-index-url = ["lab=https://lab/simple"]\n'),
     ],
 )
-def test_uv_s_files_count(tmp_path: Path, place: str, text: str) -> None:
+def test_indexes_in_uv_s_configuration_files_are_taken(tmp_path: Path, place: str, text: str) -> None:
     path = tmp_path / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)

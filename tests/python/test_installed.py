@@ -63,7 +63,7 @@ def listed(found: Mapping[str, Distribution]) -> dict[str, str]:
 
 
 class TestSearchPath:
-    def test_it_holds_each_existing_folder_once_in_order_whatever_is_printed(self, tmp_path: Path) -> None:
+    def test_the_search_path_holds_each_existing_folder_once_in_order(self, tmp_path: Path) -> None:
         noisy, plain = tmp_path / "noisy", tmp_path / "pl ain ü"
         for folder in (noisy, plain):
             folder.mkdir()
@@ -121,7 +121,7 @@ class TestDistributions:
     @given(
         st.binary(max_size=40) | st.text("NameVrsio: 1.\n\r\x00\x0c \t>=;[]", max_size=60).map(str.encode), st.binary(max_size=20)
     )
-    def test_no_metadata_raises(self, tmp_path: Path, content: bytes, requires: bytes) -> None:
+    def test_no_metadata_of_a_distribution_raises(self, tmp_path: Path, content: bytes, requires: bytes) -> None:
         put(tmp_path, "a.dist-info", {"METADATA": b"Name: a\nVersion: 1\n" + content})
         put(tmp_path, "b.egg-info", {"PKG-INFO": content, "requires.txt": requires})
         put(tmp_path, "c.egg-info", {"PKG-INFO": b"Name: c\nVersion: 1\n", "requires.txt": requires})

@@ -25,7 +25,7 @@ def test_no_interpreter_of_an_unknown_range_is_found() -> None:
     assert find("", (), "/usr/bin:/bin", Path("/none")) is None
 
 
-def test_a_program_of_the_project_is_never_asked_and_a_link_of_its_venv_by_the_file_it_stands_for(tmp_path: Path) -> None:
+def test_a_python_of_the_project_is_never_started_and_its_venv_s_link_is_resolved(tmp_path: Path) -> None:
     other = tmp_path / "elsewhere" / "python3.98"
     for place in (tmp_path / "project" / "bin" / "python3.99", other):
         place.parent.mkdir(parents=True)
@@ -47,7 +47,7 @@ def test_an_interpreter_asked_by_its_path_says_the_same_as_the_running_one() -> 
     assert asked == running()
 
 
-def test_what_is_no_python_is_no_interpreter() -> None:
+def test_a_program_that_is_not_python_is_no_interpreter() -> None:
     assert ask("/bin/true") is None
     assert ask("/nowhere") is None
 
@@ -68,7 +68,7 @@ def test_the_running_interpreter_s_tags_are_those_that_packaging_gives() -> None
         ("!=3.11.*,>=3.10,<3.13", ("3.10", "3.12")),
     ],
 )
-def test_the_minor_versions_of_a_range(python: str, minors: tuple[str, ...]) -> None:
+def test_the_minor_versions_of_a_range_are_listed(python: str, minors: tuple[str, ...]) -> None:
     assert minors_of(python) == minors
 
 

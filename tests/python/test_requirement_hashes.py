@@ -107,7 +107,7 @@ class TestTheCommand:
         assert "r.txt, line 1: no file of alpha 1.0 has a hash that is named there" in failed.stderr
         assert not small.lock().exists()
 
-    def test_a_right_one_is_locked_and_built(self, small: Project) -> None:
+    def test_a_right_hash_in_a_requirement_file_is_locked_and_built(self, small: Project) -> None:
         wheel = small.wheelhouse / "alpha-1.0-py3-none-any.whl"
         (small.root / "r.txt").write_text(f"alpha==1.0 --hash={ZEROS} --hash={digest(wheel)}\n")
         small.spec('[venv]\nrequirements = ["-r r.txt"]\n')

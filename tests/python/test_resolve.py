@@ -137,7 +137,7 @@ def test_a_yanked_version_is_told_with_the_reason(project: Project) -> None:
     assert said == ['warning: `alpha==1.0` is yanked (reason: "wrong results")']
 
 
-def test_what_needs_no_attention_is_not_told(project: Project, uv: Uv) -> None:
+def test_a_resolution_without_oddities_tells_nothing(project: Project, uv: Uv) -> None:
     make_wheel(project.wheelhouse, "alpha")
     said: list[str] = []
     resolve(uv, wanted(project, "alpha", python=">=3.9"), running(), (), None, said.append)

@@ -44,7 +44,7 @@ def pixels(png: bytes) -> tuple[int, int, list[bytes]]:
     return width, height, [line[at : at + 3] for line in lines for at in range(1, step, 3)]
 
 
-def test_period_figure_and_repetition(tmp_path: Path) -> None:
+def test_the_analysis_finds_the_period_draws_it_and_repeats_exactly(tmp_path: Path) -> None:
     first, second = run(tmp_path / "new" / "first"), run(tmp_path / "second")
     assert (first.returncode, first.stderr) == (0, "")
     assert second.returncode == 0

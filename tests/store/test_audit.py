@@ -97,7 +97,7 @@ RECORDS: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("what", RECORDS)
-def test_a_record_that_ozrepro_did_not_write_so_is_told(store: Store, generation: Generation, what: str) -> None:
+def test_a_record_in_another_form_than_ozrepro_s_is_told(store: Store, generation: Generation, what: str) -> None:
     changed, reason = RECORDS[what]
     assert audit.records(store) == {}
     path = record(store, generation)

@@ -100,7 +100,7 @@ def slurm(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
 
 
-def test_in_a_store_where_all_is_wanted_nothing_is_taken(store: Store) -> None:
+def test_a_clean_up_takes_nothing_where_all_is_wanted(store: Store) -> None:
     made(store)
     assert plan(store, wanted) == []
 
@@ -284,7 +284,9 @@ def test_a_store_reached_through_a_link_is_seen_in_use(store: Store, tmp_path: P
             program.kill()
 
 
-def test_what_was_replaced_is_taken_but_not_while_jobs_run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replaced_generation_is_taken_but_not_while_jobs_run(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old, new = made(store), made(store, rebuild=True)
     assert old.folder != new.folder
     assert reasons(store) == {f"gens/{old.folder.name}": ("was replaced by a newer build", True)}
@@ -303,7 +305,7 @@ def test_what_was_replaced_is_taken_but_not_while_jobs_run(store: Store, tmp_pat
     assert entries(store.folder, "gens") == [new.folder.name]
 
 
-def test_trash_is_taken(store: Store) -> None:
+def test_a_clean_up_empties_the_trash(store: Store) -> None:
     generation = made(store)
     generation.folder.rename(store.folder / "trash" / f"{generation.folder.name}-01234567")
     (store.folder / "trash" / "0123456789ab-01234567-01234567").touch()
@@ -325,7 +327,7 @@ def test_a_name_that_names_nothing_whole_is_taken(store: Store, what: str) -> No
     assert entries(store.folder, "names") == []
 
 
-def test_a_name_that_was_mended_since_the_plan_is_left(store: Store) -> None:
+def test_a_name_that_was_repaired_since_the_plan_is_left(store: Store) -> None:
     store.name(KEY).symlink_to("../gens/none")
     (leftover,) = plan(store, wanted)
     generation = made(store)

@@ -25,7 +25,7 @@ def assert_nothing_is_left(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_on_a_disk_of_any_size_a_run_gives_a_whole_environment_or_says_that_the_disk_is_full(small_disk: Path) -> None:
+def test_a_run_on_a_disk_of_any_size_is_whole_or_says_that_the_disk_is_full(small_disk: Path) -> None:
     statuses: list[int] = []
     for part in range(13):
         folder = small_disk / f"store {part}"
@@ -47,7 +47,7 @@ def test_on_a_disk_of_any_size_a_run_gives_a_whole_environment_or_says_that_the_
 
 
 @pytest.mark.slow
-def test_on_a_disk_for_any_number_of_files_a_run_gives_a_whole_environment_or_says_that_the_disk_is_full(
+def test_a_run_on_a_disk_of_few_inodes_is_whole_or_says_that_the_disk_is_full(
     small_disk: Path,
 ) -> None:
     statuses: list[int] = []

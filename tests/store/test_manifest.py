@@ -96,7 +96,7 @@ def test_a_published_environment_is_whole_and_cannot_be_written(generation: Gene
 
 
 @pytest.mark.parametrize("name", TAMPERINGS)
-def test_each_tampering_is_named(generation: Generation, name: str) -> None:
+def test_each_tampering_with_an_environment_is_named(generation: Generation, name: str) -> None:
     tamper, words = TAMPERINGS[name]
     for base, _, _ in os.walk(generation.prefix):
         os.chmod(base, 0o755)
@@ -112,7 +112,7 @@ def test_a_changed_file_with_an_odd_name_is_named_in_one_printable_line(generati
     line.encode()
 
 
-def test_what_is_neither_file_nor_link_is_named(generation: Generation) -> None:
+def test_an_entry_that_is_neither_file_nor_link_is_named(generation: Generation) -> None:
     planted_fifo(generation.prefix)
     (line,) = verify(generation)
     assert "bin/fifo: is neither a file nor a link" in line
@@ -193,7 +193,7 @@ def test_any_manifest_is_read_as_it_was_written(entries: list[Entry]) -> None:
 
 
 @given(ENTRIES, ENTRIES)
-def test_differences_are_none_for_the_same_and_some_for_others(one: list[Entry], other: list[Entry]) -> None:
+def test_manifests_differ_exactly_where_their_trees_do(one: list[Entry], other: list[Entry]) -> None:
     assert list(differences(one, one)) == []
     told = list(differences(one, other))
     assert bool(told) == (
@@ -267,7 +267,7 @@ def test_what_is_no_regular_file_has_no_digest_and_is_not_waited_for(tmp_path: P
             Digests().read(str(tmp_path / path))
 
 
-def test_protected_are_folders_and_files_but_no_file_twice(tmp_path: Path) -> None:
+def test_folders_and_files_are_protected_and_no_file_twice(tmp_path: Path) -> None:
     folder = tmp_path / "env" / "inner"
     folder.mkdir(parents=True)
     folder.chmod(0o700)

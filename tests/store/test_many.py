@@ -85,7 +85,7 @@ def test_a_node_without_flock_builds_in_a_store_that_nodes_with_flock_use(folder
 
 @needs_filter
 @pytest.mark.parametrize("error", MISSING)
-def test_the_stand_in_really_takes_flock_away(tmp_path: Path, error: str) -> None:
+def test_the_stand_in_for_a_node_without_flock_takes_flock_away(tmp_path: Path, error: str) -> None:
     words = "import fcntl, sys\ntry: fcntl.flock(0, fcntl.LOCK_EX)\nexcept OSError as error: sys.exit(error.errno)"
     with open(tmp_path / "file", "wb+") as stream:
         pid = os.posix_spawn(

@@ -197,7 +197,7 @@ def test_any_record_of_this_host_can_be_judged(values: tuple[str, ...]) -> None:
     assert isinstance(is_dead(replace(mine, pid=pid, start=start, job=job, restart=restart), ask_scheduler=False), bool)
 
 
-def test_my_record_says_who_i_am(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_s_own_record_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     mine = myself()

@@ -201,7 +201,7 @@ def test_a_planted_folder_for_a_ticket_is_refused_and_nobody_waits_for_it(folder
 @pytest.mark.parametrize(
     "plant", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/etc/passwd")], ids=["fifo", "folder", "link"]
 )
-def test_what_is_planted_beside_the_turns_stops_no_build(store: Store, suffix: str, plant: Callable[[Path], object]) -> None:
+def test_files_planted_beside_the_turns_stop_no_build(store: Store, suffix: str, plant: Callable[[Path], object]) -> None:
     plant(store.folder / "locks" / f"{KEY}.{suffix}")
     assert provide(store, recipe(), print)[1]
 
@@ -229,7 +229,7 @@ def test_a_failed_operation_names_the_cause_the_place_and_figures_that_agree(
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
-def test_where_one_may_not_write_the_hint_is_a_folder_of_one_s_own(tmp_path: Path, number: int) -> None:
+def test_a_store_in_a_closed_folder_is_refused_with_a_folder_of_the_user_s_own(tmp_path: Path, number: int) -> None:
     error = failed("build", tmp_path, OSError(number, os.strerror(number)))
     assert error.what == f"cannot build: {os.strerror(number)} [errno {number}]"
     assert error.hint == "set OZREPRO_STORE to a folder of your own"

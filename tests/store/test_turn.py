@@ -71,7 +71,7 @@ def test_a_turn_is_given_to_one_and_leaves_nothing_but_the_lock_file(folder: Pat
 
 
 @pytest.mark.parametrize("locks", ["flock", "ticket"])
-def test_who_finds_the_name_published_gets_no_turn(folder: Path, locks: str) -> None:
+def test_a_process_that_finds_the_name_published_gets_no_turn(folder: Path, locks: str) -> None:
     store = Store(folder, locks=locks).open()
     with wait_turn(store, KEY, lambda: True, print) as mine:
         assert not mine
@@ -87,7 +87,7 @@ def test_the_ticket_of_a_dead_process_of_this_host_is_broken_without_waiting_for
     assert os.listdir(tickets.folder / "locks") == []
 
 
-def test_a_ticket_that_says_nothing_is_broken(tickets: Store) -> None:
+def test_an_empty_ticket_is_broken(tickets: Store) -> None:
     ticket(tickets).symlink_to("nonsense")
     assert take(tickets)
     assert os.listdir(tickets.folder / "locks") == []
@@ -142,7 +142,7 @@ def test_a_holder_gives_signs_of_life_until_he_gives_the_ticket_back(tickets: St
     assert os.listdir(store.folder / "locks") == []
 
 
-def test_signs_of_life_end_when_the_ticket_was_broken(tickets: Store) -> None:
+def test_signs_of_life_of_a_ticket_end_when_it_was_broken(tickets: Store) -> None:
     store = replace(tickets, lease=0.08)
     before = set(threading.enumerate())
     with wait_turn(store, KEY, lambda: False, print):
@@ -154,7 +154,7 @@ def test_signs_of_life_end_when_the_ticket_was_broken(tickets: Store) -> None:
         assert not beat.exists()
 
 
-def test_a_reply_that_was_lost_is_taken_for_what_it_was(tickets: Store) -> None:
+def test_a_ticket_whose_reply_was_lost_on_the_network_is_held(tickets: Store) -> None:
     """On NFS a symlink call may succeed and yet answer "file exists": the ticket is then our own."""
     mine = myself()
     ticket(tickets).symlink_to(mine.record())
@@ -172,7 +172,7 @@ def test_a_living_ticket_that_took_the_judged_ones_place_is_put_back(tickets: St
     assert not list((tickets.folder / "locks").glob("*.broken"))
 
 
-def test_who_lost_his_ticket_leaves_the_next_holders_alone(tickets: Store) -> None:
+def test_a_process_that_lost_its_ticket_leaves_the_next_holder_s_alone(tickets: Store) -> None:
     with wait_turn(tickets, KEY, lambda: False, print):
         ticket(tickets).unlink()
         leave(tickets, ELSEWHERE)
@@ -194,7 +194,7 @@ def test_slurms_controller_is_not_asked_at_every_look(tickets: Store, tmp_path: 
 
 
 @pytest.mark.parametrize("locks", ["flock", "ticket"])
-def test_a_failure_is_told_to_who_waits_and_not_to_who_comes_later(
+def test_a_failure_is_told_to_waiting_processes_and_not_to_later_ones(
     folder: Path, monkeypatch: pytest.MonkeyPatch, locks: str
 ) -> None:
     store = Store(folder, locks=locks, poll=POLL, patience=60.0).open()
@@ -225,7 +225,7 @@ def test_a_failure_is_told_to_who_waits_and_not_to_who_comes_later(
 
 
 @pytest.mark.parametrize("locks", ["flock", "ticket"])
-def test_a_failure_of_one_machine_alone_leaves_the_build_to_who_waits(
+def test_a_failure_of_one_machine_alone_leaves_the_build_to_a_waiting_process(
     folder: Path, monkeypatch: pytest.MonkeyPatch, locks: str
 ) -> None:
     store = Store(folder, locks=locks, poll=POLL, patience=60.0).open()
@@ -245,7 +245,9 @@ def test_a_failure_of_one_machine_alone_leaves_the_build_to_who_waits(
     assert turns == [True]
 
 
-def test_who_waits_is_told_for_whom_first_soon_and_then_seldom(tickets: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_process_says_for_whom_it_waits_first_soon_and_then_seldom(
+    tickets: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     leave(tickets, ELSEWHERE)
     monkeypatch.setattr(turn, "FIRST_WORD", 0.05)
     said: list[str] = []

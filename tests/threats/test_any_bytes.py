@@ -443,13 +443,13 @@ SOME = settings(MANY, max_examples=100)
 
 @MANY
 @given(text=any_text(GOOD_LOCK, "schema", "session", "venv", "modules", "conda", "container"))
-def test_any_text_as_a_lock(text: str) -> None:
+def test_any_text_is_read_as_a_lock_or_refused(text: str) -> None:
     gives_a_value_or_our_error(lambda: read_whole_lock(text))
 
 
 @SOME
 @given(content=st.one_of(st.binary(max_size=300), mutated(GOOD_LOCK).map(lambda text: text.encode("utf-8", "surrogatepass"))))
-def test_any_bytes_as_a_lock(tmp_path: Path, content: bytes) -> None:
+def test_any_bytes_are_read_as_a_lock_or_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "sessions").mkdir(exist_ok=True)
     (tmp_path / "sessions" / "work.lock").write_bytes(content)
     gives_a_value_or_our_error(lambda: load_lock(tmp_path, "work"))
@@ -461,21 +461,21 @@ def test_any_bytes_as_a_lock(tmp_path: Path, content: bytes) -> None:
         st.sampled_from(("python", "imports", "pass", "platforms", "project", "covers", "package", "build")), values()
     )
 )
-def test_any_values_as_a_section(section: dict[str, object]) -> None:
+def test_any_values_are_read_as_a_section_or_refused(section: dict[str, object]) -> None:
     text = dumps({"schema": 1, "session": "work", "venv": {"any": {**section, "spec": f"sha256:{'0' * 64}"}}})
     gives_a_value_or_our_error(lambda: read_whole_lock(text))
 
 
 @MANY
 @given(section=st.dictionaries(st.sampled_from(MODULES_KEYS), values()))
-def test_any_values_as_a_section_of_modules(section: dict[str, object]) -> None:
+def test_any_values_are_read_as_a_modules_section_or_refused(section: dict[str, object]) -> None:
     text = dumps({"schema": 1, "session": "work", "modules": {"linux-64/v3": {**section, "spec": f"sha256:{'0' * 64}"}}})
     gives_a_value_or_our_error(lambda: read_whole_lock(text))
 
 
 @MANY
 @given(section=st.dictionaries(st.sampled_from(container_lock.KEYS), values()), good=st.booleans())
-def test_any_values_as_a_section_of_a_container(section: dict[str, object], good: bool) -> None:
+def test_any_values_are_read_as_a_container_section_or_refused(section: dict[str, object], good: bool) -> None:
     """Alone, and in place of some values of a good section, so that what follows the first checks is reached too."""
     whole = loads(GOOD_LOCK)["container"]["linux-64"] if good else {}
     content = {**whole, **section, "spec": f"sha256:{'0' * 64}"}
@@ -507,7 +507,7 @@ def test_any_values_as_a_section_of_a_container(section: dict[str, object], good
         st.just(""), st.text(max_size=30), st.from_regex(r"(https|git\+https|file)://[!-~]{0,20}\.whl", fullmatch=True)
     ),
 )
-def test_any_package(marker: str, version: str, file: str, url: str) -> None:
+def test_any_values_are_read_as_a_package_or_refused(marker: str, version: str, file: str, url: str) -> None:
     package = {"name": "alpha", "version": version, "marker": marker, "url": url, "files": [{"name": file, "sha256": "0" * 64}]}
     text = dumps({"schema": 1, "session": "work", "venv": {"any": {"spec": f"sha256:{'0' * 64}", "package": [package]}}})
     gives_a_value_or_our_error(lambda: read_whole_lock(text))
@@ -516,7 +516,7 @@ def test_any_package(marker: str, version: str, file: str, url: str) -> None:
 @MANY
 @given(text=any_text(GOOD_SPEC, "description", "methods", "imports", "venv", "modules", "conda", "container"))
 @example(text="venv = {requirements = ['a ; " + "(" * 300 + "']}")
-def test_any_text_as_a_spec(tmp_path: Path, text: str) -> None:
+def test_any_text_is_read_as_a_spec_or_refused(tmp_path: Path, text: str) -> None:
     gives_a_value_or_our_error(lambda: parse_spec(tmp_path / "sessions" / "work.toml", text))
 
 
@@ -529,7 +529,7 @@ def test_any_text_as_a_spec(tmp_path: Path, text: str) -> None:
         ),
     )
 )
-def test_any_requirement(tmp_path: Path, requirement: str) -> None:
+def test_any_text_is_read_as_a_requirement_or_refused(tmp_path: Path, requirement: str) -> None:
     text = dumps({"venv": {"python": requirement, "requirements": [requirement], "build": [requirement], "pass": [requirement]}})
     gives_a_value_or_our_error(lambda: parse_spec(tmp_path / "sessions" / "work.toml", text))
     assert isinstance(gives_a_value_or_our_error(lambda: check_requirement_file(requirement)), list)
@@ -541,7 +541,7 @@ def test_any_requirement(tmp_path: Path, requirement: str) -> None:
         st.binary(max_size=200), any_text(GOOD_SPEC, "venv").map(lambda text: text.encode("utf-8", "surrogatepass"))
     )
 )
-def test_any_bytes_as_a_spec(tmp_path: Path, content: bytes) -> None:
+def test_any_bytes_are_read_as_a_spec_or_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "sessions").mkdir(exist_ok=True)
     (tmp_path / "sessions" / "work.toml").write_bytes(content)
     (tmp_path / "sessions" / "work.lock").write_bytes(content)
@@ -559,7 +559,7 @@ def test_any_bytes_as_a_spec(tmp_path: Path, content: bytes) -> None:
 @example(content=b'[tool.ozrepro]\nstore = "~a\\u0000b"\n')
 @example(content=b"[tool.ozrepro]\nlock-timeout = 0x" + b"f" * 400)
 @example(content=b"[tool.ozrepro]\na = " + b"[" * 5000)
-def test_any_bytes_as_settings(tmp_path: Path, content: bytes) -> None:
+def test_any_bytes_are_read_as_settings_or_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "sessions").mkdir(exist_ok=True)
     (tmp_path / "pyproject.toml").write_bytes(content)
     (tmp_path / "sessions" / "work.toml").write_text(GOOD_SPEC, encoding="utf-8")
@@ -577,7 +577,7 @@ def test_any_bytes_as_settings(tmp_path: Path, content: bytes) -> None:
         values(),
     )
 )
-def test_any_values_as_settings(tmp_path: Path, table: dict[str, object]) -> None:
+def test_any_values_are_read_as_settings_or_refused(tmp_path: Path, table: dict[str, object]) -> None:
     (tmp_path / "pyproject.toml").write_text(dumps({"tool": {"ozrepro": table}}), encoding="utf-8")
     gives_a_value_or_our_error(lambda: load_settings(tmp_path, {}))
 
@@ -589,7 +589,7 @@ def test_any_values_as_settings(tmp_path: Path, table: dict[str, object]) -> Non
         st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), max_size=12),
     )
 )
-def test_any_variables_as_settings(tmp_path: Path, values: dict[str, str]) -> None:
+def test_any_variables_are_read_as_settings_or_refused(tmp_path: Path, values: dict[str, str]) -> None:
     gives_a_value_or_our_error(lambda: load_settings(tmp_path, values))
 
 
@@ -606,7 +606,7 @@ def test_no_lock_of_the_corpus_starts_or_compiles_anything(hostile: object, tmp_
         gives_a_value_or_our_error(lambda: read_whole_lock(text))
 
 
-def test_the_watch_sees_what_it_must(tmp_path: Path) -> None:
+def test_the_watch_of_the_tests_sees_eval_compile_and_exec(tmp_path: Path) -> None:
     for forbidden in (lambda: eval("1"), lambda: compile("1", "x", "eval"), lambda: exec("pass")):
         with pytest.raises(AssertionError, match=r"compile|exec"):
             gives_a_value_or_our_error(forbidden)

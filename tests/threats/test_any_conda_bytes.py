@@ -175,13 +175,13 @@ def _everything_is_imported() -> None:
 
 @MANY
 @given(text=any_text(GOOD_LOCK, "schema", "session", "conda"))
-def test_any_text_as_a_lock(text: str) -> None:
+def test_any_text_is_read_as_a_conda_lock_or_refused(text: str) -> None:
     gives_a_value_or_our_error(lambda: read_whole_lock(text))
 
 
 @MANY
 @given(section=st.dictionaries(st.sampled_from(conda_lock.KEYS), values()))
-def test_any_values_as_a_section(section: dict[str, object]) -> None:
+def test_any_values_are_read_as_a_conda_section_or_refused(section: dict[str, object]) -> None:
     text = dumps({"schema": 1, "session": "work", "conda": {"linux-64": {**section, "spec": f"sha256:{'0' * 64}"}}})
     gives_a_value_or_our_error(lambda: read_whole_lock(text))
 
@@ -209,7 +209,7 @@ _WORDS = st.one_of(st.text(max_size=20), st.sampled_from([token for token in TOK
         st.one_of(st.text(max_size=20), st.from_regex(r"__[a-z]{1,8} [<>=!~]{1,2}[0-9.*]{1,6}( [a-z0-9*]{1,4})?")), max_size=3
     ),
 )
-def test_any_record(change: dict[str, object], lines: list[str]) -> None:
+def test_any_values_are_read_as_a_conda_record_or_refused(change: dict[str, object], lines: list[str]) -> None:
     record = {**_RECORD, "depends": lines, **change}
     section = {"spec": f"sha256:{'0' * 64}", "channels": [{"name": "c"}], "record": [record]}
     text = dumps({"schema": 1, "session": "work", "conda": {"linux-64": section}})
@@ -218,25 +218,25 @@ def test_any_record(change: dict[str, object], lines: list[str]) -> None:
 
 @MANY
 @given(text=any_text(GOOD_SPEC, "conda"))
-def test_any_text_as_a_spec(text: str) -> None:
+def test_any_text_is_read_as_a_conda_spec_or_refused(text: str) -> None:
     gives_a_value_or_our_error(lambda: parse_spec(Path("sessions/work.toml"), text))
 
 
 @SOME
 @given(text=any_text(GOOD_ENVIRONMENT, "dependencies"))
-def test_any_text_as_an_environment_file(text: str) -> None:
+def test_any_text_is_read_as_an_environment_file_or_refused(text: str) -> None:
     gives_a_value_or_our_error(lambda: read_environment(text, "environment.yml"))
 
 
 @SOME
 @given(text=any_text(GOOD_EXPLICIT, "@EXPLICIT"))
-def test_any_text_as_an_explicit_file(text: str) -> None:
+def test_any_text_is_read_as_an_explicit_file_or_refused(text: str) -> None:
     gives_a_value_or_our_error(lambda: read_explicit(text, "env.txt"))
 
 
 @SOME
 @given(data=st.data())
-def test_any_text_as_a_conda_lock_file(data: st.DataObject) -> None:
+def test_any_text_is_read_as_a_conda_lock_file_or_refused(data: st.DataObject) -> None:
     lock = read_text(GOOD_LOCK, "work", "work.lock")
     locked = conda_lock.read_section(lock.sections[0], "work.lock", "work")
     good = write_condalock({"linux-64": locked.records}, locked.channels)

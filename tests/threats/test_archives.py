@@ -90,7 +90,7 @@ def test_a_hostile_archive_is_refused_and_writes_nothing_outside(
     assert not Path("/tmp/proof").exists()
 
 
-def test_an_absolute_name_stays_inside(tmp_path: Path) -> None:
+def test_an_absolute_name_in_an_archive_stays_inside_the_target(tmp_path: Path) -> None:
     path = tmp_path / "evil-1.0.tar.gz"
     path.write_bytes(archive(member(f"{tmp_path}/proof", b"x"), member("evil-1.0/run", b"x", mode=0o6777)))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -110,7 +110,7 @@ def test_another_archive_than_the_index_says_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["ftp://127.0.0.1/x-1.0.tar.gz", "git+https://127.0.0.1/x-1.0.tar.gz", "x-1.0.tar.gz"])
-def test_other_addresses_are_not_fetched(address: str) -> None:
+def test_addresses_of_other_schemes_are_not_fetched(address: str) -> None:
     with pytest.raises(BuildError, match="cannot fetch"), backend.unpacked(address, "0" * 64):
         pass
 

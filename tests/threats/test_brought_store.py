@@ -109,9 +109,7 @@ def test_a_record_that_came_with_a_project_starts_nothing(
     assert ready.find_ready(str(project.root), "work", None, project.environ) is None
 
 
-def test_the_forged_record_would_be_believed_but_for_what_it_is_bound_to(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_forged_record_with_the_right_binding_would_be_believed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the test above from passing by a mistake in the record: with the binding right, and paths absolute, it holds."""
     source = forged(project, "venv", monkeypatch)
     shutil.copytree(source, project.root, symlinks=True, dirs_exist_ok=True)

@@ -50,7 +50,7 @@ def check_all(project: Project, expected: set[str]) -> None:
     assert "was built before" in project.done("build", "work")
 
 
-def test_wheels_and_the_project_itself_from_a_wheelhouse(tmp_path: Path) -> None:
+def test_a_flipped_hash_is_refused_of_wheels_and_the_project_in_a_wheelhouse(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     for name in ("alpha", "helper-tool"):
         make_wheel(project.wheelhouse, name)
@@ -69,7 +69,7 @@ def test_wheels_and_the_project_itself_from_a_wheelhouse(tmp_path: Path) -> None
 
 
 @UNPACKS
-def test_a_source_archive_and_what_builds_it(tmp_path: Path) -> None:
+def test_a_flipped_hash_is_refused_of_a_source_archive_and_what_builds_it(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     make_sdist(project.wheelhouse, "gamma")
     make_wheel(project.wheelhouse, "helper-tool")
@@ -79,7 +79,7 @@ def test_a_source_archive_and_what_builds_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("offline", [False, True], ids=["index", "cache alone"])
-def test_wheels_from_an_index(tmp_path: Path, offline: bool) -> None:
+def test_a_flipped_hash_is_refused_of_wheels_from_an_index(tmp_path: Path, offline: bool) -> None:
     project = make_project(tmp_path)
     make_wheel(project.wheelhouse, "alpha")
     with serving(project.wheelhouse) as index:

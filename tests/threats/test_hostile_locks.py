@@ -37,7 +37,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     return project, text
 
 
-def test_the_corpus_is_large_enough() -> None:
+def test_the_corpus_of_hostile_locks_is_large_enough() -> None:
     names = [hostile.name for hostile in ALL]
     assert len(names) == len(set(names))
     assert len(names) >= 150
@@ -60,7 +60,7 @@ def test_a_hostile_lock_is_refused_by_name(locked: tuple[Project, str], hostile:
 @pytest.mark.parametrize(
     "name", ["no-toml", "sha256-missing", "session-escapes", "pass-preload", "source-archive", "nested-arrays", "url-variable"]
 )
-def test_the_program_itself_refuses_it_too(locked: tuple[Project, str], name: str) -> None:
+def test_the_command_line_refuses_a_hostile_lock(locked: tuple[Project, str], name: str) -> None:
     project, good = locked
     hostile = next(item for item in ALL if item.name == name)
     project.lock().write_bytes(hostile.make(good))
@@ -89,7 +89,7 @@ def test_comparing_with_a_hostile_lock_is_refused(locked: tuple[Project, str], t
     inside(project, "diff", "work", str(other)).refused("other.lock")
 
 
-def test_the_good_lock_and_another_order_are_taken(locked: tuple[Project, str]) -> None:
+def test_the_unchanged_lock_is_taken_in_any_order(locked: tuple[Project, str]) -> None:
     project, good = locked
     turned = edited(good, lambda lock: lock["venv"]["any"]["package"].reverse())
     for text in (good, turned):
@@ -100,7 +100,7 @@ def test_the_good_lock_and_another_order_are_taken(locked: tuple[Project, str]) 
         assert said.output.count("--hash=sha256:") == 2
 
 
-def test_locking_again_mends_a_refused_lock(locked: tuple[Project, str]) -> None:
+def test_locking_again_replaces_a_refused_lock(locked: tuple[Project, str]) -> None:
     """The refusal says `try: ozrepro lock`: that must not call a lock unchanged which no build would take."""
     project, good = locked
     for name in ("sha256-missing", "pass-preload", "source-archive", "unknown-section-key"):

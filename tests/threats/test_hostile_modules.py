@@ -142,7 +142,7 @@ def test_a_hostile_section_is_refused_by_name(locked: tuple[Project, str], case:
     assert not (project.store() / "gens").exists()
 
 
-def test_every_command_refuses_it(locked: tuple[Project, str]) -> None:
+def test_every_command_refuses_a_hostile_modules_section(locked: tuple[Project, str]) -> None:
     project, good = locked
     case = next(item for item in ALL if item.name == "table-calls")
     project.lock().write_bytes(case.make(good))

@@ -247,7 +247,7 @@ def test_hostile_bytes_for_a_spec_are_refused(shared: Project, name: str) -> Non
     check_refused(shared, "work.toml", word)
 
 
-def test_the_program_itself_refuses_it_too(shared: Project) -> None:
+def test_the_command_line_refuses_a_hostile_spec(shared: Project) -> None:
     for content, word in (CONTENTS["nested arrays"], CONTENTS["10 MB"], CONTENTS["number beyond 64 bits"]):
         (shared.root / "sessions" / "work.toml").write_bytes(content)
         for words in (("run", "work", "--", "true"), ("status",)):

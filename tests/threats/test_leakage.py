@@ -209,7 +209,7 @@ def test_programs_of_a_session_import_the_locked_packages(trap: Trap) -> None:
     assert not trap.proof.exists()
 
 
-def test_nox_sees_none_of_them(trap: Trap) -> None:
+def test_no_variable_of_the_caller_is_seen_by_a_nox_session(trap: Trap) -> None:
     more = {name: value_of(trap, name) for name in VARIABLES if not name.startswith(("LD_", "IFS", "PYTHON", "UV_NO_CONFIG"))}
     more |= {"PYTHONUSERBASE": value_of(trap, "PYTHONUSERBASE"), "PYTHONSTARTUP": value_of(trap, "PYTHONSTARTUP")}
     for words in (("nox", "-s", "work"), ("nox", "-R", "-s", "work")):

@@ -130,7 +130,7 @@ def test_a_lock_whose_every_path_names_a_program_runs_none_of_them(project: Proj
         assert wires.ran() == []
 
 
-def test_what_was_built_from_a_lock_is_looked_at_and_not_started(project: Project, tmp_path: Path) -> None:
+def test_an_environment_built_from_a_hostile_lock_is_looked_at_and_not_started(project: Project, tmp_path: Path) -> None:
     wires = Wires(tmp_path / WIRE).make()
 
     def hostile(table: Table) -> None:
@@ -164,7 +164,7 @@ def test_what_was_built_from_a_lock_is_looked_at_and_not_started(project: Projec
     assert WIRE not in project.lock().read_text()
 
 
-def test_what_was_built_from_a_good_lock_is_not_started_either(project: Project, site: Site) -> None:
+def test_an_environment_built_from_a_good_lock_is_looked_at_and_not_started(project: Project, site: Site) -> None:
     for method in ("modules", "conda", "container", "venv"):
         project.done("build", "work", "--method", method)
     found = look(project)
