@@ -25,6 +25,7 @@ _TYPES = {
     dt.datetime: "a date and time",
     dt.date: "a date",
     dt.time: "a time",
+    type(None): "null",
 }
 MOST = 30
 """Mistakes of one file that are told; a file with more of them is no slip, and finding each one's line takes time."""
@@ -39,6 +40,8 @@ def hidden_character(text: str) -> str | None:
 
     Such characters can split a line of a generated script or hide text from a reviewer; no name or version needs one.
     """
+    if text.isprintable():
+        return None
     for char in text:
         if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
             return unicodedata.name(char, f"U+{ord(char):04X}")
@@ -88,13 +91,17 @@ class Checker:
         if not isinstance(value, dict):
             self.wrong(path, f"is {describe(value)}", "write a table")
             return {}
-        known = sorted(allowed)
+        known = set(allowed)
         for key in value:
             if key not in known:
-                near = difflib.get_close_matches(key[:_SHOWN], known, 1) if len(self.mistakes) < MOST else []
-                right = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-                self.wrong((*path, key), "unknown key", right)
+                self.unknown((*path, key), known)
         return value
+
+    def unknown(self, path: tuple[str, ...], known: Iterable[str]) -> None:
+        """Note a key that no table here has, with the nearest of the `known` ones."""
+        known = sorted(known)
+        near = difflib.get_close_matches(path[-1][:_SHOWN], known, 1) if len(self.mistakes) < MOST else []
+        self.wrong(path, "unknown key", f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}")
 
     def text_at(self, table: Mapping[str, Any], path: tuple[str, ...], *, default: str = "", multiline: bool = False) -> str:
         """Return the string at the last part of `path`."""
