@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sealed import seal, system_path
+from tests.sealed import hear_signals, seal, system_path
 from tests.wheels import make_wheel
 
 BIN = Path(sys.executable).parent
@@ -35,6 +35,7 @@ KINDS = {
 """The kinds of the folders whose tests are not `integration`; tests beside this file are unit tests."""
 
 seal(os.environ)
+hear_signals()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

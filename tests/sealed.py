@@ -12,6 +12,7 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +51,13 @@ def seal(environ: MutableMapping[str, str]) -> None:
     for name in [name for name in environ if _VARIABLES.fullmatch(name)]:
         del environ[name]
     environ["PATH"] = sealed_path(environ.get("PATH", os.defpath))
+
+
+def hear_signals() -> None:
+    """Have the programs that tests start be ended by SIGINT and SIGHUP, also where `nohup` or a shell's `&` has them ignored."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda number, frame: None)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def sealed_path(path: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,17 @@ def test_a_clean_up_of_the_store_does_not_ask_the_scheduler_of_the_machine(built
 def test_this_process_sees_no_cluster() -> None:
     assert not [name for name in CLUSTER_PROGRAMS if shutil.which(name)]
     assert not [name for name in os.environ if name.startswith(("SLURM_", "LMOD_", "CONDA_"))]
+
+
+def test_what_tests_start_is_ended_by_signals_also_under_nohup_and_in_the_background() -> None:
+    ask = "import signal; print([signal.getsignal(number) is signal.SIG_IGN for number in (signal.SIGINT, signal.SIGHUP)])"
+    start = (
+        f"import subprocess, sys; from tests.sealed import hear_signals; hear_signals(); exec({ask!r}, {{}}); sys.stdout.flush()"
+    )
+    start += f"; subprocess.run([sys.executable, '-c', {ask!r}], check=True)"
+    words = ["/bin/sh", "-c", "trap '' INT HUP; exec \"$@\"", "sh", sys.executable, "-c", start]
+    done = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[False, False]"] * 2
 
 
 def test_each_test_is_of_one_kind(request: pytest.FixtureRequest) -> None:
