@@ -14,7 +14,7 @@ from ozrepro.frontends.bench.cache_states import ColdData, DropCaches, FreshCopy
 from ozrepro.frontends.bench.candidate import Candidate
 
 
-def test_warm_changes_nothing(here: Candidate) -> None:
+def test_the_warm_state_changes_nothing(here: Candidate) -> None:
     assert Warm().prepare(here) is here
 
 
@@ -28,7 +28,7 @@ def test_every_file_below_the_roots_is_dropped_from_memory_and_none_is_changed(h
     assert (Path(here.prefix) / "data").read_text() == "x" * 10
 
 
-def test_a_file_that_cannot_be_opened_is_passed_over(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_skipped_when_caches_are_emptied(tmp_path: Path) -> None:
     (tmp_path / "one").write_text("1")
     assert drop_pages([str(tmp_path / "one"), str(tmp_path / "gone")]) == 1
 

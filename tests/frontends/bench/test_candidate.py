@@ -109,7 +109,7 @@ def test_what_is_nearest_to_being_measured_is_what_is_to_be_done(built: Project)
         find(built.root, "work", built.environ, ("conda", "venv"))
 
 
-def test_any_environment_is_a_candidate(tmp_path: Path) -> None:
+def test_any_environment_can_be_a_candidate_with_files_and_bytes_counted(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "file").write_text("12345")
     (tmp_path / "link").symlink_to("nowhere")

@@ -16,7 +16,7 @@ FAST = {"modules": {"warm": 0.3}, "conda": {"warm": 0.3}}
 SLOW = {"modules": {"warm": 0.9}, "conda": {"warm": 0.3}}
 
 
-def test_what_became_slower_is_told_and_what_did_not() -> None:
+def test_a_comparison_tells_what_became_slower_and_what_did_not() -> None:
     """Three times as long for one of the two."""
     found = changes(*(summarise(made(speed=speed, ranks=(1,), seed=seed)) for speed, seed in ((FAST, 1), (SLOW, 2))))
     assert [item.candidate for item in found] == ["modules", "conda"]
@@ -27,7 +27,7 @@ def test_what_became_slower_is_told_and_what_did_not() -> None:
     assert all(len(row) == 5 for row in table)
 
 
-def test_only_what_both_have_is_compared() -> None:
+def test_only_starts_that_both_results_have_are_compared() -> None:
     """A candidate or case of one alone is named among the differences."""
     first, second = made(speed=FAST, ranks=(1,)), made(speed={"conda": {"warm": 0.3}}, ranks=(1, 4))
     assert {item.case for item in changes(summarise(first), summarise(second))} == {("imports", "warm", 1)}
@@ -37,7 +37,7 @@ def test_only_what_both_have_is_compared() -> None:
     )
 
 
-def test_differences_of_place_lock_and_versions() -> None:
+def test_a_comparison_tells_differences_of_place_lock_and_versions() -> None:
     """Each with both values; nothing is said of what is alike."""
     one = a_result()
     assert differences(one, one) == ()
@@ -122,7 +122,7 @@ def test_a_script_of_a_result_that_did_not_keep_its_text_may_be_another(one: obj
     assert differences(first, second) == (f"fit.py: perhaps another text, as the {which} did not keep its sha256",)
 
 
-def test_what_has_no_line_in_the_tables_is_told() -> None:
+def test_a_comparison_tells_failed_starts_and_an_incomplete_result() -> None:
     """A start that always failed, and a run that was cut short."""
     failed = (*(a_row("conda", number, status=1, ready=()) for number in (1, 2)), a_row(number=1, status=1), a_row(number=2))
     one = a_result(rows=(a_row("conda"), a_row()))
@@ -140,7 +140,7 @@ def test_another_lock_may_have_the_same_versions() -> None:
     )
 
 
-def test_facts_are_told_as_a_person_reads_them() -> None:
+def test_facts_that_differ_are_told_in_words() -> None:
     """Memory as a size, no options that only another file system has, and two profiles of one name by their numbers."""
     one = a_result(host={"memory": 8 << 30}, fs={"type": "ext4", "options": ["rw"]})
     other = replace(
@@ -151,7 +151,7 @@ def test_facts_are_told_as_a_person_reads_them() -> None:
     assert differences(other, replace(other, profile={"name": "storm", "mds_us": 2})) == (), "that one is the model's alone"
 
 
-def test_the_head_says_which_is_which_within_80_columns() -> None:
+def test_the_head_of_a_comparison_names_both_results_within_80_columns() -> None:
     """The file, where it was measured, and when."""
     one = a_result(began="2026-11-27 13:10 UTC")
     other = a_result(states={"warm": {"how": "started before, " * 10, "leaves": ""}}, fs={"type": "ext4", "options": ["rw"]})
@@ -162,7 +162,7 @@ def test_the_head_says_which_is_which_within_80_columns() -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_the_rows_are_in_the_order_of_cases_and_methods() -> None:
+def test_rows_of_a_comparison_are_in_the_order_of_cases_and_methods() -> None:
     """Whatever the order drawn was."""
     summary = summarise(made(speed={name: {"warm": 0.3} for name in ("modules", "conda")}, rounds=6, ranks=(1, 4), seed=3))
     assert summary.result.rows[0].candidate == "conda", "drawn first"
@@ -200,7 +200,7 @@ def test_where_one_lacks_the_others_reference_the_first_that_both_have_is_taken(
     assert within(first, summarise(made(speed={"conda": speed["conda"]}))) == ()
 
 
-def test_an_interval_of_two_samples() -> None:
+def test_the_interval_of_a_ratio_of_two_samples_is_computed() -> None:
     """It holds the ratio, repeats by its seed, and counts the smaller sample."""
     found = unpaired([2.0, 2.2, 1.8, 2.1, 1.9, 2.0, 2.0], [1.0, 1.1, 0.9, 1.0, 1.05, 0.95], 3)
     assert found.low <= 2.0 <= found.high

@@ -24,7 +24,7 @@ def test_quantiles_lie_between_values_by_a_straight_line() -> None:
     assert [quantile([10, 20, 30, 40, 50], share) for share in (0, 0.5, 0.9, 1)] == [10, 30, 46, 50]
 
 
-def test_no_values_have_no_estimate() -> None:
+def test_an_empty_sample_has_no_estimate() -> None:
     with pytest.raises(ValueError, match="no values"):
         estimate([], 1)
 
@@ -133,7 +133,7 @@ def test_a_difference_of_a_quarter_is_seen_in_the_same_noise() -> None:
     assert sum(verdict_words(run).startswith("faster by") for run in runs) >= 19
 
 
-def test_recorded_starts_of_one_python_under_two_names_show_no_clear_difference_in_19_of_20_runs() -> None:
+def test_recorded_starts_of_one_python_differ_clearly_in_at_most_one_of_20_runs() -> None:
     # 40 runs of 15 rounds, by `python benchmarks/harness.py --only itself` on two cores with other work on them.
     runs = json.loads((Path(__file__).parent / "data" / "itself.json").read_text())
     words = [verdict_words(ratio([(one, other) for one, other in pairs], seed)) for seed, pairs in enumerate(runs)]

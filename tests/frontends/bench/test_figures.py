@@ -19,7 +19,7 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_each_format_has_its_files(form: str, tmp_path: Path) -> None:
+def test_each_format_of_figures_has_its_files(form: str, tmp_path: Path) -> None:
     """Four figures, and the same bytes for the same result."""
     pytest.importorskip("matplotlib")
     summary = summarise(made(speed=SMALL, rounds=6))
@@ -49,7 +49,7 @@ def test_the_models_curve_is_named_by_its_profile(tmp_path: Path) -> None:
     assert "model (busy)" not in ranks
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_of_figures_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     """With its path."""
     pytest.importorskip("matplotlib")
     (tmp_path / "file").write_text("")
@@ -58,7 +58,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     assert str(tmp_path / "file") in caught.value.where
 
 
-def test_another_format_is_refused_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_format_of_figures_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     """Before anything is imported."""
     with pytest.raises(UsageError, match="'gif' is no format of figures\n  try: one of: png, svg, pdf"):
         write_figures(summarise(made(speed=SMALL, rounds=2)), tmp_path, "gif")

@@ -52,7 +52,7 @@ def crowded() -> str:
     return text
 
 
-def test_it_needs_nothing_else(usual: str) -> None:
+def test_the_html_report_needs_no_other_file(usual: str) -> None:
     """No script, no address, no font or picture from anywhere; a browser is told to allow none."""
     lowered = usual.lower()
     for forbidden in ("<script", "javascript:", "http:", "https:", "//", "url(", "@import", "src=", "href=", "<link", " on"):
@@ -63,7 +63,7 @@ def test_it_needs_nothing_else(usual: str) -> None:
     assert "default-src 'none'" in usual
 
 
-def test_it_has_every_section(usual: str) -> None:
+def test_the_html_report_has_every_section(usual: str) -> None:
     """In an order that begins with the verdict."""
     assert re.findall(r"<h[12]>(.*?)</h", usual) == [
         "Which method for analysis?",
@@ -80,7 +80,7 @@ def test_it_has_every_section(usual: str) -> None:
     ]
 
 
-def test_what_a_stranger_wrote_is_text(usual: str) -> None:
+def test_markup_in_a_result_is_text_in_the_html_report(usual: str) -> None:
     """Names, errors and versions are escaped, in tables and figures."""
     evil = "<img src=x onerror=alert(1)>&\"'"
     text = report(
@@ -98,7 +98,7 @@ def test_the_interval_of_few_starts_is_said_to_be_their_range(usual: str) -> Non
     assert words not in report(made(speed=speed, rounds=6))
 
 
-def test_it_is_small(usual: str) -> None:
+def test_the_html_report_is_small(usual: str) -> None:
     """The usual one is far below the limit; one with very many cases leaves some out, and says so."""
     assert len(usual.encode()) < LIMIT * 0.6
     speed = {name: {"warm": 0.3, "cold-data": 0.6, "cold-client": 1.0} for name in ("modules", "conda", "container", "venv")}
@@ -187,7 +187,9 @@ def _wrong(boxes: tuple[Box, ...]) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["usual", "crowded"])
 @pytest.mark.parametrize("width", [360, 1200])
-def test_nothing_overlaps(width: int, name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_no_text_of_the_html_report_overlaps_in_a_browser(
+    width: int, name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     """On a telephone and on a screen: no text on another, a bar or a dot, nothing beyond the page or its figure."""
     page = lay_out(request.getfixturevalue(name), width, tmp_path)
     assert page.width <= width
@@ -205,7 +207,7 @@ def svg_width(width: int) -> int:
 
 @needs_chromium
 @pytest.mark.slow
-def test_an_overlap_would_be_seen(tmp_path: Path) -> None:
+def test_the_test_for_overlaps_sees_one(tmp_path: Path) -> None:
     """The measure finds two texts at one place, and a text that leaves its figure."""
     svg_text = '<svg class="narrow" viewBox="0 0 100 40" width="100" height="40"><title>t</title>'
     svg_text += '<text x="0" y="20">one</text><text x="8" y="22">two</text><text x="80" y="38">far outside</text></svg>'
@@ -215,7 +217,7 @@ def test_an_overlap_would_be_seen(tmp_path: Path) -> None:
 
 @needs_chromium
 @pytest.mark.slow
-def test_dark_where_the_reader_has_dark(usual: str, tmp_path: Path) -> None:
+def test_the_html_report_is_dark_where_the_reader_prefers_dark(usual: str, tmp_path: Path) -> None:
     """By the reader's own setting, without a script."""
     light, dark = (lay_out(usual, 360, tmp_path, dark=dark) for dark in (False, True))
     assert (light.back, dark.back) == ("rgb(255, 255, 255)", "rgb(22, 24, 27)")
@@ -236,7 +238,7 @@ def _contrast(one: str, two: str) -> float:
 
 
 @pytest.mark.parametrize("theme", [html._LIGHT, html._DARK])
-def test_colours_can_be_told_from_the_page(theme: str) -> None:
+def test_colours_of_the_html_report_contrast_with_the_page(theme: str) -> None:
     """Text by 4.5, marks by 3, as WCAG asks for."""
     colours = dict(item.split(":") for item in theme.replace("--", "").split(";") if item)
     for name in ("fg", "soft"):

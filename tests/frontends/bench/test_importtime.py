@@ -43,7 +43,7 @@ def test_the_slowest_keep_their_importers() -> None:
     assert [module.name for module in kept] == ["a", "a.b", "a.b.c"]
 
 
-def test_what_is_left_out_moves_nothing() -> None:
+def test_imports_that_are_left_out_do_not_move_the_others() -> None:
     """`e` begins after `a` and all that `a` imports, whichever of those are kept."""
     text = TEXT.replace("         5 |          5 | e", "       900 |        900 | e")
     assert [(module.name, module.begin_us) for module in slowest(read_importtime(text), 2)] == [("a", 0), ("e", 560)]
@@ -72,7 +72,7 @@ def test_the_text_of_this_python_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("kept", [1, 5, 20])
-def test_every_part_kept_hangs_together(kept: int) -> None:
+def test_every_import_that_is_kept_has_its_importer_kept(kept: int) -> None:
     done = subprocess.run([sys.executable, "-X", "importtime", "-c", "import email"], capture_output=True, text=True, check=True)
     part = slowest(read_importtime(done.stderr), kept)
     assert len(part) == kept

@@ -152,7 +152,7 @@ def test_a_program_that_is_not_there_is_named(starter: Starter, here: Candidate)
     assert starter.start(here, EMPTY).status == 0
 
 
-def test_what_is_printed_comes_back_whole(starter: Starter, here: Candidate) -> None:
+def test_the_output_of_a_started_program_comes_back_whole(starter: Starter, here: Candidate) -> None:
     done = starter.start(
         here, Workload("loud", ("import sys",), "[print('x' * 999) for _ in range(2000)] and sys.stderr.write('end')")
     )

@@ -51,7 +51,7 @@ def test_every_place_in_a_round_is_taken_by_every_candidate_about_as_often() -> 
         ),
     ],
 )
-def test_a_plan_that_cannot_be_followed_is_refused(changes: dict[str, object], said: str) -> None:
+def test_a_plan_of_impossible_numbers_is_refused(changes: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Plan(**{"workloads": EMPTY, **changes})  # type: ignore[arg-type]
 

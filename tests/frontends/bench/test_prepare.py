@@ -37,7 +37,7 @@ def test_the_folder_to_work_in_is_on_the_file_system_under_test_and_goes_with_al
     assert not work.exists()
 
 
-def test_it_is_elsewhere_where_the_store_is_emulated_or_cannot_be_written_to(
+def test_the_folder_to_work_in_is_elsewhere_where_the_store_cannot_be_written(
     found: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -48,7 +48,7 @@ def test_it_is_elsewhere_where_the_store_is_emulated_or_cannot_be_written_to(
         assert work.parent == tmp_path
 
 
-def test_one_whose_python_does_not_start_is_refused_and_told_and_the_others_know_their_interpreter(found: Found) -> None:
+def test_a_candidate_whose_python_does_not_start_is_refused_and_told(found: Found) -> None:
     said: list[str] = []
     broken = Candidate("broken", Environment(base=("/nowhere",)), found.candidates[0].prefix, ())
     seen = looked_at(replace(found, candidates=(*found.candidates, broken)), os.environ, said.append)
@@ -68,9 +68,7 @@ def test_a_tree_that_was_generated_for_the_plan_counts_and_a_scripts_own_folder_
     assert one.roots == (*found.candidates[0].roots, str(tmp_path / "work" / "generated" / "2-9"))
 
 
-def test_a_setting_has_what_brings_about_each_state_of_the_plan_and_what_the_result_says_beforehand(
-    found: Found, tmp_path: Path
-) -> None:
+def test_a_setting_has_the_states_of_the_plan_and_the_head_of_the_result(found: Found, tmp_path: Path) -> None:
     with setting_for(found, Plan(EMPTY, ("warm", "cold-client"), seed=7), tmp_path, {}, QUIET) as setting:
         assert {word: type(state) for word, state in setting.states.items()} == {"warm": Warm, "cold-client": FreshCopy}
         about = setting.about
@@ -79,9 +77,7 @@ def test_a_setting_has_what_brings_about_each_state_of_the_plan_and_what_the_res
     assert about.notes == ()
 
 
-def test_fresh_nodes_that_are_not_enough_for_all_rounds_are_noted_and_warm_ranks_keep_to_the_node_set_aside(
-    found: Found, tmp_path: Path
-) -> None:
+def test_too_few_fresh_nodes_for_all_rounds_are_noted(found: Found, tmp_path: Path) -> None:
     plan = Plan(EMPTY, ("cold-client",), nodes=Nodes("n1", ("n2", "n3")))
     with setting_for(found, plan, tmp_path, {}, QUIET) as setting:
         assert isinstance(setting.states["cold-client"], FreshNode)

@@ -65,7 +65,7 @@ def test_srun_starts_the_ranks_of_a_job_and_each_says_its_times(slurm: Slurm, tm
     assert os.listdir(tmp_path / "work") == []
 
 
-def test_outside_of_a_job_and_for_one_rank_nothing_stands_in_front() -> None:
+def test_one_rank_or_a_start_outside_a_job_has_no_srun_in_front() -> None:
     assert launch_words(Place(8), 4) == ()
     assert launch_words(Place(8, job="17", srun="/bin/srun", nodes=2), 1) == ()
     assert launch_words(Place(8, job="17", srun="/bin/srun", nodes=2, node="n1"), 1) == ()

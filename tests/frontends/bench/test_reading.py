@@ -71,7 +71,9 @@ def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[st
         (("complete",), "yes", "complete: is 'yes'; true or false is wanted"),
     ],
 )
-def test_a_value_that_is_none_is_told_with_its_key(tmp_path: Path, path: tuple[str | int, ...], value: object, said: str) -> None:
+def test_a_value_of_a_wrong_type_is_told_with_its_key(
+    tmp_path: Path, path: tuple[str | int, ...], value: object, said: str
+) -> None:
     """And the file, and what to try."""
     (tmp_path / "r.json").write_text(json.dumps(put(a_result().as_dict(), path, value)))
     with pytest.raises(UsageError) as caught:
@@ -81,7 +83,7 @@ def test_a_value_that_is_none_is_told_with_its_key(tmp_path: Path, path: tuple[s
     assert "try: mend these, or measure anew: ozrepro bench NAME --json FILE" in str(caught.value)
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_of_a_result_are_told_together(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(json.dumps({**a_result().as_dict(), "host": None, "seed": "x", "notes": [1]}))
     with pytest.raises(UsageError) as caught:
         read_result(tmp_path / "r.json")
@@ -112,7 +114,9 @@ def test_whatever_a_value_is_replaced_by_the_file_is_read_or_refused(tmp_path: P
 @example(("rows", 0, "ready", 0), 0.0)
 @example(("rows", 0, "ready", 0), 1e18)
 @example(("host",), None)
-def test_what_is_read_can_be_shown_and_compared(tmp_path: Path, place: tuple[str | int, ...], value: object) -> None:
+def test_a_damaged_result_that_is_read_can_be_shown_and_compared(
+    tmp_path: Path, place: tuple[str | int, ...], value: object
+) -> None:
     """In the terminal, as a page, beside another result, and as files."""
     (tmp_path / "r.json").write_text(json.dumps(put(BASE, place, value)))
     try:

@@ -23,18 +23,18 @@ def test_a_result_comes_back_from_its_file(tmp_path: Path) -> None:
     assert read_result(tmp_path / "r.json") == a_result()
 
 
-def test_where_imports_began_comes_back_too(tmp_path: Path) -> None:
+def test_the_times_at_which_imports_began_come_back_from_a_result_s_file(tmp_path: Path) -> None:
     result = replace(a_result(), importtime=(Imports("venv", "numpy", (Module("numpy", 10, 30, 0, 500),), 700),))
     write_result(tmp_path / "r.json", result)
     assert read_result(tmp_path / "r.json") == result
 
 
-def test_the_file_begins_with_its_schema(tmp_path: Path) -> None:
+def test_a_result_s_file_begins_with_its_schema(tmp_path: Path) -> None:
     write_result(tmp_path / "r.json", a_result())
     assert next(iter(json.loads((tmp_path / "r.json").read_text()))) == "schema"
 
 
-def test_a_file_without_what_schema_1_has_got_since_is_read(tmp_path: Path) -> None:
+def test_an_early_file_of_schema_1_is_read(tmp_path: Path) -> None:
     """A replay of a file written before has no workload, a count nothing of a client, imports neither begins nor their total."""
     table = a_result().as_dict()
     for item in table["counts"]:
@@ -83,7 +83,7 @@ def test_a_path_that_is_no_text_comes_back_from_a_file(tmp_path: Path) -> None:
     assert read_result(tmp_path / "r.json") == result
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_result_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read: No such file"):
         read_result(tmp_path / "nowhere.json")
 

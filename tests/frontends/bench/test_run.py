@@ -88,7 +88,7 @@ def test_the_load_is_said_before_the_first_round(setting: Setting, here: Candida
     assert rows.index(1) > said.index(said[0])
 
 
-def test_states_and_ranks_are_measured_and_named_with_what_they_leave(setting: Setting, here: Candidate, tmp_path: Path) -> None:
+def test_states_and_ranks_are_measured_and_named(setting: Setting, here: Candidate, tmp_path: Path) -> None:
     plan = Plan(
         (of_imports("imports", ("own",)),), ("warm", "cold-data", "cold-client"), (1, 2), rounds=1, cold_rounds=2, warmups=0
     )
@@ -117,7 +117,7 @@ def test_a_program_that_never_worked_is_recorded_once_and_not_started_again(sett
     assert found.complete
 
 
-def test_a_program_that_tells_no_times_is_a_failure_too(setting: Setting, here: Candidate) -> None:
+def test_a_program_that_tells_no_times_is_a_failure(setting: Setting, here: Candidate) -> None:
     told: list[str] = []
     found = measure(Plan((Workload("quiet", ("import os",), "os._exit(0)"),), rounds=3), (here,), setting, ignore, told.append)
     assert [(row.status, row.last) for row in found.rows] == [(0, None)]

@@ -33,7 +33,7 @@ def test_medians_and_extremes_are_of_the_time_until_the_last_rank_is_ready() -> 
     assert group.runs == ((1, 0.4), (2, 0.5), (3, 0.9))
 
 
-def test_a_failed_start_has_no_time_and_is_counted() -> None:
+def test_a_failed_start_has_no_time_and_counts_as_failed() -> None:
     """Its last line is kept; a group of failures has no median."""
     rows = (a_row(), a_row(number=2, status=1, ready=(), error="boom"), a_row("conda", status=-9, ready=(), error=""))
     summary = summarise(a_result(rows=rows))
@@ -93,7 +93,7 @@ def test_phases_are_medians_of_starts_that_went_well() -> None:
     assert group.phases == {"environment": 0.0, "imports": 0.2}
 
 
-def test_versions_that_differ() -> None:
+def test_versions_that_differ_between_methods_are_listed() -> None:
     """A package that one candidate alone has is no difference of versions."""
     candidates = (
         About("venv", versions={"numpy": "1", "six": "1", "pip": "24"}),
@@ -149,7 +149,7 @@ def test_what_a_client_counted_is_added_up_but_for_looks_at_its_own_locks() -> N
     assert client_requests(replace(counted, client={"close": 3, "intent_lock": 9, "revalidate_lock": 50})) == 12
 
 
-def test_words() -> None:
+def test_times_have_three_digits_and_cases_are_named_in_words() -> None:
     """Three digits at most, and the unit that has them."""
     shown = [time_words(value) for value in (0.0004, 0.0094, 0.0842, 0.9994, 0.9996, 1.744, 9.996, 99.96, 12345.6)]
     assert shown == ["0.4 ms", "9.4 ms", "84 ms", "999 ms", "1.00 s", "1.74 s", "10.0 s", "100 s", "12,346 s"]

@@ -21,7 +21,7 @@ def shown(result: Result, *, plain: bool = True) -> str:
     return "\n".join(line.text for line in terminal_report(summary, judge(summary), plain=plain))
 
 
-def test_no_line_is_over_80_columns() -> None:
+def test_no_line_of_the_terminal_report_is_over_80_columns() -> None:
     """Also with names that do not fit."""
     long = "an/extremely/long/path/" * 6
     candidates = tuple(
@@ -34,7 +34,7 @@ def test_no_line_is_over_80_columns() -> None:
         assert max(len(line) for line in shown(result, plain=plain).splitlines()) <= WIDTH
 
 
-def test_plain_is_ascii_but_for_the_times_sign() -> None:
+def test_the_plain_report_is_ascii_but_for_the_times_sign() -> None:
     """A bar is of #; the other way has eighths of a block."""
     text = shown(made())
     assert set(text) - set(map(chr, range(32, 127))) <= {"\n", "×"}
@@ -44,13 +44,13 @@ def test_plain_is_ascii_but_for_the_times_sign() -> None:
 @pytest.mark.parametrize(
     ("share", "drawn", "plain"), [(1.0, "████", "####"), (0.5, "██", "##"), (0.53, "██▏", "##"), (0.0, "▏", "#")]
 )
-def test_bars(share: float, drawn: str, plain: str) -> None:
+def test_bars_are_drawn_in_proportion(share: float, drawn: str, plain: str) -> None:
     """Eighths of a column; something is always seen."""
     assert bar(share, 4) == drawn
     assert bar(share, 4, plain=True) == plain
 
 
-def test_all_parts_are_there() -> None:
+def test_the_terminal_report_has_all_parts() -> None:
     """What was compared, what differs, each case, counts, the verdict and what it does not tell."""
     text = shown(made(refused=("venv: not locked here (any)",)))
     for part in (

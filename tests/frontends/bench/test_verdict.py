@@ -37,7 +37,7 @@ def test_each_method_can_be_recommended(winner: str) -> None:
     assert found.headline == f"Take {winner}."
 
 
-def test_it_does_not_matter_where_nothing_is_clear() -> None:
+def test_the_verdict_is_that_the_method_does_not_matter_where_nothing_is_clear() -> None:
     """The same speed thrice, on a local file system: the session's own first stays."""
     found = verdict(even(made(speed={"conda": SAME, "modules": SAME, "container": SAME}, fs=LOCAL)))
     assert found.choice == "conda"
@@ -95,7 +95,7 @@ def test_load_decides_alone_where_rounds_are_too_few_unless_the_start_is_twice_a
         assert found.headline.startswith("Too few rounds to choose")
 
 
-def test_what_was_not_started_did_not_fail() -> None:
+def test_a_method_that_was_not_started_did_not_fail() -> None:
     """The budget was spent in the first block of the cold rounds, or before the others' first start at all."""
     result = made(speed={"modules": SAME, "conda": QUICK, "container": QUICK})
     cold = replace(result, rows=tuple(row for row in result.rows if row.state == "cold-client" and row.candidate == "conda")[:1])
@@ -110,7 +110,7 @@ def test_what_was_not_started_did_not_fail() -> None:
     assert both.headline == "Nothing can be recommended yet: container was not started."
 
 
-def test_ranks_are_said_of_the_state_that_had_them() -> None:
+def test_the_verdict_names_ranks_of_the_state_that_had_them() -> None:
     """A budget that ends in the first cold round leaves one with fewer ranks than the warm rounds had."""
     result = made(speed={"modules": SAME, "container": QUICK})
     rows = tuple(row for row in result.rows if row.state == "warm" or row.ranks == 1)
@@ -201,7 +201,7 @@ def test_a_method_that_fails_is_not_recommended() -> None:
     assert "conda failed in 1 start (imports, warm, 4 ranks): ImportError: no scipy" in found.unmeasured
 
 
-def test_nothing_that_works_is_said_without_an_error() -> None:
+def test_the_verdict_says_that_no_method_works_without_an_error() -> None:
     """All failed, or nothing was started at all."""
     rows = tuple(a_row(name, status=1, ready=(), error="x") for name in ("modules", "conda", "container"))
     for changes in ({"rows": rows}, {"rows": ()}, {"rows": (), "counts": (), "candidates": ()}):
@@ -228,7 +228,7 @@ def test_methods_that_were_not_counted_are_named_where_others_were() -> None:
     assert "no system calls were counted" in none.sentences[1]
 
 
-def test_what_was_not_measured_is_told() -> None:
+def test_the_verdict_tells_what_was_not_measured() -> None:
     """No cold start, no counts, and the notes of the run."""
     speed = {"modules": {"warm": 0.3}, "conda": {"warm": 0.3}}
     found = verdict(made(speed=speed, counts=(), notes=("No system call was counted: strace is not here.",)))
@@ -240,7 +240,7 @@ def test_what_was_not_measured_is_told() -> None:
     assert any(line.startswith("The client knew all names") for line in cold.unmeasured)
 
 
-def test_always_three_sentences_with_numbers() -> None:
+def test_a_verdict_has_three_sentences_with_numbers() -> None:
     """Each ends as a sentence does."""
     for result in (made(), made(rows=()), made(counts=()), made(speed={"venv": SAME})):
         found = verdict(result)

@@ -13,7 +13,7 @@ from ozrepro.errors import StoreError, UsageError
 from ozrepro.frontends.bench.workload import NUMPY_CALL, Workload, generate, of_imports, of_script, read_workload, read_workloads
 
 
-def test_words_name_workloads(tmp_path: Path) -> None:
+def test_a_workload_is_chosen_by_its_word(tmp_path: Path) -> None:
     assert read_workload("empty", (), tmp_path, tmp_path) == Workload("empty")
     assert read_workload("numpy", (), tmp_path, tmp_path) == Workload("numpy", ("import numpy",), NUMPY_CALL)
     found = read_workload("imports", ("alpha", "scipy.signal"), tmp_path, tmp_path)
@@ -30,7 +30,7 @@ def test_a_spec_without_imports_says_what_to_write(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ["pandas", "generated:x", "generated:1:2:3", "generated:0", "generated:-1", "generated:500:²"])
-def test_another_word_is_refused(tmp_path: Path, word: str) -> None:
+def test_an_unknown_word_for_a_workload_is_refused(tmp_path: Path, word: str) -> None:
     with pytest.raises(UsageError, match=r"is no (workload|tree)"):
         read_workload(word, (), tmp_path, tmp_path)
 

@@ -57,7 +57,7 @@ def test_a_described_method_that_is_not_locked_is_told_with_what_it_needs(built:
     assert "strace is not here" in done.stdout
 
 
-def test_files(built: Project, tmp_path: Path) -> None:
+def test_bench_writes_the_files_that_it_is_asked_for(built: Project, tmp_path: Path) -> None:
     """JSON with every row, CSV, HTML, and wall times for hyperfine's scripts; no other output than the report."""
     names = {form: tmp_path / f"a.{form}" for form in ("json", "csv", "html", "hyperfine")}
     words = [word for form, path in names.items() for word in (f"--{form}", str(path))]
@@ -100,14 +100,14 @@ def test_copies_on_another_file_system_than_that_under_test_are_told(built: Proj
     assert "another file system" not in built.run("python", "-c", code, *words, "warm", TMPDIR=str(small_disk)).stdout
 
 
-def test_figures(built: Project, tmp_path: Path) -> None:
+def test_bench_writes_the_figures_that_it_is_asked_for(built: Project, tmp_path: Path) -> None:
     """Files of matplotlib, where it is there."""
     pytest.importorskip("matplotlib")
     built.done("bench", "work", *QUICK, "--workload", "empty", "--figures", str(tmp_path / "figures"))
     assert (tmp_path / "figures" / "phases.svg").exists()
 
 
-def test_the_load_is_said_before_it_is_made(built: Project) -> None:
+def test_bench_says_its_load_on_the_file_system_before_making_it(built: Project) -> None:
     """Processes, and requests if this were Lustre."""
     done = built.ozrepro("bench", "work", *QUICK, "--workload", "empty")
     assert "processes, at most 1 at once" in done.stderr
@@ -147,7 +147,7 @@ def test_the_load_is_said_before_it_is_made(built: Project) -> None:
         (("--drop-caches",), "a way to a cold client\n  try: --state warm,cold-client --drop-caches"),
     ],
 )
-def test_wrong_usage_is_told_with_what_would_be_right(built: Project, words: tuple[str, ...], said: str) -> None:
+def test_wrong_usage_of_bench_is_told_with_what_would_be_right(built: Project, words: tuple[str, ...], said: str) -> None:
     """Status 2, before anything is started."""
     text = refused(built, 2, "work", *words)
     assert said in text
@@ -180,7 +180,7 @@ def test_a_bad_profile_is_told_with_its_file(built: Project, text: str, said: st
     assert said in told
 
 
-def test_empty_imports_are_told(built: Project) -> None:
+def test_bench_of_a_session_without_imports_says_what_to_write(built: Project) -> None:
     """With the edit that mends it, and the option that does without."""
     built.spec('[venv]\nrequirements = ["alpha"]\n')
     built.done("lock", "work")
@@ -217,7 +217,7 @@ def test_a_method_that_cannot_be_measured_ends_as_run_does(built: Project) -> No
     assert "there is no lock" in _as_run(built, "venv", 3)
 
 
-def test_nothing_built_can_be_measured(small: Project) -> None:
+def test_bench_refuses_a_session_of_which_nothing_is_built(small: Project) -> None:
     """Status 4 with the reason of each, whether it was asked for or not: nothing is built on the way."""
     small.done("lock", "work")
     for words in ((), ("--method", "venv")):
@@ -226,7 +226,7 @@ def test_nothing_built_can_be_measured(small: Project) -> None:
         assert "try: ozrepro build work --method venv" in text
 
 
-def test_an_unknown_session_and_no_project(built: Project, tmp_path: Path) -> None:
+def test_bench_refuses_an_unknown_session_and_a_folder_without_a_project(built: Project, tmp_path: Path) -> None:
     """Status 2 with what there is."""
     assert "there is no session 'nix'" in refused(built, 2, "nix")
     empty = tmp_path / "empty"
@@ -264,7 +264,7 @@ def test_a_script_that_ends_itself_is_a_failure_for_the_status_too(built: Projec
         (("calibrate", "nix"), "nix: is no folder"),
     ],
 )
-def test_an_option_of_another_action_and_a_place_that_is_none_are_told(small: Project, words: tuple[str, ...], said: str) -> None:
+def test_bench_refuses_an_option_of_another_action_and_a_wrong_place(small: Project, words: tuple[str, ...], said: str) -> None:
     """Status 2 with what would be right, before a file is read or written."""
     text = refused(small, 2, *words)
     assert said in text
@@ -354,7 +354,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupt_reports_what_there_is(built: Project, tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupted_bench_reports_what_it_has_measured(built: Project, tmp_path: Path, number: signal.Signals) -> None:
     """Status 130, a whole file that says why, the report, and nothing left behind; Slurm ends a job by SIGTERM."""
     path = tmp_path / "a.json"
     process = _started(built, "--json", str(path))
@@ -408,7 +408,7 @@ def test_a_file_that_can_no_longer_be_written_ends_with_an_error_and_a_report(bu
     assert "venv takes" in out
 
 
-def test_a_file_that_cannot_be_written_keeps_no_other_from_it(built: Project, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_keeps_no_other_from_being_written(built: Project, tmp_path: Path) -> None:
     """Nor the report from being printed; each is told."""
     folder = tmp_path / "results"
     folder.mkdir()
@@ -488,7 +488,7 @@ def test_a_reader_that_goes_away_loses_neither_a_file_nor_a_session(built: Proje
         assert (built.root / "figures" / name / "phases.svg").exists() == ("--figures" in words)
 
 
-def test_two_results_are_compared(built: Project, tmp_path: Path) -> None:
+def test_bench_compares_two_results(built: Project, tmp_path: Path) -> None:
     """Anywhere, without a project; what is not alike comes first."""
     fast = {"modules": {"warm": 0.3}, "conda": {"warm": 0.3}}
     slow = {"modules": {"warm": 0.9}, "conda": {"warm": 0.3}}
@@ -527,7 +527,7 @@ def test_a_script_that_was_changed_between_two_results_is_told(built: Project) -
         ('{"schema": 1}', "the file: lacks session, "),
     ],
 )
-def test_a_file_that_is_no_result_is_told(built: Project, text: str, said: str) -> None:
+def test_bench_refuses_to_compare_a_file_that_is_no_result(built: Project, text: str, said: str) -> None:
     """Status 2 with its name."""
     write_result(built.root / "a.json", made(speed={"venv": {"warm": 1.0}}, rounds=1))
     (built.root / "b.json").write_text(text)
@@ -569,7 +569,7 @@ def test_a_name_in_a_result_cannot_write_to_the_terminal(built: Project) -> None
     assert r"venv\x1b]0;owned\x07" in told
 
 
-def test_a_folder_is_calibrated(built: Project, tmp_path: Path) -> None:
+def test_bench_calibrates_a_folder(built: Project, tmp_path: Path) -> None:
     """The profile is printed, written, and taken by the next measurement; nothing is left in the folder."""
     folder = tmp_path / "data"
     folder.mkdir()
@@ -611,7 +611,7 @@ def test_what_lustres_own_programs_say_is_noted_in_a_profile(built: Project, tmp
     built.done("bench", "work", "--rounds", "1", "--workload", "empty", "--profile", "own.toml")
 
 
-def test_compare_needs_two_results(built: Project) -> None:
+def test_bench_compare_needs_two_results(built: Project) -> None:
     """Status 2 with the form."""
     assert "try: ozrepro bench compare A.json B.json" in refused(built, 2, "compare", "a.json")
     assert "cannot be read" in refused(built, 2, "compare", "a.json", "b.json")

@@ -78,7 +78,7 @@ def test_each_start_says_what_the_servers_were_asked_for_as_the_model_predicts(b
 
 @needs_strace
 @pytest.mark.parametrize("other", [(), ("--profile", "storm")], ids=["its own", "another for the replay"])
-def test_what_is_predicted_is_of_the_client_that_is_emulated(other: tuple[str, ...], built: Project, tmp_path: Path) -> None:
+def test_the_prediction_is_of_the_client_that_is_emulated(other: tuple[str, ...], built: Project, tmp_path: Path) -> None:
     """One that holds the lock on each file it opens, and reads in small parts: it closes nothing, and reads more often."""
     path, profile = tmp_path / "a.json", tmp_path / "own.toml"
     write_profile(Profile(name="own", open_lock_after=1, read_bytes=256 << 10, whole_bytes=0), profile)
@@ -94,7 +94,7 @@ def test_what_is_predicted_is_of_the_client_that_is_emulated(other: tuple[str, .
     assert {item["preset"] for item in found["replay"]} == {other[-1] if other else "own"}
 
 
-def test_a_generated_tree_is_served_too(built: Project, tmp_path: Path) -> None:
+def test_a_generated_tree_is_served_by_the_emulator(built: Project, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     words = ("--workload", "generated:40:100", "--state", "cold-client", "--rounds", "1", "--json", str(path))
     built.done("bench", "work", "--emulate", "quiet", *words)
@@ -111,7 +111,7 @@ def test_a_generated_tree_is_served_too(built: Project, tmp_path: Path) -> None:
         (("--emulate", "none.toml"), "cannot read the profile"),
     ],
 )
-def test_what_cannot_be_emulated_is_told(built: Project, words: tuple[str, ...], said: str) -> None:
+def test_bench_says_why_a_folder_cannot_be_emulated(built: Project, words: tuple[str, ...], said: str) -> None:
     done = built.ozrepro("bench", "work", "--emulate", "quiet", *words)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert said in done.stderr
@@ -142,7 +142,7 @@ def _started(project: Project, path: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_an_interrupt_reports_what_there_is_and_nobody_else_has_seen_a_mount(built: Project, tmp_path: Path) -> None:
+def test_an_interrupt_reports_what_was_measured_and_nobody_else_saw_a_mount(built: Project, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     process = _started(built, path)
     (daemon,) = _emulators(built)

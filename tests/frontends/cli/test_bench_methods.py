@@ -15,7 +15,7 @@ __all__ = ["channel", "site", "three"]
 
 
 @pytest.mark.slow
-def test_modules_and_conda_are_compared(three: Project, tmp_path: Path) -> None:
+def test_bench_compares_modules_and_conda_of_one_session(three: Project, tmp_path: Path) -> None:
     """Ratios, the numbers of the verdict, and a recommendation of one of them or that it does not matter."""
     files = ("--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"))
     text = three.done(

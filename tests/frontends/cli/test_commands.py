@@ -108,7 +108,7 @@ def test_diff_between_a_file_a_revision_and_the_lock(built: Project) -> None:
     assert refused.returncode == 2
 
 
-def test_verify_at_each_level(built: Project) -> None:
+def test_verify_finds_at_each_level_what_it_promises(built: Project) -> None:
     for level in ("0", "1", "2"):
         assert f"level {level}" in built.done("verify", "work", "--level", level)
     assert json.loads(built.done("verify", "work", "--json"))["problems"] == []
@@ -176,7 +176,7 @@ def test_a_pylock_under_a_name_that_installers_refuse_is_refused(built: Project)
         ("sessions/work.toml/x", "Not a directory"),
     ],
 )
-def test_a_file_that_cannot_be_written_is_named_with_the_reason_and_the_way_out(built: Project, output: str, why: str) -> None:
+def test_an_export_that_cannot_be_written_is_named_with_the_reason(built: Project, output: str, why: str) -> None:
     for words in (("export", "work", "--format", "requirements"), ("activate", "work")):
         refused = built.ozrepro(*words, "--output", output)
         assert refused.returncode == 1
@@ -237,12 +237,12 @@ class TestTheStore:
         assert "cannot tell what is needed while a lock cannot be read" in refused.stderr
         assert len(list((built.store() / "gens").iterdir())) == 1
 
-    def test_without_a_store_there_is_nothing_to_do(self, project: Project) -> None:
+    def test_store_commands_without_a_store_have_nothing_to_do(self, project: Project) -> None:
         project.spec("[venv]\n")
         assert project.done("store", "list").startswith("there is no store yet at ")
 
 
-def test_outside_a_project_the_mend_is_said(tmp_path: Path, project: Project) -> None:
+def test_a_command_outside_a_project_says_how_to_make_one(tmp_path: Path, project: Project) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     refused = Project(empty, project.environ).ozrepro("status")
@@ -414,7 +414,7 @@ def test_with_an_open_umask_nothing_is_open_and_each_start_is_a_short_one(small:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("words", [("ozrepro", "build", "work"), ("nox", "-s", "work")], ids=["ozrepro", "nox"])
-def test_the_end_of_a_job_leaves_nothing_of_a_build(small: Project, words: tuple[str, ...], number: int, status: int) -> None:
+def test_a_build_ended_with_its_job_leaves_nothing(small: Project, words: tuple[str, ...], number: int, status: int) -> None:
     (small.root / "noxfile.py").write_text("import ozrepro\n\n\n@ozrepro.session\ndef work(session): ...\n", encoding="utf-8")
     small.done("lock", "work")
     shutil.rmtree(small.store())

@@ -26,7 +26,7 @@ def test_commands_sessions_and_options_are_offered(small: Project, tmp_path: Pat
     assert {"modules", "venv"} <= offered(small, tmp_path, "ozrepro lock --method ")
 
 
-def test_asking_changes_nothing(small: Project, tmp_path: Path) -> None:
+def test_completion_changes_no_file(small: Project, tmp_path: Path) -> None:
     before = sorted(small.root.rglob("*"))
     offered(small, tmp_path, "ozrepro lock ")
     assert sorted(small.root.rglob("*")) == before

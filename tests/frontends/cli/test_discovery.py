@@ -35,7 +35,7 @@ def anywhere(project: Project, site: Site, tmp_path: Path) -> Project:
 
 
 class TestSpider:
-    def test_all_names_with_their_versions(self, anywhere: Project, site: Site) -> None:
+    def test_spider_lists_all_names_with_their_versions(self, anywhere: Project, site: Site) -> None:
         lines = anywhere.done("spider").splitlines()
         assert lines[0].split() == ["NAME", "VERSIONS"]
         rows = dict(line.split(maxsplit=1) for line in lines[1:])
@@ -69,14 +69,14 @@ class TestSpider:
             shown = json.loads(empty.project.done("status", f"work{number}", "--json"))["sessions"][0]["methods"]
             assert [method["reason"] for method in shown] == [None]
 
-    def test_modules_that_have_a_package(self, anywhere: Project, site: Site) -> None:
+    def test_spider_lists_the_modules_that_have_a_package(self, anywhere: Project, site: Site) -> None:
         lines = anywhere.done("spider", "--provides", "NumPy").splitlines()
         numpy = site.packages["python-scientific"]["numpy"]
         assert lines[0].split() == ["MODULE", "LOAD", "FIRST", "NUMPY"]
         assert [line.split() for line in lines[1:]] == [[site.names["python-scientific"], "gcc/11.3.0", "openmpi/4.1.4", numpy]]
         assert site.names["pyyaml"] in anywhere.done("spider", "yaml", "--provides", "pyyaml")
 
-    def test_json(self, anywhere: Project, site: Site) -> None:
+    def test_spider_prints_json(self, anywhere: Project, site: Site) -> None:
         found = json.loads(anywhere.done("spider", "python-scientific", "--json"))
         assert (found["schema"], found["modulepath"]) == (1, [site.roots["ozstar"]])
         assert abs(found["made"] - time.time()) < 600
@@ -97,7 +97,7 @@ class TestSpider:
             }
         ]
 
-    def test_hidden_modules_only_when_asked_for(self, project: Project, site: Site) -> None:
+    def test_spider_lists_hidden_modules_only_when_asked(self, project: Project, site: Site) -> None:
         odd = modular(project, site, "odd").project
         refused = odd.ozrepro("spider", "shy")
         assert refused.returncode == 1
@@ -112,7 +112,7 @@ class TestSpider:
             (("--provides", "nunpy"), "there are numpy", "ozrepro spider"),
         ],
     )
-    def test_nothing_found_is_exit_1_with_near_names(
+    def test_spider_without_a_match_exits_1_with_near_names(
         self, anywhere: Project, words: tuple[str, ...], said: str, hint: str
     ) -> None:
         failed = anywhere.ozrepro("spider", *words)
@@ -122,7 +122,7 @@ class TestSpider:
         empty = anywhere.ozrepro("spider", *words, "--json")
         assert (empty.returncode, json.loads(empty.stdout)["modules"]) == (1, [])
 
-    def test_no_module_system_is_exit_4_with_the_reason(self, empty: Modular) -> None:
+    def test_spider_without_a_module_system_exits_4_with_the_reason(self, empty: Modular) -> None:
         failed = empty.without_lmod().ozrepro("spider")
         assert failed.returncode == 4
         assert "no module system here (Lmod, Environment Modules)\n  try: " in failed.stderr
@@ -145,7 +145,7 @@ class TestTheIndex:
         assert "ozrepro: index made just now; " in logged.project.ozrepro("spider", "--refresh").stderr
         assert calls(log) == ["spider"]
 
-    def test_a_project_s_is_in_its_store_and_serves_locking_too(self, work: Modular) -> None:
+    def test_the_index_of_a_project_is_in_its_store_and_is_used_by_lock(self, work: Modular) -> None:
         work.project.done("spider")
         (kept,) = (work.project.store() / "cache").glob("*/modules")
         assert [path.suffix for path in kept.glob("index-*")] == [".json"]
@@ -156,7 +156,7 @@ class TestTheIndex:
         logged.project.done("lock", "work", "--method", "modules")
         assert "spider" not in calls(log)[1:]
 
-    def test_outside_a_project_it_is_in_the_user_s_cache(self, anywhere: Project, tmp_path: Path) -> None:
+    def test_the_index_is_in_the_user_s_cache_outside_a_project(self, anywhere: Project, tmp_path: Path) -> None:
         anywhere.done("spider")
         assert list(anywhere.root.iterdir()) == []
         home = Path(anywhere.environ["HOME"])
@@ -164,7 +164,7 @@ class TestTheIndex:
         anywhere.done("spider", XDG_CACHE_HOME=str(tmp_path / "xdg"))
         assert len(list((tmp_path / "xdg" / "ozrepro" / "modules").glob("index-*.json"))) == 1
 
-    def test_where_a_store_is_chosen_and_there_it_is_in_that(self, anywhere: Project, tmp_path: Path) -> None:
+    def test_the_index_is_in_a_chosen_store_that_is_there(self, anywhere: Project, tmp_path: Path) -> None:
         (tmp_path / "store").mkdir()
         anywhere.done("spider", OZREPRO_STORE=str(tmp_path / "store"))
         assert list((tmp_path / "store" / "cache" / "modules").glob("index-*.json"))
@@ -189,14 +189,14 @@ def started(anywhere: Project, site: Site, project: Project, tmp_path: Path) -> 
 
 
 class TestInit:
-    def test_it_only_shows_what_it_would_write(self, started: Project) -> None:
+    def test_init_shows_what_it_would_write(self, started: Project) -> None:
         said = started.done("init", "work")
         assert "sessions/work.toml:\n" in said
         assert "noxfile.py:\n" in said
         assert said.endswith("nothing was written yet: ozrepro init work --yes\n")
         assert [path.name for path in started.root.iterdir()] == ["work.py"]
 
-    def test_what_it_writes_is_the_shell_it_found(self, started: Project, site: Site) -> None:
+    def test_init_writes_a_spec_of_the_modules_of_the_shell(self, started: Project, site: Site) -> None:
         said = started.done("init", "work", "--yes")
         assert said.endswith("sessions/work.toml and noxfile.py written; next: ozrepro lock work\n")
         found = load_spec(started.root, "work")
@@ -213,20 +213,20 @@ class TestInit:
         listed = started.run("nox", "-l")
         assert "* work -> Run the session work." in listed.stdout
 
-    def test_what_it_writes_can_be_locked_and_run(self, started: Project, site: Site) -> None:
+    def test_a_spec_written_by_init_can_be_locked_and_run(self, started: Project, site: Site) -> None:
         started.done("init", "work", "--yes")
         started.done("lock", "work", "--method", "modules")
         done = started.run("nox", "-s", "work")
         assert done.returncode == 0, done.stderr
         assert f"numpy {site.packages['python-scientific']['numpy']}\n" in done.stdout + done.stderr
 
-    def test_versions_when_they_are_asked_for(self, started: Project) -> None:
+    def test_init_writes_versions_when_asked(self, started: Project) -> None:
         started.done("init", "work", "--yes", "--pin")
         found = load_spec(started.root, "work")
         assert found.modules is not None
         assert found.modules.requirements == ("alpha==1.0",)
 
-    def test_nothing_is_overwritten(self, project: Project) -> None:
+    def test_init_overwrites_nothing(self, project: Project) -> None:
         spec = project.spec("# mine\n")
         added = project.ozrepro("init", "work", "--yes")
         assert added.returncode == 0
@@ -242,37 +242,37 @@ class TestInit:
         assert spec.read_text() == "# mine\n"
         assert (project.root / "noxfile.py").read_text() == noxfile
 
-    def test_a_link_that_leads_nowhere_is_there_too(self, project: Project, tmp_path: Path) -> None:
+    def test_init_does_not_overwrite_a_dangling_link(self, project: Project, tmp_path: Path) -> None:
         (project.root / "noxfile.py").symlink_to(tmp_path / "elsewhere.py")
         project.done("init", "--yes")
         assert not (tmp_path / "elsewhere.py").exists()
 
-    def test_where_nothing_is_there_the_first_spec_is_one_to_fill_in(self, anywhere: Project) -> None:
+    def test_init_in_an_empty_folder_writes_a_spec_to_fill_in(self, anywhere: Project) -> None:
         anywhere.done("init", "--yes")
         found = load_spec(anywhere.root, "analysis")
         assert found.methods == ("venv",)
         assert found.venv is not None
         assert found.venv.requirements == ()
 
-    def test_in_a_folder_of_a_project_it_is_for_that_project(self, project: Project) -> None:
+    def test_init_in_a_folder_of_a_project_is_for_that_project(self, project: Project) -> None:
         project.spec("[venv]\n", "first")
         (project.root / "data").mkdir()
         assert "../sessions/second.toml:" in replace(project, root=project.root / "data").done("init", "second", "--yes")
         assert load_spec(project.root, "second").name == "second"
 
-    def test_a_folder_can_be_named_that_is_no_project_yet(self, anywhere: Project, tmp_path: Path) -> None:
+    def test_init_takes_a_folder_that_is_no_project_yet(self, anywhere: Project, tmp_path: Path) -> None:
         (tmp_path / "new").mkdir()
         anywhere.done("--project", str(tmp_path / "new"), "init", "--yes")
         assert load_spec(tmp_path / "new", "analysis").methods == ("venv",)
         assert anywhere.ozrepro("--project", str(tmp_path / "nowhere"), "init").returncode == 2
 
     @pytest.mark.parametrize("name", ["my-work", "class", "a/b"])
-    def test_a_name_that_no_function_can_have_is_refused(self, anywhere: Project, name: str) -> None:
+    def test_init_refuses_a_name_that_no_function_can_have(self, anywhere: Project, name: str) -> None:
         refused = anywhere.ozrepro("init", name, "--yes")
         assert refused.returncode == 2
         assert list(anywhere.root.iterdir()) == []
 
-    def test_a_file_in_the_way_is_named(self, anywhere: Project) -> None:
+    def test_init_names_a_file_in_the_way(self, anywhere: Project) -> None:
         (anywhere.root / "sessions").write_text("")
         failed = anywhere.ozrepro("init", "--yes")
         assert failed.returncode == 1
@@ -280,7 +280,7 @@ class TestInit:
         assert "Traceback" not in failed.stderr
 
     @pytest.mark.parametrize(("answer", "written"), [("y", True), ("n", False), ("", False), ("\x04", False)])
-    def test_a_terminal_is_asked(self, anywhere: Project, answer: str, written: bool) -> None:
+    def test_init_asks_at_a_terminal(self, anywhere: Project, answer: str, written: bool) -> None:
         environ = {**anywhere.environ, "TERM": "dumb", "LC_ALL": "C.UTF-8"}
         command = shlex.join([str(BIN / "ozrepro"), "init"])
         child = pexpect.spawn(command, cwd=str(anywhere.root), env=environ, encoding="utf-8", timeout=60)

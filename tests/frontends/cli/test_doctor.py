@@ -25,7 +25,7 @@ def home(project: Project) -> Path:
     return Path(project.environ["HOME"])
 
 
-def test_a_clean_home(login: Project) -> None:
+def test_doctor_of_a_clean_home_finds_nothing_wrong(login: Project) -> None:
     """Nothing wrong, fine things only counted; all of them with --verbose."""
     said = login.done("doctor").splitlines()
     assert said[-1].startswith("0 wrong, ")
@@ -36,7 +36,7 @@ def test_a_clean_home(login: Project) -> None:
     assert said[-1].endswith(" fine")
 
 
-def test_what_is_wrong_comes_first_with_why_and_what_mends_it(login: Project) -> None:
+def test_doctor_lists_faults_first_with_the_reason_and_the_remedy(login: Project) -> None:
     """The status is 1; notes come after it."""
     (home(login) / ".bashrc").write_text("module load gcc/11.3.0\n")
     (home(login) / ".modulerc").write_text("")
@@ -52,7 +52,7 @@ def test_what_is_wrong_comes_first_with_why_and_what_mends_it(login: Project) ->
     assert done.stderr == ""
 
 
-def test_json_has_every_finding_and_no_home(login: Project) -> None:
+def test_doctor_s_json_has_every_finding_and_no_home(login: Project) -> None:
     """One value with its schema; the home is `~`, and values of variables are not told."""
     (home(login) / ".bashrc").write_text("module load gcc/11.3.0\n")
     done = login.ozrepro("doctor", "--json", PYTHONPATH=f"{home(login)}/lib", PYTHONHOME="", OZREPRO_STORE=str(home(login) / "s"))
@@ -65,7 +65,7 @@ def test_json_has_every_finding_and_no_home(login: Project) -> None:
     assert "fine" in {item["level"] for item in found["findings"]}
 
 
-def test_it_works_outside_a_project(login: Project, tmp_path: Path) -> None:
+def test_doctor_works_outside_a_project(login: Project, tmp_path: Path) -> None:
     """And leaves nothing there."""
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -75,7 +75,7 @@ def test_it_works_outside_a_project(login: Project, tmp_path: Path) -> None:
     assert Project(Path("/"), login.environ).ozrepro("doctor").returncode == 0
 
 
-def test_a_mistake_in_the_settings_is_told_as_always(login: Project) -> None:
+def test_doctor_tells_a_mistake_in_the_settings(login: Project) -> None:
     """Status 2, with the file."""
     (login.root / "pyproject.toml").write_text('[tool.ozrepro]\nlocks = "none"\n')
     assert login.ozrepro("doctor").returncode == 2

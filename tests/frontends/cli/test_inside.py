@@ -78,7 +78,7 @@ def test_the_method_of_the_outer_session_does_not_choose_that_of_an_inner_one(bu
     )
 
 
-def test_a_setting_of_the_caller_holds_within(built: Project, tmp_path: Path) -> None:
+def test_a_setting_of_the_caller_holds_within_a_session(built: Project, tmp_path: Path) -> None:
     code = "import os; print(os.environ['OZREPRO_STORE'])"
     store = str(tmp_path / "store")
     done = built.run("ozrepro", "run", "work", "--", "python", "-c", code, OZREPRO_STORE=store)

@@ -97,13 +97,13 @@ def test_nothing_on_pythonpath_changes_a_command(project: Project, words: str, t
 
 
 @pytest.mark.parametrize("words", ["build --rebuild", "run work -- python -c pass"])
-def test_a_cold_start_too(project: Project, words: str, tmp_path: Path) -> None:
+def test_nothing_on_pythonpath_changes_a_cold_start(project: Project, words: str, tmp_path: Path) -> None:
     folder = shadows(tmp_path / "site")
     status, _ = outcome(project, "ozrepro", *words.split(), PYTHONPATH=str(folder), OZREPRO_STORE=str(tmp_path / "store"))
     assert status == 0
 
 
-def test_the_helper_that_solves_conda_packages_too(project: Project, tmp_path: Path) -> None:
+def test_nothing_on_pythonpath_changes_the_helper_that_solves_conda_packages(project: Project, tmp_path: Path) -> None:
     spec = project.root / "sessions" / "packages.toml"
     spec.write_text('[conda]\nchannels = ["none"]\ndependencies = ["python"]\n', encoding="utf-8")
     folder = shadows(tmp_path / "site")
@@ -127,7 +127,7 @@ def test_nox_runs_a_session_with_another_packaging_on_pythonpath(project: Projec
     assert done.stdout == "2\n"
 
 
-def test_a_completion_is_answered(project: Project, tmp_path: Path) -> None:
+def test_a_completion_is_answered_with_other_packages_on_pythonpath(project: Project, tmp_path: Path) -> None:
     line = "ozrepro sta"
     variables = {
         "_ARGCOMPLETE": "1",

@@ -54,7 +54,7 @@ def ended(child: pexpect.spawn[str]) -> int | None:
 
 
 @pytest.mark.parametrize("chosen", ["", *SHELLS])
-def test_the_prompt_is_marked_and_stays_so(inside: dict[str, str], chosen: str) -> None:
+def test_the_prompt_of_a_shell_in_an_image_stays_marked(inside: dict[str, str], chosen: str) -> None:
     child = at_prompt(chosen, inside)
     child.sendline("echo on''ce")
     child.expect_exact("once")
@@ -66,7 +66,7 @@ def test_the_prompt_is_marked_and_stays_so(inside: dict[str, str], chosen: str) 
     assert len(history.splitlines()) == 700
 
 
-def test_bash_is_taken_where_the_image_has_it(inside: dict[str, str], without_bash: dict[str, str]) -> None:
+def test_a_shell_in_an_image_is_bash_where_the_image_has_it(inside: dict[str, str], without_bash: dict[str, str]) -> None:
     for environ, name in ((inside, "bash"), (without_bash, "sh")):
         child = at_prompt("", environ)
         child.sendline("echo 'this is' $0")
@@ -77,7 +77,7 @@ def test_bash_is_taken_where_the_image_has_it(inside: dict[str, str], without_ba
 
 
 @pytest.mark.parametrize("chosen", ["", *SHELLS])
-def test_without_a_terminal_commands_come_from_a_pipe(inside: dict[str, str], chosen: str) -> None:
+def test_a_shell_in_an_image_takes_commands_from_a_pipe(inside: dict[str, str], chosen: str) -> None:
     words = shell_words("work", chosen, at_prompt=False)
     done = subprocess.run(
         words, env=inside, input="cat /dev/null; echo said\nexit 3\n", capture_output=True, text=True, check=False

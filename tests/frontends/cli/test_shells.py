@@ -107,7 +107,7 @@ class TestShell:
         assert "PYTHONPATH" not in found or "/evil" not in found["PYTHONPATH"]
         assert left(at_prompt) == []
 
-    def test_size_job_control_and_modules_work_inside(self, at_prompt: Project, shell: str) -> None:
+    def test_terminal_size_job_control_and_modules_work_in_a_shell(self, at_prompt: Project, shell: str) -> None:
         child = ozrepro(at_prompt, "shell", "work", "--shell", shell)
         child.expect_exact("(work) ")
         say(child, "stty size", "30 120")
@@ -131,7 +131,7 @@ class TestShell:
         child.sendeof()
         assert ended(child) is not None
 
-    def test_without_a_terminal_commands_come_from_a_pipe(self, at_prompt: Project, shell: str) -> None:
+    def test_a_shell_without_a_terminal_takes_commands_from_a_pipe(self, at_prompt: Project, shell: str) -> None:
         words = [str(BIN / "ozrepro"), "shell", "work", "--shell", shell]
         done = subprocess.run(
             words, cwd=at_prompt.root, env=at_prompt.environ, input="python -c 'import alpha; print(alpha.VERSION)'\nexit 3\n",
@@ -149,7 +149,7 @@ def test_a_shell_that_loses_its_terminal_leaves_nothing_behind(at_prompt: Projec
     assert left(at_prompt) == []
 
 
-def test_a_program_and_its_status_pass_through(at_prompt: Project) -> None:
+def test_shell_runs_a_program_and_returns_its_status(at_prompt: Project) -> None:
     done = at_prompt.ozrepro("shell", "work", "--", "sh", "-c", "echo $LOADEDMODULES; exit 5")
     assert done.returncode == 5
     assert "python-scientific" in done.stdout
@@ -254,7 +254,7 @@ def test_a_signal_reaches_the_command_of_a_run(toolchain: Modular, number: signa
 
 @pytest.mark.network
 @pytest.mark.slow
-def test_the_guide_s_example(project: Project, site: Site) -> None:
+def test_the_guide_s_example_for_jobs_works(project: Project, site: Site) -> None:
     """The guide's page on modules: a shell, IPython, a package of the toolchain and one of one's own, a script; again tomorrow."""
     make_wheel(project.wheelhouse, "alpha", "1.0")
     found = modular(project, site)
@@ -297,7 +297,7 @@ def _play(child: pexpect.spawn[str]) -> None:
     assert ended(child) == 0
 
 
-def test_a_start_waits_for_nobody(toolchain: Modular) -> None:
+def test_a_run_starts_while_all_locks_of_its_store_are_held(toolchain: Modular) -> None:
     locks = sorted((toolchain.project.store() / "locks").iterdir())
     assert locks
     with ExitStack() as held:

@@ -38,7 +38,7 @@ from tests.frontends.doctor.conftest import Patient
         "echo hello; module load gcc",
     ],
 )
-def test_a_line_that_hurts(line: str) -> None:
+def test_a_start_up_line_that_breaks_sessions_is_found(line: str) -> None:
     """It is found with its number and without what stands behind it."""
     ((number, words, _),) = lines_that_hurt(f"# start\n\n{line}\n")
     assert number == 3
@@ -72,19 +72,19 @@ def test_a_line_that_hurts(line: str) -> None:
         "export PYTHONNOUSERSITE=1",
     ],
 )
-def test_a_line_that_does_not(line: str) -> None:
+def test_a_harmless_start_up_line_is_no_finding(line: str) -> None:
     """Comments, functions, aliases, questions and other variables change no shell."""
     assert list(lines_that_hurt(line)) == []
 
 
-def test_what_follows_a_function_is_read() -> None:
+def test_lines_behind_a_function_are_read() -> None:
     """Also in fish, where a function ends with `end`."""
     assert list(lines_that_hurt("f() {\n  ml gcc\n}\nml gcc\n")) == [(4, "ml gcc", True)]
     assert list(lines_that_hurt("function f\n  if true\n    ml gcc\n  end\nend\nml gcc\n", fish=True)) == [(6, "ml gcc", True)]
     assert list(lines_that_hurt("function f\n{\n  ml gcc\n}\nml gcc\n")) == [(5, "ml gcc", True)]
 
 
-def test_what_stands_behind_a_command_is_not_told(patient: Patient) -> None:
+def test_words_behind_a_command_are_not_repeated(patient: Patient) -> None:
     """A line may hold a secret."""
     patient.plant(".bashrc", "module load gcc; export TOKEN=secret\nexport PYTHONPATH=/secret\n")
     assert "secret" not in repr(check_dotfiles(patient.place()))
@@ -99,7 +99,7 @@ def test_each_start_up_file_is_read(patient: Patient, name: str) -> None:
     assert found.mend == (f"sed -i --follow-symlinks '2s/^/: # /' ~/{name}",)
 
 
-def test_the_command_mends_the_line(patient: Patient, tmp_path: Path) -> None:
+def test_the_suggested_command_removes_the_line(patient: Patient, tmp_path: Path) -> None:
     """After it nothing is found, bash still reads the file, and a link to a repository of such files stays one."""
     kept = tmp_path / "dotfiles" / "bashrc"
     kept.parent.mkdir()
@@ -113,7 +113,7 @@ def test_the_command_mends_the_line(patient: Patient, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["if true; then module load gcc", "ml gcc; fi", "export PYTHONPATH=/x", "module load gcc \\"])
-def test_a_line_with_more_on_it_is_left_to_an_editor(patient: Patient, line: str) -> None:
+def test_a_start_up_line_with_more_on_it_gets_no_command(patient: Patient, line: str) -> None:
     """A command could break what stands around it."""
     patient.plant(".bashrc", line + "\n")
     (found,) = check_dotfiles(patient.place())

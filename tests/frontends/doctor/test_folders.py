@@ -25,7 +25,7 @@ def only(found: list[Finding]) -> Finding:
     return found[0]
 
 
-def test_a_clean_home_has_none(patient: Patient) -> None:
+def test_a_clean_home_has_no_large_folders(patient: Patient) -> None:
     assert only(check_folders(patient.place())).level == "fine"
 
 
@@ -40,7 +40,7 @@ def test_many_files_of_conda_are_wrong_with_both_ways_to_move_them(patient: Pati
     assert found.mend[1] == "mv ~/.conda DIR/conda && ln -s DIR/conda ~/.conda"
 
 
-def test_few_large_files_are_wrong_too(patient: Patient) -> None:
+def test_a_folder_of_few_large_files_is_wrong(patient: Patient) -> None:
     image = patient.plant(".apptainer/cache/blob/one.sif")
     with image.open("wb") as stream:
         try:
@@ -55,7 +55,7 @@ def test_few_large_files_are_wrong_too(patient: Patient) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, _ in FOLDERS])
-def test_a_small_one_is_fine(patient: Patient, name: str) -> None:
+def test_a_small_folder_is_fine(patient: Patient, name: str) -> None:
     many(patient.home / name, 3)
     found = only(check_folders(patient.place()))
     assert found.level == "fine"
@@ -82,7 +82,7 @@ def test_links_inside_are_not_followed_and_a_file_with_two_names_counts_once(tmp
     assert measure(folder).files == 3
 
 
-def test_counting_stops(tmp_path: Path) -> None:
+def test_counting_a_large_folder_stops_at_a_limit(tmp_path: Path) -> None:
     many(tmp_path / "one", 30)
     stopped = measure(tmp_path / "one", entries=10)
     assert (stopped.files, stopped.whole) == (10, False)
@@ -91,7 +91,7 @@ def test_counting_stops(tmp_path: Path) -> None:
     assert measure(tmp_path / "one").whole
 
 
-def test_what_may_not_be_read_is_passed_over(tmp_path: Path) -> None:
+def test_folders_that_may_not_be_read_are_skipped(tmp_path: Path) -> None:
     assert measure(tmp_path / "nowhere").files == 0
 
 

@@ -61,7 +61,7 @@ def test_a_driver_that_does_not_answer_is_noted(patient: Patient) -> None:
     assert "NVIDIA-SMI has failed" in found.seen
 
 
-def test_versions_are_read() -> None:
+def test_the_versions_of_driver_and_cuda_are_read() -> None:
     assert read_smi(SMI) == ("550.54.15", "12.4")
     assert read_smi("No devices were found") == ("", "")
     assert [read_driver(text) for text in (CLOSED, OPEN, "")] == ["515.65.01", "555.42.06", ""]
@@ -101,7 +101,7 @@ def test_slurm_s_version_is_told(patient: Patient) -> None:
         assert (found.level, found.seen) == ("note", "Slurm 23.11.4, not inside a job, without squeue on PATH")
 
 
-def test_the_setting_path_is_searched_too(patient: Patient, tmp_path: Path) -> None:
+def test_programs_are_searched_on_the_path_of_the_settings(patient: Patient, tmp_path: Path) -> None:
     folder = tmp_path / "slurm"
     folder.mkdir()
     (patient.program("sbatch", "slurm 23.11.4")).rename(folder / "sbatch")

@@ -40,7 +40,7 @@ def test_packages_at_another_user_base_leak_too(patient: Patient, tmp_path: Path
     assert wrong(check_user_packages(patient.place(PYTHONUSERBASE=str(tmp_path / "base"))))
 
 
-def test_an_empty_folder_is_fine(patient: Patient) -> None:
+def test_an_empty_folder_of_user_packages_is_fine(patient: Patient) -> None:
     (patient.home / SITE_PACKAGES).mkdir(parents=True)
     assert not wrong(check_user_packages(patient.place()))
 
@@ -87,7 +87,7 @@ def test_the_system_s_python_beside_modules_is_noted(patient: Patient, site: Sit
     assert [(item.level, item.seen.split(",")[0]) for item in check_python(place)] == [("note", "python3 is /usr/bin/python3")]
 
 
-def test_another_python_is_fine(patient: Patient, site: Site) -> None:
+def test_a_python_other_than_the_system_s_is_fine(patient: Patient, site: Site) -> None:
     (patient.bin / "python3").symlink_to(sys.executable)
     assert [item.level for item in check_python(patient.place(LMOD_CMD=site.lmod_cmd))] == ["fine"]
 

@@ -42,7 +42,7 @@ LUSTRE_DEFAULTS = f"{LUSTRE}\nuid 1002 is using default block quota setting\nuid
         (LUSTRE_DEFAULTS, Quota("/home", 1 << 30, 20 << 30, 23000, 200000)),
     ],
 )
-def test_what_the_tools_print_is_read(text: str, expected: Quota) -> None:
+def test_each_form_of_a_quota_tool_s_output_is_read(text: str, expected: Quota) -> None:
     """Both tools, with stars, brackets, graces and a wrapped name."""
     assert list(read_quotas(text)) == [expected]
 
@@ -71,7 +71,7 @@ def test_a_full_quota_is_wrong_in_bytes_and_in_files(patient: Patient) -> None:
     assert "--inodes" in files.mend[0]
 
 
-def test_the_home_s_path_is_not_told(patient: Patient) -> None:
+def test_a_finding_on_the_quota_does_not_tell_the_home_s_path(patient: Patient) -> None:
     """What lfs prints begins with the folder that it was asked for."""
     patient.program("lfs", f"{patient.home}\n   4098576 0 5242880 - 9000 0 10000 -")
     told = list(examine(patient.place(), [check_quota]))
@@ -91,13 +91,15 @@ def test_the_home_s_path_is_not_told(patient: Patient) -> None:
         ("lfs", "", "Permission denied.", 1, "note"),
     ],
 )
-def test_no_quota_and_other_words(patient: Patient, name: str, says: str, errors: str, status: int, level: str) -> None:
+def test_a_missing_quota_is_fine_and_unknown_words_are_a_note(
+    patient: Patient, name: str, says: str, errors: str, status: int, level: str
+) -> None:
     """No quota is fine; a site's own words are a note."""
     patient.program(name, says, errors=errors, status=status)
     assert [item.level for item in check_quota(patient.place())] == [level]
 
 
-def test_no_tool_at_all(patient: Patient) -> None:
+def test_a_machine_without_quota_tools_gives_no_finding(patient: Patient) -> None:
     """It is said that the quota cannot be read."""
     found = check_quota(patient.place(PATH="/nowhere"))
     assert [(item.level, item.seen) for item in found] == [("note", "no quota or lfs command: the home's quota cannot be read")]

@@ -55,7 +55,7 @@ def test_real_locks_exclude_a_second_process_and_nothing_is_left(patient: Patien
     assert sorted(os.listdir(patient.root)) == before
 
 
-def test_they_are_tried_in_the_store_where_there_is_one(patient: Patient) -> None:
+def test_file_locks_are_tried_in_the_store_where_there_is_one(patient: Patient) -> None:
     (patient.root / ".ozrepro").mkdir()
     assert ".ozrepro was refused" in check_locks(patient.place())[0].seen
     assert os.listdir(patient.root / ".ozrepro") == []

@@ -137,7 +137,7 @@ def test_what_a_spec_cannot_hold_is_left_out_and_the_spec_can_be_read(environmen
         (["# update specs: [", "# neutered specs: ['x']", "# update specs: [1, 'a']"], ["a"]),
     ],
 )
-def test_histories(lines: list[str], expected: list[str]) -> None:
+def test_the_wanted_packages_are_read_from_a_conda_history(lines: list[str], expected: list[str]) -> None:
     assert list(asked_for("\n".join(lines), {}).values()) == expected
 
 

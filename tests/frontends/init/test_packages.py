@@ -17,13 +17,13 @@ def tops(*items: tuple[str, ...], python: str = "") -> tuple[str, ...]:
 
 
 class TestTheTopLevel:
-    def test_what_another_one_requires_is_not_named(self) -> None:
+    def test_a_package_that_another_requires_is_not_proposed(self) -> None:
         assert tops(("astropy", "numpy>=1.22", "PyERFA"), ("numpy",), ("pyerfa", "numpy"), ("tabulate",)) == (
             "astropy",
             "tabulate",
         )
 
-    def test_what_an_extra_asks_for_is_named(self) -> None:
+    def test_a_package_that_only_an_extra_asks_for_is_proposed(self) -> None:
         assert tops(("a", 'b; extra == "all"'), ("b",)) == ("a", "b")
 
     def test_a_marker_is_decided_for_the_environment_s_own_python(self) -> None:
@@ -31,10 +31,10 @@ class TestTheTopLevel:
         assert tops(*items, python="3.8") == ("a",)
         assert tops(*items, python="3.12") == ("a", "b")
 
-    def test_of_those_that_require_one_another_the_first_is_named(self) -> None:
+    def test_of_packages_that_require_one_another_the_first_is_proposed(self) -> None:
         assert tops(("a", "b"), ("b", "a"), ("c", "d"), ("d", "c"), ("e", "c")) == ("a", "e")
 
-    def test_what_cannot_be_read_requires_nothing(self) -> None:
+    def test_a_requirement_that_cannot_be_read_requires_nothing(self) -> None:
         assert tops(("a", "!!", "b; nonsense", 'b; python_version < "x y"'), ("b",)) == ("a", "b")
 
 
@@ -50,7 +50,7 @@ class TestImports:
             ("odd", ("odd-name/x.py", "class.d/x.txt"), ()),
         ],
     )
-    def test_they_are_told_by_the_files(
+    def test_names_to_import_are_told_by_a_distribution_s_files(
         self, tmp_path: Path, name: str, files: tuple[str, ...], expected: tuple[str, ...]
     ) -> None:
         site = tmp_path / "lib" / "python3" / "site-packages"
@@ -62,13 +62,13 @@ class TestImports:
         (info / "RECORD").write_text("".join(f"{file},,\n" for file in listed))
         assert import_names(name, infos([str(site)])[name]) == expected
 
-    def test_or_by_top_level(self, tmp_path: Path) -> None:
+    def test_names_to_import_are_told_by_top_level_txt(self, tmp_path: Path) -> None:
         info = tmp_path / "Zope_Thing-1.0.egg-info"
         info.mkdir()
         (info / "top_level.txt").write_text("zope\n_private\ntests\n")
         assert import_names("zope-thing", infos([str(tmp_path)])["zope-thing"]) == ("zope",)
 
-    def test_a_distribution_without_metadata_has_none(self, tmp_path: Path) -> None:
+    def test_a_distribution_without_metadata_has_no_names_to_import(self, tmp_path: Path) -> None:
         assert import_names("a", None) == import_names("a", str(tmp_path / "a-1.dist-info")) == ()
         assert infos([str(tmp_path / "nowhere")]) == {}
 
@@ -84,9 +84,11 @@ class TestOrigins:
             ({"url": "x", "dir_info": []}, ("", False)),
         ],
     )
-    def test_an_address_is_read(self, tmp_path: Path, said: object, expected: tuple[str, bool]) -> None:
+    def test_the_address_that_a_distribution_came_from_is_read(
+        self, tmp_path: Path, said: object, expected: tuple[str, bool]
+    ) -> None:
         (tmp_path / "direct_url.json").write_text(json.dumps(said))
         assert origin(str(tmp_path)) == expected
 
-    def test_there_may_be_none(self, tmp_path: Path) -> None:
+    def test_a_distribution_of_an_index_has_no_address(self, tmp_path: Path) -> None:
         assert origin(None) == origin(str(tmp_path)) == ("", False)

@@ -19,7 +19,7 @@ def look(root: Path, **files: str) -> tuple[Files, list[str]]:
     return look_at_files(root, "work")
 
 
-def test_an_empty_folder_has_nothing(tmp_path: Path) -> None:
+def test_an_empty_folder_proposes_nothing(tmp_path: Path) -> None:
     assert look(tmp_path) == (Files(), [])
 
 
@@ -30,7 +30,7 @@ def test_a_requirement_file_is_named_with_what_is_in_it(tmp_path: Path) -> None:
     assert notes == []
 
 
-def test_one_that_no_spec_may_name_is_passed_over_with_the_reason(tmp_path: Path) -> None:
+def test_a_requirement_file_that_no_spec_may_name_is_skipped_with_the_reason(tmp_path: Path) -> None:
     found, notes = look(tmp_path, requirements__txt="--index-url https://example.org\nnumpy\n")
     assert found == Files()
     assert notes[0].startswith("requirements.txt is passed over: ")
@@ -44,7 +44,7 @@ def test_a_project_with_dependencies_is_installed_itself(tmp_path: Path, depende
 
 
 @pytest.mark.parametrize("text", ["[tool.x]\n", '[project]\nname = "a"\n', "project = 1\n", "[project]\ndependencies = [1]\n"])
-def test_other_settings_are_no_project(tmp_path: Path, text: str) -> None:
+def test_a_pyproject_of_settings_alone_is_no_project(tmp_path: Path, text: str) -> None:
     assert look(tmp_path, pyproject__toml=text)[0] == Files()
 
 
@@ -58,7 +58,7 @@ def test_a_definition_is_preferred_to_an_image_and_the_session_s_own_to_others(t
     assert [note.split()[0] for note in notes] == ["a.def", "b.sif"]
 
 
-def test_an_image_serves_alone(tmp_path: Path) -> None:
+def test_an_image_without_a_definition_is_proposed(tmp_path: Path) -> None:
     found, notes = look(tmp_path, b__sif="")
     assert (found.definition, found.image, notes) == ("", "b.sif", [])
 

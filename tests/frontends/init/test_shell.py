@@ -43,7 +43,7 @@ def home(tmp_path: Path) -> str:
     return str(tmp_path / "home")
 
 
-def test_a_shell_without_modules_has_none(site: Site, tmp_path: Path) -> None:
+def test_a_shell_without_modules_proposes_none(site: Site, tmp_path: Path) -> None:
     assert look(site.environ(), tmp_path) == (None, [])
 
 

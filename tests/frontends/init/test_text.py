@@ -82,7 +82,7 @@ def test_what_the_project_s_files_name_is_not_named_twice() -> None:
     assert found.venv.requirements == ("-e .", "-r requirements.txt")
 
 
-def test_an_address_is_kept() -> None:
+def test_the_address_of_a_requirement_is_kept() -> None:
     address = "https://example.org/a-1.0-py3-none-any.whl"
     found = spec_of(Found(None, Venv("", False, (Package("a", "1.0", (), address),))))
     assert found.venv is not None
@@ -97,12 +97,12 @@ def test_names_to_import_are_those_that_each_method_has() -> None:
 
 
 @pytest.mark.parametrize("found", [Found(MODULES, VENV, Conda("environment.yml")), Found(None, VENV, None, Files(image="a.sif"))])
-def test_they_are_only_proposed_where_another_method_s_packages_are_not_known(found: Found) -> None:
+def test_names_to_import_are_proposals_where_a_method_s_packages_are_unknown(found: Found) -> None:
     assert spec_of(found).imports == ()
     assert '# imports = ["astropy"' in spec_text(found, "work")
 
 
-def test_where_no_package_is_known_there_is_no_way_without() -> None:
+def test_no_venv_is_proposed_where_no_package_is_known() -> None:
     for found in (
         Found(Loaded(("gcc/11.3.0",))),
         Found(None, None, Conda("environment.yml")),
@@ -112,7 +112,7 @@ def test_where_no_package_is_known_there_is_no_way_without() -> None:
         assert "# For machines without these" in spec_text(found, "work")
 
 
-def test_where_nothing_was_found_there_is_a_table_to_fill_in() -> None:
+def test_a_spec_of_an_empty_folder_has_a_table_to_fill_in() -> None:
     found = spec_of(Found())
     assert found.venv is not None
     assert found.venv.requirements == ()
@@ -132,7 +132,7 @@ ODD = Found(
 
 
 @pytest.mark.parametrize("pin", [False, True])
-def test_every_combination_is_accepted(pin: bool) -> None:
+def test_every_combination_of_proposals_is_a_valid_spec(pin: bool) -> None:
     for modules, venv, conda, files in itertools.product(
         (None, MODULES, ODD.modules),
         (None, VENV),

@@ -15,17 +15,17 @@ from tests.wheels import make_wheel
 Made = Callable[..., dict[str, str]]
 
 
-def test_without_one_there_is_nothing_to_say(project: Project) -> None:
+def test_without_an_active_venv_nothing_is_proposed(project: Project) -> None:
     assert look_at_venv(project.environ, project.root) == (None, [])
 
 
-def test_a_folder_that_is_none_is_passed_over(project: Project, tmp_path: Path) -> None:
+def test_a_virtual_env_variable_that_names_no_venv_is_skipped(project: Project, tmp_path: Path) -> None:
     found, notes = look_at_venv({**project.environ, "VIRTUAL_ENV": str(tmp_path)}, project.root)
     assert found is None
     assert notes == ["VIRTUAL_ENV names no virtual environment: passed over"]
 
 
-def test_its_top_level_packages_are_found_and_no_tools(project: Project, venv: Made) -> None:
+def test_the_top_level_packages_of_a_venv_are_proposed_without_tools(project: Project, venv: Made) -> None:
     make_wheel(project.wheelhouse, "alpha", "1.0", requires=("beta>=1",))
     make_wheel(project.wheelhouse, "beta", "1.5")
     make_wheel(project.wheelhouse, "gamma-ray", "2.0", modules={"gammaray/__init__.py": ""})
@@ -38,14 +38,14 @@ def test_its_top_level_packages_are_found_and_no_tools(project: Project, venv: M
     assert notes == []
 
 
-def test_one_that_sees_its_python_s_packages_says_so(project: Project, venv: Made) -> None:
+def test_a_venv_that_sees_its_python_s_packages_says_so(project: Project, venv: Made) -> None:
     found, _ = look_at_venv(venv(system=True), project.root)
     assert found is not None
     assert found.system_site_packages
     assert found.packages == ()
 
 
-def test_what_the_modules_have_is_told_apart(project: Project, venv: Made, site: Site) -> None:
+def test_packages_of_the_modules_are_told_from_the_venv_s(project: Project, venv: Made, site: Site) -> None:
     said = read(site.lmod("load", *(site.names[name] for name in ("gcc", "openmpi", "python-scientific")), shell="bash").stdout)
     make_wheel(project.wheelhouse, "alpha", "1.0", requires=("numpy",))
     make_wheel(project.wheelhouse, "numpy", "99.0")
@@ -74,7 +74,7 @@ def test_the_project_itself_is_told_apart_from_other_folders(project: Project, v
     assert notes == ["theirs 1.0 is left out: it was installed from a folder or a repository, which no spec can name"]
 
 
-def test_one_whose_python_is_gone_is_read_all_the_same(project: Project, venv: Made) -> None:
+def test_a_venv_whose_python_is_gone_is_read_all_the_same(project: Project, venv: Made) -> None:
     make_wheel(project.wheelhouse, "alpha")
     environ = venv("alpha")
     (Path(environ["VIRTUAL_ENV"]) / "bin" / "python").unlink()

@@ -83,7 +83,7 @@ def test_a_written_address_gets_a_name_and_stays_in_the_lock() -> None:
         "x" * 600,
     ],
 )
-def test_no_logins_no_foreign_forms(text: str) -> None:
+def test_a_channel_with_a_login_or_of_another_form_is_refused(text: str) -> None:
     assert check_channel(text)
     with pytest.raises(SpecError) as caught:
         find_channels([text], {}, {})
@@ -98,7 +98,7 @@ def test_a_lock_with_bad_channels_is_told_all_of_it() -> None:
     assert "u:p" not in str(checker.mistakes)
 
 
-def test_the_channel_of_a_solved_record() -> None:
+def test_the_channel_of_a_solved_record_is_found() -> None:
     channels = (FORGE, Channel("dev", "https://conda.anaconda.org/conda-forge/label/dev"))
     assert name_of("https://conda.anaconda.org/conda-forge/", channels) == "conda-forge"
     assert name_of("https://conda.anaconda.org/conda-forge/label/dev/linux-64/", channels) == "dev"

@@ -16,7 +16,7 @@ from ozrepro.methods.conda.condalock import read_condalock, write_condalock
 from tests.methods.conda.test_explicit import CHANNELS, RECORDS
 
 
-def test_the_documented_form() -> None:
+def test_a_conda_lock_file_has_the_documented_form() -> None:
     text = write_condalock({"linux-64": RECORDS}, CHANNELS)
     table: dict[str, Any] = import_module("yaml").safe_load(text)
     assert list(table) == ["version", "metadata", "package"]
@@ -39,7 +39,7 @@ def test_the_documented_form() -> None:
     assert text == write_condalock({"linux-64": tuple(reversed(RECORDS))}, CHANNELS)
 
 
-def test_what_is_written_is_read_back() -> None:
+def test_a_written_conda_lock_file_is_read_back() -> None:
     conda, pip = read_condalock(write_condalock({"linux-64": RECORDS, "osx-arm64": RECORDS[1:2]}, CHANNELS), "conda-lock.yml")
     assert pip == {}
     assert list(conda) == ["linux-64", "osx-arm64"]
@@ -49,7 +49,7 @@ def test_what_is_written_is_read_back() -> None:
         assert (named.sha256, named.md5) == (locked.sha256, locked.md5)
 
 
-def test_a_file_of_conda_lock_itself() -> None:
+def test_a_file_written_by_conda_lock_is_read() -> None:
     text = """\
 version: 1
 metadata:
@@ -101,7 +101,7 @@ package:
     assert pip == {"linux-64": ("emcee==3.1.6",)}
 
 
-def test_what_is_wrong_is_told_with_its_line() -> None:
+def test_a_mistake_in_a_conda_lock_file_is_told_with_its_line() -> None:
     text = write_condalock({"linux-64": RECORDS}, CHANNELS)
     for old, new in (("version: 1\n", "version: 2\n"), ("name: alpha", "name: beta"), ("platform: linux-64", "platform: moon")):
         with pytest.raises(SpecError, match=r"line \d+"):
@@ -111,6 +111,6 @@ def test_what_is_wrong_is_told_with_its_line() -> None:
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_a_file_or_a_spec_error(text: str) -> None:
+def test_any_text_is_a_conda_lock_file_or_a_spec_error(text: str) -> None:
     with contextlib.suppress(SpecError):
         read_condalock(text, "conda-lock.yml")

@@ -31,7 +31,7 @@ prefix: /home/someone/envs/work
 """
 
 
-def test_a_usual_file() -> None:
+def test_a_usual_environment_file_is_read() -> None:
     assert read_environment(TEXT, "environment.yml") == EnvironmentFile(
         name="work",
         channels=("conda-forge", "nodefaults"),
@@ -41,7 +41,7 @@ def test_a_usual_file() -> None:
     )
 
 
-def test_all_mistakes_come_together_with_their_lines() -> None:
+def test_all_mistakes_of_an_environment_file_come_together_with_their_lines() -> None:
     text = (
         "nam: work\nchannels:\n  - https://me:secret@host/c\n  - conda-forge\ndependencies:\n  - numpy==\n  - -x\n  -\n"
         "  - pip:\n      - --index-url https://evil\n      - good\n  - npm:\n      - x\nvariables:\n  A: true\n  B-C: 1\n  A: 2\n"
@@ -72,7 +72,7 @@ _WORD = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Zl", "Zp"
         platforms=st.lists(st.sampled_from(["linux-64", "osx-arm64"]), max_size=2).map(tuple),
     )
 )
-def test_what_is_written_is_read_back(file: EnvironmentFile) -> None:
+def test_a_written_environment_file_is_read_back(file: EnvironmentFile) -> None:
     assert read_environment(write_environment(file), "environment.yml") == file
 
 
@@ -99,13 +99,13 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("name: a\n", "has no dependencies"),
     ],
 )
-def test_hostile_and_hopeless_files_are_refused_at_once(text: str, said: str) -> None:
+def test_hostile_environment_files_are_refused_at_once(text: str, said: str) -> None:
     with counted_calls() as calls, pytest.raises(SpecError, match=said):
         read_environment(text, "environment.yml")
     assert calls.count < 100_000  # 9,000 at most; the names of the first text are worth 9 ** 9 items
 
 
 @given(st.text(max_size=60) | st.text("abc:-[]{}&*!|>'\"\n #%@`,?~", max_size=60))
-def test_any_text_is_a_file_or_a_spec_error(text: str) -> None:
+def test_any_text_is_an_environment_file_or_a_spec_error(text: str) -> None:
     with contextlib.suppress(SpecError):
         read_environment(text, "environment.yml")

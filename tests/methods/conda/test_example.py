@@ -44,7 +44,7 @@ def _period(project: Project) -> float:
 
 @pytest.mark.network
 @pytest.mark.slow
-def test_it_locks_builds_and_runs_and_reruns_without_network(example: Modular) -> None:
+def test_the_example_of_conda_is_locked_built_and_run_again_without_network(example: Modular) -> None:
     project = example.project
     first = project.run("nox", "-s", "analysis", OZREPRO_METHOD="conda")
     assert first.returncode == 0, first.stderr

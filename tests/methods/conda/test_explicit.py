@@ -55,7 +55,7 @@ def test_every_line_is_one_that_conda_reads(digest: str, pattern: re.Pattern[str
     assert "# platform: linux-64" in text
 
 
-def test_what_is_written_is_read_back() -> None:
+def test_a_written_explicit_file_is_read_back() -> None:
     for digest in ("sha256", "md5"):
         text = write_explicit(RECORDS, ADDRESSES, "linux-64", digest="md5" if digest == "md5" else "sha256")
         found, platform = read_explicit(text, "spec.txt")
@@ -69,7 +69,7 @@ def test_what_is_written_is_read_back() -> None:
             assert digest in str(named.differs(other, CHANNELS))
 
 
-def test_rattler_reads_it_too() -> None:
+def test_rattler_reads_a_written_explicit_file() -> None:
     text = write_explicit(RECORDS, ADDRESSES, "linux-64")
     code = (
         "import json, os, sys\n"
@@ -95,7 +95,7 @@ def test_a_package_without_md5_is_told() -> None:
         write_explicit(RECORDS, {}, "linux-64")
 
 
-def test_mistakes_have_lines() -> None:
+def test_mistakes_in_an_explicit_file_are_told_with_their_lines() -> None:
     good = "https://conda.anaconda.org/conda-forge/linux-64/a-1-0.conda"
     text = f"@EXPLICIT\n{good}\n{good}\nnumpy\n/srv/c/linux-64/b-1-0.conda\nhttps://u:pw@h/c/linux-64/c-1-0.conda#zz\n"
     with pytest.raises(SpecError) as caught:
@@ -113,7 +113,7 @@ def test_a_line_without_a_hash_is_taken() -> None:
 
 
 @given(st.text(max_size=80))
-def test_any_text_is_a_file_or_a_spec_error(text: str) -> None:
+def test_any_text_is_an_explicit_file_or_a_spec_error(text: str) -> None:
     for whole in (text, f"@EXPLICIT\nhttps://h/c/linux-64/{text}-1-0.conda\n"):
         try:
             found, _ = read_explicit(whole, "x")

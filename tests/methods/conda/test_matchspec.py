@@ -26,7 +26,7 @@ from ozrepro.methods.conda.matchspec import Wanted, check_spec, moment, take_apa
         ("numpy # why", Wanted("numpy")),
     ],
 )
-def test_the_forms_that_people_write(text: str, wanted: Wanted) -> None:
+def test_each_form_of_a_matchspec_is_read(text: str, wanted: Wanted) -> None:
     assert check_spec(text) is None
     assert take_apart(text) == wanted
 
@@ -47,12 +47,12 @@ def test_the_forms_that_people_write(text: str, wanted: Wanted) -> None:
         ("x" * 2000, "so long"),
     ],
 )
-def test_mistakes_are_told_in_words(text: str, said: str) -> None:
+def test_mistakes_in_a_matchspec_are_told_in_words(text: str, said: str) -> None:
     assert said in str(check_spec(text))
 
 
 @given(st.text(max_size=40))
-def test_any_text_has_an_answer(text: str) -> None:
+def test_any_text_is_a_matchspec_or_a_mistake(text: str) -> None:
     problem = check_spec(text)
     assert problem is None or problem
 
@@ -66,7 +66,7 @@ def test_a_channels_name_becomes_its_address() -> None:
         with_address("other::numpy", channels)
 
 
-def test_moments() -> None:
+def test_dates_of_exclude_newer_are_read_as_moments() -> None:
     assert moment("") is None
     assert moment("2025-06-30") == dt.datetime(2025, 6, 30, 23, 59, 59, 999000, tzinfo=dt.timezone.utc)
     assert moment("2025-06-30T12:00:00Z") == dt.datetime(2025, 6, 30, 12, tzinfo=dt.timezone.utc)

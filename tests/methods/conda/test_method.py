@@ -207,7 +207,9 @@ class TestLocking:
             "osx-arm64": ["activates"],
         }
 
-    def test_what_cannot_be_solved_is_explained(self, project: Project, channel: Channel) -> None:
+    def test_conda_packages_that_cannot_be_solved_together_are_explained_by_lock(
+        self, project: Project, channel: Channel
+    ) -> None:
         found = conda(project, channel)
         describe(found, "python=3.10", "numpy=99")
         said = found.ozrepro("lock")
@@ -249,7 +251,7 @@ class TestNoMethod:
         assert not found.lock().exists()
         assert found.ozrepro("lock").returncode == 4
 
-    def test_with_a_lock_of_another_machine_too(self, project: Project, channel: Channel) -> None:
+    def test_build_with_a_lock_of_another_machine_exits_4_with_each_reason(self, project: Project, channel: Channel) -> None:
         found = conda(project, channel, OZREPRO_PLATFORM="site")
         describe(found, "activates")
         found.done("lock")
@@ -270,7 +272,7 @@ class TestVirtualPackages:
         found.done("lock", CONDA_OVERRIDE_CUDA="12.4")
         assert 'virtual = ["__cuda=12.4=0"]' in found.lock().read_text()
 
-    def test_the_spec_s_own_word_does_the_same(self, project: Project, channel: Channel) -> None:
+    def test_a_gpu_package_locks_with_the_spec_s_virtual_packages(self, project: Project, channel: Channel) -> None:
         found = conda(project, channel)
         describe(found, "gpu-thing", more='[conda.virtual-packages]\ncuda = "12.4"')
         found.done("lock")
@@ -363,7 +365,7 @@ class TestRunning:
         assert found["CONDA_PREFIX"] == str(built.prefix())
         assert found["PATH"].startswith(f"{built.prefix()}/share/activates/bin:{built.prefix()}/bin:")
 
-    def test_it_runs_and_rebuilds_without_network_and_channel(self, work: Project, private_channel: Channel) -> None:
+    def test_a_conda_session_runs_and_rebuilds_without_network_and_channel(self, work: Project, private_channel: Channel) -> None:
         here = conda(work, private_channel)
         here.done("lock")
         here.done("build")
@@ -384,18 +386,18 @@ class TestRunning:
                 "run", "work", "--", program
             )
 
-    def test_nothing_goes_into_the_home(self, built: Project) -> None:
+    def test_a_conda_session_writes_nothing_into_the_home(self, built: Project) -> None:
         home = Path(built.environ["HOME"])
         assert sorted(path.name for path in home.rglob("*") if "conda" in str(path) or "rattler" in str(path)) == []
 
-    def test_nox_takes_it(self, built: Project) -> None:
+    def test_nox_runs_a_conda_session(self, built: Project) -> None:
         (built.root / "noxfile.py").write_text(
             "import ozrepro\n\n@ozrepro.session\ndef work(session):\n    session.run('noxarch'[:3] and 'python', '-c', 'import numpy')\n"
         )
         done = built.run("nox", "-s", "work")
         assert done.returncode == 0, done.stderr
 
-    def test_level_2_and_diff_find_nothing(self, built: Project) -> None:
+    def test_verify_level_2_and_diff_find_no_difference_in_a_conda_session(self, built: Project) -> None:
         assert "level 2" in built.done("verify", "work", "--level", "2")
         assert "no difference" in built.done("diff", "work")
 

@@ -55,7 +55,7 @@ def records(draw: st.DrawFn) -> LockedRecord:
 
 
 @given(st.lists(records(), max_size=5, unique_by=lambda item: item.name))
-def test_what_is_written_is_read_back(found: list[LockedRecord]) -> None:
+def test_a_written_record_is_read_back(found: list[LockedRecord]) -> None:
     ordered = sorted_records(found)
     text = dumps({"conda": {"linux-64": {"package": [record.as_table() for record in ordered]}}})
     checker = Checker("x.lock", text)
@@ -139,11 +139,11 @@ def test_a_hostile_field_is_a_mistake(key: str, value: object) -> None:
 @given(
     st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda x: st.lists(x) | st.dictionaries(st.text(max_size=9), x))
 )
-def test_any_value_is_read_without_an_accident(value: object) -> None:
+def test_any_value_is_a_record_or_a_mistake(value: object) -> None:
     read_records(Checker("x.lock"), value, ("package",))
 
 
-def test_a_name_stands_there_once() -> None:
+def test_a_list_of_records_has_each_name_once() -> None:
     checker = Checker("x.lock")
     read_records(checker, [GOOD.as_table(), GOOD.as_table()], ("package",))
     assert "twice" in checker.mistakes[0]

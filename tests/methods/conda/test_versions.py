@@ -56,7 +56,7 @@ VERSIONS = (
 )
 
 
-def test_the_documented_order() -> None:
+def test_versions_are_in_conda_s_documented_order() -> None:
     read = [CondaVersion.read(text) for text in ORDERED]
     assert all(one < two for one, two in itertools.pairwise(read))
     assert CondaVersion.read("1.1") == CondaVersion.read("1.1.0")
@@ -83,7 +83,7 @@ def test_ranges_mean_what_the_solver_takes_them_for() -> None:
 
 
 @given(st.lists(st.text("0123456789abcdev.post_!+-", min_size=1, max_size=12), min_size=3, max_size=3))
-def test_the_order_is_one(texts: list[str]) -> None:
+def test_the_order_of_versions_is_total(texts: list[str]) -> None:
     good = [CondaVersion.read(text) for text in texts if is_version(text)]
     for one in good:
         for two in good:
@@ -97,7 +97,7 @@ def test_the_order_is_one(texts: list[str]) -> None:
 
 @settings(max_examples=300)
 @given(st.text(max_size=30), st.text("0123456789.,|<>=!~* ab", max_size=30))
-def test_nonsense_is_a_value_error_and_nothing_else(version: str, wanted: str) -> None:
+def test_a_nonsensical_range_raises_nothing_but_a_value_error(version: str, wanted: str) -> None:
     for one in (version, "1.0"):
         with suppress(ValueError):
             in_range(one, wanted)
@@ -105,5 +105,5 @@ def test_nonsense_is_a_value_error_and_nothing_else(version: str, wanted: str) -
 
 
 @pytest.mark.parametrize("text", ["", ".", "1..2", "1!2!3", "1+", "+1", "9" * 301, "1 2", "1.*", "é"])
-def test_what_is_no_version(text: str) -> None:
+def test_texts_that_are_no_versions_are_refused(text: str) -> None:
     assert not is_version(text)

@@ -57,11 +57,11 @@ def test_mistakes_in_the_table_are_told_by_key() -> None:
         ("__cuda >=>", "the lock needs '__cuda >=>', which cannot be read"),
     ],
 )
-def test_what_is_lacking_is_told_with_both_versions(line: str, said: str) -> None:
+def test_a_virtual_package_that_is_lacking_is_told_with_both_versions(line: str, said: str) -> None:
     assert satisfied(["python >=3.10", line, line], HERE) == [said]
 
 
-def test_what_is_there_is_no_matter() -> None:
+def test_a_virtual_package_that_is_there_is_no_reason_to_refuse() -> None:
     lines = ["__cuda", "__cuda >=11", "__glibc >=2.17,<3.0.a0", "__linux", "__archspec 1 zen*", "python", "__archspec >=1"]
     assert satisfied(lines, HERE) == []
     assert satisfied([], HERE, constrains=["__osx >=11"]) == []
@@ -69,7 +69,7 @@ def test_what_is_there_is_no_matter() -> None:
     assert satisfied(["__cuda >=12"], ()) == ["there is no NVIDIA driver here, the lock needs __cuda >=12"]
 
 
-def test_the_usual_needs_are_seen_without_a_helper() -> None:
+def test_usual_needs_of_virtual_packages_are_seen_without_a_worker() -> None:
     assert needed(["python", "__glibc >=2.17", "__unix"]) == ("__glibc", "__unix")
     assert quickly(["__cuda"]) is None
     found = quickly(["__glibc", "__unix"])
@@ -78,7 +78,7 @@ def test_the_usual_needs_are_seen_without_a_helper() -> None:
     assert subdir_here().startswith(("linux-", "osx-"))
 
 
-def test_a_lock_s_list_is_read_back_and_checked() -> None:
+def test_a_lock_s_list_of_virtual_packages_is_read_back_and_checked() -> None:
     checker = Checker("x.lock")
     table = {"virtual-packages": [item.as_text() for item in HERE]}
     assert read_virtual(checker, table, ("virtual-packages",)) == HERE

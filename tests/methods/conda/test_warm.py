@@ -82,7 +82,7 @@ def test_a_run_costs_what_one_on_a_venv_costs_however_large_the_environment(warm
 
 
 @needs_strace
-def test_nox_costs_what_it_costs_on_a_venv(warm: Project) -> None:
+def test_a_nox_start_of_conda_costs_what_one_of_a_venv_costs(warm: Project) -> None:
     large, small, plain = (_calls(warm, "-s", name, program="nox") for name in (*SESSIONS, "plain"))
     assert _in_store(warm, large) == _in_store(warm, small) > 0
     assert _in_store(warm, large) - _in_store(warm, plain) <= MORE
@@ -100,13 +100,13 @@ def test_a_warm_start_starts_the_command_alone_and_asks_nobody(warm: Project, wo
 
 
 @needs_strace
-def test_a_run_writes_nothing(warm: Project) -> None:
+def test_a_warm_run_of_conda_writes_nothing(warm: Project) -> None:
     traced = _calls(warm, "run", "large", "--", "/bin/true", select="%file,%process")
     assert not [call for call in traced.named(*WRITES) if not call.failed]
     assert not traced.named("fork", "vfork", "clone", "clone3")
 
 
-def test_nothing_heavy_and_no_conda_code_is_imported(warm: Project) -> None:
+def test_a_warm_run_of_conda_imports_nothing_heavy_and_no_conda_code(warm: Project) -> None:
     done = warm.ozrepro("run", "large", "--", "/bin/true", PYTHONPROFILEIMPORTTIME="1")
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert not loaded & set(HEAVY)

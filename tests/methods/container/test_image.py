@@ -33,7 +33,7 @@ def refused(prefix: Path) -> StoreError:
     return caught.value
 
 
-def test_what_was_seen_is_read_back(prefix: Path) -> None:
+def test_an_image_s_card_is_read_back(prefix: Path) -> None:
     found = image.kept(prefix)
     assert found == image.see(prefix / image.NAME, found.sha256, "squashfuse", "apptainer 1.4.5")
     assert found.size == 8000
@@ -77,7 +77,7 @@ def test_a_changed_byte_is_found_by_the_time_of_change(prefix: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gone", "directory", "dangling", "loop"])
-def test_what_is_no_image_is_refused(prefix: Path, kind: str) -> None:
+def test_a_file_that_is_no_image_is_refused(prefix: Path, kind: str) -> None:
     path = prefix / image.NAME
     path.unlink()
     if kind == "directory":
@@ -145,7 +145,7 @@ def test_how_an_image_is_read_is_told_by_its_mount(kind: str, said: str) -> None
         assert image.mount_kind(text, "/mnt/session/rootfs") == said
 
 
-def test_other_mounts_say_nothing() -> None:
+def test_mounts_of_other_kinds_do_not_tell_how_an_image_is_read() -> None:
     text = MOUNTS.format(installed="/var", kind="squashfs", source="x")
     assert image.mount_kind(text, "/elsewhere") == "not known"
     assert image.mount_kind("1 2 3\n\n - ", "/mnt") == "not known"

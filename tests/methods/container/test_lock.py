@@ -82,14 +82,14 @@ def spec_at(root: Path, text: str, definition: str = "") -> Spec:
 
 class TestReading:
     @pytest.mark.parametrize("content", [DEFINED, GENERATED, IMAGE], ids=["definition", "from", "image"])
-    def test_what_is_written_is_read_back_through_a_lock_s_text(self, content: dict[str, Any], tmp_path: Path) -> None:
+    def test_a_written_container_section_is_read_back_from_a_lock(self, content: dict[str, Any], tmp_path: Path) -> None:
         locked = read(content)
         assert as_content(locked, site_at(tmp_path)) == content
         text = write_text(Lock("work", (section(content),)))
         (again,) = read_text(text, "work", "w").sections
         assert read_section(again, "w", "work") == locked
 
-    def test_the_parts_have_their_meaning(self) -> None:
+    def test_the_parts_of_a_container_section_have_their_meaning(self) -> None:
         locked = read(DEFINED)
         assert locked.contents == Contents(
             "3.11.2",
@@ -139,21 +139,21 @@ class TestReading:
             ({"unknown": 1}, "unknown: unknown key"),
         ],
     )
-    def test_a_mistake_is_named(self, change: dict[str, Any], said: str) -> None:
+    def test_a_mistake_in_a_container_section_is_named(self, change: dict[str, Any], said: str) -> None:
         with pytest.raises(LockError) as caught:
             read({**DEFINED, **change})
         assert said in caught.value.what
         assert caught.value.where == "work.lock"
         assert caught.value.hint == "ozrepro lock work"
 
-    def test_all_mistakes_are_told_together(self) -> None:
+    def test_all_mistakes_of_a_container_section_are_told_together(self) -> None:
         with pytest.raises(LockError) as caught:
             read({**DEFINED, "gpu": "x", "size": 0, "tool": ""})
         assert len(caught.value.what.splitlines()) == 4
 
     @pytest.mark.parametrize("base", [[], [{"bootstrap": "docker", "from": "evil.example/a:3.11", "digest": DIGEST}],
                                       [*IMAGE["base"], *IMAGE["base"]]])  # fmt: skip
-    def test_an_image_is_what_its_name_says(self, base: list[object]) -> None:
+    def test_the_kind_of_an_image_follows_from_its_name(self, base: list[object]) -> None:
         with pytest.raises(LockError, match="base: is not what `image` names"):
             read({**IMAGE, "base": base})
 
@@ -187,7 +187,7 @@ _JUNK = st.recursive(
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([DEFINED, GENERATED, IMAGE]), st.dictionaries(st.sampled_from(KEYS), _JUNK, min_size=1, max_size=3))
-def test_any_section_gives_a_value_or_a_lock_error(good: dict[str, Any], change: dict[str, object]) -> None:
+def test_any_container_section_is_a_value_or_a_lock_error(good: dict[str, Any], change: dict[str, object]) -> None:
     try:
         locked = read({**deepcopy(good), **change})
     except LockError:
@@ -281,7 +281,7 @@ class TestFiles:
         (tmp_path / "data1.txt").write_text("x")
         assert self.digests(tmp_path, "data[1].txt") != literal
 
-    def test_what_is_missing_is_told_all_at_once(self, tmp_path: Path) -> None:
+    def test_all_missing_files_of_a_definition_are_told_together(self, tmp_path: Path) -> None:
         (tmp_path / "dangling").symlink_to("nowhere")
         with pytest.raises(SpecError) as caught:
             self.digests(tmp_path, "gone", "*.none", "dangling")
@@ -314,7 +314,7 @@ class TestAgreement:
         assert caught.value.hint == "ozrepro lock work"
         return caught.value.what
 
-    def test_what_the_spec_does_not_ask_for_is_refused(self, tmp_path: Path) -> None:
+    def test_a_section_that_the_spec_does_not_ask_for_is_refused(self, tmp_path: Path) -> None:
         said = self.refused(tmp_path, '[container]\ndefinition = "sessions/work.def"\n', DEFINED)
         for key in ("gpu", "bind", "pass", "imports", "arguments"):
             assert f"container.{key}: the lock has" in said

@@ -64,7 +64,7 @@ def test_the_names_to_import_are_those_of_what_was_installed(tmp_path: Path) -> 
     assert look.importable(str(tmp_path / "gone.dist-info")) == []
 
 
-def test_a_real_wheel_s_names_are_found(tmp_path: Path) -> None:
+def test_the_names_to_import_of_a_real_wheel_are_found(tmp_path: Path) -> None:
     import zipfile
 
     wheel = make_wheel(tmp_path / "wheels", "alpha", "1.0", modules={"alpha/__init__.py": "", "beta.py": ""})

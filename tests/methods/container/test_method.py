@@ -77,7 +77,7 @@ class TestLocking:
         for word in ("127.0.0.1", str(imaged.home), str(imaged.root), imaged.account.name):
             assert word not in text
 
-    def test_a_tag_that_moved_is_taken_by_an_upgrade_alone_and_builds_elsewhere_have_the_locked_base(
+    def test_a_moved_tag_is_taken_by_an_upgrade_alone_and_builds_use_the_locked_base(
         self, imaged: OrdinaryProject, hub: Registry, containers: Containers, request: pytest.FixtureRequest
     ) -> None:
         imaged.done("lock")
@@ -169,7 +169,9 @@ class TestFailures:
 
 
 class TestWhereImagesAreBuilt:
-    def test_a_job_builds_none_and_runs_a_built_one(self, contained_built: OrdinaryProject, ordinary: OrdinaryProject) -> None:
+    def test_a_job_does_not_build_an_image_and_runs_a_built_one(
+        self, contained_built: OrdinaryProject, ordinary: OrdinaryProject
+    ) -> None:
         job = {"SLURM_JOB_ID": "12"}
         said = elsewhere(contained_built).ozrepro("build", **job)
         assert said.returncode == 1
@@ -180,7 +182,7 @@ class TestWhereImagesAreBuilt:
         assert said.returncode == 1
         assert "try: on a login node: ozrepro lock work" in said.stderr, said.stderr
 
-    def test_without_network_nothing_is_begun(self, contained_built: OrdinaryProject) -> None:
+    def test_a_build_of_an_image_without_network_is_not_begun(self, contained_built: OrdinaryProject) -> None:
         said = elsewhere(contained_built).offline.ozrepro("build")
         assert said.returncode == 1
         assert "the registry cannot be reached" in said.stderr
@@ -236,7 +238,7 @@ class TestImageFile:
         assert "is in the store, but cannot be used: is not as it was published" in said.stderr
         assert contained_built.prefix() / "image.sif" != image
 
-    def test_what_a_start_cannot_see_verify_does(self, contained_built: OrdinaryProject) -> None:
+    def test_verify_finds_changes_of_an_image_that_a_start_cannot_see(self, contained_built: OrdinaryProject) -> None:
         contained_built.done("verify", "work", "--level", "2")
         image = contained_built.prefix() / "image.sif"
         before = image.stat()
@@ -396,7 +398,7 @@ class TestRunning:
         assert python(imaged, code, HOME=str(other)) == f"{other}\n"
         assert (other / "made").exists()
 
-    def test_status_and_signals_pass(self, contained_built: OrdinaryProject) -> None:
+    def test_status_and_signals_pass_to_and_from_an_image(self, contained_built: OrdinaryProject) -> None:
         assert contained_built.ozrepro("run", "work", "--", "sh", "-c", "exit 42").returncode == 42
         # Waited for and not handled: a handler can come too late.
         code = (

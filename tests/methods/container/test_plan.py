@@ -51,7 +51,7 @@ def test_a_lock_that_names_another_base_than_the_definition_is_refused(tmp_path:
         plan_of(locked(), site_at(tmp_path))
 
 
-def test_a_definition_that_is_gone_is_said(tmp_path: Path) -> None:
+def test_a_build_whose_definition_is_gone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LockError, match="cannot be read"):
         plan_of(locked(), site_at(tmp_path))
 

@@ -61,7 +61,7 @@ def test_a_tag_beside_a_digest_stays_and_a_name_by_digest_alone_gets_none() -> N
         (f"python@sha512:{'0' * 128}", "no digest"),
     ],
 )
-def test_what_is_no_name_is_refused_with_the_reason(text: str, problem: str) -> None:
+def test_a_text_that_is_no_image_name_is_refused_with_the_reason(text: str, problem: str) -> None:
     """A digest that was cut off, above all, is never read as a name without one, which means the latest."""
     with pytest.raises(ValueError, match=problem):
         read_reference(text)

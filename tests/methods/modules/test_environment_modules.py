@@ -83,7 +83,7 @@ def test_a_session_is_locked_run_and_gone_on_from(tcl: Tcl) -> None:
     assert tcl.project.lock().read_bytes() != first
 
 
-def test_another_tool_is_drift_and_both_are_named(tcl: Tcl) -> None:
+def test_another_module_tool_than_the_locked_one_is_drift_that_names_both(tcl: Tcl) -> None:
     tcl.spec(tcl.site.names["python"])
     tcl.project.done("lock", "work")
     lmod = {"LMOD_CMD": tcl.site.lmod_cmd, "MODULEPATH": tcl.site.modulepath()}

@@ -41,7 +41,7 @@ def _period(project: Project) -> float:
     return float(found["period_years"])
 
 
-def test_it_locks_builds_and_runs_and_reruns_without_lmod_and_network(example: Modular) -> None:
+def test_the_example_of_modules_is_locked_built_and_run_without_lmod_and_network(example: Modular) -> None:
     logged, log = example.logged()
     project = logged.project
     first = project.run("nox", "-s", "analysis")

@@ -226,9 +226,7 @@ class TestRefusals:
         assert "intel-compilers/2022.1.0" in said.stderr
         assert not empty.project.lock().exists()
 
-    def test_another_version_of_a_parent_that_was_found_is_a_mistake_of_the_spec_that_says_what_it_is_for(
-        self, empty: Modular
-    ) -> None:
+    def test_another_version_of_a_found_parent_is_a_mistake_of_the_spec(self, empty: Modular) -> None:
         empty.spec("gcc/12.2.0", empty.scientific)
         said = empty.project.ozrepro("lock")
         assert said.returncode == 2
@@ -513,7 +511,7 @@ class TestRunning:
     def test_the_environment_is_that_of_a_real_load(self, toolchain: Modular) -> None:
         _compare(toolchain, "run", "work")
 
-    def test_the_shell_it_is_started_from_changes_nothing(self, toolchain: Modular) -> None:
+    def test_modules_loaded_in_the_caller_s_shell_change_nothing(self, toolchain: Modular) -> None:
         clean = toolchain.variables()
         site = toolchain.site
         dirty = read(site.lmod("load", "gcc/12.2.0", "openmpi/4.1.4", "hdf5/1.12.2", shell="bash").stdout).values
@@ -530,13 +528,13 @@ class TestRunning:
         assert "PIP_USER" not in found
         assert found["PYTHONNOUSERSITE"] == "1"
 
-    def test_the_python_is_the_toolchain_s(self, toolchain: Modular) -> None:
+    def test_the_python_of_a_modules_session_is_the_toolchain_s(self, toolchain: Modular) -> None:
         code = "import sys; print(sys.base_prefix, sys.prefix)"
         base, prefix = toolchain.project.done("run", "work", "--", "python", "-c", code).split(" ", 1)
         assert base == str(Path(toolchain.site.python).parent.parent)
         assert prefix.strip() == str(toolchain.project.prefix())
 
-    def test_nox_runs_it_with_the_programs_of_the_modules(self, toolchain: Modular) -> None:
+    def test_nox_runs_a_session_with_the_programs_of_the_modules(self, toolchain: Modular) -> None:
         (toolchain.project.root / "noxfile.py").write_text(
             "import ozrepro\n\n@ozrepro.session\ndef work(session):\n"
             "    session.run('python', '-c', 'import numpy; print(numpy.__version__)')\n"
@@ -546,10 +544,10 @@ class TestRunning:
         assert done.returncode == 0, done.stderr
         assert toolchain.site.packages["python-scientific"]["numpy"] in done.stdout
 
-    def test_level_2_looks_inside(self, toolchain: Modular) -> None:
+    def test_verify_level_2_passes_on_a_modules_session(self, toolchain: Modular) -> None:
         assert "level 2" in toolchain.project.done("verify", "work", "--level", "2")
 
-    def test_status_and_diff_tell_of_it(self, toolchain: Modular) -> None:
+    def test_status_and_diff_describe_a_modules_session(self, toolchain: Modular) -> None:
         said = toolchain.project.done("status", "work")
         assert "modules  locked  built" in said
         assert "no difference" in toolchain.project.done("diff", "work")

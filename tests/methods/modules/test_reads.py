@@ -64,7 +64,7 @@ def test_a_variable_that_decides_is_refused_with_the_line_to_add(empty: Modular)
     assert not empty.project.lock().exists()
 
 
-def test_each_outcome_is_told_and_locked_and_no_value_of_one_person_is(empty: Modular) -> None:
+def test_each_outcome_of_a_read_variable_is_locked_and_no_personal_value_is(empty: Modular) -> None:
     project = reading(empty, named=True).project
     said = project.ozrepro("lock", **CALLER)
     assert said.returncode == 0, said.stderr

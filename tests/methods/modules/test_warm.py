@@ -80,7 +80,7 @@ def test_a_warm_start_starts_nothing_and_writes_nothing(large: Modular) -> None:
     assert not [call for call in traced.calls if "lmod" in call.text.lower() and call.name == "execve"]
 
 
-def test_nothing_heavy_is_imported(large: Modular) -> None:
+def test_a_warm_run_of_modules_imports_nothing_heavy(large: Modular) -> None:
     done = large.project.ozrepro("run", "work", "--", "/bin/true", PYTHONPROFILEIMPORTTIME="1")
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert not loaded & set(HEAVY)

@@ -64,7 +64,7 @@ def own(project: Project) -> Project:
 
 
 class TestTheProjectItself:
-    def test_it_is_installed_last_in_editable_form_with_locked_build_requirements(self, own: Project) -> None:
+    def test_the_project_is_installed_last_and_editable_with_locked_build_tools(self, own: Project) -> None:
         own.done("lock")
         lock = load_lock(own.root, "work")
         assert lock is not None
@@ -78,14 +78,14 @@ class TestTheProjectItself:
             own.root / "our_own_code.py"
         )
 
-    def test_its_build_requirement_with_another_hash_is_refused(self, own: Project) -> None:
+    def test_a_build_requirement_of_the_project_with_another_hash_is_refused(self, own: Project) -> None:
         own.done("lock")
         make_wheel(own.wheelhouse, "helper-tool", "1.2", modules={"helper_tool.py": "EVIL = 1\n"})
         failed = own.ozrepro("build", OZREPRO_CACHE="an empty cache")
         assert failed.returncode == 1
         assert "Hash mismatch for `helper-tool==1.2`" in failed.stderr
 
-    def test_a_change_of_its_dependencies_makes_the_lock_out_of_date(self, own: Project) -> None:
+    def test_a_change_of_the_project_s_dependencies_makes_the_lock_out_of_date(self, own: Project) -> None:
         own.done("lock")
         own.done("build")
         (own.root / "pyproject.toml").write_text(PYPROJECT.replace('["beta"]', '["beta", "alpha"]'))
@@ -93,13 +93,13 @@ class TestTheProjectItself:
         assert refused.returncode == 3
         assert "pyproject.toml changed since venv.any was locked" in refused.stderr
 
-    def test_an_extra_that_it_lacks_is_a_mistake_of_the_spec(self, own: Project) -> None:
+    def test_an_extra_that_the_project_lacks_is_a_mistake_of_the_spec(self, own: Project) -> None:
         own.spec('[venv]\nrequirements = ["-e .[mroe]"]\n')
         failed = own.ozrepro("lock")
         assert failed.returncode == 2
         assert "venv.requirements: -e .: pyproject.toml has no extra 'mroe'; did you mean 'more'?" in failed.stderr
 
-    def test_an_extra_may_be_written_in_another_way(self, own: Project) -> None:
+    def test_an_extra_of_the_project_may_be_spelt_in_another_way(self, own: Project) -> None:
         own.spec('[venv]\nrequirements = ["-e .[MORE]"]\n')
         own.done("lock")
 
@@ -114,7 +114,7 @@ class TestSourceArchives:
         project.done("build")
         assert project.done("run", "work", "--", "python", "-c", "import gamma; print(gamma.BUILT_WITH)") == "1.2\n"
 
-    def test_it_is_not_handed_back_from_a_build_with_other_tools(self, project: Project) -> None:
+    def test_a_compiled_package_is_not_reused_from_a_build_with_other_tools(self, project: Project) -> None:
         make_sdist(project.wheelhouse, "gamma")
         make_wheel(project.wheelhouse, "helper-tool", "1.2")
         project.spec('[venv]\nrequirements = ["gamma"]\nbuild = ["gamma"]\n')

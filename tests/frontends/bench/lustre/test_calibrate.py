@@ -27,7 +27,7 @@ def filled(folder: Path, files: int) -> Path:
 
 
 @pytest.mark.parametrize("files", [3, 400])
-def test_it_makes_fewer_operations_than_it_promises_and_leaves_nothing(files: int, tmp_path: Path) -> None:
+def test_a_calibration_makes_fewer_operations_than_announced_and_leaves_nothing(files: int, tmp_path: Path) -> None:
     folder = filled(tmp_path / "a folder", files)
     before = sorted(folder.rglob("*"))
     script = (
@@ -41,7 +41,7 @@ def test_it_makes_fewer_operations_than_it_promises_and_leaves_nothing(files: in
     assert sorted(folder.rglob("*")) == before
 
 
-def test_what_is_measured_is_said(tmp_path: Path) -> None:
+def test_a_calibration_says_what_it_measures(tmp_path: Path) -> None:
     said: list[str] = []
     profile = calibrate(filled(tmp_path / "few", 2), said.append)
     text = "\n".join(said)
@@ -78,6 +78,6 @@ def test_too_few_files_in_a_folder_that_cannot_be_written_are_refused(tmp_path: 
         calibrate(tmp_path / "mount", print)
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_calibration_of_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OzreproError, match="there is no folder"):
         calibrate(tmp_path / "none", print)

@@ -74,7 +74,7 @@ def test_other_targets_than_before_are_told(tmp_path: Path) -> None:
     assert read_counters(tmp_path).since(before).notes == ("other targets were there before",)
 
 
-def test_requests_between_are_by_kind_and_only_what_can_be_known(tmp_path: Path) -> None:
+def test_requests_between_two_readings_are_counted_by_kind(tmp_path: Path) -> None:
     nothing = read_counters(tmp_path)
     client(tmp_path, close=10, intent_lock=20)
     before = read_counters(tmp_path)
@@ -90,7 +90,7 @@ def test_requests_between_are_by_kind_and_only_what_can_be_known(tmp_path: Path)
     assert read_counters(tmp_path).requests_since(before) is None
 
 
-def test_calls_of_programs_are_no_requests(tmp_path: Path) -> None:
+def test_system_calls_of_programs_do_not_count_as_requests(tmp_path: Path) -> None:
     folder = tmp_path / "proc/fs/lustre/llite/fs-ff94"
     folder.mkdir(parents=True)
     (folder / "stats").write_text(LLITE)
@@ -99,13 +99,13 @@ def test_calls_of_programs_are_no_requests(tmp_path: Path) -> None:
     assert found.requests_since(found) is None
 
 
-def test_without_lustre_there_is_nothing_and_no_error(tmp_path: Path) -> None:
+def test_a_machine_without_lustre_has_no_counters_and_no_error(tmp_path: Path) -> None:
     found = read_counters(tmp_path)
     assert not found
     assert found == Counters({}, {}, ())
 
 
-def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
+def test_counters_that_may_not_be_read_are_told(tmp_path: Path) -> None:
     client(tmp_path, close=1, intent_lock=1)
     broken = tmp_path / "proc/fs/lustre/mdc/fs-MDT0001-mdc-ff94"
     (broken / "md_stats").mkdir(parents=True)  # root may read any file, so that a folder stands for one that may not be
@@ -114,7 +114,7 @@ def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
     assert found.notes == ("mdc.fs-MDT0001-mdc-ff94.md_stats cannot be read: Is a directory",)
 
 
-def test_this_machine_can_be_asked() -> None:
+def test_the_counters_of_this_machine_are_asked_without_an_error() -> None:
     if Path("/proc/fs/lustre").exists():
         pytest.skip("a Lustre client is here, with counters of its own")
     assert not read_counters()

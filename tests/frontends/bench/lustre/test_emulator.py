@@ -175,12 +175,12 @@ def test_a_killed_emulator_leaves_no_mount_and_says_so(tree: Path, mounts: tuple
     assert not any(is_mounted(str(mount)) for mount in mounts)
 
 
-def test_totals_are_asked_for_only_while_it_runs(tree: Path, mounts: tuple[Path, Path]) -> None:
+def test_totals_are_asked_for_only_while_the_emulator_runs(tree: Path, mounts: tuple[Path, Path]) -> None:
     with pytest.raises(OzreproError, match="not running"):
         emulator(tree, mounts[0]).totals()
 
 
-def test_a_mount_in_use_goes_too(tree: Path, mounts: tuple[Path, Path]) -> None:
+def test_a_mount_in_use_is_removed_with_the_emulator(tree: Path, mounts: tuple[Path, Path]) -> None:
     with emulator(tree, mounts[0]), open(mounts[0] / "large", "rb") as stream:
         assert stream.read(1) == b"\0"
         unmount(str(mounts[0]))
@@ -300,7 +300,9 @@ def test_the_command_ends_with_its_mounts_and_writes_its_counters(tree: Path, mo
     assert '"lookup": 1' in out.read_text()
 
 
-def test_what_cannot_be_mounted_is_said(tree: Path, mounts: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_mounted_is_an_error_with_the_reason(
+    tree: Path, mounts: tuple[Path, Path], tmp_path: Path
+) -> None:
     (tmp_path / "a file").write_text("")
     for source, mount, said in (
         (tree, tree / "sub", "inside the folder"),

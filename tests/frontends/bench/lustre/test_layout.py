@@ -79,7 +79,7 @@ def test_the_layout_of_new_files_is_told_in_words(text: str, count: str, words: 
     assert said == []
 
 
-def test_the_folder_itself_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lfs_is_asked_about_the_folder_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its whole path, whatever its name, and `lctl` for one parameter."""
     log = tmp_path / "asked"
     for name in ("lfs", "lctl"):
@@ -98,13 +98,13 @@ def test_the_folder_itself_is_asked_about(tmp_path: Path, monkeypatch: pytest.Mo
         ("lustre: 2.7.0\nkernel: patchless_client\nbuild: 2.7.0-RC4--PRISTINE-3.10.0", "2.7.0"),
     ],
 )
-def test_the_clients_version_is_told(text: str, version: str, tmp_path: Path) -> None:
+def test_the_version_of_the_lustre_client_is_told(text: str, version: str, tmp_path: Path) -> None:
     program(tmp_path / "bin", "lctl", printing(text))
     assert lustre_notes(tmp_path, str(tmp_path / "bin"), print) == {"client": version}
 
 
 @pytest.mark.parametrize("text", ["", "nothing that is known", "stripe_count: many stripe_size: 1", "\x1b[31m" * 9, "x" * 9999])
-def test_words_that_are_not_understood_are_left_out(text: str, tmp_path: Path) -> None:
+def test_words_of_a_layout_that_are_not_understood_are_left_out(text: str, tmp_path: Path) -> None:
     for name in ("lfs", "lctl"):
         program(tmp_path / "bin", name, printing(text))
     assert lustre_notes(tmp_path, str(tmp_path / "bin"), print) == {}
@@ -118,7 +118,7 @@ def test_a_folder_of_another_file_system_is_told_with_the_programs_own_words(tmp
     assert said == [f"lfs getstripe tells nothing here: {ELSEWHERE % tmp_path}"]
 
 
-def test_a_program_that_hangs_is_ended(tmp_path: Path) -> None:
+def test_an_lfs_that_hangs_is_ended(tmp_path: Path) -> None:
     """As it does where a server does not answer."""
     program(tmp_path / "bin", "lfs", "exec sleep 1000")
     said: list[str] = []
@@ -126,7 +126,7 @@ def test_a_program_that_hangs_is_ended(tmp_path: Path) -> None:
     assert said == ["lfs getstripe tells nothing here: lfs was killed: it took longer than 0.2 s"]
 
 
-def test_a_program_that_cannot_be_started_is_told(tmp_path: Path) -> None:
+def test_an_lfs_that_cannot_be_started_is_told(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "lfs").write_text("#!/nowhere\n")
     (tmp_path / "bin" / "lfs").chmod(0o755)
@@ -135,16 +135,16 @@ def test_a_program_that_cannot_be_started_is_told(tmp_path: Path) -> None:
     assert "cannot start" in said[0]
 
 
-def test_without_the_programs_nothing_is_said(tmp_path: Path) -> None:
+def test_no_layout_is_told_without_lfs_and_lctl(tmp_path: Path) -> None:
     said: list[str] = []
     assert lustre_notes(tmp_path, str(tmp_path), said.append) == {}
     assert said == []
 
 
-def test_a_number_that_nobody_can_mean_is_no_error() -> None:
+def test_an_absurd_number_in_a_layout_is_no_error() -> None:
     assert len(components(f"stripe_count: {'9' * 5000} stripe_size: {'9' * 5000}")) == 1
 
 
-def test_mirrors_are_components_too() -> None:
+def test_mirrors_of_a_layout_are_components() -> None:
     text = "lcme_extent.e_start: 0\nlcme_extent.e_end: EOF\nstripe_count: 2\n" * 2
     assert components(text) == (Component(2, start="0", end="EOF"),) * 2

@@ -45,11 +45,11 @@ def test_the_mounted_folder_is_opened_without_asking_and_another_is_not() -> Non
     ]
 
 
-def test_what_is_still_open_at_the_end_is_closed_then() -> None:
+def test_a_file_that_is_open_at_the_end_of_a_trace_is_closed() -> None:
     assert sent(Event("open", A)) == ["lookup", "open", "close"]
 
 
-def test_an_executed_program_is_read_too() -> None:
+def test_an_executed_program_counts_as_read() -> None:
     assert sent(Event("exec", A), Event("close", A)) == ["lookup", "open", "glimpse", "enqueue", "read", "close"]
 
 
@@ -82,7 +82,7 @@ def test_a_missing_name_is_asked_for_again_unless_its_folder_was_looked_at() -> 
     ]
 
 
-def test_below_a_missing_folder_nothing_is_asked() -> None:
+def test_nothing_is_asked_below_a_missing_folder() -> None:
     below = [Event("missing", f"/fs/none/{name}", found=False) for name in "abc"]
     assert sent(Event("dir", "/fs"), *below) == ["miss"]
 

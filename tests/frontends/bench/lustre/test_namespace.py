@@ -68,7 +68,7 @@ print(set(statuses))
     assert said == "{0}"
 
 
-def test_a_process_with_threads_is_told_so() -> None:
+def test_a_process_with_threads_cannot_enter_a_namespace_and_is_told_why() -> None:
     said = child("""
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 try:

@@ -20,7 +20,7 @@ def test_a_profile_comes_back_from_its_file(preset: Profile, tmp_path: Path) -> 
     assert Profile.from_dict(preset.as_dict()) == preset
 
 
-def test_notes_are_for_people_and_change_nothing(tmp_path: Path) -> None:
+def test_notes_in_a_profile_change_no_number(tmp_path: Path) -> None:
     path = tmp_path / "site.toml"
     write_profile(BUSY, path, {"client": "2.15.3", "layout": 'raid0, "x"'})
     assert path.read_text().endswith('\n[notes]\nclient = "2.15.3"\nlayout = "raid0, \\"x\\""\n')
@@ -29,13 +29,13 @@ def test_notes_are_for_people_and_change_nothing(tmp_path: Path) -> None:
     assert read_profile(path) == QUIET
 
 
-def test_presets_grow_slower() -> None:
+def test_the_presets_get_slower_from_quiet_to_storm() -> None:
     assert list(PRESETS.values()) == [QUIET, BUSY, STORM]
     assert QUIET.mds_us < BUSY.mds_us < STORM.mds_us
     assert QUIET.mds_stats > BUSY.mds_stats > STORM.mds_stats
 
 
-def test_each_parameter_says_where_its_number_is_from() -> None:
+def test_each_parameter_of_a_preset_names_the_source_of_its_number() -> None:
     text = Path(module.__file__).read_text(encoding="utf-8")
     body = text.split("class Profile:")[1].split("def __post_init__")[0]
     for field in fields(Profile):
@@ -58,7 +58,7 @@ def test_each_parameter_says_where_its_number_is_from() -> None:
         ('schema = 1\nnotes = "x"\n', "notes is a table"),
     ],
 )
-def test_a_wrong_file_is_refused_by_name_with_each_mistake(text: str, said: str, tmp_path: Path) -> None:
+def test_a_wrong_profile_is_refused_by_name_with_each_mistake(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "site.toml"
     path.write_text(text)
     with pytest.raises(OzreproError) as caught:
@@ -67,11 +67,11 @@ def test_a_wrong_file_is_refused_by_name_with_each_mistake(text: str, said: str,
     assert str(path) in str(caught.value)
 
 
-def test_a_file_that_is_not_there_says_what_there_is(tmp_path: Path) -> None:
+def test_a_missing_profile_is_refused_with_the_presets_there_are(tmp_path: Path) -> None:
     with pytest.raises(OzreproError, match="quiet, busy, storm"):
         read_profile(tmp_path / "none.toml")
 
 
-def test_a_folder_that_is_not_there_cannot_be_written_to(tmp_path: Path) -> None:
+def test_a_profile_cannot_be_written_into_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(OzreproError, match="cannot write the profile"):
         write_profile(QUIET, tmp_path / "none" / "site.toml")

@@ -80,13 +80,13 @@ def test_a_million_requests_are_each_served() -> None:
     assert len(found.by_rank) == 64 * 32
 
 
-def test_nothing_to_ask_is_ready_at_once() -> None:
+def test_a_replay_without_requests_is_ready_at_once() -> None:
     found = replay([], QUIET, nodes=2, ranks=2, shared=True)
     assert (found.last, found.events) == (0.0, 0)
 
 
 @pytest.mark.parametrize(("nodes", "ranks"), [(0, 1), (1, 0), (-1, 2)])
-def test_no_nodes_or_ranks_are_refused(nodes: int, ranks: int) -> None:
+def test_a_replay_without_nodes_or_ranks_is_refused(nodes: int, ranks: int) -> None:
     with pytest.raises(UsageError, match="at least one"):
         replay([], QUIET, nodes=nodes, ranks=ranks, shared=True)
 

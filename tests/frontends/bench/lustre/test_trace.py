@@ -114,7 +114,7 @@ def test_a_call_that_another_process_interrupts_is_put_together() -> None:
     assert kinds(text) == [("missing", "/fs/b"), ("open", "/fs/a")]
 
 
-def test_a_relative_path_is_that_of_its_process() -> None:
+def test_a_relative_path_in_a_trace_is_resolved_by_its_process() -> None:
     text = (
         '[pid 11] chdir("/fs/deep")          = 0\n'
         '[pid 11] stat("a", {st_mode=S_IFREG|0644, st_size=7, ...}) = 0\n'
@@ -231,6 +231,6 @@ def test_counts_are_of_distinct_paths() -> None:
     assert count(events) == Counts({"map": 1, "missing": 2, "open": 1, "opendir": 1, "read": 2}, 3, 1, 1, 2, 14)
 
 
-def test_a_relative_root_is_refused() -> None:
+def test_a_relative_root_of_a_trace_is_refused() -> None:
     with pytest.raises(OzreproError, match="not absolute"):
         read_trace("", roots=("fs",))
