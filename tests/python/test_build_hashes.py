@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -9,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import CommandFailed
+from ozrepro.python import install
 from ozrepro.python.build_hashes import constraints
+from ozrepro.python.interpreter import running
 from ozrepro.python.packages import LockedFile, LockedPackage
 from ozrepro.python.uv import Uv
+from tests.conftest import Project
+from tests.wheels import make_wheel
 
 
 def uv_that(uv: Uv, folder: Path, change: str) -> Uv:
@@ -42,6 +47,15 @@ def test_a_uv_is_tried_once_in_a_process(uv: Uv, tmp_path: Path) -> None:
             pass
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len(calls) == 2, "one build that must be refused, one that must start"
+
+
+def test_wheels_are_installed_without_a_trial(uv: Uv, project: Project, tmp_path: Path) -> None:
+    wheel = make_wheel(project.wheelhouse, "alpha", "1.0")
+    file = LockedFile(wheel.name, hashlib.sha256(wheel.read_bytes()).hexdigest(), wheel.stat().st_size)
+    counted, prefix = uv_that(uv, tmp_path, ""), project.root / "env"
+    install.make_venv(counted, running(), prefix)
+    install.install(counted, prefix, install.choose_files([LockedPackage("alpha", "1.0", (file,), "")], running()), (), print)
+    assert "--require-build-hashes" not in (tmp_path / "calls").read_text()
 
 
 def test_a_uv_that_no_longer_has_the_preview_is_given_the_option_alone(uv: Uv, tmp_path: Path) -> None:
