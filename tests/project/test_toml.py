@@ -16,7 +16,7 @@ _VALUES = st.recursive(
 
 
 @given(st.dictionaries(_KEYS, _VALUES, max_size=4))
-def test_what_is_written_is_read_back(table: dict[str, object]) -> None:
+def test_a_table_that_is_written_is_read_back(table: dict[str, object]) -> None:
     assert loads(dumps(table)) == table
 
 

@@ -110,7 +110,7 @@ def test_a_record_that_came_with_a_project_starts_nothing(
 
 
 def test_a_forged_record_with_the_right_binding_would_be_believed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keeps the test above from passing by a mistake in the record: with the binding right, and paths absolute, it holds."""
+    """The other tests do not pass by a mistake in the record: with the binding right, and paths absolute, it holds."""
     source = forged(project, "venv", monkeypatch)
     shutil.copytree(source, project.root, symlinks=True, dirs_exist_ok=True)
     (path,) = [path for path in (project.store() / "ready").iterdir() if path.name != ".keep"]
