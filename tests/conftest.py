@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.sealed import hear_signals, seal, system_path
 from tests.wheels import make_wheel
@@ -36,6 +37,9 @@ KINDS = {
 
 seal(os.environ)
 hear_signals()
+# How long a machine takes is not a property of the code: measuring coverage on a busy one is slow.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
