@@ -239,7 +239,7 @@ class TestTheTableAsData:
         text = content.decode("utf-8", "surrogateescape")
         assert module_table(table_variables(text, piece)) == text
 
-    def test_a_table_that_python_and_lmod_would_decode_otherwise_is_none(self) -> None:
+    def test_a_table_that_python_and_lmod_would_decode_otherwise_is_refused(self) -> None:
         assert module_table({"_ModuleTable_Sz_": "1", "_ModuleTable001_": base64.b64encode(b"~~~???").decode()}) == ""
 
 

@@ -27,7 +27,7 @@ def test_names_of_environment_modules_are_those_asked_for() -> None:
     assert tcl_names('exec touch /x\nmodule load\nmodule load [exec id]\nmodule "load" a/1') == (("[exec",), ())
 
 
-def test_a_name_is_what_was_loaded_for_it() -> None:
+def test_a_collection_s_name_gives_the_module_that_was_loaded_for_it() -> None:
     loaded, others = ["gcc/11.3.0", "openmpi/4.1.4", "mkl/2"], "gcc/11.3.0&al|compiler:openmpi/4.1.4&al|mpi&as|openmpi/latest"
     assert exact(["compiler", "openmpi", "mkl/2"], loaded, others) == ("gcc/11.3.0", "openmpi/4.1.4", "mkl/2")
     with pytest.raises(ModuleError, match="zlib of the collection is not loaded by it"):

@@ -84,7 +84,7 @@ class TestPatterns:
     def test_bare_modules_are_marked(self) -> None:
         assert [offer.name for offer in search(SMALL) if offer.bare] == ["python/3.10.4-bare"]
 
-    def test_a_name_without_a_version_is_a_module_too(self) -> None:
+    def test_a_modulefile_without_a_version_is_a_module(self) -> None:
         (found,) = search(made(module("texlive")), "tex")
         assert (found.short, found.version) == ("texlive", "")
 

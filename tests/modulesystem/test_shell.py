@@ -124,7 +124,7 @@ def test_each_form_of_a_shell_s_output_is_read_or_kept_as_text(lmod: Lmod, tmp_p
 
 
 @pytest.mark.parametrize("text", ["x\nforged () { y; \n};\n", "LOADEDMODULES=x;\nexport LOADEDMODULES;\nforged () { y; \n};\n"])
-def test_a_value_that_looks_like_a_function_is_none(lmod: Lmod, tmp_path: Path, text: str) -> None:
+def test_a_value_that_looks_like_a_function_is_not_read_as_one(lmod: Lmod, tmp_path: Path, text: str) -> None:
     write(tmp_path, "made/1.0", [f'setenv("A", {quote(text)})', f'setenv("zz", {quote(text)})', f'pushenv("P", {quote(text)})'])
     assert parts_of(lmod, str(tmp_path), "made/1.0") == ShellParts()
 

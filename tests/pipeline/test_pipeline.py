@@ -194,7 +194,7 @@ class TestMadeFromAnotherSection:
         assert '"alpha==2.0 \\\\"' in made.lock().read_text()
         made.done("lock", "--check")
 
-    def test_a_source_that_was_taken_out_of_the_lock_is_out_of_date_too(self, made: Project) -> None:
+    def test_a_section_whose_source_was_taken_out_of_the_lock_is_out_of_date(self, made: Project) -> None:
         lock = load_lock(made.root, "work")
         assert lock is not None
         made.lock().write_text(write_text(Lock("work", tuple(item for item in lock.sections if item.method == "container"))))
@@ -235,7 +235,7 @@ class TestImages:
         found.done("run", "work", "--", "true")
         assert self.ready(found) is not None
 
-    def test_other_versions_inside_are_refused_with_a_list_and_taken_when_that_is_said(self, project: Project) -> None:
+    def test_an_image_with_other_versions_inside_is_refused_with_a_list_until_accepted(self, project: Project) -> None:
         found = with_apptainer(project)
         (found.root / "base.sif").write_bytes(b"base")
         (found.root / "sessions" / "work.def").write_text("Bootstrap: localimage\nFrom: base.sif\n%post\n  true\n")

@@ -361,7 +361,7 @@ def test_what_is_published_while_the_plan_is_made_is_left(store: Store) -> None:
     assert len(meanwhile) == 1
 
 
-def test_what_was_finished_but_never_named_is_taken_and_its_record_too(store: Store) -> None:
+def test_a_finished_generation_that_was_never_named_is_taken_with_its_record(store: Store) -> None:
     generation = made(store)
     store.name(KEY).unlink()
     dead = replace(myself(), pid="1", start="0")

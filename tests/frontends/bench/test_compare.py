@@ -181,7 +181,7 @@ def test_the_ratio_within_each_result_is_what_travels() -> None:
     assert found.second.startswith("faster by ")
 
 
-def test_the_same_methods_in_another_order_have_their_ratios_too() -> None:
+def test_results_with_methods_in_another_order_have_their_ratios() -> None:
     """The second is told against the reference of the first: another order in the spec is no other result."""
     first, second = (summarise(made(speed=speed, ranks=(1,))) for speed in (FAST, SLOW))
     turned = replace(second.result, candidates=second.result.candidates[::-1])
@@ -189,7 +189,7 @@ def test_the_same_methods_in_another_order_have_their_ratios_too() -> None:
     assert within(first, summarise(turned)) == within(first, second)
 
 
-def test_where_one_lacks_the_others_reference_the_first_that_both_have_is_taken() -> None:
+def test_the_reference_of_a_comparison_is_the_first_method_that_both_have() -> None:
     """One method in common alone has no ratio within."""
     speed = {name: {"warm": seconds} for name, seconds in (("modules", 0.3), ("conda", 0.3), ("container", 0.9))}
     first = summarise(made(speed=speed, ranks=(1,)))

@@ -42,7 +42,7 @@ def test_no_candidate_meets_a_node_twice_and_each_has_as_many_starts_as_there_ar
 
 
 @given(st.permutations(["a", "a", "a", "b", "b", "c", "c"]))
-def test_where_nodes_are_enough_each_is_used_once(names: list[str]) -> None:
+def test_each_node_is_used_once_where_nodes_are_enough(names: list[str]) -> None:
     assert sorted(node for _, node in taken(names, NODES)) == sorted(NODES)
 
 

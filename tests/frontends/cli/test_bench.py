@@ -37,7 +37,7 @@ def refused(project: Project, status: int, *words: str, **more: str) -> str:
     return done.stderr
 
 
-def test_one_method_alone_is_measured_and_the_others_needs_are_said(built: Project) -> None:
+def test_bench_of_one_method_says_what_the_others_need(built: Project) -> None:
     """On a machine with nothing but Python."""
     text = " ".join(built.done("bench", "work", *QUICK, "--seed", "4").split())
     assert "There is nothing to choose: venv is the only method that was measured." in text
@@ -244,7 +244,7 @@ def test_a_workload_that_fails_is_reported_and_the_status_tells(built: Project) 
     assert "venv failed in 1 start (fit.py, warm, 1 rank): ValueError: no data here" in text
 
 
-def test_a_script_that_ends_itself_is_a_failure_for_the_status_too(built: Project) -> None:
+def test_a_script_that_ends_itself_fails_the_bench(built: Project) -> None:
     """It tells no times, so nothing is known of it, whatever its own status."""
     (built.root / "fit.py").write_text("import os\nos._exit(0)\n")
     done = built.ozrepro("bench", "work", *QUICK, "--workload", "fit.py")

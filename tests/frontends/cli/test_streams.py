@@ -41,7 +41,7 @@ def test_a_full_device_is_an_error_that_is_told(built: Project, unbuffered: str)
         assert "\n  try: the same command with >FILE where there is room" in done.stderr
 
 
-def test_an_error_keeps_its_status_where_the_output_is_full_too(small: Project) -> None:
+def test_an_error_keeps_its_status_where_the_output_is_full(small: Project) -> None:
     """Of two sessions one is locked, which is printed, and one is not."""
     small.spec('[venv]\nrequirements = ["no-such-thing"]\n', "other")
     plain = _shell(small, "ozrepro lock")

@@ -35,7 +35,7 @@ def test_many_packages_are_named_in_part(patient: Patient) -> None:
     assert wrong(check_user_packages(patient.place())) == [f"~/{SITE_PACKAGES} has 9 packages: p0, p1, p2, p3, p4, …"]
 
 
-def test_packages_at_another_user_base_leak_too(patient: Patient, tmp_path: Path) -> None:
+def test_packages_at_another_user_base_are_found(patient: Patient, tmp_path: Path) -> None:
     (tmp_path / "base/lib/python3.11/site-packages/six-1.dist-info").mkdir(parents=True)
     assert wrong(check_user_packages(patient.place(PYTHONUSERBASE=str(tmp_path / "base"))))
 

@@ -97,7 +97,7 @@ def test_a_member_that_leaves_its_package_is_refused_by_the_archive_s_name(
 
 
 @pytest.mark.parametrize("path", OUTSIDE[:3])
-def test_a_path_that_is_only_listed_is_refused_too(helper: Helper, tmp_path: Path, path: str) -> None:
+def test_a_path_outside_that_an_archive_only_lists_is_refused(helper: Helper, tmp_path: Path, path: str) -> None:
     (tmp_path / "proof").write_bytes(b"x")
     record = package(tmp_path / "channel", {**content(["share/a", path]), "share/a": b"a"}, ".tar.bz2")
     with pytest.raises(BuildError, match="which leaves the package"):

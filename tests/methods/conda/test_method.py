@@ -401,7 +401,7 @@ class TestRunning:
         assert "level 2" in built.done("verify", "work", "--level", "2")
         assert "no difference" in built.done("diff", "work")
 
-    def test_an_edited_file_is_found_and_mended_though_the_cache_was_edited_with_it(self, built: Project) -> None:
+    def test_an_edited_file_is_found_and_restored_though_the_cache_was_edited_too(self, built: Project) -> None:
         module = next(built.prefix().glob("lib/python3*/site-packages/numpy/version.py"))
         module.chmod(0o644)
         with open(module, "a", encoding="utf-8") as stream:

@@ -91,7 +91,7 @@ def test_a_quote_that_is_not_closed_stands_for_itself() -> None:
     assert read_definition("Bootstrap: scratch\n%files\n  it's.txt /opt/\n  ''\n", {}).copied() == ("it's.txt",)
 
 
-def test_files_of_an_app_are_copied_from_this_machine_too() -> None:
+def test_files_of_an_app_are_copied_from_this_machine() -> None:
     assert read_definition("Bootstrap: scratch\n%appfiles tool\n  tool.py\n", {}).copied() == ("tool.py",)
 
 

@@ -126,7 +126,7 @@ class TestLocking:
         assert found[0] == "99.0"
         assert found[1].startswith(str(work.project.prefix()))
 
-    def test_a_requirement_file_with_hashes_over_several_lines_demands_another_version_too(self, work: Modular) -> None:
+    def test_a_requirement_file_with_hashes_over_several_lines_demands_a_version(self, work: Modular) -> None:
         wheel = make_wheel(work.project.wheelhouse, "numpy", "99.0", modules={"numpy.py": "__version__ = '99.0'\n"})
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
         (work.project.root / "needs.txt").write_text(f"numpy==99.0 \\\n    --hash=sha256:{digest}\n")
