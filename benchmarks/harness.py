@@ -22,6 +22,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from overhead import Report, facts
 from paired import Estimate
@@ -29,7 +30,7 @@ from paired import Estimate
 from ozrepro.environment import Environment
 from ozrepro.frontends.bench.cache_states import Warm
 from ozrepro.frontends.bench.candidate import Candidate
-from ozrepro.frontends.bench.estimates import estimate, median, ratio, verdict_words
+from ozrepro.frontends.bench.estimates import estimate, ratio, verdict_words
 from ozrepro.frontends.bench.host import Place
 from ozrepro.frontends.bench.launch import Starter
 from ozrepro.frontends.bench.plan import Plan
@@ -119,7 +120,7 @@ def _hyperfine(program: str, words: list[str], variables: dict[str, str]) -> flo
 def itself(starter: Starter, report: Report, runs: int, seed: int) -> None:
     """Measure one environment under two names, many times, and count what is said of the ratio."""
     blank = Result("itself", "", {}, {}, {}, 0, ())
-    setting = Setting(starter, Place(2), blank, {"warm": Warm()}, counts=False, imports=False)
+    setting = Setting(starter, Place(2), blank, {"warm": Warm()}, counts=False)
     pair = (HERE, replace(HERE, name="again"))
     workloads: tuple[Workload, ...] = (of_imports("json and email", ("json", "email")),)
     said: dict[str, int] = {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.frontends.bench.estimates import FEWEST, median, verdict_words
+from ozrepro.frontends.bench.estimates import FEWEST, verdict_words
 from ozrepro.frontends.bench.lustre.model import METADATA, OBJECTS
 from ozrepro.frontends.bench.lustre.profile import PRESETS
 from ozrepro.frontends.bench.result import read_result

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 from measured import COLD, REQUESTS, WARM, methods_of, of_session, sessions_of, typical
 
 from ozrepro.frontends.bench.estimates import DEAD_ZONE
-from ozrepro.frontends.bench.figures import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
     from measured import Measured
 
 MARKERS = ("o", "s", "D", "^")
+COLOURS = ("#0072b2", "#b35900", "#00805c", "#a8417f", "#6b5fb5", "#7a6a00")
+"""Those of the HTML report on a light page."""
+
 STYLES = {"quiet": ":", "busy": "--", "storm": "-"}
 NAMES = ("ratios", "requests", "replay")
 

@@ -184,8 +184,6 @@ def measure(project: Project, cell: Cell, rounds: int, places: Mapping[str, str]
     words = cell.command(result.name, rounds)
     project.ozrepro(*words)
     table = json.loads(result.read_text(encoding="utf-8"))
-    # A waterfall of imports is the same for every preset, and half of the file.
-    table["importtime"] = []
     imports = toml.loads((project.root / "sessions" / f"{cell.session}.toml").read_text(encoding="utf-8"))["imports"]
     command = f"ozrepro {' '.join(words)}"
     about = {**facts, "preset": cell.preset, "jobs": JOBS, "imports": imports, "command": command}

@@ -9,9 +9,10 @@ from __future__ import annotations
 import random
 import textwrap
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
-from ozrepro.frontends.bench.estimates import RESAMPLES, Estimate, median, verdict_words
+from ozrepro.frontends.bench.estimates import RESAMPLES, Estimate, verdict_words
 from ozrepro.frontends.bench.summary import case_words, compare_in, place_words, time_words
 from ozrepro.project.formatting import size_words
 

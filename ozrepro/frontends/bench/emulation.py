@@ -73,7 +73,7 @@ def serve(
     is imported before. Raises UsageError where one of the `written` files is in a folder that is served, OzreproError where
     that cannot be mounted.
     """
-    from ozrepro.frontends.bench import counting, importtime  # noqa: F401
+    from ozrepro.frontends.bench import counting  # noqa: F401
     from ozrepro.frontends.bench.lustre import counters, model, replay, trace  # noqa: F401
     from ozrepro.frontends.bench.lustre.emulator import Emulator
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,25 +33,6 @@ class Estimate:
     low: float
     high: float
     count: int = 0
-
-
-def median(values: Sequence[float]) -> float:
-    """Return the median. Raises ValueError for no values."""
-    return quantile(values, 0.5)
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """Return the value below which `share` (0 to 1) of the values lie, between two of them by a straight line.
-
-    The definition is number 7 of Hyndman and Fan (1996), which numpy and R take too. Raises ValueError for no values.
-    """
-    if not values:
-        raise ValueError("no values have no quantile")
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
 
 
 def estimate(values: Sequence[float], seed: int) -> Estimate:

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 LIMIT = 200_000
 """Bytes that a report may have: it is copied from a login node over a slow line, and opened on a telephone."""
 
-NARROW, WIDE = 328, 760
-"""Widths that figures are drawn for, in CSS pixels: a telephone of 360 with its edges, and a page of text."""
+WIDEST = 640
+"""CSS pixels that a figure is scaled to at most: beyond it, its text would be larger than the page's."""
 
 _LIGHT = "--bg:#fff;--fg:#1b1b1b;--soft:#666;--rule:#ccc;--zone:#e6e6e6;"
 _LIGHT += "--c0:#0072b2;--c1:#b35900;--c2:#00805c;--c3:#a8417f;--c4:#6b5fb5;--c5:#7a6a00;"
-_LIGHT += "--p0:#9a9a9a;--p1:#3d85c6;--p2:#e0962a;--p3:#7b5ea7;--w:#b9d3ea;--ws:#0072b2"
+_LIGHT += "--p0:#9a9a9a;--p1:#3d85c6;--p2:#e0962a;--p3:#7b5ea7"
 _DARK = "--bg:#16181b;--fg:#e8e8e8;--soft:#a3a3a3;--rule:#444;--zone:#2c3035;"
 _DARK += "--c0:#56b4e9;--c1:#f0a04b;--c2:#2fc79a;--c3:#e08fc0;--c4:#a99ff0;--c5:#d9c84a;"
-_DARK += "--p0:#8a8a8a;--p1:#5aa2e0;--p2:#eeb04f;--p3:#a98fd3;--w:#2d4a63;--ws:#56b4e9"
+_DARK += "--p0:#8a8a8a;--p1:#5aa2e0;--p2:#eeb04f;--p3:#a98fd3"
 
 STYLE = f"""
 :root{{color-scheme:light dark;{_LIGHT}}}
@@ -44,15 +44,14 @@ p,ul{{margin:.5em 0}}ul{{padding-left:1.2em}}.soft,figcaption,caption{{color:var
 .scroll{{overflow-x:auto}}table{{border-collapse:collapse;font-size:.9em;overflow-wrap:normal}}
 th,td{{text-align:left;padding:3px 12px 3px 0;border-bottom:1px solid var(--rule);vertical-align:top;white-space:nowrap}}
 td.n,th.n{{text-align:right;font-variant-numeric:tabular-nums}}
-figure{{margin:.4em 0}}svg{{display:block;max-width:100%;height:auto}}svg.wide{{display:none}}
-@media(min-width:800px){{svg.wide{{display:block}}svg.narrow{{display:none}}}}
+figure{{margin:.4em 0}}svg{{display:block;width:100%;max-width:{WIDEST}px;height:auto}}
 .key{{display:flex;flex-wrap:wrap;gap:2px 14px;font-size:.9em;padding:0;margin:.3em 0;list-style:none}}
 .key i{{display:inline-block;width:11px;height:11px;margin-right:5px;border-radius:2px}}
 text{{font-size:12px;fill:var(--fg);font-family:system-ui,sans-serif}}text.h{{font-weight:600}}text.n{{text-anchor:end}}
 text.s,text.t{{fill:var(--soft);font-size:11px}}text.t{{text-anchor:middle}}
 path{{fill:none}}.axis{{stroke:var(--rule)}}.zone{{fill:var(--zone)}}.i{{stroke-width:4;stroke-linecap:round;opacity:.55}}
 .l{{stroke-width:2}}.m{{stroke-width:1.5;stroke-dasharray:5 4}}.d{{stroke-width:7;stroke-linecap:round}}
-.far{{stroke-width:13;stroke-linecap:round;opacity:.35}}.w{{fill:var(--w)}}.ws{{fill:var(--ws)}}
+.far{{stroke-width:13;stroke-linecap:round;opacity:.35}}
 """
 STYLE += "".join(
     f"path.c{n}{{stroke:var(--c{n})}}rect.c{n}{{fill:var(--c{n})}}i.c{n}{{background:var(--c{n})}}" for n in range(6)
@@ -163,10 +162,8 @@ def _numbers(summary: Summary, left_out: int) -> str:
     if any(group.failed for group in summary.groups.values()):
         note += " Those behind a “+” failed, and are not in the times."
     if left_out:
-        note += (
-            f" {left_out} combinations of workload, state and ranks are left out here to keep this file small: they are in the "
-        )
-        note += "JSON and CSV files."
+        note += f" {left_out} combinations of workload, state and ranks are left out here to keep this file small: "
+        note += "`--json FILE` has them."
     return f"<h2>Times</h2><p class='soft'>{note}</p>{_table(head, rows, 3)}"
 
 
@@ -193,9 +190,6 @@ def _figures(summary: Summary) -> Iterator[str]:
         yield _figure("Phases", note, key, lambda canvas: svg.phases(summary, canvas))
     yield from _counts(summary, methods)
     yield from _ranks(summary, methods)
-    if summary.result.importtime:
-        note = f"The {svg.SHOWN} slowest modules, as python -X importtime has them; the strong part is what a module took itself."
-        yield _figure("Imports", note, {}, lambda canvas: svg.waterfalls(summary, canvas))
     if any(group.runs for group in summary.groups.values()):
         note = "Every start in its order from left to right; a halo marks one that is far from the others. A slope is a drift."
         yield _figure("Raw runs", note, methods, lambda canvas: svg.raw_runs(summary, canvas))
@@ -271,14 +265,11 @@ def _replay_table(summary: Summary) -> str:
 
 
 def _figure(title: str, note: str, key: Mapping[str, str], draw: Callable[[svg.Canvas], None]) -> str:
-    pictures = []
-    for width, style in ((NARROW, "narrow"), (WIDE, "wide")):
-        canvas = svg.Canvas(width)
-        draw(canvas)
-        pictures.append(canvas.drawn(title, style))
+    canvas = svg.Canvas()
+    draw(canvas)
     legend = "".join(f'<li><i class="{style}"></i>{escape(name)}</li>' for name, style in key.items())
     legend = f'<ul class="key">{legend}</ul>' if legend else ""
-    return f"<h2>{escape(title)}</h2><p class='soft'>{escape(note)}</p>{legend}<figure>{''.join(pictures)}</figure>"
+    return f"<h2>{escape(title)}</h2><p class='soft'>{escape(note)}</p>{legend}<figure>{canvas.drawn(title)}</figure>"
 
 
 def _how(summary: Summary) -> str:

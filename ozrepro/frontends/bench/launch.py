@@ -91,16 +91,14 @@ def source() -> str:
     return (_HERE / "probe.py").read_text(encoding="utf-8")
 
 
-def words_of(
-    candidate: Candidate, workload: Workload, *, gate: str = "", launch: Sequence[str] = (), options: Sequence[str] = ()
-) -> list[str]:
+def words_of(candidate: Candidate, workload: Workload, *, gate: str = "", launch: Sequence[str] = ()) -> list[str]:
     """Return the command that runs a workload under the probe in a candidate.
 
-    `launch` are words in front, such as srun's; `options` are Python's. Where something runs before the interpreter, a shell
+    `launch` are words in front, such as srun's. Where something runs before the interpreter, a shell
     inside notes when the environment is ready.
     """
     texts = (gate, workload.call, workload.script, "\n".join(workload.statements), "\n".join(workload.path))
-    words = [candidate.python, *options, "-c", source(), *texts, *workload.arguments]
+    words = [candidate.python, "-c", source(), *texts, *workload.arguments]
     if candidate.environment.prefix or launch:
         words = ["sh", "-c", _READY, "sh", *words]
     return [*launch, *candidate.environment.command(words)]
@@ -153,7 +151,6 @@ class Starter:
         *,
         ranks: int = 1,
         launch: Sequence[str] = (),
-        options: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Started:
         """Start a workload once, or `ranks` times at once, and wait for all ends; a failure of the program is a status.
@@ -162,7 +159,7 @@ class Starter:
         `work`. Raises CommandFailed where nothing could be started.
         """
         gate = self._gate() if ranks > 1 else ""
-        words = self.program(words_of(candidate, workload, gate=gate, launch=launch, options=options), candidate)
+        words = self.program(words_of(candidate, workload, gate=gate, launch=launch), candidate)
         try:
             answer = self.run([words] * (1 if launch else ranks), candidate, gate, ranks, timeout)
         finally:

@@ -1,4 +1,4 @@
-"""What was measured, as a value and as files: JSON (schema 1), one flat CSV, and hyperfine's JSON for its plot scripts.
+"""What was measured, as a value and as a file of JSON (schema 1).
 
 The file is written after every round, whole or not at all, so that a run that is cut short leaves what it had.
 """
@@ -6,23 +6,22 @@ The file is written after every round, whole or not at all, so that a run that i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping  # noqa: TC003 - read_table looks at the annotations
+from collections.abc import Mapping  # noqa: TC003 - the annotations are read
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ozrepro.errors import StoreError, UsageError
-from ozrepro.frontends.bench.estimates import median
-from ozrepro.frontends.bench.reading import read_table
 from ozrepro.project.checking import Checker, shown
+from ozrepro.project.reader import Range, read_table
 from ozrepro.store import failed, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 SCHEMA = 1
-_ADDED = frozenset(("began", "failed", "scripts"))
-"""Fields that the first results of this schema do not have."""
+Signed = Annotated[int, Range(-(2**63))]
+Count = Annotated[int, Range(1)]
 
 PHASES = ("environment", "interpreter", "imports", "first_call")
 
@@ -75,15 +74,15 @@ class Row:
     candidate: str
     workload: str
     state: str
-    ranks: int
-    round: int
-    phases: Mapping[str, float]
+    ranks: Count
+    round: Count
+    phases: Mapping[str, Annotated[float, Range(-(2**63))]]
     wall: float
     user: float
     system: float
     rss: int
-    status: int
-    ready: tuple[float, ...] = ()
+    status: Signed
+    ready: tuple[Annotated[float, Range(1e-9)], ...] = ()
     faults: int = 0
     blocks: int = 0
     error: str = ""
@@ -118,33 +117,6 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Module:
-    """One line of the tree of imports: what it took itself and with what it imports, in microseconds.
-
-    `begin_us` is how much of the imports came before it; None in files of before it was kept.
-    """
-
-    name: str
-    self_us: int
-    cumulative_us: int
-    depth: int
-    begin_us: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Imports:
-    """The slowest imports of one start, a module before what it imports.
-
-    `total_us` is what all imports took, those left out too; 0 in files of before it was kept.
-    """
-
-    candidate: str
-    workload: str
-    modules: tuple[Module, ...]
-    total_us: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Replay:
     """What the model says of `nodes` nodes with `ranks` ranks each: seconds until the last rank is ready.
 
@@ -152,8 +124,8 @@ class Replay:
     """
 
     candidate: str
-    nodes: int
-    ranks: int
+    nodes: Count
+    ranks: Count
     preset: str
     last: float
     workload: str = ""
@@ -168,12 +140,11 @@ class Result:
     host: Mapping[str, Any]
     fs: Mapping[str, Any]
     plan: Mapping[str, Any]
-    seed: int
+    seed: Signed
     candidates: tuple[About, ...]
     order: tuple[tuple[str, ...], ...] = ()
     rows: tuple[Row, ...] = ()
     counts: tuple[Counted, ...] = ()
-    importtime: tuple[Imports, ...] = ()
     profile: Mapping[str, Any] | None = None
     replay: tuple[Replay, ...] = ()
     states: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -194,30 +165,29 @@ class Result:
 
 
 def read_result(path: Path) -> Result:
-    """Return the result in a file. Raises UsageError where it cannot be read or is none, with the keys that are wrong."""
+    """Return the result in a file. Raises UsageError where it cannot be read or is invalid, with every wrong key."""
     again = "ozrepro bench NAME --json FILE"
     try:
         table = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(path), hint=again) from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"is no JSON: {error}", where=str(path), hint=again) from error
+        raise UsageError(f"not valid JSON: {error}", where=str(path), hint=again) from error
     schema = table.get("schema") if isinstance(table, dict) else None
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise UsageError("is no result of ozrepro bench: it has no schema", where=str(path), hint=again)
+        raise UsageError("not an ozrepro bench result: no schema", where=str(path), hint=again)
     if schema > SCHEMA:
         newer = f"has schema {schema}; this ozrepro reads up to {SCHEMA}"
         raise UsageError(newer, where=str(path), hint="pip install --upgrade ozrepro")
     checker = Checker(str(path))
-    result = read_table(checker, Result, table, optional=_ADDED)
-    if result is not None and not checker.mistakes:
-        names = {item.name for item in result.candidates}
-        for number, row in enumerate(result.rows):
-            if row.candidate not in names:
-                checker.wrong((f"rows[{number}]", "candidate"), f"{shown(row.candidate)} is none of the candidates")
-    if result is None or checker.mistakes:
-        hint = f"mend these, or measure anew: {again}"
-        raise UsageError("\n  ".join(("is no whole result:", *checker.mistakes)), where=str(path), hint=hint)
+    result = read_table(checker, Result, table, syntax="json")
+    names = {item.name for item in result.candidates}
+    for number, row in enumerate(result.rows):
+        if row.candidate not in names and not checker.mistakes:
+            checker.wrong((f"rows[{number}]", "candidate"), f"{shown(row.candidate)} is not one of the candidates")
+    if checker.mistakes:
+        hint = f"correct these values, or measure again: {again}"
+        raise UsageError("\n  ".join(("invalid result:", *checker.mistakes)), where=str(path), hint=hint)
     return result
 
 
@@ -256,64 +226,3 @@ class Keeper:
                 self._say(f"{error.where}: {error.what}; measuring goes on, and the file is tried again after the next round")
         else:
             self.failure = None
-
-
-CSV_HEAD = ("candidate", "workload", "state", "ranks", "round", "metric", "value")
-
-
-def csv_text(result: Result) -> str:
-    """Return every raw number on a line of its own, in the order of the runs: a flat table for any program."""
-    import csv
-    import io
-
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_HEAD)
-    for row in result.rows:
-        key = (row.candidate, row.workload, row.state, row.ranks, row.round)
-        writer.writerows((*key, metric, value) for metric, value in _metrics(row))
-    for counted in result.counts:
-        about = (counted.candidate, counted.workload, counted.state, 1, "")
-        numbers = [*((f"calls.{kind}", number) for kind, number in counted.calls.items())]
-        numbers += [(name, getattr(counted, name)) for name in ("found", "missing", "opened", "read", "bytes")]
-        numbers += [(f"requests.{kind}", number) for kind, number in counted.requests.items()]
-        numbers += [(f"client.{kind}", number) for kind, number in (counted.client or {}).items()]
-        writer.writerows((*about, metric, value) for metric, value in numbers)
-    return stream.getvalue()
-
-
-def _metrics(row: Row) -> Iterator[tuple[str, float]]:
-    yield from ((f"phase.{phase}", row.phases[phase]) for phase in PHASES if phase in row.phases)
-    yield from ((f"ready.{rank}", seconds) for rank, seconds in enumerate(row.ready))
-    for name in ("wall", "user", "system", "rss", "faults", "blocks", "status"):
-        yield name, getattr(row, name)
-    yield from ((f"requests.{kind}", number) for kind, number in row.requests.items())
-
-
-def hyperfine_text(result: Result) -> str:
-    """Return the wall times in the JSON of hyperfine's --export-json, which its plot scripts read; a lost start has none."""
-    groups: dict[tuple[str, str, str, int], list[Row]] = {}
-    for row in (row for row in result.rows if row.wall):
-        groups.setdefault((row.candidate, row.workload, row.state, row.ranks), []).append(row)
-    return json.dumps({"results": [_hyperfine(key, rows) for key, rows in groups.items()]}, indent=1) + "\n"
-
-
-def _hyperfine(key: tuple[str, str, str, int], rows: list[Row]) -> dict[str, Any]:
-    candidate, workload, state, ranks = key
-    times = [row.wall for row in rows]
-    mean = sum(times) / len(times)
-    spread = (sum((time - mean) ** 2 for time in times) / (len(times) - 1)) ** 0.5 if len(times) > 1 else None
-    return {
-        "command": f"{candidate}: {workload}, {state}, {ranks} rank{'s' if ranks > 1 else ''}",
-        "mean": mean,
-        "stddev": spread,
-        "median": median(times),
-        "user": sum(row.user for row in rows) / len(rows),
-        "system": sum(row.system for row in rows) / len(rows),
-        "min": min(times),
-        "max": max(times),
-        "times": times,
-        "memory_usage_byte": [row.rss for row in rows],
-        "exit_codes": [row.status for row in rows],
-        "parameters": {"candidate": candidate, "workload": workload, "state": state, "ranks": str(ranks)},
-    }

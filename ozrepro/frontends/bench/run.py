@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import CommandFailed, OzreproError, UsageError
 from ozrepro.frontends.bench import counting
-from ozrepro.frontends.bench.importtime import imports_of
 from ozrepro.frontends.bench.launch import not_started
 from ozrepro.frontends.bench.lustre.counters import read_counters
 from ozrepro.frontends.bench.lustre.profile import QUIET
 from ozrepro.frontends.bench.plan import budget_words, check_place, order, predict
 from ozrepro.frontends.bench.ranks import launch_words
-from ozrepro.frontends.bench.result import Counted, Imports, Replay, Result, Row
+from ozrepro.frontends.bench.result import Counted, Replay, Result, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +57,6 @@ class Setting:
         about: the result to fill: session, lock, host, file system, refused methods.
         states: what brings about each state of the plan.
         counts: whether runs under strace are made.
-        imports: whether runs under -X importtime are made.
         profiles: of the cost model, for the replay; none for no replay.
         points: nodes and ranks of the replay.
         client: of whose client the requests are predicted; the first of `profiles` without.
@@ -72,7 +70,6 @@ class Setting:
     about: Result
     states: Mapping[str, State]
     counts: bool = True
-    imports: bool = True
     profiles: tuple[Profile, ...] = ()
     points: tuple[tuple[int, int], ...] = counting.POINTS
     client: Profile | None = None
@@ -133,7 +130,6 @@ class _Run:
     rows: list[Row] = field(default_factory=list)
     order: list[tuple[str, ...]] = field(default_factory=list)
     counted: list[Counted] = field(default_factory=list)
-    imports: list[Imports] = field(default_factory=list)
     replays: list[Replay] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
     good: set[tuple[str, str]] = field(default_factory=set)
@@ -155,7 +151,6 @@ class _Run:
             order=tuple(self.order),
             rows=tuple(self.rows),
             counts=tuple(self.counted),
-            importtime=tuple(self.imports),
             replay=tuple(self.replays),
             states={word: states[word] for word in plan.states},
             notes=(*about.notes, *self.notes),
@@ -183,7 +178,7 @@ class _Run:
         return "; ".join(filter(None, reasons))
 
     def _count(self) -> tuple[_Requests, _Requests]:
-        """Make the runs that count and that trace imports; return requests to the metadata server by kind, cold and warm."""
+        """Make the runs that count; return requests to the metadata server by kind, cold and warm."""
         cold: _Requests = {}
         warm: _Requests = {}
         starter = self.setting.starter
@@ -203,9 +198,6 @@ class _Run:
                     continue
                 if not reason:
                     self._count_one(candidate, workload, cold, warm)
-                if self.setting.imports and workload.statements:
-                    found = imports_of(starter, candidate, workload, self._limit(_SHARE))
-                    self.imports += [found] if found is not None else []
         return cold, warm
 
     def _count_one(self, candidate: Candidate, workload: Workload, cold: _Requests, warm: _Requests) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
-from ozrepro.frontends.bench.estimates import Estimate, estimate, median, outliers, quantile, ratio
+from ozrepro.frontends.bench.estimates import Estimate, estimate, outliers, ratio
 from ozrepro.frontends.bench.lustre.model import METADATA, OBJECTS
 from ozrepro.frontends.bench.result import PHASES
 
@@ -183,7 +184,7 @@ def _group(candidate: str, case: Case, rows: Sequence[Row], seed: int) -> Group:
         candidate,
         case,
         estimate(times, seed) if times else None,
-        quantile(times, 0.9) if times else 0.0,
+        quantiles(times, n=10, method="inclusive")[-1] if len(times) > 1 else sum(times),
         min(times, default=0.0),
         max(times, default=0.0),
         {phase: median(values) for phase, values in phases.items() if values},

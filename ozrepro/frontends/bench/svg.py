@@ -1,7 +1,7 @@
 """The figures of the HTML report, drawn by hand: no library, no script, colours by the page's own style sheet.
 
-Every text has a line of its own or a half of one, so that nothing overlaps at any width; a figure is drawn once for a narrow
-and once for a wide page, as text in a scaled picture would be too small on one of them.
+Every text has a line of its own or a half of one, so that nothing overlaps. A figure is drawn once and scaled by the
+browser: it is little wider than a telephone, where its text stays readable.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ozrepro.frontends.bench.estimates import DEAD_ZONE, verdict_words
-from ozrepro.frontends.bench.importtime import begun, total_us
 from ozrepro.frontends.bench.lustre.model import METADATA, OBJECTS
 from ozrepro.frontends.bench.result import PHASES
 from ozrepro.frontends.bench.summary import case_words, requests_of, time_words
@@ -19,16 +18,13 @@ from ozrepro.frontends.bench.summary import case_words, requests_of, time_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ozrepro.frontends.bench.result import Counted, Imports, Replay
+    from ozrepro.frontends.bench.result import Counted, Replay
     from ozrepro.frontends.bench.summary import Group, Summary
 
 LINE, BAR, EDGE = 18, 12, 8
 """Height of a line of text, height of a bar, room at the left and right edge, in pixels."""
 
 _THIN, _FAT = frozenset(" .,:;'|!ijlftr()[]-·I"), frozenset("mwMW@%…×")
-
-SHOWN = 20
-"""Modules in a waterfall."""
 
 
 def room_of(words: str) -> float:
@@ -46,10 +42,11 @@ def cut(words: str, room: float) -> str:
 
 
 class Canvas:
-    """Collects shapes from top to bottom; `y` is where the next one goes."""
+    """Collects shapes from top to bottom; `y` is where the next one goes, `width` in the figure's own units."""
 
-    def __init__(self, width: int) -> None:
-        self.width = width
+    width = 400
+
+    def __init__(self) -> None:
         self.y = 4.0
         self._shapes: list[str] = []
 
@@ -101,10 +98,10 @@ class Canvas:
         place = min(max(x, half), max(width - half, half))
         self._shapes.append(f'<text class="t" x="{EDGE + place:.0f}" y="{self.y + LINE - 5:.0f}">{escape(words)}</text>')
 
-    def drawn(self, title: str, style: str) -> str:
+    def drawn(self, title: str) -> str:
         """Return the figure; `title` is what a screen reader says."""
         height = math.ceil(self.y + 4)
-        head = f'<svg class="{style}" viewBox="0 0 {self.width} {height}" width="{self.width}" height="{height}" role="img">'
+        head = f'<svg viewBox="0 0 {self.width} {height}" role="img">'
         return f"{head}<title>{escape(title)}</title>{''.join(self._shapes)}</svg>"
 
 
@@ -288,28 +285,3 @@ def replayed(replay: Sequence[Replay], name: str, preset: str) -> list[tuple[flo
     for item in sorted(own, key=lambda item: -item.nodes):
         found[item.nodes * item.ranks] = item
     return [(float(processes), found[processes].last) for processes in sorted(found)]
-
-
-def waterfalls(summary: Summary, canvas: Canvas) -> None:
-    """Draw the waterfall of each candidate and workload that has one."""
-    for imports in summary.result.importtime:
-        waterfall(imports, canvas)
-
-
-def waterfall(imports: Imports, canvas: Canvas) -> None:
-    """Draw the slowest imports of one start, each from where it began to its end; the strong part is a module's own time."""
-    modules = imports.modules
-    if any(item.begin_us is None for item in modules):  # a file of before these were kept: as if nothing were left out
-        modules = begun(modules)
-    slowest = {id(item) for item in sorted(modules, key=lambda item: -item.cumulative_us)[:SHOWN]}
-    total = max(imports.total_us or total_us(modules), 1)
-    scale = canvas.inner / total
-    canvas.text(f"{imports.candidate}: {imports.workload}", right=time_words(total / 1e6), style="h")
-    for item in modules:
-        if id(item) in slowest:
-            begin = (item.begin_us or 0) * scale
-            canvas.text(f"{'· ' * min(item.depth, 6)}{item.name}", right=time_words(item.cumulative_us / 1e6))
-            canvas.rect(begin, min(item.cumulative_us, total) * scale, "w", height=8, y=canvas.y + 1)
-            canvas.rect(begin, min(item.self_us, total) * scale, "ws", height=8, y=canvas.y + 1)
-            canvas.gap(12)
-    canvas.gap()

@@ -26,7 +26,7 @@ from ozrepro.frontends.cli.call import INTERRUPTED as STATUS_INTERRUPTED
 from ozrepro.frontends.cli.call import take_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ozrepro.frontends.bench.candidate import Found
     from ozrepro.frontends.bench.plan import Plan
@@ -68,7 +68,6 @@ def register(add: Add) -> None:
     made.add_argument("--emulate", metavar="P", help=what)
     for form, words in FILES.items():
         made.add_argument(f"--{form}", dest=f"{form}_file", metavar="FILE", help=words)
-    made.add_argument("--figures", metavar="DIR", help="figures as SVG, by matplotlib")
     made.add_argument("--output", metavar="FILE", help="calibrate: where the profile goes")
     made.set_defaults(anywhere=True)
 
@@ -238,33 +237,24 @@ def _report(call: Call, result: Result) -> list[OzreproError]:
 
     summary = summarise(result)
     verdict = judge(summary, call.arguments.jobs)
-    failures = _write_files(call.arguments, summary, verdict)
+    failures = _write_report(call.arguments, summary, verdict)
     fancy = call.out.is_fancy()
     for line in terminal_report(summary, verdict, plain=not fancy):
         call.out.styled(line.text, {"head": "bold", "strong": "bold green", "soft": "dim"}.get(line.style, ""))
     return failures
 
 
-def _write_files(given: Arguments, summary: Summary, verdict: Verdict) -> list[OzreproError]:
-    """Write each file asked for but the JSON, which is there already; return why any could not be written."""
-    from ozrepro.frontends.bench.figures import write_figures
+def _write_report(given: Arguments, summary: Summary, verdict: Verdict) -> list[OzreproError]:
+    """Write the HTML report if it is asked for; return why it could not be written."""
     from ozrepro.frontends.bench.html import html_report
-    from ozrepro.frontends.bench.result import csv_text, hyperfine_text, write_text
+    from ozrepro.frontends.bench.result import write_text
 
-    writers: list[tuple[str | None, Callable[[Path], object]]] = [
-        (given.csv_file, lambda path: write_text(path, csv_text(summary.result))),
-        (given.hyperfine_file, lambda path: write_text(path, hyperfine_text(summary.result))),
-        (given.html_file, lambda path: write_text(path, html_report(summary, verdict))),
-        (given.figures, lambda path: write_figures(summary, path)),
-    ]
-    failures = []
-    for name, write in writers:
-        try:
-            if name:
-                write(Path(name))
-        except OzreproError as error:
-            failures.append(error)
-    return failures
+    try:
+        if given.html_file:
+            write_text(Path(given.html_file), html_report(summary, verdict))
+    except OzreproError as error:
+        return [error]
+    return []
 
 
 def _compare(call: Call, files: Sequence[str]) -> int:

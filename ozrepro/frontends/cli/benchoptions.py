@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +20,7 @@ if TYPE_CHECKING:
 
 FILES = {
     "json": "the result, after every round",
-    "csv": "every number",
     "html": "the whole report",
-    "hyperfine": "wall times, for hyperfine's plot scripts",
 }
 """The files that a result is written to, as options, and what each has."""
 
@@ -36,8 +33,7 @@ def own_files(given: Arguments, name: str) -> Arguments:
     files = {f"{form}_file": getattr(given, f"{form}_file") for form in FILES}
     paths = {key: Path(text) for key, text in files.items() if text and not os.path.isdir(text)}
     own = {key: str(path.with_name(f"{path.stem}-{name}{path.suffix}")) for key, path in paths.items()}
-    figures = {"figures": str(Path(given.figures) / name)} if given.figures else {}
-    return Arguments(**{**vars(given), **own, **figures})
+    return Arguments(**{**vars(given), **own})
 
 
 def split_words(option: str, given: Sequence[str] | None) -> list[str]:
@@ -51,7 +47,7 @@ def split_words(option: str, given: Sequence[str] | None) -> list[str]:
 def refuse_others(given: Arguments, action: str) -> None:
     """Raise UsageError for an option that was given to an action for which it does nothing."""
     names = {"methods": "method", "workloads": "workload", "states": "state"}
-    plain = ("drop_caches", "fresh_nodes", "rounds", "seed", "jobs", "profile", "emulate", "figures")
+    plain = ("drop_caches", "fresh_nodes", "rounds", "seed", "jobs", "profile", "emulate")
     names.update({name: name.replace("_", "-") for name in plain})
     names.update({f"{form}_file": form for form in FILES})
     for name, option in names.items():
@@ -113,18 +109,6 @@ def _check_cold(given: Arguments) -> None:
 
 def _check_files(given: Arguments) -> None:
     """Raise UsageError for a file that could not be written, or would be written over."""
-    if given.figures == "":
-        raise _nameless("figures")
-    if given.figures:
-        folder = next(path for path in (Path(given.figures), *Path(given.figures).absolute().parents) if os.path.exists(path))
-        if not folder.is_dir():
-            raise UsageError("is no folder", where=str(folder), hint="--figures DIR")
-        if not os.access(folder, os.W_OK):
-            raise UsageError(
-                "nothing can be written to this folder", where=str(folder), hint="--figures DIR, in a folder of yours"
-            )
-        if find_spec("matplotlib") is None:
-            raise UsageError("figures as files need matplotlib", hint="pip install 'ozrepro[report]'")
     seen: set[str] = set()
     for form in FILES:
         path = getattr(given, f"{form}_file")

@@ -68,10 +68,7 @@ class Arguments(argparse.Namespace):
     profile: str | None
     emulate: str | None
     json_file: str | None
-    csv_file: str | None
     html_file: str | None
-    hyperfine_file: str | None
-    figures: str | None
     handler: Handler
 
 

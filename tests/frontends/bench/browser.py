@@ -31,9 +31,10 @@ window.onload = () => {
   inside.querySelectorAll("svg").forEach((svg, owner) => {
     seen("svg", svg.querySelector("title").textContent, svg.getBoundingClientRect(), owner);
     svg.querySelectorAll("path.d, path.far").forEach((dots) => {
-      const whole = svg.getBoundingClientRect(), wide = parseFloat(view.getComputedStyle(dots).strokeWidth) / 2;
+      const whole = svg.getBoundingClientRect(), scale = whole.width / svg.viewBox.baseVal.width;
+      const wide = scale * parseFloat(view.getComputedStyle(dots).strokeWidth) / 2;
       for (const [, x, y] of dots.getAttribute("d").matchAll(/M([\d.]+) ([\d.]+)h0/g)) {
-        const at = {left: whole.left + +x - wide, top: whole.top + +y - wide, width: 2 * wide, height: 2 * wide};
+        const at = {left: whole.left + scale * x - wide, top: whole.top + scale * y - wide, width: 2 * wide, height: 2 * wide};
         seen("dot", dots.className.baseVal, {...at, right: at.left + at.width, bottom: at.top + at.height}, owner);
       }
     });

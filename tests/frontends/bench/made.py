@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ozrepro.frontends.bench.plan import order
-from ozrepro.frontends.bench.result import About, Counted, Imports, Module, Replay, Result, Row
+from ozrepro.frontends.bench.result import About, Counted, Replay, Result, Row
 
 SPEED: Mapping[str, Mapping[str, float]] = {
     "modules": {"cold-client": 1.8, "warm": 0.30},
@@ -57,7 +57,6 @@ def made(
             for name in names
             for state in ("cold-client", "warm")
         ),
-        importtime=tuple(Imports(name, workloads[-1], _tree(chance)) for name in names),
         profile={"name": "busy", "mds_us": 1000, "mds_stats": 50_000},
         replay=tuple(
             Replay(name, nodes, 32, "busy", share * ((5.0 if name == "container" else 2.0 * nodes) + nodes / 10), workload)
@@ -103,22 +102,3 @@ def _row(chance: random.Random, name: str, case: tuple[str, str, int], number: i
     phases = {"environment": environment, "interpreter": 0.1 * rest, "imports": 0.8 * rest, "first_call": 0.1 * rest}
     ready = tuple(last * share / ranks for share in range(1, ranks + 1))
     return Row(name, workload, state, ranks, number, phases, last + 0.01, 0.3, 0.1, 60_000_000, 0, ready)
-
-
-def _tree(chance: random.Random) -> tuple[Module, ...]:
-    """Return 120 modules, each before what it imports, times adding up."""
-    found: list[Module] = []
-
-    def add(name: str, depth: int, left: int) -> int:
-        place = len(found)
-        own = chance.randrange(200, 9_000)
-        found.append(Module(name, own, own, depth))
-        total = own
-        for number in range(left):
-            total += add(f"{name}.part{number}", depth + 1, left - 2 - number if depth < 3 else 0)
-        found[place] = Module(name, own, total, depth)
-        return total
-
-    for number in range(4):
-        add(f"package{number}", 0, 5)
-    return tuple(found)

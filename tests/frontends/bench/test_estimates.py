@@ -5,27 +5,17 @@ from __future__ import annotations
 import json
 import math
 import random
-import statistics
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ozrepro.frontends.bench.estimates import Estimate, estimate, left_out, median, outliers, quantile, ratio, verdict_words
-
-
-@given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=40))
-def test_the_median_is_that_of_the_standard_library(values: list[float]) -> None:
-    assert median(values) == pytest.approx(statistics.median(values))
-
-
-def test_quantiles_lie_between_values_by_a_straight_line() -> None:
-    assert [quantile([10, 20, 30, 40, 50], share) for share in (0, 0.5, 0.9, 1)] == [10, 30, 46, 50]
+from ozrepro.frontends.bench.estimates import Estimate, estimate, left_out, outliers, ratio, verdict_words
 
 
 def test_an_empty_sample_has_no_estimate() -> None:
-    with pytest.raises(ValueError, match="no values"):
+    with pytest.raises(ValueError, match="empty data"):
         estimate([], 1)
 
 

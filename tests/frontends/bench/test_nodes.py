@@ -96,14 +96,14 @@ candidates = [
     Candidate(name, Environment(path=(str(Path(sys.executable).parent),), variables={"WHO": name}), str(folder), ())
     for name in ("one", "two")
 ]
-blank = a_result(rows=(), counts=(), importtime=(), replay=(), order=(), notes=())
+blank = a_result(rows=(), counts=(), replay=(), order=(), notes=())
 call = f"open({str(folder / 'log')!r}, 'a').write(os.environ['WHO'] + ' ' + os.environ.get('SLURMD_NODENAME', '-') + chr(10))"
 place = look_at_place(os.environ)
 nodes = nodes_of_job(place, os.environ)
 plan = Plan((Workload("where", ("import os",), call),), ("warm", "cold-client"), (2,), 1, 7, 0, seed=5, nodes=nodes)
 states = states_for(plan.states, folder / "work", os.environ, fresh=plan.nodes_drawn())
 with Starter(os.environ, folder, folder / "work") as starter:
-    setting = Setting(starter, replace(place, node=nodes.own), blank, states, counts=False, imports=False)
+    setting = Setting(starter, replace(place, node=nodes.own), blank, states, counts=False)
     measure(plan, candidates, setting, Keeper(folder / "r.json", print), print)
 """
 

@@ -33,10 +33,10 @@ folder = Path(sys.argv[1])
 plain = Environment(path=(str(Path(sys.executable).parent),))
 wrapped = Environment(**{**plain.as_dict(), "prefix": ("/usr/bin/env", "WRAPPED=1")})
 pair = [Candidate(name, item, str(folder), ()) for name, item in (("plain", plain), ("wrapped", wrapped))]
-blank = a_result(rows=(), counts=(), importtime=(), replay=(), order=(), notes=())
+blank = a_result(rows=(), counts=(), replay=(), order=(), notes=())
 work = (Workload("where", ("import os",), "print(sorted(name for name in os.environ if name == 'SLURM_PROCID'))"),)
 with Starter(os.environ, folder, folder / "work") as starter:
-    setting = Setting(starter, look_at_place(os.environ), blank, {"warm": Warm()}, counts=False, imports=False)
+    setting = Setting(starter, look_at_place(os.environ), blank, {"warm": Warm()}, counts=False)
     measure(Plan(work, ranks=(1, 2, 4), rounds=2, warmups=1), pair, setting, Keeper(folder / "r.json", print), print)
 """
 

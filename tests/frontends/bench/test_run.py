@@ -29,14 +29,14 @@ from tests.frontends.bench.values import a_result
 EMPTY = Workload("empty")
 PLACE = Place(2)
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-BLANK = a_result(rows=(), counts=(), importtime=(), replay=(), order=(), notes=(), complete=False)
+BLANK = a_result(rows=(), counts=(), replay=(), order=(), notes=(), complete=False)
 
 
 @pytest.fixture
 def setting(starter: Starter, tmp_path: Path) -> Setting:
     """Give a setting that counts nothing."""
     states: dict[str, State] = {"warm": Warm(), "cold-data": ColdData(), "cold-client": FreshCopy(tmp_path / "work")}
-    return Setting(starter, PLACE, BLANK, states, counts=False, imports=False)
+    return Setting(starter, PLACE, BLANK, states, counts=False)
 
 
 def ignore(_: object) -> None:
@@ -249,7 +249,7 @@ def told(result):
     print(len(result.rows), flush=True)
 
 with Starter({}, folder, folder) as starter:
-    setting = Setting(starter, Place(2), BLANK, {"warm": Warm()}, counts=False, imports=False)
+    setting = Setting(starter, Place(2), BLANK, {"warm": Warm()}, counts=False)
     found = measure(Plan((Workload("empty"),), rounds=5000, warmups=0), (here,), setting, told, lambda line: None)
 print(found.why)
 """
@@ -274,20 +274,19 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, number: int, statu
 
 
 @needs_strace
-def test_counting_and_import_times_are_runs_of_their_own(setting: Setting, here: Candidate) -> None:
+def test_counting_is_a_run_of_its_own(setting: Setting, here: Candidate) -> None:
     from ozrepro.frontends.bench.lustre.profile import QUIET
 
     starter = setting.starter
     starter.caller = {**starter.caller, "PATH": "/usr/bin:/bin"}
     plan = Plan((of_imports("imports", ("own", "absent_or_not")[:1]),), rounds=1, warmups=0)
-    wanted = replace(setting, counts=True, imports=True, profiles=(QUIET,), points=((1, 1), (2, 4)))
+    wanted = replace(setting, counts=True, profiles=(QUIET,), points=((1, 1), (2, 4)))
     found = measure(plan, (here,), wanted, ignore, ignore)
     cold, warm = found.counts
     assert (cold.candidate, cold.workload, cold.state, warm.state) == ("here", "imports", "cold-client", "warm")
     assert cold.opened >= 1
     assert cold.read >= 1
     assert sum(cold.requests.values()) > sum(warm.requests.values())
-    assert "own" in [module.name for module in found.importtime[0].modules]
     assert [(item.nodes, item.ranks, item.preset) for item in found.replay] == [(1, 1, "quiet"), (2, 4, "quiet")]
     assert len(found.rows) == 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ozrepro.frontends.bench.result import About, Counted, Imports, Module, Replay, Result, Row
+from ozrepro.frontends.bench.result import About, Counted, Replay, Result, Row
 
 
 def a_row(candidate: str = "venv", number: int = 1, wall: float = 0.5, **changes: object) -> Row:
@@ -37,7 +37,6 @@ def a_result(**changes: object) -> Result:
         "order": (("conda", "venv"), ("venv", "conda")),
         "rows": (a_row(), a_row("conda", wall=0.7), a_row(number=2, phases={"environment": 0.0}, status=-9, ready=(), error="x")),
         "counts": (Counted("venv", "numpy", "cold-client", {"open": 3}, 10, 2, 3, 3, 4096, {"lookup": 10}),),
-        "importtime": (Imports("venv", "numpy", (Module("numpy", 10, 30, 0), Module("numpy.core", 20, 20, 1))),),
         "profile": {"name": "quiet"},
         "replay": (Replay("venv", 64, 32, "busy", 12.5, "numpy"),),
         "states": {"warm": {"how": "started before", "leaves": ""}},

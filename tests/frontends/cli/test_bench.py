@@ -9,7 +9,6 @@ import select
 import shutil
 import signal
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +57,8 @@ def test_a_described_method_that_is_not_locked_is_told_with_what_it_needs(built:
 
 
 def test_bench_writes_the_files_that_it_is_asked_for(built: Project, tmp_path: Path) -> None:
-    """JSON with every row, CSV, HTML, and wall times for hyperfine's scripts; no other output than the report."""
-    names = {form: tmp_path / f"a.{form}" for form in ("json", "csv", "html", "hyperfine")}
+    """JSON with every row, and HTML; no other output than the report."""
+    names = {form: tmp_path / f"a.{form}" for form in ("json", "html")}
     words = [word for form, path in names.items() for word in (f"--{form}", str(path))]
     built.done(
         "bench", "work", *QUICK, "--workload", "empty", "--ranks", "1,2", "--state", "warm,cold-data", "--seed", "9", *words
@@ -71,9 +70,7 @@ def test_bench_writes_the_files_that_it_is_asked_for(built: Project, tmp_path: P
     }
     assert len(found["rows"]) == 4 * 6
     assert str(Path(built.environ["HOME"])) not in names["json"].read_text()
-    assert names["csv"].read_text().startswith("candidate,workload,state,ranks,round,metric,value\n")
     assert names["html"].read_text().startswith("<!DOCTYPE html>")
-    assert [len(item["times"]) for item in json.loads(names["hyperfine"].read_text())["results"]] == [6] * 4
 
 
 @needs_strace
@@ -100,13 +97,6 @@ def test_copies_on_another_file_system_than_that_under_test_are_told(built: Proj
     assert "another file system" not in built.run("python", "-c", code, *words, "warm", TMPDIR=str(small_disk)).stdout
 
 
-def test_bench_writes_the_figures_that_it_is_asked_for(built: Project, tmp_path: Path) -> None:
-    """Files of matplotlib, where it is there."""
-    pytest.importorskip("matplotlib")
-    built.done("bench", "work", *QUICK, "--workload", "empty", "--figures", str(tmp_path / "figures"))
-    assert (tmp_path / "figures" / "phases.svg").exists()
-
-
 def test_bench_says_its_load_on_the_file_system_before_making_it(built: Project) -> None:
     """Processes, and requests if this were Lustre."""
     done = built.ozrepro("bench", "work", *QUICK, "--workload", "empty")
@@ -130,7 +120,6 @@ def test_bench_says_its_load_on_the_file_system_before_making_it(built: Project)
         (("--json", "nix/a.json"), "nix/a.json: cannot be written: no such folder"),
         (("--html", "sessions"), "sessions: is a folder\n  try: --html FILE, a file in it"),
         (("--json", "./"), "./: is a folder\n  try: --json FILE"),
-        (("--figures", "sessions/work.toml"), "is no folder"),
         (("--fresh-nodes",), "a way to a cold client\n  try: --state warm,cold-client --fresh-nodes"),
         (("--state", "cold-client", "--fresh-nodes"), "this is none\n  try: salloc --nodes=8"),
         (("--state", "cold-client", "--fresh-nodes", "--drop-caches"), "are two ways to a cold client"),
@@ -140,9 +129,7 @@ def test_bench_says_its_load_on_the_file_system_before_making_it(built: Project)
         (("--state", ""), "--state has nothing in it"),
         (("--emulate", ""), "cannot read the profile"),
         (("--json", ""), "--json has no name"),
-        (("--figures", ""), "--figures has no name"),
-        (("--figures", "sessions/work.toml/new"), "is no folder"),
-        (("--json", "a", "--csv", "./a"), "two results would be written to one file"),
+        (("--json", "a", "--html", "./a"), "two results would be written to one file"),
         (("--output", "a.toml"), "--output is for calibrate"),
         (("--drop-caches",), "a way to a cold client\n  try: --state warm,cold-client --drop-caches"),
     ],
@@ -272,22 +259,12 @@ def test_bench_refuses_an_option_of_another_action_and_a_wrong_place(small: Proj
     assert "operations a second" not in text
 
 
-def test_figures_without_matplotlib_are_refused_before_anything_is_started(built: Project, tmp_path: Path) -> None:
-    """And not after minutes of measuring. A file in its place hides the real one."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import importlib.util as u\nfound = u.find_spec\nu.find_spec = lambda name, *more: None if name == 'matplotlib' else found(name, *more)\n"
-    )
-    text = refused(built, 2, "work", "--figures", "figures", PYTHONPATH=str(tmp_path))
-    assert "figures as files need matplotlib" in text
-    assert "at most 1 at once" not in text
-
-
 def test_several_sessions_are_measured_each_with_its_report_and_files(built: Project) -> None:
     """One after the other; the name stands in each file's name."""
     built.spec((built.root / "sessions" / "work.toml").read_text(), "other")
     built.done("lock", "other")
     built.done("build", "other")
-    words = ("--rounds", "1", "--workload", "empty", "--json", "a.b.json", "--csv", "all")
+    words = ("--rounds", "1", "--workload", "empty", "--json", "a.b.json", "--html", "all")
     done = built.ozrepro("bench", "work", "other", *words)
     assert done.returncode == 0, done.stderr
     heads = [line.split(":")[0] for line in done.stdout.splitlines() if "compared on" in line]
@@ -310,7 +287,7 @@ def test_several_sessions_are_measured_each_with_its_report_and_files(built: Pro
         (("--workload", "tensor"), "ozrepro: work, bare: 'tensor' is no workload\n  try: "),
         (("--workload", "generated:0"), "ozrepro: work, bare: generated:0:4000 is no tree\n  try: "),
         (("--json", "./"), "ozrepro: ./: is a folder\n  try: "),
-        (("--csv", "sessions"), "ozrepro: sessions: is a folder\n  try: "),
+        (("--html", "sessions"), "ozrepro: sessions: is a folder\n  try: "),
     ],
 )
 def test_a_mistake_is_told_once_and_before_any_session_is_measured(built: Project, words: tuple[str, ...], said: str) -> None:
@@ -412,21 +389,19 @@ def test_a_file_that_cannot_be_written_keeps_no_other_from_being_written(built: 
     """Nor the report from being printed; each is told."""
     folder = tmp_path / "results"
     folder.mkdir()
-    words = [word for form in ("csv", "hyperfine") for word in (f"--{form}", str(folder / f"a.{form}"))]
-    process = _started(built, *words, "--html", str(tmp_path / "a.html"))
+    process = _started(built, "--json", str(tmp_path / "a.json"), "--html", str(folder / "a.html"))
     shutil.rmtree(folder)
     process.send_signal(signal.SIGINT)
     out, said = process.communicate(timeout=120)
     assert process.returncode == 1, said
-    assert "a.csv" in said
-    assert "a.hyperfine" in said
-    assert (tmp_path / "a.html").exists()
+    assert "a.html" in said
+    assert (tmp_path / "a.json").exists()
     assert "The run is not complete: interrupted." in out
 
 
 def test_a_terminal_that_closes_is_an_interrupt_and_loses_no_file(built: Project, tmp_path: Path) -> None:
     """Its end is a signal, and an error for all that is printed from then on."""
-    names = {form: tmp_path / f"a.{form}" for form in ("json", "csv", "html", "hyperfine")}
+    names = {form: tmp_path / f"a.{form}" for form in ("json", "html")}
     words = [word for form, path in names.items() for word in (f"--{form}", str(path))]
     command = [str(BIN / "ozrepro"), "bench", "work", "--rounds", "100000", "--workload", "empty", "--budget", "3000", *words]
     ours, theirs = os.openpty()
@@ -446,15 +421,13 @@ def test_a_terminal_that_closes_is_an_interrupt_and_loses_no_file(built: Project
     os.close(ours)
     assert process.wait(timeout=120) == 130
     assert json.loads(names["json"].read_text())["why"] == "interrupted"
-    assert names["csv"].read_text().startswith("candidate,")
     assert names["html"].read_text().startswith("<!DOCTYPE html>")
-    assert json.loads(names["hyperfine"].read_text())["results"]
     assert not [item for item in built.store().iterdir() if item.name.startswith("bench-")]
 
 
 def test_an_interrupt_that_also_ends_the_reader_is_an_interrupt(built: Project, tmp_path: Path) -> None:
     """Ctrl-C goes to all of `| tee log`."""
-    process = _started(built, "--csv", str(tmp_path / "a.csv"))
+    process = _started(built, "--html", str(tmp_path / "a.html"))
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
@@ -463,7 +436,7 @@ def test_an_interrupt_that_also_ends_the_reader_is_an_interrupt(built: Project, 
         said = process.stderr.read()
     assert process.wait(timeout=120) == 130, said
     assert "Traceback" not in said
-    assert (tmp_path / "a.csv").exists()
+    assert (tmp_path / "a.html").exists()
 
 
 def test_a_reader_that_goes_away_loses_neither_a_file_nor_a_session(built: Project) -> None:
@@ -471,10 +444,8 @@ def test_a_reader_that_goes_away_loses_neither_a_file_nor_a_session(built: Proje
     built.spec((built.root / "sessions" / "work.toml").read_text(), "other")
     built.done("lock", "other")
     built.done("build", "other")
-    forms = ("json", "csv", "html", "hyperfine")
+    forms = ("json", "html")
     words = ["--rounds", "1", "--workload", "empty", *(word for form in forms for word in (f"--{form}", f"a.{form}"))]
-    if find_spec("matplotlib"):
-        words += ["--figures", "figures"]
     read, write = os.pipe()
     os.close(read)
     command = [str(BIN / "ozrepro"), "bench", "work", "other", *words]
@@ -485,7 +456,6 @@ def test_a_reader_that_goes_away_loses_neither_a_file_nor_a_session(built: Proje
     assert "Traceback" not in done.stderr
     for name in ("work", "other"):
         assert [form for form in forms if not (built.root / f"a-{name}.{form}").exists()] == []
-        assert (built.root / "figures" / name / "phases.svg").exists() == ("--figures" in words)
 
 
 def test_bench_compares_two_results(built: Project, tmp_path: Path) -> None:
