@@ -86,10 +86,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """From what (included) to below what a number is. A number without it is from 0 to below 2**63."""
+    """From what (included) to below what a number is, and its unit. A number without it is from 0 to below 2**63."""
 
     least: float = 0
     below: float = BEYOND
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,7 @@ def _unchecked(hint: Any, syntax: Syntax, marks: tuple[Any, ...]) -> Reader:
         return read_flag
     if hint in (int, float):
         bounds = next((mark for mark in marks if isinstance(mark, Range)), Range())
-        return read_number(hint, bounds.least, bounds.below)
+        return read_number(hint, bounds.least, bounds.below, bounds.unit)
     if origin is Literal:
         return read_choice(inner)
     if origin in (Union, UnionType):

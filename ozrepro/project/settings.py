@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal
 
 from ozrepro.environment import asked_method
 from ozrepro.errors import SpecError, UsageError
 from ozrepro.faststart.ready import store_folder
 from ozrepro.project.checking import Checker
 from ozrepro.project.files import SMALL, Files
+from ozrepro.project.reader import Check, Key, Range, read_table
 from ozrepro.project.toml import TOMLDecodeError, loads
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 METHODS = ("modules", "conda", "container", "venv")
 PLATFORMS = ("linux-x86_64", "linux-aarch64", "macos-arm64")
@@ -31,26 +30,6 @@ _PASSED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?\Z", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _PERSONAL = ("HOME", "USER", "LOGNAME")
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
-_KEYS = {
-    "store": "where built environments live",
-    "store-group": "a group whose members may share the store",
-    "cache": "where downloaded files are kept",
-    "methods": "preferred methods of all sessions",
-    "platform": "name of this cluster's software tree in module locks",
-    "platforms": "platforms that venv locks serve",
-    "modulepath": "the site's module directories, where neither the shell nor Lmod tells them",
-    "site-variables": "variables that decide what the site's modules do, locked where a module reads them",
-    "accept-effects": "modules whose commands for a shell are left out",
-    "module-tool": "lmod or tcl, where a machine has both Lmod and Environment Modules",
-    "path": "further directories for PATH, such as Slurm's",
-    "pass": "further variables of the caller that every session keeps",
-    "locks": "auto, flock or ticket",
-    "lock-timeout": "seconds to wait for another build",
-    "indexes": "package indexes: NAME = address",
-    "channels": "conda channels: NAME = address",
-    "registries": "container registries: NAME = address",
-}
-
 _VARIABLES = {
     key: f"OZREPRO_{key.upper().replace('-', '_')}"
     for key in (
@@ -101,55 +80,10 @@ class Settings:
         )
 
 
-def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None = None, files: Files | None = None) -> Settings:
-    """Return the settings of the project at `root`; `method` is the command's option.
-
-    Raises SpecError for mistakes in pyproject.toml (all of them), UsageError for a wrong variable or option.
-    """
-    path, files = root / "pyproject.toml", Files() if files is None else files
-    text, table = _own_table(path, files)
-    given = _given(environ)
-    base = ("tool", "ozrepro")
-    checker = Checker(str(path), text, elsewhere={(*base, key): variable for key, (variable, _) in given.items()})
-    table = {**checker.table(table, base, _KEYS), **{key: value for key, (_, value) in given.items()}}
-    named = frozenset(key for key in ("path", "modulepath") if key in table and key not in given)
-    cache = checker.text_at(table, (*base, "cache"))
-    settings = Settings(
-        root=root,
-        store=Path(store_folder(str(root), {"store": checker.text_at(table, (*base, "store"))}, environ)),
-        store_group=checker.text_at(table, (*base, "store-group")),
-        cache=root / os.path.expandvars(os.path.expanduser(cache)) if cache else None,
-        method=_method(method, environ),
-        methods=checker.texts_at(table, (*base, "methods"), check=one_of(METHODS)),
-        platform=_platform(checker, table, (*base, "platform")),
-        platforms=tuple(sorted(checker.texts_at(table, (*base, "platforms"), default=PLATFORMS, check=one_of(KNOWN_PLATFORMS)))),
-        modulepath=checker.texts_at(table, (*base, "modulepath"), check=_absolute),
-        site_variables=checker.texts_at(table, (*base, "site-variables"), check=check_site_variable),
-        accept_effects=checker.texts_at(table, (*base, "accept-effects")),
-        module_tool=_choice(checker, table, (*base, "module-tool"), ("", *MODULE_TOOLS)),
-        path=checker.texts_at(table, (*base, "path"), check=_absolute),
-        passed=checker.texts_at(table, (*base, "pass"), check=check_passed) + _site_passed(environ),
-        locks=_choice(checker, table, (*base, "locks"), ("auto", "flock", "ticket")),
-        lock_timeout=_seconds(checker, table, (*base, "lock-timeout")),
-        indexes=_addresses(checker, table, (*base, "indexes")),
-        channels=_addresses(checker, table, (*base, "channels")),
-        registries=_addresses(checker, table, (*base, "registries")),
-        files=files,
-        named_by_project=named,
-    )
-    for name, chosen in (("store", str(settings.store)), ("cache", str(settings.cache or ""))):
-        if "$" in chosen.removeprefix(str(root)):
-            checker.wrong((*base, name), f"{chosen!r} names a variable that is not set")
-    if checker.mistakes:
-        of_variables = all(line.startswith("OZREPRO_") for line in checker.mistakes)
-        raise SpecError("environment variables" if of_variables else str(path), checker.mistakes)
-    return settings
-
-
 def check_site_variable(name: str) -> str | None:
     """Return why a name cannot be one of the variables that are locked with their value here, or None."""
     if not _VARIABLE.match(name):
-        return f"{name!r} is no variable's name; such as CLUSTER"
+        return f"{name!r} is not a variable name; write a name such as CLUSTER"
     if name in _PERSONAL:
         return f"{name} is of one person, and a lock is for all: values that hold it follow who starts the session"
     if name in ("PATH", "MODULEPATH") or name.startswith(("OZREPRO_", "LD_", "PYTHON", "BASH", "_")):
@@ -157,43 +91,9 @@ def check_site_variable(name: str) -> str | None:
     return None
 
 
-def _own_table(path: Path, files: Files) -> tuple[str, object]:
-    """Return the text of pyproject.toml and its `[tool.ozrepro]`; both empty where there is none."""
-    try:
-        text = files.text(path, SMALL)
-        tool = loads(text).get("tool", {})
-    except FileNotFoundError:
-        return "", {}
-    except OSError as error:
-        raise SpecError(str(path), [f"cannot be read: {error.strerror}"]) from error
-    except TOMLDecodeError as error:
-        raise SpecError(str(path), [f"is no valid TOML: {error}"]) from error
-    return text, tool.get("ozrepro", {}) if isinstance(tool, dict) else {}
-
-
-def _given(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
-    """Return the settings that variables give: by key, the variable's name and the value as a file would have it."""
-    given: dict[str, tuple[str, Any]] = {}
-    for key, variable in _VARIABLES.items():
-        text = environ.get(variable)
-        if text:
-            mark = _LISTS.get(key)
-            given[key] = variable, text.split(mark) if mark else _number(text, variable) if key == "lock-timeout" else text
-    return given
-
-
 def check_passed(name: str) -> str | None:
     """Return what is wrong with an entry of `pass`, None where it is a variable's name or a beginning of names."""
     return None if _PASSED.match(name) else f"{name!r} is not a variable's name; such as MY_DATA, or UCX_* for all that begin so"
-
-
-def _site_passed(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of `OZREPRO_PASS`: a site's own, which a project's list adds to and does not replace."""
-    names = tuple(filter(None, map(str.strip, environ.get("OZREPRO_PASS", "").split(","))))
-    wrong = next(filter(None, map(check_passed, names)), None)
-    if wrong:
-        raise UsageError(f"OZREPRO_PASS: {wrong}", hint="export OZREPRO_PASS=SCRATCH,UCX_*")
-    return names
 
 
 def one_of(choices: tuple[str, ...]) -> _OneOf:
@@ -211,60 +111,146 @@ class _OneOf:
 
 def _absolute(path: str) -> str | None:
     if not path.startswith("/") or ":" in path:
-        return f"{path!r} is no absolute directory"
+        return f"{path!r} is not an absolute path"
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return f"{path!r} can be written by everybody" if found.st_mode & 0o002 else None
+    return f"{path!r} is world-writable" if found.st_mode & 0o002 else None
 
 
-def _platform(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]) -> str:
-    value = checker.text_at(table, path)
-    if value and not _SOURCE.match(value):
-        checker.wrong(path, f"{value!r} is no name", "letters, digits and ._- only, such as milan")
-        return ""
-    return value
+def _source(name: str) -> str | None:
+    return None if _SOURCE.match(name) else "is not a valid name; letters, digits and ._- only"
 
 
-def _choice(checker: Checker, table: Mapping[str, object], path: tuple[str, ...], choices: tuple[str, ...]) -> str:
-    value = checker.text_at(table, path, default=choices[0])
-    if value not in choices:
-        checker.wrong(path, f"{value!r} is not known", f"write one of: {', '.join(filter(None, choices))}")
-        return choices[0]
-    return value
+def _platform(name: str) -> str | None:
+    return (
+        None if not name or _SOURCE.match(name) else f"{name!r} is not a valid name; letters, digits and ._- only, such as milan"
+    )
 
 
-def _seconds(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]) -> float:
-    value = table.get(path[-1], 3600)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < _LONGEST:
-        checker.wrong(path, f"{value!r} is no time", "write seconds, more than 0 and at most a year")
-        return 3600.0
-    return float(value)
+def _address(address: str) -> str | None:
+    host = address.rpartition("://")[2].partition("/")[0]
+    if "@" in host or "?" in address or "$" in address or " " in address:
+        return "holds a login, a query, a variable or a space; store credentials in ~/.netrc"
+    return None
+
+
+_Folders = tuple[Annotated[str, Check(_absolute)], ...]
+_Addresses = Mapping[Annotated[str, Check(_source)], Annotated[str, Check(_address)]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What `[tool.ozrepro]` may hold; docs/reference/settings.md says what each means."""
+
+    store: str = ""
+    store_group: str = ""
+    cache: str = ""
+    methods: tuple[Annotated[str, Check(one_of(METHODS))], ...] = ()
+    platform: Annotated[str, Check(_platform)] = ""
+    platforms: tuple[Annotated[str, Check(one_of(KNOWN_PLATFORMS))], ...] = PLATFORMS
+    modulepath: _Folders = ()
+    site_variables: tuple[Annotated[str, Check(check_site_variable)], ...] = ()
+    accept_effects: tuple[str, ...] = ()
+    module_tool: Literal["", "lmod", "tcl"] = ""
+    path: _Folders = ()
+    passed: Annotated[tuple[Annotated[str, Check(check_passed)], ...], Key("pass")] = ()
+    locks: Literal["auto", "flock", "ticket"] = "auto"
+    lock_timeout: Annotated[float, Range(1e-3, _LONGEST, "seconds")] = 3600.0
+    indexes: _Addresses = field(default_factory=dict)
+    channels: _Addresses = field(default_factory=dict)
+    registries: _Addresses = field(default_factory=dict)
+
+
+def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None = None, files: Files | None = None) -> Settings:
+    """Return the settings of the project at `root`; `method` is the command's option.
+
+    Raises SpecError for mistakes in pyproject.toml (all of them), UsageError for a wrong variable or option.
+    """
+    path, files = root / "pyproject.toml", Files() if files is None else files
+    text, written = _own_table(path, files)
+    given = _given(environ)
+    base = ("tool", "ozrepro")
+    checker = Checker(str(path), text, elsewhere={(*base, key): variable for key, (variable, _) in given.items()})
+    own = written if isinstance(written, dict) else {}
+    values = {**own, **{key: value for key, (_, value) in given.items()}} if isinstance(written, dict) else written
+    table = read_table(checker, _Table, values, base)
+    settings = Settings(
+        root=root,
+        store=Path(store_folder(str(root), {"store": table.store}, environ)),
+        store_group=table.store_group,
+        cache=root / os.path.expandvars(os.path.expanduser(table.cache)) if table.cache else None,
+        method=_method(method, environ),
+        methods=table.methods,
+        platform=table.platform,
+        platforms=tuple(sorted(table.platforms)),
+        modulepath=table.modulepath,
+        site_variables=table.site_variables,
+        accept_effects=table.accept_effects,
+        module_tool=table.module_tool,
+        path=table.path,
+        passed=table.passed + _site_passed(environ),
+        locks=table.locks,
+        lock_timeout=table.lock_timeout,
+        indexes=table.indexes,
+        channels=table.channels,
+        registries=table.registries,
+        files=files,
+        named_by_project=frozenset(key for key in ("path", "modulepath") if key in own and key not in given),
+    )
+    for name, chosen in (("store", str(settings.store)), ("cache", str(settings.cache or ""))):
+        if "$" in chosen.removeprefix(str(root)):
+            checker.wrong((*base, name), f"{chosen!r} names a variable that is not set")
+    if checker.mistakes:
+        of_variables = all(line.startswith("OZREPRO_") for line in checker.mistakes)
+        raise SpecError("environment variables" if of_variables else str(path), checker.mistakes)
+    return settings
+
+
+def _own_table(path: Path, files: Files) -> tuple[str, object]:
+    """Return the text of pyproject.toml and its `[tool.ozrepro]`; both empty where there is none."""
+    try:
+        text = files.text(path, SMALL)
+        tool = loads(text).get("tool", {})
+    except FileNotFoundError:
+        return "", {}
+    except OSError as error:
+        raise SpecError(str(path), [f"cannot be read: {error.strerror}"]) from error
+    except TOMLDecodeError as error:
+        raise SpecError(str(path), [f"is not valid TOML: {error}"]) from error
+    return text, tool.get("ozrepro", {}) if isinstance(tool, dict) else {}
+
+
+def _given(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
+    """Return the settings that variables give: by key, the variable's name and the value as a file would have it."""
+    given: dict[str, tuple[str, Any]] = {}
+    for key, variable in _VARIABLES.items():
+        text = environ.get(variable)
+        if text:
+            mark = _LISTS.get(key)
+            given[key] = variable, text.split(mark) if mark else _number(text, variable) if key == "lock-timeout" else text
+    return given
+
+
+def _site_passed(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of `OZREPRO_PASS`: a site's own, which a project's list adds to and does not replace."""
+    names = tuple(filter(None, map(str.strip, environ.get("OZREPRO_PASS", "").split(","))))
+    wrong = next(filter(None, map(check_passed, names)), None)
+    if wrong:
+        raise UsageError(f"OZREPRO_PASS: {wrong}", hint="export OZREPRO_PASS=SCRATCH,UCX_*")
+    return names
 
 
 def _number(text: str, variable: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"{variable}={text!r} is no number of seconds", hint=f"unset {variable}") from None
-
-
-def _addresses(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]) -> dict[str, str]:
-    value = table.get(path[-1], {})
-    entries = checker.table(value, path, value if isinstance(value, dict) else ())
-    found = {name: checker.text_at(entries, (*path, name)) for name in entries}
-    for name, address in found.items():
-        if not _SOURCE.match(name):
-            checker.wrong((*path, name), "is no name", "letters, digits and ._- only")
-        host = address.rpartition("://")[2].partition("/")[0]
-        if "@" in host or "?" in address or "$" in address or " " in address:
-            checker.wrong((*path, name), "holds a login, a query, a variable or a space", "put logins into ~/.netrc")
-    return found
+        raise UsageError(f"{variable}={text!r} is not a number of seconds", hint=f"unset {variable}") from None
 
 
 def _method(option: str | None, environ: Mapping[str, str]) -> str | None:
     chosen, source = (option, "--method") if option else (asked_method(environ) or None, "OZREPRO_METHOD")
     if chosen is not None and chosen not in METHODS:
-        raise UsageError(f"{source} {chosen!r} is no method", hint=f"one of: {', '.join(METHODS)}")
+        raise UsageError(f"{source} {chosen!r} is not a method", hint=f"one of: {', '.join(METHODS)}")
     return chosen

@@ -68,10 +68,10 @@ def read_choice(choices: tuple[Any, ...]) -> Reader:
     return choice
 
 
-def read_number(hint: type, least: float, below: float) -> Reader:
-    """Return a reader of an `int` or a `float` from `least` to below `below`."""
+def read_number(hint: type, least: float, below: float, unit: str = "") -> Reader:
+    """Return a reader of an `int` or a `float` from `least` to below `below`; `unit` is the plural of what is counted."""
     allowed = (int, float) if hint is float else (int,)
-    wanted = f"{_WANTED[hint]}{_words_of(least, below, whole=hint is int)}"
+    wanted = f"{_WANTED[hint]}{f' of {unit}' if unit else ''}{_words_of(least, below, whole=hint is int)}"
 
     def number(checker: Checker, value: Any, path: tuple[str, ...]) -> Any:
         if isinstance(value, bool) or not isinstance(value, allowed):
@@ -86,8 +86,8 @@ def read_number(hint: type, least: float, below: float) -> Reader:
 
 
 def _words_of(least: float, below: float, *, whole: bool) -> str:
-    most = (f" to {below - 1:,}" if whole else f" to below {below:,}") if below < BEYOND else ""
-    return most if least < 0 else " above 0" if 0 < least < 1 else f" from {least:g}{most}"
+    most = (f" to {below - 1:,}" if whole else f" and below {below:,.0f}") if below < BEYOND else ""
+    return most if least < 0 else f" above 0{most}" if 0 < least < 1 else f" from {least:g}{most}"
 
 
 def read_anything(checker: Checker, value: Any, path: tuple[str, ...]) -> Any:

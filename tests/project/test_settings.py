@@ -46,9 +46,9 @@ def test_all_mistakes_of_the_table_are_reported_together(tmp_path: Path) -> None
     for part in (
         "did you mean 'store'",
         "auto, flock, ticket",
-        "seconds, more than 0",
+        "a number of seconds above 0 and below 31,622,400",
         "'pip' is not known",
-        "no absolute",
+        "is not an absolute path",
         "a table",
     ):
         assert part in said
@@ -64,13 +64,13 @@ def test_a_wrong_variable_is_named(tmp_path: Path, environ: dict[str, str]) -> N
     ("variable", "value", "right"),
     [
         ("OZREPRO_LOCKS", "soft", "auto, flock, ticket"),
-        ("OZREPRO_LOCK_TIMEOUT", "inf", "seconds, more than 0"),
-        ("OZREPRO_LOCK_TIMEOUT", "nan", "seconds, more than 0"),
+        ("OZREPRO_LOCK_TIMEOUT", "inf", "a number of seconds above 0 and below 31,622,400"),
+        ("OZREPRO_LOCK_TIMEOUT", "nan", "a number of seconds above 0 and below 31,622,400"),
         ("OZREPRO_METHODS", "venv,pip", "write one of"),
         ("OZREPRO_PLATFORMS", "amiga", "write one of"),
         ("OZREPRO_PLATFORM", "a b", "such as milan"),
-        ("OZREPRO_PATH", "bin", "no absolute directory"),
-        ("OZREPRO_MODULEPATH", "modules", "no absolute directory"),
+        ("OZREPRO_PATH", "bin", "is not an absolute path"),
+        ("OZREPRO_MODULEPATH", "modules", "is not an absolute path"),
         ("OZREPRO_STORE", "$NOT_SET_HERE/x", "names a variable that is not set"),
         ("OZREPRO_CACHE", "$NOT_SET_HERE/x", "names a variable that is not set"),
     ],
@@ -94,7 +94,7 @@ def test_mistakes_of_the_file_and_of_variables_are_told_together(tmp_path: Path)
 @pytest.mark.parametrize("value", ["inf", "nan", "-inf", "true", "1979-05-27", "07:32:00", "9223372036854775807", '"1"'])
 def test_a_value_that_is_no_number_of_seconds_is_refused(tmp_path: Path, value: str) -> None:
     write(tmp_path, f"[tool.ozrepro]\nlock-timeout = {value}\n")
-    with pytest.raises(SpecError, match=r"lock-timeout: .* is no time"):
+    with pytest.raises(SpecError, match=r"lock-timeout: is .*; write a number of seconds above 0"):
         load_settings(tmp_path, {})
 
 
@@ -124,3 +124,22 @@ def test_what_a_site_and_a_project_pass_adds_up(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.ozrepro]\npass = ["*"]\n')
     with pytest.raises(SpecError, match="is not a variable's name"):
         load_settings(tmp_path, {})
+
+
+@pytest.mark.parametrize(("text", "kind"), [("[tool]\nozrepro = 3\n", "a whole number"), ("[tool]\nozrepro = []\n", "an array")])
+def test_settings_that_are_not_a_table_are_refused(tmp_path: Path, text: str, kind: str) -> None:
+    write(tmp_path, text)
+    with pytest.raises(SpecError, match=rf"line 2, tool\.ozrepro: is {kind}; write a table"):
+        load_settings(tmp_path, {})
+    with pytest.raises(SpecError, match="write a table"):
+        load_settings(tmp_path, {"OZREPRO_LOCKS": "flock"})
+
+
+def test_each_address_of_the_settings_is_checked_with_its_line(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.ozrepro.channels]\nlab = 3\n"a b" = "https://x"\nfine = "https://y"\n')
+    with pytest.raises(SpecError) as caught:
+        load_settings(tmp_path, {})
+    assert list(caught.value.mistakes) == [
+        "line 2, tool.ozrepro.channels.lab: is a whole number; write a string in quotes",
+        "line 3, tool.ozrepro.channels.a b: is not a valid name; letters, digits and ._- only",
+    ]
