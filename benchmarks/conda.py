@@ -63,7 +63,7 @@ def make_project(folder: Path, files: int) -> tuple[Project, str]:
 
 def measure(project: Project, channel: str, rounds: int, seed: int) -> Rounds:
     """Measure rebuilds against the script, both from a warm cache and into a folder that is not there."""
-    from ozrepro.project.lock import load_lock
+    from ozrepro.methods.reading import load_lock
 
     lock = load_lock(project.root, SESSION)
     if lock is None:

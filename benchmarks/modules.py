@@ -50,9 +50,9 @@ def make_project(folder: Path, site: Site) -> Project:
 def measure_resolution(project: Project, site: Site, report: Report, rounds: int, seed: int) -> None:
     """Measure a resolution of 35 modules against the bare Lmod calls that it makes: spider, is-avail, three loads."""
     from ozrepro import process
+    from ozrepro.methods.reading import load_lock
     from ozrepro.modulesystem.capture import capture
     from ozrepro.modulesystem.lmod import FLAGS, Lmod
-    from ozrepro.project.lock import load_lock
 
     lock = load_lock(project.root, SESSION)
     assert lock is not None

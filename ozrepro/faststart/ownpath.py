@@ -31,6 +31,12 @@ def callers_folders(more: Iterable[str] = ()) -> list[str]:
     return [folder for folder in dict.fromkeys(known) if folder != library and folder in sys.path]
 
 
+def own_path() -> list[str]:
+    """Return the folders of the search path that are not the caller's, and the one that holds this package."""
+    callers = set(callers_folders()) - {OURS}
+    return [folder for folder in sys.path if folder not in callers]
+
+
 def ordered(path: Iterable[str], callers: Iterable[str], ours: str = OURS) -> list[str]:
     """Return a search path with the caller's folders behind all others.
 

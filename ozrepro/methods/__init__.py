@@ -6,11 +6,10 @@ Called by the workflow. A method knows nothing of nox, of printing, or of other 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ozrepro.errors import NoMethodError, UsageError
-from ozrepro.project.settings import METHODS
+from ozrepro.methods import registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
     Progress = Callable[[str, int, int], None]
-
-_HOMES = {name: f"ozrepro.methods.{name}.method" for name in METHODS}
-"""Where each method lives; loaded on first use, so that one method's libraries never burden another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +127,8 @@ class Choice:
 
 
 def load_method(name: str) -> Method:
-    """Return the method of a name, one of METHODS."""
-    method: Method = import_module(_HOMES[name]).METHOD
-    return method
+    """Return the method of a name. Raises UsageError as `registry.load`."""
+    return cast("Method", registry.load(name))
 
 
 def refusal(name: str, spec: Spec, site: Site, lock: Lock | None) -> str | None:
@@ -152,8 +147,8 @@ def candidates(spec: Spec, site: Site) -> tuple[str, ...]:
     asked = site.settings.method
     if asked is None:
         return spec.candidates(site.settings.methods)
-    if getattr(spec, asked) is None:
-        described = ", ".join(name for name in METHODS if getattr(spec, name) is not None)
+    if asked not in spec.tables:
+        described = ", ".join(spec.tables)
         raise UsageError(
             f"session {spec.name!r} describes no method {asked!r}", where=str(spec.path), hint=f"one of: {described}"
         )

@@ -12,6 +12,7 @@ from ozrepro.modulesystem import ModuleError, effects, fingerprint, index
 from ozrepro.modulesystem.capture import Asked, Captured, capture, differences, recapture, with_parents
 from ozrepro.modulesystem.record import Record
 from ozrepro.modulesystem.site_index import absent, find_system, index_for, other_tool, site_modulepath
+from ozrepro.modulesystem.table import ModuleRequests
 from ozrepro.site import operating_system
 
 if TYPE_CHECKING:
@@ -44,9 +45,14 @@ class Request:
 
 def request_of(names: Sequence[str], key: str, spec: Spec, site: Site) -> Request:
     """Return the request of a spec's key, such as `modules.load`."""
-    accepted, variables = (spec.modules.accept_effects, spec.modules.site_variables) if spec.modules is not None else ((), ())
-    accepted = (*site.settings.accept_effects, *accepted)
-    return Request(tuple(names), modulepath_of(spec, site), key, accepted, variables)
+    wanted = _requests(spec)
+    accepted = (*site.settings.accept_effects, *wanted.accept_effects)
+    return Request(tuple(names), modulepath_of(spec, site), key, accepted, wanted.site_variables)
+
+
+def _requests(spec: Spec) -> ModuleRequests:
+    """Return what the spec says about modules, in whichever of its tables."""
+    return next((table for table in spec.tables.values() if isinstance(table, ModuleRequests)), ModuleRequests(()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +101,7 @@ def modules_request(spec: Spec, site: Site) -> Request:
 
     Raises SpecError where the caller has no such collection.
     """
-    wanted = spec.modules
-    assert wanted is not None
+    wanted = _requests(spec)
     request = request_of(wanted.load, "modules.load", spec, site)
     system = find_system(site)
     if not wanted.collection or system is None:
@@ -114,22 +119,22 @@ def modules_request(spec: Spec, site: Site) -> Request:
 def saved_otherwise(locked: Record, spec: Spec, site: Site) -> list[str]:
     """Return a line for each module that the caller's collection has otherwise than was locked; none without one."""
     system = find_system(site)
-    if spec.modules is None or not spec.modules.collection or system is None:
+    wanted = _requests(spec)
+    if not wanted.collection or system is None:
         return []
     try:
-        saved = system.collection(spec.modules.collection, site.environ, modulepath_of(spec, site))
+        saved = system.collection(wanted.collection, site.environ, modulepath_of(spec, site))
     except ModuleError:
         return []  # another user's
     asked = [name for name in locked.load if name not in locked.parents]
-    title = f"the collection {spec.modules.collection}"
+    title = f"the collection {wanted.collection}"
     lines = [f"{title} now has {name}" for name in saved if name not in asked]
-    return lines + [f"{title} no longer has {name}" for name in asked if name not in (*saved, *spec.modules.load)]
+    return lines + [f"{title} no longer has {name}" for name in asked if name not in (*saved, *wanted.load)]
 
 
 def modulepath_of(spec: Spec, site: Site) -> tuple[str, ...]:
     """Return the directories that names are looked up in: the spec's own first, as `module use` puts them, then the site's."""
-    use = spec.modules.use if spec.modules is not None else ()
-    own = (os.path.join(spec.root, os.path.expanduser(folder)) for folder in use)
+    own = (os.path.join(spec.root, os.path.expanduser(folder)) for folder in _requests(spec).use)
     return tuple(dict.fromkeys((*own, *site_modulepath(site))))
 
 

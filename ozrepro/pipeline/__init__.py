@@ -18,12 +18,12 @@ from ozrepro.environment import Environment, says_where
 from ozrepro.errors import LockError, OzreproError
 from ozrepro.faststart import ready
 from ozrepro.methods import Choice, choose, load_method
+from ozrepro.methods.reading import load_lock, load_settings, load_spec
 from ozrepro.pipeline.locking import check_drift, check_section, lock_session, needs_lock, refuse_moved
 from ozrepro.process import ended_by_signals
 from ozrepro.project.files import Files
-from ozrepro.project.lock import Lock, Section, load_lock, lock_file
-from ozrepro.project.settings import load_settings
-from ozrepro.project.spec import Spec, digest_of, load_spec
+from ozrepro.project.lock import Lock, Section, lock_file
+from ozrepro.project.spec import Spec, digest_of
 from ozrepro.site import Site, home_warning, look_around
 from ozrepro.store import Store, store_of, write_whole
 from ozrepro.store.claim import closed_to_others

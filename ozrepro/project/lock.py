@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,13 @@ from ozrepro.errors import LockError
 from ozrepro.faststart.ready import content_of
 from ozrepro.project.checking import Checker, describe, shown
 from ozrepro.project.files import Files
-from ozrepro.project.settings import METHODS
 from ozrepro.project.spec import digest_of
 from ozrepro.project.toml import TOMLDecodeError, dumps, loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from ozrepro.project.spec import Methods
 
 SCHEMA = 1
 _HEADER = "# Written by `ozrepro lock`: commit it, and change it only by that command.\n"
@@ -54,10 +55,11 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """All that is locked of one session."""
+    """All that is locked of one session. `order` is that of the methods in the file; others follow by name."""
 
     session: str
     sections: tuple[Section, ...] = ()
+    order: tuple[str, ...] = field(default=(), compare=False)
 
     def section(self, method: str, platform: str) -> Section | None:
         """Return the section of `method` for `platform`, or None."""
@@ -67,8 +69,15 @@ class Lock:
         """Return a lock with these sections put in or replaced; all others stay untouched."""
         found = {(item.method, item.platform): item for item in self.sections}
         found.update({(item.method, item.platform): item for item in new})
-        order = sorted(found, key=lambda key: (METHODS.index(key[0]), key[1]))
-        return Lock(self.session, tuple(found[key] for key in order))
+
+        def place(key: tuple[str, str]) -> tuple[int, str, str]:
+            return self.order.index(key[0]) if key[0] in self.order else len(self.order), *key
+
+        return Lock(self.session, tuple(found[key] for key in sorted(found, key=place)), self.order)
+
+    def of_method(self, method: str) -> tuple[Section, ...]:
+        """Return the sections of a method, of all platforms."""
+        return tuple(item for item in self.sections if item.method == method)
 
 
 def lock_file(root: Path, name: str) -> Path:
@@ -84,7 +93,7 @@ def write_text(lock: Lock) -> str:
     return _HEADER + dumps(table)
 
 
-def read_text(text: str, session: str, where: str) -> Lock:
+def read_text(text: str, session: str, where: str, methods: Methods) -> Lock:
     """Return the lock that `text` holds. `where` stands in messages.
 
     Raises LockError: merge conflict, no TOML, a newer schema, another session's lock, or a malformed section.
@@ -103,14 +112,15 @@ def read_text(text: str, session: str, where: str) -> Lock:
         raise LockError(f"is damaged: {error}", where=where, hint=away) from error
     schema = whole.get("schema")
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise LockError("schema: is no number from 1: it is no lock of ozrepro", where=where, hint=away)
+        raise LockError("not an ozrepro lock: schema must be a positive integer", where=where, hint=away)
     if schema > SCHEMA:
         raise LockError(
             f"has schema {schema}; this ozrepro reads up to {SCHEMA}", where=where, hint="pip install --upgrade ozrepro"
         )
     if whole.get("session") != session:
         raise LockError(f"session: is the lock of {shown(whole.get('session'))}, not of {session!r}", where=where, hint=away)
-    return Lock(session, tuple(_sections(whole, text, where, away)))
+    known = methods.known(key for key in whole if key not in ("schema", "session"))
+    return Lock(session, tuple(_sections(whole, text, where, away, known)), known)
 
 
 def _foreign(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -125,22 +135,22 @@ def _foreign(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
         yield path, value
 
 
-def _sections(whole: Mapping[str, Any], text: str, where: str, away: str) -> list[Section]:
+def _sections(whole: Mapping[str, Any], text: str, where: str, away: str, methods: tuple[str, ...]) -> list[Section]:
     checker = Checker(where, text)
-    checker.table(whole, (), ("schema", "session", *METHODS))
+    checker.table(whole, (), ("schema", "session", *methods))
     for path, value in _foreign(whole, ()):
         checker.wrong(path, f"is {describe(value)}, and a lock holds none")
     sections: list[Section] = []
-    for method in METHODS:
+    for method in methods:
         platforms = whole.get(method, {})
         if not isinstance(platforms, dict):
-            checker.wrong((method,), "is no table")
+            checker.wrong((method,), "is not a table")
             continue
         for platform, content in platforms.items():
             if not _PLATFORM.match(platform):
-                checker.wrong((method, platform), "is no platform's name")
+                checker.wrong((method, platform), "is not a platform name")
             elif not isinstance(content, dict) or not _DIGEST.match(str(content.get("spec"))):
-                checker.wrong((method, platform, "spec"), "is no sha256 digest")
+                checker.wrong((method, platform, "spec"), "is not a sha256 digest")
             else:
                 rest = {key: value for key, value in content.items() if key != "spec"}
                 sections.append(Section(method, platform, content["spec"], rest))
@@ -149,7 +159,7 @@ def _sections(whole: Mapping[str, Any], text: str, where: str, away: str) -> lis
     return sections
 
 
-def load_lock(root: Path, name: str, files: Files | None = None) -> Lock | None:
+def load_lock(root: Path, name: str, methods: Methods, files: Files | None = None) -> Lock | None:
     """Return a session's lock as `files` has read it, or None where there is no file. Raises LockError as `read_text` does."""
     path = lock_file(root, name)
     try:
@@ -159,7 +169,7 @@ def load_lock(root: Path, name: str, files: Files | None = None) -> Lock | None:
     except OSError as error:
         hint = f"git checkout -- {shlex.quote(str(path))}, or remove it and ozrepro lock {name}"
         raise LockError(f"cannot be read: {error.strerror}", where=str(path), hint=hint) from error
-    return read_text(text, name, str(path))
+    return read_text(text, name, str(path), methods)
 
 
 def save_lock(root: Path, lock: Lock, files: Files | None = None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +17,6 @@ from ozrepro.project.files import SMALL, Files
 from ozrepro.project.reader import Check, Key, Range, read_table
 from ozrepro.project.toml import TOMLDecodeError, loads
 
-METHODS = ("modules", "conda", "container", "venv")
 PLATFORMS = ("linux-x86_64", "linux-aarch64", "macos-arm64")
 """The platforms that a lock serves unless `platforms` says otherwise; macOS on Intel and musl must be asked for."""
 
@@ -136,6 +135,9 @@ def _address(address: str) -> str | None:
     return None
 
 
+Known = Callable[[Iterable[str]], tuple[str, ...]]
+"""Gives the names of the methods that exist, with those of plug-ins where one of the given names is no built-in's."""
+
 _Folders = tuple[Annotated[str, Check(_absolute)], ...]
 _Addresses = Mapping[Annotated[str, Check(_source)], Annotated[str, Check(_address)]]
 
@@ -147,7 +149,7 @@ class _Table:
     store: str = ""
     store_group: str = ""
     cache: str = ""
-    methods: tuple[Annotated[str, Check(one_of(METHODS))], ...] = ()
+    methods: tuple[str, ...] = ()
     platform: Annotated[str, Check(_platform)] = ""
     platforms: tuple[Annotated[str, Check(one_of(KNOWN_PLATFORMS))], ...] = PLATFORMS
     modulepath: _Folders = ()
@@ -163,8 +165,10 @@ class _Table:
     registries: _Addresses = field(default_factory=dict)
 
 
-def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None = None, files: Files | None = None) -> Settings:
-    """Return the settings of the project at `root`; `method` is the command's option.
+def load_settings(
+    root: Path, environ: Mapping[str, str], known: Known, *, method: str | None = None, files: Files | None = None
+) -> Settings:
+    """Return the settings of the project at `root`; `method` is the command's option, `known` gives the methods that exist.
 
     Raises SpecError for mistakes in pyproject.toml (all of them), UsageError for a wrong variable or option.
     """
@@ -181,7 +185,7 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
         store=Path(store_folder(str(root), {"store": table.store}, environ)),
         store_group=table.store_group,
         cache=root / os.path.expandvars(os.path.expanduser(table.cache)) if table.cache else None,
-        method=_method(method, environ),
+        method=_method(method, environ, known),
         methods=table.methods,
         platform=table.platform,
         platforms=tuple(sorted(table.platforms)),
@@ -199,6 +203,9 @@ def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None 
         files=files,
         named_by_project=frozenset(key for key in ("path", "modulepath") if key in own and key not in given),
     )
+    for place, name in enumerate(table.methods):
+        if problem := one_of(known(table.methods))(name):
+            checker.wrong((*base, f"methods[{place}]"), problem)
     for name, chosen in (("store", str(settings.store)), ("cache", str(settings.cache or ""))):
         if "$" in chosen.removeprefix(str(root)):
             checker.wrong((*base, name), f"{chosen!r} names a variable that is not set")
@@ -249,8 +256,8 @@ def _number(text: str, variable: str) -> float:
         raise UsageError(f"{variable}={text!r} is not a number of seconds", hint=f"unset {variable}") from None
 
 
-def _method(option: str | None, environ: Mapping[str, str]) -> str | None:
+def _method(option: str | None, environ: Mapping[str, str], known: Known) -> str | None:
     chosen, source = (option, "--method") if option else (asked_method(environ) or None, "OZREPRO_METHOD")
-    if chosen is not None and chosen not in METHODS:
-        raise UsageError(f"{source} {chosen!r} is not a method", hint=f"one of: {', '.join(METHODS)}")
+    if chosen is not None and chosen not in known((chosen,)):
+        raise UsageError(f"{source} {chosen!r} is not a method", hint=f"one of: {', '.join(known((chosen,)))}")
     return chosen

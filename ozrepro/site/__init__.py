@@ -7,7 +7,7 @@ import platform
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ozrepro.process import find_program
 from ozrepro.site.cpu import cpu_flags, cpu_level
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ozrepro.project.settings import Settings
+
+Scope = Literal["any", "machine", "cluster"]
+"""For which machines a section of a lock serves: all, those of one system and processor, or the nodes of one software tree."""
+
+_TREES = {"linux-x86_64": "linux-64"}
+"""conda's names of platforms, where they are not those of wheels."""
 
 _MACHINES = {"amd64": "x86_64", "arm64": "arm64", "aarch64": "aarch64", "x86_64": "x86_64"}
 
@@ -38,9 +44,29 @@ class Site:
     only_looking: bool = False
     """Whether a command only looks: nothing that a project, a spec or a lock names may then be started."""
 
+    def key(self, scope: Scope) -> str:
+        """Return the platform's key in a lock: `any`, conda's name such as `linux-64`, or that and the software tree's.
+
+        The tree's name comes from the settings, else it is the CPU's level: clusters of one site have the same module names with
+        other binaries behind them.
+        """
+        if scope == "any":
+            return "any"
+        if scope == "machine":
+            return subdir_here()
+        return f"{_TREES.get(self.platform, self.platform)}/{self.settings.platform or self.cpu}"
+
     def for_looking(self) -> Site:
         """Return the machine for a command that only looks and starts nothing that a project, a spec or a lock names."""
         return replace(self, settings=self.settings.for_looking(), only_looking=True)
+
+
+def subdir_here() -> str:
+    """Return conda's name of this machine's platform, such as `linux-64`."""
+    machine = os.uname().machine.lower()
+    if sys.platform == "darwin":
+        return "osx-arm64" if machine == "arm64" else "osx-64"
+    return f"linux-{ {'x86_64': '64', 'amd64': '64', 'arm64': 'aarch64'}.get(machine, machine) }"
 
 
 def look_around(settings: Settings, environ: Mapping[str, str]) -> Site:

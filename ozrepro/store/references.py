@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import LockError
-from ozrepro.project.lock import load_lock
+from ozrepro.methods.reading import load_lock
 from ozrepro.store import read_json, shown
 
 if TYPE_CHECKING:

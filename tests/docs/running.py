@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro.methods.modules.method import METHOD
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 from ozrepro.site import look_around
 from tests.docs.pages import Command, ShownFile, Step
 from tests.sealed import system_path

@@ -21,12 +21,12 @@ from ozrepro.methods.container import lock as container_lock
 from ozrepro.methods.container.lock import Base
 from ozrepro.methods.modules import lock as modules_lock
 from ozrepro.methods.modules import method as modules
+from ozrepro.methods.reading import load_settings, parse_spec, read_text
+from ozrepro.methods.registry import BUILTIN as METHODS
 from ozrepro.methods.venv.method import read_section
 from ozrepro.modulesystem import record
 from ozrepro.project import settings
-from ozrepro.project.lock import Section, read_text
-from ozrepro.project.settings import METHODS, load_settings
-from ozrepro.project.spec import parse_spec
+from ozrepro.project.lock import Section
 from ozrepro.project.toml import TOMLDecodeError, loads
 from ozrepro.python import indexes
 from tests.docs.pages import DOCS, ROOT, Command, all_pages, fences, steps

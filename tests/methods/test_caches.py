@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import StoreError
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 from ozrepro.store import caches
 from tests.conftest import BIN, Project
 from tests.fake_cluster.channel import Channel

@@ -8,9 +8,9 @@ import pytest
 
 from ozrepro.errors import NoMethodError, UsageError
 from ozrepro.methods import choose
+from ozrepro.methods.reading import load_settings, parse_spec
 from ozrepro.project.lock import Lock
-from ozrepro.project.settings import load_settings
-from ozrepro.project.spec import Spec, parse_spec
+from ozrepro.project.spec import Spec
 from ozrepro.site import Site, look_around
 
 BOTH = 'methods = ["modules", "venv"]\n[modules]\nload = ["gcc/11"]\n[venv]\n'

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ozrepro.methods.reading import load_settings
 from ozrepro.modulesystem import lmod, site_index
-from ozrepro.project.settings import load_settings
 from ozrepro.site import Site as Machine
 from ozrepro.site import look_around
 from tests.fake_cluster import Site

@@ -10,9 +10,10 @@ import pytest
 
 from ozrepro.errors import UsageError
 from ozrepro.methods import load_method
+from ozrepro.methods.reading import load_lock
 from ozrepro.pipeline import open_session
 from ozrepro.pipeline.locking import lock_session
-from ozrepro.project.lock import Lock, load_lock
+from ozrepro.project.lock import Lock
 from tests.conftest import Project
 from tests.fake_cluster import Site
 from tests.fake_cluster.fixtures import site

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ozrepro.faststart import ready
-from ozrepro.project.lock import Lock, load_lock, write_text
+from ozrepro.methods.reading import load_lock
+from ozrepro.project.lock import Lock, write_text
 from tests.conftest import BIN, Project
 from tests.methods.container.standin import boxed, contents, say_inside, with_apptainer
 from tests.wheels import make_wheel

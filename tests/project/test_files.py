@@ -9,11 +9,9 @@ import pytest
 
 from ozrepro.errors import OzreproError, SpecError
 from ozrepro.faststart.ready import content_of
+from ozrepro.methods.reading import load_lock, load_settings, load_spec
 from ozrepro.pipeline import open_session
 from ozrepro.project.files import SMALL, Files, text_of
-from ozrepro.project.lock import load_lock
-from ozrepro.project.settings import load_settings
-from ozrepro.project.spec import load_spec
 from tests.conftest import Project
 
 KINDS = ("pipe", "device", "directory", "huge", "UTF-16", "BOM", "Latin-1")

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro.errors import LockError
-from ozrepro.project.lock import Lock, Section, load_lock, lock_file, read_text, save_lock, write_text
-from ozrepro.project.settings import METHODS
+from ozrepro.methods.reading import load_lock, read_text
+from ozrepro.methods.registry import BUILTIN as METHODS
+from ozrepro.project.lock import Lock, Section, lock_file, save_lock, write_text
 from tests.conftest import Project
 
 DIGEST = "sha256:" + "0" * 64
@@ -30,7 +31,7 @@ _SECTIONS = st.builds(Section, st.sampled_from(METHODS), _PLATFORMS, st.just(DIG
 
 
 def lock_of(*sections: Section) -> Lock:
-    return Lock("analysis").with_sections(sections)
+    return Lock("analysis", (), METHODS).with_sections(sections)
 
 
 @given(st.lists(_SECTIONS, max_size=4))
@@ -64,14 +65,14 @@ CONFLICT = 'schema = 1\n<<<<<<< HEAD\nsession = "analysis"\n=======\nsession = "
     [
         (CONFLICT, "line 2 is a merge conflict marker"),
         ("schema = ", "is damaged"),
-        ('session = "analysis"\n', "no lock of ozrepro"),
-        ('schema = true\nsession = "analysis"\n', "no lock of ozrepro"),
+        ('session = "analysis"\n', "not an ozrepro lock"),
+        ('schema = true\nsession = "analysis"\n', "not an ozrepro lock"),
         ('schema = 2\nsession = "analysis"\n', "has schema 2; this ozrepro reads up to 1\n  try: pip install --upgrade ozrepro"),
         ('schema = 1\nsession = "other"\n', "is the lock of 'other', not of 'analysis'"),
         ('schema = 1\nsession = "analysis"\nextra = 1\n', "extra: unknown key"),
-        ('schema = 1\nsession = "analysis"\nvenv = 1\n', "venv: is no table"),
-        ('schema = 1\nsession = "analysis"\n[venv.any]\nspec = "x"\n', "line 4, venv.any.spec: is no sha256 digest"),
-        (f'schema = 1\nsession = "analysis"\n[venv."../x"]\nspec = "{DIGEST}"\n', "is no platform's name"),
+        ('schema = 1\nsession = "analysis"\nvenv = 1\n', "venv: is not a table"),
+        ('schema = 1\nsession = "analysis"\n[venv.any]\nspec = "x"\n', "line 4, venv.any.spec: is not a sha256 digest"),
+        (f'schema = 1\nsession = "analysis"\n[venv."../x"]\nspec = "{DIGEST}"\n', "is not a platform name"),
     ],
 )
 def test_each_way_to_be_unreadable_has_its_own_message(text: str, said: str) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import SpecError, UsageError
-from ozrepro.project.settings import PLATFORMS, load_settings
+from ozrepro.methods.reading import load_settings
+from ozrepro.project.settings import PLATFORMS
 
 
 def write(root: Path, text: str) -> None:

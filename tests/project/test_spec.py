@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro.errors import SpecError, UsageError
-from ozrepro.project.spec import ContainerSpec, check_name, load_spec, parse_spec
+from ozrepro.methods.container.table import ContainerTable
+from ozrepro.methods.reading import load_spec, parse_spec
+from ozrepro.project.spec import check_name
 from ozrepro.project.toml import dumps
+from tests.tables import table_of
 
 PATH = Path("/project/sessions/analysis.toml")
 
@@ -52,14 +55,10 @@ def test_the_design_s_own_example_is_read_whole() -> None:
     spec = parse_spec(PATH, WHOLE)
     assert spec.name == "analysis"
     assert spec.methods == ("modules", "conda", "container", "venv")
-    assert spec.modules is not None
-    assert spec.modules.system_site_packages
-    assert spec.conda is not None
-    assert spec.conda.dependencies[0] == "python=3.10"
-    assert spec.container is not None
-    assert spec.container.gpu == "nvidia"
-    assert spec.venv is not None
-    assert spec.venv.python == ">=3.10"
+    assert table_of(spec, "modules").system_site_packages
+    assert table_of(spec, "conda").dependencies[0] == "python=3.10"
+    assert table_of(spec, "container").gpu == "nvidia"
+    assert table_of(spec, "venv").python == ">=3.10"
 
 
 def test_all_keys_of_a_container_are_read() -> None:
@@ -67,7 +66,7 @@ def test_all_keys_of_a_container_are_read() -> None:
         '[container]\nfrom = "conda"\nbase = "docker://debian:12"\nmodule = "apptainer/1.4.5"\ngpu = "amd"\n'
         'bind = ["/fred/oz001:/data:ro"]\npass = ["MY_DATA"]\n'
     )
-    assert parse_spec(PATH, text).container == ContainerSpec(
+    assert table_of(parse_spec(PATH, text), "container") == ContainerTable(
         source="conda",
         base="docker://debian:12",
         module="apptainer/1.4.5",
@@ -76,7 +75,7 @@ def test_all_keys_of_a_container_are_read() -> None:
         passed=("MY_DATA",),
     )
     text = '[container]\ndefinition = "a.def"\nbuild-args = { VERSION = "1.0" }\n'
-    assert parse_spec(PATH, text).container == ContainerSpec(definition="a.def", build_args={"VERSION": "1.0"})
+    assert table_of(parse_spec(PATH, text), "container") == ContainerTable(definition="a.def", build_args={"VERSION": "1.0"})
 
 
 def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_would_be_right() -> None:
@@ -89,7 +88,7 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
     assert "line 5, venv.python: '3.10 or so' is no version range" in found[1]
     assert found[2] == 'line 6, venv.requirements: is a string; write an array of strings: ["…"]'
     assert "line 7, venv.build[0]: is a whole number; write a string in quotes" in found
-    assert "line 1, methods: 'conda' has no table in this file; add [conda] or remove it from methods" in found
+    assert "line 1, methods: lists 'conda' but there is no [conda] table; add [conda] or remove it from methods" in found
 
 
 @pytest.mark.parametrize(
@@ -97,13 +96,13 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
     [
         ("", "describes no method"),
         ("methods = []\n[venv]\n", "methods: is empty"),
-        ('methods = ["venv", "venv"]\n[venv]\n', "names a method twice"),
+        ('methods = ["venv", "venv"]\n[venv]\n', "lists a method twice"),
         ('methods = ["pip"]\n[venv]\n', "'pip' is not known; write one of: modules, conda, container, venv"),
         ("venv = 1\n", "venv: is a whole number; write a table"),
         ("[modules]\n", "modules.load: is missing"),
-        ('[modules]\nload = ["python/"]\n', "'python/' is no module's name"),
+        ('[modules]\nload = ["python/"]\n', "'python/' is not a module name"),
         ('[modules]\nload = []\ncollection = "../x"\n', "modules.collection: '../x' is no name of a collection"),
-        ('[modules]\nload = ["gcc /11"]\n', "is no module's name"),
+        ('[modules]\nload = ["gcc /11"]\n', "is not a module name"),
         ("[conda]\n", "conda.dependencies: is missing"),
         ('[conda]\ndependencies = []\nfile = "environment.yml"\n', "stands beside dependencies"),
         ('[conda]\nfile = "../environment.yml"\n', "leaves the project"),
@@ -116,7 +115,7 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
         ('[container]\nfrom = "spack"\n', "container.from: 'spack' is not known; write one of: conda, modules, venv"),
         ('[container]\nimage = "a.sif"\nbase = "docker://b"\n', "container.base: stands without from; remove it, or write from"),
         ('[container]\nfrom = "venv"\nbuild-args = { A = "1" }\n', "container.build-args: stands without definition"),
-        ('[container]\nimage = "a.sif"\nmodule = "-x/1"\n', "container.module: '-x/1' is no module's name"),
+        ('[container]\nimage = "a.sif"\nmodule = "-x/1"\n', "container.module: '-x/1' is not a module name"),
         ('[container]\nimage = "a.sif"\nmodule = 5\n', "container.module: is a whole number"),
         ('[container]\ndefinition = "../a.def"\n', "container.definition: '../a.def' leaves the project"),
         ('[container]\ndefinition = "a.def"\nbuild-args = { A = 1 }\n', "container.build-args.A: is a whole number"),
@@ -132,13 +131,13 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
         ('[venv]\nrequirements = ["a @ http://x/a-1-py3-none-any.whl"]\n', "is no https address"),
         ('[venv]\nrequirements = ["a @ https://me:word@x/a-1-py3-none-any.whl"]\n', "holds a user name or password"),
         ('[venv]\nrequirements = ["  "]\n', "is empty; remove it"),
-        ('[venv]\nbuild = ["../x"]\n', "is no distribution's name"),
+        ('[venv]\nbuild = ["../x"]\n', "is not a distribution name"),
         ('[venv]\npass = ["A-B"]\n', "is not a variable's name"),
         ('[venv]\nplatforms = ["windows"]\n', "is not known; write one of: linux-x86_64"),
-        ('imports = ["os; x"]\n[venv]\n', "is no importable name"),
+        ('imports = ["os; x"]\n[venv]\n', "is not an importable name"),
         ('description = "a\\u202eb"\n[venv]\n', "invisible character RIGHT-TO-LEFT OVERRIDE"),
-        ("[venv\n", "is no valid TOML"),
-        ('[venv]\npython = ">=3.10"\npython = ">=3.11"\n', "is no valid TOML"),
+        ("[venv\n", "is not valid TOML"),
+        ('[venv]\npython = ">=3.10"\npython = ">=3.11"\n', "is not valid TOML"),
     ],
 )
 def test_a_mistake_in_a_spec_is_named_once(text: str, said: str) -> None:
@@ -154,8 +153,7 @@ def test_a_mistake_in_a_spec_is_named_once(text: str, said: str) -> None:
 )  # fmt: skip
 def test_a_requirement_that_pip_users_write_is_taken(requirement: str) -> None:
     spec = parse_spec(PATH, dumps({"venv": {"requirements": [requirement]}}))
-    assert spec.venv is not None
-    assert spec.venv.requirements == (requirement,)
+    assert table_of(spec, "venv").requirements == (requirement,)
 
 
 @pytest.mark.parametrize("name", ["", "a-b", "1a", "a b", "a\nb", "é", "a" * 65, "../a"])
@@ -200,17 +198,16 @@ def test_a_channel_that_only_the_settings_can_name_is_no_mistake_of_the_spec() -
         ('["defaults"]', "pkgs/main::pkg"),
         ('["conda-forge/label/dev"]', "conda-forge/label/dev::pkg"),
     ):
-        assert parse_spec(PATH, f'[conda]\nchannels = {channels}\ndependencies = ["{package}"]\n').conda
+        assert "conda" in parse_spec(PATH, f'[conda]\nchannels = {channels}\ndependencies = ["{package}"]\n').tables
 
 
 def test_mpi_is_a_module_or_several_of_which_the_last_is_the_mpi() -> None:
     for value, names in (('"openmpi/4.1.4"', ("openmpi/4.1.4",)), ('["gcc/11.3.0", "OpenMPI/4"]', ("gcc/11.3.0", "OpenMPI/4"))):
         spec = parse_spec(PATH, f"[conda]\ndependencies = []\nmpi = {value}\n")
-        assert spec.conda is not None
-        assert spec.conda.mpi == names
+        assert table_of(spec, "conda").mpi == names
     for value, problem in (
         ('["openmpi/4", "gcc/11.3.0"]', "to stand last"),
-        ('["gcc/", "openmpi/4"]', "conda.mpi[0]: 'gcc/' is no module's name"),
+        ('["gcc/", "openmpi/4"]', "conda.mpi[0]: 'gcc/' is not a module name"),
         ("[]", "names no module"),
         ("4", "is a whole number"),
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 from ozrepro.python.uv import Uv, find_uv
 from tests.conftest import Project
 

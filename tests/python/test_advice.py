@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import CommandFailed, StoreError
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 from ozrepro.python.advice import NotWritten, hint_for, of_the_files
 from ozrepro.python.interpreter import running
 from ozrepro.python.resolve import Wanted, resolve

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import BuildError, CommandFailed
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 from ozrepro.python import backend, compiled
 from ozrepro.python.install import distributions, make_venv, site_packages
 from ozrepro.python.interpreter import Interpreter, running

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ozrepro.errors import CommandFailed
+from ozrepro.methods.reading import load_settings
 from ozrepro.modulesystem.lmod_output import read
-from ozrepro.project.settings import load_settings
 from ozrepro.project.toml import loads
 from ozrepro.python.install import make_venv
 from ozrepro.python.installed import Distribution, constraints, demanded, distributions, search_path, stub_wheels, tolerant, unmet

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ozrepro.errors import CommandFailed
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 from ozrepro.python.build_hashes import hashed_lines
 from ozrepro.python.pins import find_exactly
 from ozrepro.python.resolve import Wanted

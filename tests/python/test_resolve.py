@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ozrepro.errors import BuildError, CommandFailed
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 from ozrepro.python.interpreter import running
 from ozrepro.python.packages import LockedPackage
 from ozrepro.python.resolve import Wanted, packages_of, resolve

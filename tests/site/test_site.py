@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 from ozrepro.site import home_warning, look_around, mount_of, operating_system
 from ozrepro.site.scheduler import Job
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ozrepro.errors import StoreError
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 from ozrepro.store import FOLDERS, Store, cache_of
 from ozrepro.store.claim import ENTRIES, MARKER
 from ozrepro.store.collect import plan, remove

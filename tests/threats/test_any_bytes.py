@@ -21,12 +21,11 @@ from ozrepro.methods.container.contents import differences
 from ozrepro.methods.container.generate import of_wheels
 from ozrepro.methods.modules import lock as modules_lock
 from ozrepro.methods.modules import method as modules
+from ozrepro.methods.reading import load_lock, load_settings, load_spec, parse_spec, read_text
 from ozrepro.methods.venv import method as venv
 from ozrepro.modulesystem.record import places_of
-from ozrepro.project.lock import Section, load_lock, read_text, write_text
+from ozrepro.project.lock import Section, write_text
 from ozrepro.project.requirement import check_requirement_file
-from ozrepro.project.settings import load_settings
-from ozrepro.project.spec import load_spec, parse_spec
 from ozrepro.project.toml import dumps, loads
 from ozrepro.python.interpreter import running
 from ozrepro.site import look_around
@@ -421,7 +420,7 @@ def _everything_is_imported(tmp_path_factory: pytest.TempPathFactory) -> None:
     (root / "sessions" / "work.toml").write_text(GOOD_SPEC, encoding="utf-8")
     (root / "sessions" / "work.lock").write_text(GOOD_LOCK, encoding="utf-8")
     assert read_whole_lock(GOOD_LOCK)
-    assert load_spec(root, "work").venv
+    assert "venv" in load_spec(root, "work").tables
     assert look_around(load_settings(root, {}), {}).platform
     assert question(str(root), "work", None, {})
     for text in ("a.b", "[", "a = 1\nunknwon = 2", "<<<<<<< x"):

@@ -21,9 +21,8 @@ from ozrepro.methods.conda.environment_yml import read_environment
 from ozrepro.methods.conda.explicit import read_explicit, write_explicit
 from ozrepro.methods.conda.formats import export_sections
 from ozrepro.methods.conda.virtual import Virtual, needed, satisfied
-from ozrepro.project.lock import read_text, write_text
-from ozrepro.project.settings import load_settings
-from ozrepro.project.spec import parse_spec
+from ozrepro.methods.reading import load_settings, parse_spec, read_text
+from ozrepro.project.lock import write_text
 from ozrepro.project.toml import dumps, loads
 from ozrepro.site import look_around
 from tests.methods.conda.packages import index, make_package
@@ -163,7 +162,7 @@ def _everything_is_imported() -> None:
     """Load what the parsers load on first use: an import compiles, and that is not what is watched for."""
     lock = read_whole_lock(GOOD_LOCK)
     assert lock
-    assert parse_spec(Path("sessions/work.toml"), GOOD_SPEC).conda
+    assert "conda" in parse_spec(Path("sessions/work.toml"), GOOD_SPEC).tables
     assert read_environment(GOOD_ENVIRONMENT, "environment.yml").variables
     named, _ = read_explicit(GOOD_EXPLICIT, "env.txt")
     assert len(named) == 2

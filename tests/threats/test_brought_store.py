@@ -13,7 +13,7 @@ import pytest
 
 from ozrepro.environment import Environment
 from ozrepro.faststart import ready
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 from ozrepro.store import cache_of
 from tests.threats.helpers import MARK, Said, inside, make_project, outside
 from tests.threats.test_planted_store import original

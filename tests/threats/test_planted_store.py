@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ozrepro.faststart.ready import stamp
+from ozrepro.methods.reading import load_lock
 from ozrepro.pipeline import key_of, open_session
-from ozrepro.project.lock import load_lock
 from tests.store.running import adopt as restamp
 from tests.threats.helpers import MARK, Said, inside, make_project, outside
 from tests.wheels import make_wheel

@@ -13,11 +13,10 @@ from ozrepro.environment import BASE_PATH, Environment
 from ozrepro.errors import LockError, NoMethodError
 from ozrepro.frontends.bench.result import About
 from ozrepro.methods import candidates as candidates_of
-from ozrepro.methods import choose, load_method, refusal
+from ozrepro.methods import choose, load_method, refusal, registry
 from ozrepro.pipeline import built_generation, environment_of, open_session
 from ozrepro.pipeline.locking import check_section, needs_lock
 from ozrepro.project.lock import lock_file
-from ozrepro.project.settings import METHODS
 from ozrepro.site import LOCAL, mount_of
 
 if TYPE_CHECKING:
@@ -221,7 +220,7 @@ def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[st
         who = "not every method asked for" if kept else "no method"
         raise nearest.error or NoMethodError(name, lines, who=who, hint=nearest.mend)
     digest = hashlib.sha256(lock_file(session.root, name).read_bytes()).hexdigest()
-    lacking = [] if own else [method for method in METHODS if getattr(session.spec, method) is None]
+    lacking = [] if own else [method for method in registry.BUILTIN if method not in session.spec.tables]
     undescribed = tuple(f"{method}: {session.spec.path.name} has no [{method}]" for method in lacking)
     return Found(session, tuple(kept), lines, digest, undescribed)
 

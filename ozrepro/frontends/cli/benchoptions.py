@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import OzreproError, UsageError
 from ozrepro.frontends.cli.call import Arguments
-from ozrepro.project.settings import METHODS
+from ozrepro.methods import registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,9 +73,9 @@ def named_profile(word: str) -> Profile:
 
 def check(given: Arguments) -> None:
     """Raise UsageError for what could only be found wrong after minutes of measuring."""
-    unknown = [method for method in split_words("--method", given.methods) if method not in METHODS]
+    unknown = [method for method in split_words("--method", given.methods) if not registry.is_method(method)]
     if unknown:
-        raise UsageError(f"{unknown[0]!r} is no method", hint=f"one of: {', '.join(METHODS)}")
+        raise UsageError(f"{unknown[0]!r} is not a method", hint=f"one of: {', '.join(registry.BUILTIN)}")
     split_words("--workload", given.workloads)
     for word in (given.emulate, given.profile):
         if word is not None:

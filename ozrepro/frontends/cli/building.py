@@ -41,7 +41,7 @@ def register(add: Add) -> None:
     made = add("run", "run a command in a session's environment", run)
     take_name(made)
     take_method(made)
-    made.usage = "ozrepro run [-h] [--plain] [--method {modules,conda,container,venv}] NAME -- CMD …"
+    made.usage = "ozrepro run [-h] [--plain] [--method METHOD] NAME -- CMD …"
     made = add("export", "write the lock in another tool's format", export)
     take_name(made)
     forms = ("pylock", "requirements", "conda-explicit", "conda-lock", "environment.yml", "def")
@@ -124,8 +124,11 @@ def _here(method: Mapping[str, Any]) -> str:
 
 
 def _passed(session: Session) -> tuple[str, ...]:
-    tables = (getattr(session.spec, name, None) for name in candidates(session.spec, session.site))
-    return (*session.site.settings.passed, *(name for table in tables if table is not None for name in table.passed))
+    tables = (session.spec.tables.get(name) for name in candidates(session.spec, session.site))
+    return (
+        *session.site.settings.passed,
+        *(name for table in tables if table is not None for name in getattr(table, "passed", ())),
+    )
 
 
 def _status(session: Session) -> dict[str, Any]:
@@ -255,8 +258,9 @@ def _definition(session: Session, lock: Lock, say: Say) -> str:
     from ozrepro.methods.container.from_lock import generate
 
     spec, site = session.spec, session.site
-    asked = (spec.container.source,) if spec.container is not None and spec.container.source else ("conda", "modules", "venv")
-    found = (lock.section(name, load_method(name).platform(site)) for name in asked if getattr(spec, name) is not None)
+    source = getattr(spec.tables.get("container"), "source", "")
+    asked = (source,) if source else ("conda", "modules", "venv")
+    found = (lock.section(name, load_method(name).platform(site)) for name in asked if name in spec.tables)
     section = next((item for item in found if item is not None), None)
     if section is None:
         reason = f"{lock_file(session.root, session.name)} has no section here of {', '.join(asked)} to make an image from"

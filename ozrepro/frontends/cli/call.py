@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ozrepro.project.settings import METHODS
+from ozrepro.methods import registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +108,9 @@ def _sessions(**_given: object) -> list[str]:
 
 def take_method(parser: argparse.ArgumentParser) -> None:
     """Let a command take a method."""
-    parser.add_argument("--method", choices=METHODS, help="this method alone")
+    # Not by argparse's choices: a method of another distribution is looked for when it is named.
+    option = parser.add_argument("--method", metavar="METHOD", help=f"use only this method: {', '.join(registry.known())}")
+    option.completer = lambda **_: registry.known()  # type: ignore[attr-defined]
 
 
 def take_json(parser: argparse.ArgumentParser) -> None:

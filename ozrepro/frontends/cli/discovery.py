@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import OzreproError, UsageError, visible
 from ozrepro.frontends.cli.call import take_json
-from ozrepro.project.settings import load_settings
-from ozrepro.project.spec import check_name, parse_spec
+from ozrepro.methods.reading import load_settings, parse_spec
+from ozrepro.project.spec import check_name
 from ozrepro.site import look_around
 
 if TYPE_CHECKING:

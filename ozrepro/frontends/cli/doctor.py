@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.frontends.cli.call import take_json
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 
 if TYPE_CHECKING:
     from ozrepro.frontends.cli.call import Add, Call

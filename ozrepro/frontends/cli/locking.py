@@ -11,13 +11,13 @@ from ozrepro import process
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.frontends.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.frontends.cli.sessions import looked_at, names_of, opened, try_each
-from ozrepro.methods import choose, comparing, load_method
+from ozrepro.methods import choose, comparing, load_method, registry
+from ozrepro.methods.reading import read_text
 from ozrepro.pipeline import Session, built_generation, key_of
 from ozrepro.pipeline.locking import Locking, check_section, lock_session, mend_of, needs_lock, saved_otherwise, stale
 from ozrepro.project.files import text_of
-from ozrepro.project.lock import Lock, Section, lock_file, read_text
+from ozrepro.project.lock import Lock, Section, lock_file
 from ozrepro.project.lockdiff import Difference, between_contents, between_sections
-from ozrepro.project.settings import METHODS
 from ozrepro.store import audit
 from ozrepro.store.publish import examine
 from ozrepro.store.publish import verify as verify_files
@@ -55,7 +55,7 @@ def register(add: Add) -> None:
 def lock(call: Call) -> int:
     """Resolve and write the locks of the sessions named, or only compare."""
     names, source = names_of(call), call.arguments.source
-    if source and (len(names) != 1 or opened(call, names[0]).spec.conda is None):
+    if source and (len(names) != 1 or "conda" not in opened(call, names[0]).spec.tables):
         raise UsageError("--from is for one session with a table [conda]", hint=f"ozrepro lock NAME --from {source}")
     if call.arguments.check:
         return try_each(call, names, lambda session: _check(call, session.for_looking()))
@@ -178,7 +178,7 @@ def diff(call: Call) -> int:
         raise UsageError("diff takes at most two sides", hint="ozrepro diff NAME [A [B]]")
     if not sides:
         found = _with_machine(session)
-    elif all(side in METHODS for side in sides) and len(sides) == 2:
+    elif all(side in registry.known(sides) for side in sides) and len(sides) == 2:
         found = _methods(session, sides[0], sides[1])
     else:
         left = _read_side(session, sides[0])

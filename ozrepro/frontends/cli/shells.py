@@ -23,9 +23,9 @@ from ozrepro.frontends.cli.call import take_method, take_name
 from ozrepro.frontends.jobscript import job_script
 from ozrepro.methods import load_method
 from ozrepro.methods.container import shells as inside
+from ozrepro.methods.reading import load_spec
 from ozrepro.pipeline import open_session, prepare
 from ozrepro.project.lock import lock_file
-from ozrepro.project.spec import load_spec
 from ozrepro.store import write_whole
 from ozrepro.store.manifest import digest_file
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro.errors import OzreproError, StoreError
 from ozrepro.frontends.cli.call import take_json
+from ozrepro.methods.reading import load_settings
 from ozrepro.project.formatting import size_words
-from ozrepro.project.settings import load_settings
 from ozrepro.store import audit, collect, failed, store_of
 from ozrepro.store.publish import Generation, built_for, read_generation
 from ozrepro.store.references import wanted_by

@@ -10,6 +10,7 @@ from ozrepro.errors import BuildError, LockError, SpecError
 from ozrepro.methods.conda.channels import Channel, find_channels, read_channels
 from ozrepro.methods.conda.matchspec import take_apart
 from ozrepro.methods.conda.records import LockedRecord, read_records
+from ozrepro.methods.conda.table import CondaTable
 from ozrepro.methods.conda.virtual import Virtual, read_virtual
 from ozrepro.project.checking import Checker, shown
 from ozrepro.project.files import SMALL
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ozrepro.methods.conda.environment_yml import EnvironmentFile
     from ozrepro.modulesystem.loading import Request
     from ozrepro.modulesystem.record import Record
-    from ozrepro.project.spec import CondaSpec, Spec
+    from ozrepro.project.spec import Spec
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.site import Site
 
@@ -160,7 +161,7 @@ def wanted_of(spec: Spec) -> Wanted:
     return Wanted(file.channels or table.channels, file.dependencies, pip, file.variables, file.platforms or table.platforms)
 
 
-def _file(spec: Spec, described: CondaSpec) -> EnvironmentFile:
+def _file(spec: Spec, described: CondaTable) -> EnvironmentFile:
     from ozrepro.methods.conda.environment_yml import read_environment
 
     path = spec.root / described.file
@@ -174,10 +175,11 @@ def _file(spec: Spec, described: CondaSpec) -> EnvironmentFile:
         ) from error
 
 
-def described(spec: Spec) -> CondaSpec:
+def described(spec: Spec) -> CondaTable:
     """Return the spec's table, which the caller knows to be there."""
-    assert spec.conda is not None, "the caller asks only for methods that the spec describes"
-    return spec.conda
+    table = spec.tables["conda"]
+    assert isinstance(table, CondaTable), "the registry has this method read its table"
+    return table
 
 
 def layer_of(spec: Spec) -> Layer:

@@ -20,11 +20,13 @@ from ozrepro.methods.conda.lock import (
     read_section,
     wanted_of,
 )
-from ozrepro.methods.conda.virtual import needed, satisfied, subdir_here
+from ozrepro.methods.conda.table import read_table
+from ozrepro.methods.conda.virtual import needed, satisfied
 from ozrepro.project.formatting import size_words
 from ozrepro.project.lock import Section, lock_file
 from ozrepro.project.spec import digest_of
 from ozrepro.python.layer import versions_of
+from ozrepro.site import subdir_here
 from ozrepro.store.manifest import Digests
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ _LONGEST_PREFIX = 255 - len("/bin/python3.12")
 
 class Conda:
     """The conda method."""
+
+    read_table = staticmethod(read_table)
 
     def platform(self, site: Site) -> str:
         """Return conda's name of this machine's platform."""

@@ -17,7 +17,7 @@ from ozrepro.methods.conda.formats import Source, read_source
 from ozrepro.methods.conda.helper import Helper, Question, open_helper
 from ozrepro.methods.conda.lock import Locked, described, layer_of, mpi_request, mpi_spec, read_here, wanted_of
 from ozrepro.methods.conda.matchspec import with_address
-from ozrepro.methods.conda.virtual import needed, offered, overrides, subdir_here
+from ozrepro.methods.conda.virtual import needed, offered, overrides
 from ozrepro.modulesystem import loading, record
 from ozrepro.project.lock import Section
 from ozrepro.project.requirement import entries_of
@@ -27,6 +27,7 @@ from ozrepro.python.interpreter import running
 from ozrepro.python.layer import LockedLayer, open_uv
 from ozrepro.python.resolve import Wanted as PipWanted
 from ozrepro.python.resolve import resolve as resolve_pip
+from ozrepro.site import subdir_here
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

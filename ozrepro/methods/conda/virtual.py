@@ -103,14 +103,6 @@ def _baseline(subdir: str) -> list[Virtual]:
     return [*basic, Virtual("__archspec", "1", cpu if (system, cpu) == ("linux", "arm64") else _CPUS.get(cpu, cpu))]
 
 
-def subdir_here() -> str:
-    """Return conda's name of this machine's platform, such as `linux-64`."""
-    machine = os.uname().machine.lower()
-    if sys.platform == "darwin":
-        return "osx-arm64" if machine == "arm64" else "osx-64"
-    return f"linux-{ {'x86_64': '64', 'amd64': '64', 'arm64': 'aarch64'}.get(machine, machine) }"
-
-
 def needed(lines: Iterable[str]) -> tuple[str, ...]:
     """Return the names of the virtual packages in dependency lines."""
     return tuple(sorted({line.split()[0] for line in lines if line.startswith("__")}))

@@ -14,6 +14,7 @@ from ozrepro.methods.conda.explicit import write_explicit
 from ozrepro.methods.container import generate as write
 from ozrepro.methods.container import lock as container_lock
 from ozrepro.methods.container.apptainer import Mount
+from ozrepro.methods.container.table import ContainerTable
 from ozrepro.methods.modules import lock as modules_lock
 from ozrepro.modulesystem import record
 from ozrepro.project.checking import shown
@@ -54,7 +55,8 @@ def source_section(spec: Spec, site: Site, change: Change) -> Section:
 
 def generate(section: Section, spec: Spec, site: Site, say: Say) -> list[str]:
     """Return the lines of a definition made from a section, on the spec's `base` or the usual image."""
-    base = spec.container.base.removeprefix("docker://") if spec.container is not None else ""
+    table = spec.tables.get("container")
+    base = table.base.removeprefix("docker://") if isinstance(table, ContainerTable) else ""
     title = f"{section.title} of {spec.name}.lock"
     if section.method == "conda":
         return _of_conda(section, spec, site, base or write.CONDA_BASE, title)

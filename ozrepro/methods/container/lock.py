@@ -13,6 +13,7 @@ from ozrepro.methods.container.contents import Contents, Distribution
 from ozrepro.methods.container.definition import Definition, read_definition
 from ozrepro.methods.container.generate import is_made
 from ozrepro.methods.container.reference import DIGEST, read_reference
+from ozrepro.methods.container.table import ContainerTable
 from ozrepro.modulesystem import loading, record
 from ozrepro.project.checking import Checker, shown
 from ozrepro.project.files import SMALL
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ozrepro.modulesystem.record import Record
-    from ozrepro.project.spec import ContainerSpec, Spec
+    from ozrepro.project.spec import Spec
     from ozrepro.site import Site
 
 KEYS = (
@@ -292,10 +293,11 @@ def _distribution(item: Distribution) -> dict[str, str]:
     return {"name": item.name, "version": item.version, **({} if own else {"imports": " ".join(item.imports)})}
 
 
-def described(spec: Spec) -> ContainerSpec:
+def described(spec: Spec) -> ContainerTable:
     """Return the spec's table, which the caller knows to be there."""
-    assert spec.container is not None, "the caller asks only for methods that the spec describes"
-    return spec.container
+    table = spec.tables["container"]
+    assert isinstance(table, ContainerTable), "the registry has this method read its table"
+    return table
 
 
 def definition_of(spec: Spec) -> Definition:

@@ -10,7 +10,6 @@ from ozrepro import process
 from ozrepro.environment import BASE_PATH, Environment, joined_by
 from ozrepro.errors import BuildError, DriftError, LockError, OzreproError
 from ozrepro.methods.comparing import Inside
-from ozrepro.methods.conda.virtual import subdir_here
 from ozrepro.methods.container import apptainer, image
 from ozrepro.methods.container.apptainer import Mount, exec_words
 from ozrepro.methods.container.building import build_image, kept_image
@@ -38,11 +37,14 @@ from ozrepro.methods.container.plan import (
     program_of,
     refuse_in_job,
 )
+from ozrepro.methods.container.table import read_table
+from ozrepro.methods.reading import load_lock
 from ozrepro.modulesystem import loading
 from ozrepro.modulesystem.site_index import find_system, index_of
 from ozrepro.project.formatting import size_words
-from ozrepro.project.lock import Section, load_lock, lock_file
+from ozrepro.project.lock import Section, lock_file
 from ozrepro.project.spec import digest_of
+from ozrepro.site import subdir_here
 from ozrepro.store import cache_of, caches
 from ozrepro.store.manifest import Digests, digest_file
 
@@ -52,7 +54,8 @@ if TYPE_CHECKING:
 
     from ozrepro.methods import Change, Progress, Say
     from ozrepro.methods.container.building import Built
-    from ozrepro.project.spec import ContainerSpec, Spec
+    from ozrepro.methods.container.table import ContainerTable
+    from ozrepro.project.spec import Spec
     from ozrepro.site import Site
 
 _USER_BASE = "/an-image-is-read-only--change-its-definition-and-lock-again"
@@ -78,6 +81,8 @@ _CHECK = (
 class Container:
     """The container method."""
 
+    read_table = staticmethod(read_table)
+
     def platform(self, site: Site) -> str:
         """Return the platform's name as conda has it."""
         return subdir_here()
@@ -89,7 +94,7 @@ class Container:
     def large(self, spec: Spec) -> list[str]:
         """Return the folders, patterns and large files that the definition copies, or the files of the method it is made from."""
         table = described(spec)
-        if table.source and getattr(spec, table.source):
+        if table.source in spec.tables:
             from ozrepro.methods import load_method
 
             return [os.path.relpath(path, spec.root) for path in load_method(table.source).inputs(spec)]
@@ -120,7 +125,7 @@ class Container:
             from ozrepro.methods import load_method
 
             source = load_method(table.source)
-            found["source"] = source.digest(spec, site) if getattr(spec, table.source) else ""
+            found["source"] = source.digest(spec, site) if table.source in spec.tables else ""
         return digest_of({"container": found, "imports": list(spec.imports)})
 
     def check(self, section: Section, where: str, session: str) -> None:
@@ -377,7 +382,7 @@ def _check_source(locked: Locked, spec: Spec, site: Site) -> None:
         raise LockError("\n  ".join(("is refused:", *lines)), where=where, hint=f"ozrepro lock {spec.name}")
 
 
-def _is_base_of(table: ContainerSpec, locked: Locked) -> bool:
+def _is_base_of(table: ContainerTable, locked: Locked) -> bool:
     """Say whether a definition that was made is on the image that the spec names, or on the usual one."""
     minor = locked.contents.python.rpartition(".")[0]
     usual = CONDA_BASE if table.source == "conda" else PYTHON_BASE.format(minor=minor)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import LockError, SpecError, StoreError
-from ozrepro.methods.conda.virtual import subdir_here
 from ozrepro.methods.container import registry
 from ozrepro.methods.container.building import Built, build_image, forget_image, is_kept, kept_image
 from ozrepro.methods.container.contents import Contents, look_inside
@@ -27,6 +26,7 @@ from ozrepro.methods.container.plan import check_inputs, folder_of, module_progr
 from ozrepro.methods.container.reference import read_reference
 from ozrepro.modulesystem import fingerprint, loading
 from ozrepro.project.lock import Section
+from ozrepro.site import subdir_here
 from ozrepro.store import cache_of, store_of
 from ozrepro.store.manifest import digest_file
 from ozrepro.store.turn import wait_turn

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro.environment import passing
 from ozrepro.errors import BuildError, LockError
+from ozrepro.methods.modules.table import ModulesTable
 from ozrepro.modulesystem import fingerprint, record
 from ozrepro.process import is_inside
 from ozrepro.project.checking import Checker, shown
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from ozrepro.modulesystem.record import Record
     from ozrepro.project.lock import Section
-    from ozrepro.project.spec import ModulesSpec, Spec
+    from ozrepro.project.spec import Spec
     from ozrepro.python.installed import Distribution
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.python.packages import LockedFile, LockedPackage
@@ -251,10 +252,11 @@ def read_here(section: Section, site: Site, spec: Spec | None = None) -> Locked:
     return locked
 
 
-def described(spec: Spec) -> ModulesSpec:
+def described(spec: Spec) -> ModulesTable:
     """Return the spec's table, which the caller knows to be there."""
-    assert spec.modules is not None, "the caller asks only for methods that the spec describes"
-    return spec.modules
+    table = spec.tables["modules"]
+    assert isinstance(table, ModulesTable), "the registry has this method read its table"
+    return table
 
 
 def layer_of(spec: Spec) -> Layer:

@@ -27,6 +27,7 @@ from ozrepro.methods.modules.lock import (
     start_interpreter,
     variables_of,
 )
+from ozrepro.methods.modules.table import read_table
 from ozrepro.modulesystem import loading, record
 from ozrepro.modulesystem.site_index import other_tool
 from ozrepro.project.lock import Section, lock_file
@@ -55,6 +56,8 @@ SITE_VARIABLES = ("PIP_REQUIRE_VIRTUALENV",)
 
 class Modules:
     """The modules method."""
+
+    read_table = staticmethod(read_table)
 
     def platform(self, site: Site) -> str:
         """Return conda's name of the platform and the tree's: a name from the settings, else the CPU's level."""

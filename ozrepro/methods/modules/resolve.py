@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 
 from ozrepro.environment import passing
 from ozrepro.errors import BuildError
-from ozrepro.methods.modules.lock import Locked, compile_package, platform_of, variables_of
+from ozrepro.methods.modules.lock import Locked, compile_package, described, platform_of, variables_of
 from ozrepro.modulesystem import fingerprint, loading, record
 from ozrepro.modulesystem.following import fill, parts_of
 from ozrepro.project.requirement import entries_of
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ozrepro.methods import Say
+    from ozrepro.methods.modules.table import ModulesTable
     from ozrepro.modulesystem.capture import Captured
-    from ozrepro.project.spec import ModulesSpec, Spec
+    from ozrepro.project.spec import Spec
     from ozrepro.python.toolchain import Toolchain
     from ozrepro.site import Site
 
@@ -38,8 +39,7 @@ def resolve(
 
     Raises ModuleError, BuildError, CommandFailed.
     """
-    wanted = spec.modules
-    assert wanted is not None
+    wanted = described(spec)
     load = loading.load(loading.modules_request(spec, site), site)
     captured = load.captured
     _tell(load, wanted, site, say)
@@ -71,7 +71,7 @@ def resolve(
     return _content(locked, layer, site, say)
 
 
-def _tell(load: loading.Load, wanted: ModulesSpec, site: Site, say: Say) -> None:
+def _tell(load: loading.Load, wanted: ModulesTable, site: Site, say: Say) -> None:
     """Say what a user should know of this load."""
     captured, offered = load.captured, load.offered
     for line in captured.messages.splitlines():

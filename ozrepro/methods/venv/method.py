@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ozrepro.methods.venv.table import VenvTable
+from ozrepro.methods.venv.table import read_table
 from ozrepro.project.checking import Checker
 from ozrepro.methods.comparing import inside_of
 from ozrepro.environment import Environment
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from ozrepro.methods import Change, Progress, Say
     from ozrepro.python.resolve import Resolved
     from ozrepro.site import Site
-    from ozrepro.project.spec import Spec, VenvSpec
+    from ozrepro.project.spec import Spec
 
 PLATFORM = "any"
 _MINOR = re.compile(r"3\.[0-9]{1,2}\Z", re.ASCII)
@@ -81,6 +83,8 @@ def _minor(text: str) -> str | None:
 
 class Venv:
     """The venv method."""
+
+    read_table = staticmethod(read_table)
 
     def platform(self, site: Site) -> str:
         """Return `any`: one section serves all platforms and Pythons that it covers."""
@@ -264,9 +268,10 @@ def _absent(python: str, covered: tuple[str, ...] | None = None) -> str:
     return f"no Python {python} on PATH{serves}"
 
 
-def _described(spec: Spec) -> VenvSpec:
-    assert spec.venv is not None, "the caller asks only for methods that the spec describes"
-    return spec.venv
+def _described(spec: Spec) -> VenvTable:
+    table = spec.tables["venv"]
+    assert isinstance(table, VenvTable), "the registry has this method read its table"
+    return table
 
 
 def _layer(spec: Spec) -> Layer:
@@ -274,7 +279,7 @@ def _layer(spec: Spec) -> Layer:
     return Layer(spec, "venv", wanted.requirements, wanted.build, wanted.passed)
 
 
-def _platforms(wanted: VenvSpec, site: Site) -> list[str]:
+def _platforms(wanted: VenvTable, site: Site) -> list[str]:
     return sorted(wanted.platforms or site.settings.platforms)
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from ozrepro.project.spec import load_spec
+from ozrepro.methods.reading import load_spec
 from tests.conftest import BIN, Project
 from tests.fake_cluster import Site
 from tests.frontends.init.test_shell import CHAIN, shell
 from tests.methods.modules.modular import Modular, calls, modular
+from tests.tables import table_of
 from tests.wheels import make_wheel
 
 
@@ -202,12 +203,10 @@ class TestInit:
         found = load_spec(started.root, "work")
         assert found.methods == ("modules", "venv")
         assert found.imports == ("alpha", "numpy", "pandas", "scipy")
-        assert found.modules is not None
-        assert found.modules.load == (site.names["python-scientific"],)
-        assert found.modules.system_site_packages
-        assert found.modules.requirements == ("alpha",)
-        assert found.venv is not None
-        assert found.venv.requirements == ("alpha", "numpy", "pandas", "scipy")
+        assert table_of(found, "modules").load == (site.names["python-scientific"],)
+        assert table_of(found, "modules").system_site_packages
+        assert table_of(found, "modules").requirements == ("alpha",)
+        assert table_of(found, "venv").requirements == ("alpha", "numpy", "pandas", "scipy")
         text = (started.root / "sessions" / "work.toml").read_text()
         assert str(started.root.parent) not in text
         listed = started.run("nox", "-l")
@@ -223,8 +222,7 @@ class TestInit:
     def test_init_writes_versions_when_asked(self, started: Project) -> None:
         started.done("init", "work", "--yes", "--pin")
         found = load_spec(started.root, "work")
-        assert found.modules is not None
-        assert found.modules.requirements == ("alpha==1.0",)
+        assert table_of(found, "modules").requirements == ("alpha==1.0",)
 
     def test_init_overwrites_nothing(self, project: Project) -> None:
         spec = project.spec("# mine\n")
@@ -251,8 +249,7 @@ class TestInit:
         anywhere.done("init", "--yes")
         found = load_spec(anywhere.root, "analysis")
         assert found.methods == ("venv",)
-        assert found.venv is not None
-        assert found.venv.requirements == ()
+        assert table_of(found, "venv").requirements == ()
 
     def test_init_in_a_folder_of_a_project_is_for_that_project(self, project: Project) -> None:
         project.spec("[venv]\n", "first")

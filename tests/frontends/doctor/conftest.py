@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.frontends.doctor.surroundings import Surroundings, surroundings
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 from tests.fake_cluster.fixtures import site
 from tests.sealed import system_path
 

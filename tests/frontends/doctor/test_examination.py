@@ -10,7 +10,7 @@ from ozrepro.errors import CommandFailed
 from ozrepro.frontends.doctor.examination import CHECKS, examine
 from ozrepro.frontends.doctor.finding import Finding, fine
 from ozrepro.frontends.doctor.surroundings import Surroundings, surroundings
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 from tests.fake_cluster import Site
 from tests.frontends.doctor.conftest import Patient
 

@@ -135,7 +135,7 @@ def test_forbidden_namespaces_are_noted(patient: Patient) -> None:
     """In a user namespace of its own, whose limit is set to 0 as a careful site sets it."""
     code = (
         "import os\nfrom pathlib import Path\nfrom ozrepro.frontends.doctor.machine import check_namespaces\n"
-        "from ozrepro.frontends.doctor.surroundings import surroundings\nfrom ozrepro.project.settings import load_settings\n"
+        "from ozrepro.frontends.doctor.surroundings import surroundings\nfrom ozrepro.methods.reading import load_settings\n"
         "print(check_namespaces(surroundings(load_settings(Path.cwd(), os.environ), os.environ))[0].seen)\n"
     )
     limited = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'

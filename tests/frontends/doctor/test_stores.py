@@ -26,7 +26,7 @@ import json, os
 from pathlib import Path
 from ozrepro.frontends.doctor.stores import check_locks
 from ozrepro.frontends.doctor.surroundings import surroundings
-from ozrepro.project.settings import load_settings
+from ozrepro.methods.reading import load_settings
 place = surroundings(load_settings(Path.cwd(), os.environ), os.environ)
 print(json.dumps([[item.level, item.seen] for item in check_locks(place)]))
 """

@@ -16,7 +16,7 @@ from rattler import Channel, MatchSpec, Subdir, install, solve
 from ozrepro.frontends.init import Conda, Found, Package
 from ozrepro.frontends.init.conda import asked_for, look_at_conda
 from ozrepro.frontends.init.text import spec_text
-from ozrepro.project.spec import parse_spec
+from ozrepro.methods.reading import parse_spec
 
 SITE = "lib/python3.11/site-packages"
 
@@ -125,7 +125,7 @@ def test_what_a_spec_cannot_hold_is_left_out_and_the_spec_can_be_read(environmen
     assert note.startswith("a channel of the conda environment is left out: 'http://mirror.host/tiny' is not https; ")
     assert found.dependencies == ("python=3.11", "elsewhere::alpha>=1", "libdata"), "an address may have any name"
     spec = spec_text(Found(conda=found), "work")
-    assert parse_spec(tmp_path / "work.toml", spec).conda
+    assert "conda" in parse_spec(tmp_path / "work.toml", spec).tables
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import pytest
 
 from ozrepro.frontends.init import Loaded
 from ozrepro.frontends.init.shell import look_at_modules, needed
+from ozrepro.methods.reading import load_settings
 from ozrepro.modulesystem.bookkeeping import asked_for
 from ozrepro.modulesystem.index import Index
 from ozrepro.modulesystem.lmod import Lmod
 from ozrepro.modulesystem.lmod_output import read
-from ozrepro.project.settings import load_settings
 from ozrepro.site import look_around
 from tests.fake_cluster import Site
 from tests.fake_cluster.modulefiles import write

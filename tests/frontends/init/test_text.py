@@ -10,7 +10,9 @@ import pytest
 
 from ozrepro.frontends.init import Conda, Files, Found, Loaded, Package, Venv
 from ozrepro.frontends.init.text import function_text, noxfile_text, spec_text
-from ozrepro.project.spec import Spec, parse_spec
+from ozrepro.methods.reading import parse_spec
+from ozrepro.project.spec import Spec
+from tests.tables import table_of
 
 NUMPY = Package("numpy", "1.22.3", ("numpy",))
 ASTROPY = Package("astropy", "6.1.0", ("astropy",))
@@ -54,12 +56,9 @@ def test_modules_with_an_environment_on_top_and_a_way_without_them() -> None:
 
 def test_versions_are_written_only_when_asked_for() -> None:
     found = spec_of(Found(MODULES, VENV, CONDA), pin=True)
-    assert found.modules is not None
-    assert found.modules.requirements == ("astropy==6.1.0",)
-    assert found.venv is not None
-    assert found.venv.requirements == ("astropy==6.1.0", "numpy==1.22.3", "alpha==1.0")
-    assert found.conda is not None
-    assert found.conda.dependencies == ("python=3.10.4", "alpha=1.0")
+    assert table_of(found, "modules").requirements == ("astropy==6.1.0",)
+    assert table_of(found, "venv").requirements == ("astropy==6.1.0", "numpy==1.22.3", "alpha==1.0")
+    assert table_of(found, "conda").dependencies == ("python=3.10.4", "alpha=1.0")
 
 
 def test_another_version_than_the_modules_is_named_and_the_same_is_left_to_them() -> None:
@@ -67,26 +66,21 @@ def test_another_version_than_the_modules_is_named_and_the_same_is_left_to_them(
         "3.10", False, (Package("numpy", "1.24.4", ("numpy",), "", "1.22.3"), Package("scipy", "1.8.1", ("scipy",), "", "1.8.1"))
     )
     found = spec_of(Found(MODULES, venv))
-    assert found.modules is not None
-    assert found.modules.requirements == ("numpy==1.24.4",)
-    assert found.venv is not None
-    assert found.venv.requirements == ("numpy", "scipy")
+    assert table_of(found, "modules").requirements == ("numpy==1.24.4",)
+    assert table_of(found, "venv").requirements == ("numpy", "scipy")
 
 
 def test_what_the_project_s_files_name_is_not_named_twice() -> None:
     files = Files(("-e .", "-r requirements.txt"), frozenset(("numpy", "astropy")))
     found = spec_of(Found(MODULES, VENV, None, files))
-    assert found.modules is not None
-    assert found.modules.requirements == ("-e .", "-r requirements.txt")
-    assert found.venv is not None
-    assert found.venv.requirements == ("-e .", "-r requirements.txt")
+    assert table_of(found, "modules").requirements == ("-e .", "-r requirements.txt")
+    assert table_of(found, "venv").requirements == ("-e .", "-r requirements.txt")
 
 
 def test_the_address_of_a_requirement_is_kept() -> None:
     address = "https://example.org/a-1.0-py3-none-any.whl"
     found = spec_of(Found(None, Venv("", False, (Package("a", "1.0", (), address),))))
-    assert found.venv is not None
-    assert found.venv.requirements == (f"a @ {address}",)
+    assert table_of(found, "venv").requirements == (f"a @ {address}",)
     assert found.imports == ()
 
 
@@ -108,14 +102,13 @@ def test_no_venv_is_proposed_where_no_package_is_known() -> None:
         Found(None, None, Conda("environment.yml")),
         Found(files=Files(definition="a.def")),
     ):
-        assert spec_of(found).venv is None
+        assert "venv" not in spec_of(found).tables
         assert "# For machines without these" in spec_text(found, "work")
 
 
 def test_a_spec_of_an_empty_folder_has_a_table_to_fill_in() -> None:
     found = spec_of(Found())
-    assert found.venv is not None
-    assert found.venv.requirements == ()
+    assert table_of(found, "venv").requirements == ()
     assert "name your packages here" in spec_text(Found(), "work")
 
 

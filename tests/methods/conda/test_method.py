@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.faststart import ready
-from ozrepro.project.lock import load_lock
+from ozrepro.methods.reading import load_lock
 from tests.conftest import BIN, Project
 from tests.fake_cluster import Site, SiteUnavailable, tmod
 from tests.fake_cluster.channel import Channel

@@ -13,9 +13,9 @@ from ozrepro.methods.conda.virtual import (
     quickly,
     read_virtual,
     satisfied,
-    subdir_here,
 )
 from ozrepro.project.checking import Checker
+from ozrepro.site import subdir_here
 
 HERE = (Virtual("__archspec", "1", "zen2"), Virtual("__cuda", "11.8"), Virtual("__glibc", "2.17"), Virtual("__linux", "4.18"))
 

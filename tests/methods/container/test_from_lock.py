@@ -13,9 +13,8 @@ from ozrepro.methods import Change
 from ozrepro.methods.container.apptainer import Mount
 from ozrepro.methods.container.from_lock import at_this_site, generate, source_section, unlike_source
 from ozrepro.methods.container.generate import is_made, of_conda
-from ozrepro.project.lock import Lock, Section, load_lock
-from ozrepro.project.settings import load_settings
-from ozrepro.project.spec import load_spec
+from ozrepro.methods.reading import load_lock, load_settings, load_spec
+from ozrepro.project.lock import Lock, Section
 from ozrepro.site import Site, look_around
 from tests.conftest import Project
 from tests.wheels import make_sdist, make_wheel

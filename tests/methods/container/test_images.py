@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.project.lock import load_lock
+from ozrepro.methods.reading import load_lock
 from tests.fake_cluster import Site
 from tests.fake_cluster.channel import Channel
 from tests.fake_cluster.containers import QUICK, TAG, Containers

@@ -21,10 +21,10 @@ from ozrepro.methods.container.definition import read_definition
 from ozrepro.methods.container.generate import of_wheels
 from ozrepro.methods.container.lock import KEYS, Base, Locked, as_content, check_spec, definition_of, inputs_of, read_section
 from ozrepro.methods.container.method import METHOD
+from ozrepro.methods.reading import load_settings, parse_spec, read_text
 from ozrepro.project.files import Files
-from ozrepro.project.lock import Lock, Section, read_text, write_text
-from ozrepro.project.settings import load_settings
-from ozrepro.project.spec import Spec, parse_spec
+from ozrepro.project.lock import Lock, Section, write_text
+from ozrepro.project.spec import Spec
 from ozrepro.site import Site, look_around
 
 DIGEST = f"sha256:{'1' * 64}"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.methods.container.apptainer import gpu_here
-from ozrepro.project.lock import load_lock
+from ozrepro.methods.reading import load_lock
 from tests.fake_cluster.containers import TAG, Containers
 from tests.fake_cluster.fixtures import OrdinaryProject
 from tests.fake_cluster.ordinary import Account

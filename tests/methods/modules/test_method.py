@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ozrepro.environment import BASE_PATH, is_inherited, says_where
+from ozrepro.methods.reading import load_lock
 from ozrepro.modulesystem.lmod_output import read
-from ozrepro.project.lock import load_lock
 from ozrepro.site.cpu import cpu_flags, cpu_level
 from tests.conftest import BIN, Project
 from tests.fake_cluster import Site

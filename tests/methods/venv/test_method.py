@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.project.lock import load_lock
+from ozrepro.methods.reading import load_lock
 from tests.conftest import Project
 from tests.wheels import make_sdist, make_wheel
 
