@@ -16,6 +16,8 @@ from measured import Measured, read
 
 from tests.frontends.bench.made import made
 
+pytestmark = pytest.mark.slow
+
 FAST = {"cold-client": 0.5, "warm": 0.3}
 SLOW = {"cold-client": 2.0, "warm": 0.9}
 WINS = {"modules": SLOW, "conda": SLOW, "container": FAST}

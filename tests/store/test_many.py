@@ -32,6 +32,8 @@ from tests.store.running import (
 if TYPE_CHECKING:
     from tests.store.running import Pipe
 
+pytestmark = pytest.mark.slow
+
 FILES = 200
 MISSING = ("ENOSYS", "EOPNOTSUPP", "ENOLCK")
 needs_filter = pytest.mark.skipif(bool(noflock.why_not()), reason=noflock.why_not() or "it works")
@@ -54,7 +56,6 @@ def assert_one_publication(folder: Path, outcomes: list[Outcome]) -> None:
     assert set(entries(folder, "locks")) <= {f"{key_of('one')}.flock"}
 
 
-@pytest.mark.slow
 def test_sixty_four_processes_build_once_and_all_succeed(folder: Path, tmp_path: Path) -> None:
     log = tmp_path / "builds"
     outcomes = finish_all([start(folder, "--log", str(log)) for _ in range(64)])
@@ -63,7 +64,6 @@ def test_sixty_four_processes_build_once_and_all_succeed(folder: Path, tmp_path:
 
 
 @needs_filter
-@pytest.mark.slow
 @pytest.mark.parametrize("error", MISSING)
 def test_processes_without_flock_publish_once_and_all_succeed(folder: Path, tmp_path: Path, error: str) -> None:
     log = tmp_path / "builds"
@@ -97,7 +97,6 @@ def test_the_stand_in_for_a_node_without_flock_takes_flock_away(tmp_path: Path, 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == getattr(errno, error)
 
 
-@pytest.mark.slow
 def test_two_nodes_with_local_locks_publish_once_and_the_surplus_build_is_discarded(
     two_mounts: tuple[Path, Path], log: Pipe, gate: Pipe
 ) -> None:

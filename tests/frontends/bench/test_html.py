@@ -22,6 +22,8 @@ from tests.frontends.bench.browser import CHROMIUM, Box, lay_out, picture
 from tests.frontends.bench.made import SPEED, made
 from tests.frontends.bench.values import a_result, a_row
 
+pytestmark = pytest.mark.slow
+
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 LONG = "sessions/a_very_long_name_of_a_script_that_somebody_has_written_for_his_thesis.py"
 
@@ -180,7 +182,6 @@ def _wrong(boxes: tuple[Box, ...]) -> list[str]:
 
 
 @needs_chromium
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["usual", "crowded"])
 @pytest.mark.parametrize("width", [360, 1200])
 def test_nothing_overlaps_and_text_can_be_read_on_a_telephone_and_on_a_screen(
@@ -203,7 +204,6 @@ def svg_width(width: int) -> int:
 
 
 @needs_chromium
-@pytest.mark.slow
 def test_the_test_for_overlaps_sees_one(tmp_path: Path) -> None:
     """The measure finds two texts at one place, and a text that leaves its figure."""
     svg_text = '<svg viewBox="0 0 100 40" width="100" height="40"><title>t</title>'
@@ -213,7 +213,6 @@ def test_the_test_for_overlaps_sees_one(tmp_path: Path) -> None:
 
 
 @needs_chromium
-@pytest.mark.slow
 def test_the_html_report_is_dark_where_the_reader_prefers_dark(usual: str, tmp_path: Path) -> None:
     """By the reader's own setting, without a script."""
     light, dark = (lay_out(usual, 360, tmp_path, dark=dark) for dark in (False, True))

@@ -20,6 +20,8 @@ from tests.faststart import strace
 from tests.frontends.bench.lustre.test_layout import PLAIN, printing, program
 from tests.frontends.bench.made import made
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--rounds", "6", "--budget", "60")
 OPENED = 700
 """Paths that the command may open before its first measurement (issue 7)."""

@@ -17,6 +17,8 @@ from tests.conftest import BIN, Project
 from tests.sealed import system_path
 from tests.wheels import make_wheel
 
+pytestmark = pytest.mark.slow
+
 HALF = ("argcomplete", "filelock", "pexpect", "rattler", "rich", "yaml")
 """Packages of ozrepro's own that are there without a part of them."""
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import BIN, Project
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = (
     *("--help", "bench --help", "status", "status --json", "diff work", "verify work", "store list"),
     *("export work --format requirements", "activate work --shell bash"),
