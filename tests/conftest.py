@@ -35,6 +35,9 @@ KINDS = {
 }
 """The kinds of the folders whose tests are not `integration`; tests beside this file are unit tests."""
 
+MACHINE_FIXTURES = frozenset({"small_disk", "sweep"})
+"""Fixtures that need rights or programs which not every machine gives, and skip without them."""
+
 seal(os.environ)
 hear_signals()
 # How long a machine takes is not a property of the code: measuring coverage on a busy one is slow.
@@ -50,7 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("site")
         elif item.get_closest_marker("site") is None:
             item.add_marker(KINDS.get(folder, "integration") if rest else "unit")
-        if not any(item.get_closest_marker(name) for name in ("site", "slow", "network", "skipif")):
+        on_any_machine = MACHINE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        if on_any_machine and not any(item.get_closest_marker(name) for name in ("site", "slow", "network", "skipif")):
             item.add_marker("quick")
 
 

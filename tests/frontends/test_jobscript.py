@@ -87,12 +87,13 @@ class TestJobScript:
             assert (sourced.stdout, sourced.returncode) == ends, "a job's script ends, a prompt stays"
 
 
-@pytest.mark.parametrize("shell", ["zsh", "sh"])
+@pytest.mark.parametrize(
+    "shell",
+    ["sh", pytest.param("zsh", marks=pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed"))],
+)
 def test_a_job_s_script_says_that_it_is_for_bash(shell: str, tmp_path: Path) -> None:
     path = tmp_path / "job.sh"
     path.write_text(job_script(Active("work", Environment()), []))
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
     done = subprocess.run(
         [shell, "-c", f". '{path}'; echo went on"], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True
     )

@@ -14,6 +14,7 @@ from ozrepro.python.backend import build_requirements, read_build_system, unpack
 from ozrepro.python.interpreter import running
 from ozrepro.python.uv import Uv
 from tests.conftest import Project
+from tests.needs import UNPACKS
 from tests.wheels import make_sdist
 
 
@@ -21,6 +22,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@UNPACKS
 def test_what_the_backend_asks_for_at_run_time_is_found(project: Project, uv: Uv) -> None:
     sdist = make_sdist(project.wheelhouse, "gamma")
     with unpacked(sdist.as_uri(), digest(sdist)) as tree:
@@ -33,6 +35,7 @@ def test_an_sdist_with_another_hash_is_refused(project: Project) -> None:
         pass
 
 
+@UNPACKS
 def test_an_archive_that_writes_outside_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil-1.0.tar.gz"
     with tarfile.open(path, "w:gz") as tar:

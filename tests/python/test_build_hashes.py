@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -21,9 +22,10 @@ from tests.wheels import make_wheel
 
 def uv_that(uv: Uv, folder: Path, change: str) -> Uv:
     """Return the real uv behind a script that changes its arguments, as another release would take them."""
-    path = folder / "uv"
-    path.write_text(
-        f"#!{sys.executable}\nimport os, sys\nwords = sys.argv[1:]\n"
+    path, script = folder / "uv", folder / "uv.py"
+    path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(script))} "$@"\n')
+    script.write_text(
+        f"import os, sys\nwords = sys.argv[1:]\n"
         f"with open({str(folder / 'calls')!r}, 'a') as stream:\n    stream.write(' '.join(words) + '\\n')\n"
         f"{change}\nos.execv({uv.path!r}, ['uv', *words])\n"
     )

@@ -29,6 +29,7 @@ from tests.conftest import Project
 from tests.fake_cluster import Site
 from tests.fake_cluster.fixtures import site
 from tests.fake_cluster.flavour import make_sdist
+from tests.needs import UNPACKS
 from tests.python.test_installed import loaded, module_python
 
 __all__ = ["site"]
@@ -107,6 +108,7 @@ def edit(tree: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+@UNPACKS
 class TestCompiling:
     def test_a_wheel_is_built_once_kept_whole_and_readable_and_leaves_nothing_else(
         self, uv: Uv, gamma: tuple[Path, LockedPackage], tmp_path: Path
@@ -187,6 +189,7 @@ class TestCompiling:
         assert (tmp_path / "begun").read_text() == "begun;"
 
 
+@UNPACKS
 class TestInstalling:
     def test_a_compiled_wheel_is_installed_from_its_own_folder_by_hash(
         self, uv: Uv, gamma: tuple[Path, LockedPackage], tmp_path: Path
@@ -228,6 +231,7 @@ class TestInstalling:
 
 
 class TestFetching:
+    @UNPACKS
     def test_the_address_of_the_locked_sdist_gives_its_tree(self, project: Project, uv: Uv) -> None:
         sdist = wheels.make_sdist(project.wheelhouse, "gamma")
         wheels.make_wheel(project.wheelhouse, "gamma")

@@ -80,6 +80,8 @@ def test_what_no_start_believes_is_told_with_its_reason(store: Store, generation
 
 def test_a_restored_environment_is_told_although_each_file_is_the_same(store: Store, generation: Generation) -> None:
     aside = generation.folder.with_name("aside")
+    for folder in (generation.folder, generation.prefix):
+        folder.chmod(0o755)
     generation.prefix.rename(aside)
     shutil.copytree(aside, generation.prefix, symlinks=True)
     assert "copied, restored" in audit.environments(store)[KEY][1][0]

@@ -7,7 +7,6 @@ import hashlib
 import io
 import os
 import sys
-import tarfile
 import threading
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -16,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 from urllib.parse import quote, unquote
-
-import pytest
 
 from ozrepro.faststart import start
 from ozrepro.frontends.cli import program
@@ -243,5 +240,4 @@ def session_environment(project: Project, variables: Mapping[str, str], session:
     return dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
 
 
-UNPACKS = pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="ozrepro unpacks no sdist with a Python so old")
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -16,7 +16,8 @@ import pytest
 
 from ozrepro.errors import BuildError
 from ozrepro.python import backend
-from tests.threats.helpers import UNPACKS, inside, make_project
+from tests.needs import UNPACKS
+from tests.threats.helpers import inside, make_project
 from tests.wheels import make_sdist, make_wheel
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from ozrepro.environment import Environment
 from ozrepro.faststart import ready
 from ozrepro.methods.reading import load_settings
 from ozrepro.store import cache_of
+from tests.needs import UNPACKS
 from tests.threats.helpers import MARK, Said, inside, make_project, outside
 from tests.threats.test_planted_store import original
 from tests.wheels import make_wheel
@@ -149,6 +150,7 @@ def run(project: Project) -> Said:
     return outside(project, "run", "work", "--", "python", "-c", "import alpha; print('sound')")
 
 
+@UNPACKS
 @pytest.mark.parametrize("way", ["tar", "cp -a"])
 def test_an_environment_and_a_cache_that_came_with_a_project_are_made_again(whole: tuple[Project, Path], way: str) -> None:
     """Everything fits, as the stranger knew the path: key, card, manifest and the cache of unpacked wheels."""
@@ -160,6 +162,7 @@ def test_an_environment_and_a_cache_that_came_with_a_project_are_made_again(whol
     assert "building venv.any" in said.errors
 
 
+@UNPACKS
 def test_a_store_that_git_tracks_is_refused_with_what_to_do(whole: tuple[Project, Path]) -> None:
     project, source = whole
     shutil.rmtree(source / ".ozrepro" / "cache")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.threats.helpers import UNPACKS, Said, add_own_package, inside, make_project, outside, own_modules, serving
+from tests.needs import UNPACKS
+from tests.threats.helpers import Said, add_own_package, inside, make_project, outside, own_modules, serving
 from tests.wheels import make_sdist, make_wheel
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from ozrepro.project.toml import loads
 from ozrepro.store.publish import remove_tree
 from tests.calls import counted_calls
 from tests.conftest import BIN
-from tests.threats.helpers import UNPACKS, Said, inside, make_project, outside
+from tests.needs import UNPACKS
+from tests.threats.helpers import Said, inside, make_project, outside
 from tests.threats.locks import ALL, Hostile, edited
 from tests.wheels import make_sdist, make_wheel
 

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from ozrepro.store.publish import remove_tree
 from tests.conftest import BIN, Project
 
 pytestmark = pytest.mark.slow
@@ -72,7 +73,7 @@ def test_without_a_standard_error_the_work_is_done_and_nothing_goes_to_standard_
     built.done("store", "gc", "--yes")
     environments = built.store() / "gens"
     for old in environments.iterdir():
-        subprocess.run(["rm", "-rf", str(old)], check=True)
+        remove_tree(old)
     done = _shell(built, f"ozrepro build work 2>{where}")
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("work: venv built (")

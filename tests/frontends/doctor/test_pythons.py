@@ -109,13 +109,16 @@ class TestOfAPythonThatIsNotHere:
         assert "No Python 3.99 is on PATH" in found.why
         assert "inside an image" in found.why
 
-    def test_a_program_or_a_module_of_that_version_is_a_reason_of_its_own(self, patient: Patient, tmp_path: Path) -> None:
+    def test_a_module_of_that_version_is_a_reason_of_its_own(self, patient: Patient, site: Site, tmp_path: Path) -> None:
         self.planted(patient, "3.99")
         offered = tmp_path / "modules" / "python"
         offered.mkdir(parents=True)
         (offered / "3.99.4-gcc.lua").touch()
-        (found,) = check_user_packages(patient.place(MODULEPATH=str(tmp_path / "modules")))
+        (found,) = check_user_packages(patient.place(MODULEPATH=str(tmp_path / "modules"), LMOD_CMD=site.lmod_cmd))
         assert "image" not in found.why
+
+    def test_a_program_of_that_version_is_a_reason_of_its_own(self, patient: Patient) -> None:
+        self.planted(patient, "3.99")
         patient.program("python3.99", "Python 3.99.1")
         (found,) = check_user_packages(patient.place())
         assert "image" not in found.why

@@ -143,10 +143,9 @@ def test_a_store_that_cannot_be_written_is_wrong(patient: Patient, small_disk: P
     assert levels(check_locks(place)) == ["note"]
 
 
+@pytest.mark.skipif(not os.access("/proc", os.W_OK), reason="/proc looks as it is to this user")
 def test_a_place_that_takes_no_folders_is_wrong(patient: Patient) -> None:
     """Its mode says that root may write there, and nobody may."""
-    if not os.access("/proc", os.W_OK):
-        pytest.skip("/proc looks as it is to this user")
     assert levels(check_locks(patient.place(OZREPRO_STORE="/proc/store"))) == ["wrong"]
 
 

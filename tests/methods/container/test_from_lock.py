@@ -17,6 +17,7 @@ from ozrepro.methods.reading import load_lock, load_settings, load_spec
 from ozrepro.project.lock import Lock, Section
 from ozrepro.site import Site, look_around
 from tests.conftest import Project
+from tests.needs import UNPACKS
 from tests.wheels import make_sdist, make_wheel
 
 FORGE = "https://conda.anaconda.org/conda-forge"
@@ -28,6 +29,7 @@ def site_of(project: Project, **more: str) -> Site:
     return look_around(load_settings(project.root, environ), environ)
 
 
+@UNPACKS
 class TestMaking:
     @pytest.fixture
     def locked(self, small: Project) -> tuple[Project, Lock]:

@@ -14,6 +14,7 @@ from ozrepro.frontends.bench.lustre.emulator import Emulator
 from ozrepro.frontends.bench.lustre.model import BUSY, QUIET, Profile
 from ozrepro.frontends.bench.lustre.trace import count, read_trace
 from tests.frontends.bench.lustre.events import strace
+from tests.needs import STRACE
 
 REASON = Emulator.unavailable()
 
@@ -26,6 +27,7 @@ def filled(folder: Path, files: int) -> Path:
     return folder
 
 
+@STRACE
 @pytest.mark.parametrize("files", [3, 400])
 def test_a_calibration_makes_fewer_operations_than_announced_and_leaves_nothing(files: int, tmp_path: Path) -> None:
     folder = filled(tmp_path / "a folder", files)

@@ -11,12 +11,14 @@ from ozrepro.errors import OzreproError
 from ozrepro.frontends.bench.lustre.model import Client, Totals, requests
 from ozrepro.frontends.bench.lustre.trace import Counts, Event, count, read_trace
 from tests.frontends.bench.lustre.events import strace
+from tests.needs import STRACE
 
 
 def kinds(text: str, *roots: str, cwd: str = "/") -> list[tuple[str, str]]:
     return [(event.kind, event.path) for event in read_trace(text, roots=roots or ("/fs",), cwd=cwd)]
 
 
+@STRACE
 def test_a_real_program_is_read_event_by_event(tmp_path: Path) -> None:
     tree = tmp_path / "a tree"
     (tree / "sub").mkdir(parents=True)
@@ -45,6 +47,7 @@ def test_a_real_program_is_read_event_by_event(tmp_path: Path) -> None:
     assert {event.path for event in found if not event.found} == {f"{tree}/nöne"}
 
 
+@STRACE
 def test_counts_of_a_real_program_repeat(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text("import json\n")
     root = str(Path(sys.prefix).resolve().parent)
@@ -72,6 +75,7 @@ def importing(out: Path, path: Path) -> str:
     return strace(out, sys.executable, "-I", "-S", "-B", "-c", script, cwd=out.parent)
 
 
+@STRACE
 def test_software_behind_a_linked_folder_is_counted_once(tmp_path: Path) -> None:
     """As what it is without the link, but for the link's own two lookups, and those only below a root."""
     software(tmp_path)
@@ -132,6 +136,7 @@ def test_a_relative_path_in_a_trace_is_resolved_by_its_process() -> None:
 LOOK = "os.access('here', os.R_OK); os.path.islink('here'); os.access('none', os.R_OK); os.readlink('link')"
 
 
+@STRACE
 @pytest.mark.parametrize(
     "script",
     [
@@ -173,6 +178,7 @@ def test_a_child_may_be_seen_before_the_call_that_started_it_has_ended() -> None
     assert [path for _, path in kinds(text)] == ["/fs/deep", "/fs/deep/a", "/fs/other", "/fs/deep/b", "/fs/deep/c", "/fs/other/d"]
 
 
+@STRACE
 def test_what_would_stand_below_a_file_is_not_there(tmp_path: Path) -> None:
     """Only the file was looked at, however much of a path goes on behind it."""
     folder = tmp_path / "root" / "folder"
