@@ -259,5 +259,5 @@ def _number(text: str, variable: str) -> float:
 def _method(option: str | None, environ: Mapping[str, str], known: Known) -> str | None:
     chosen, source = (option, "--method") if option else (asked_method(environ) or None, "OZREPRO_METHOD")
     if chosen is not None and chosen not in known((chosen,)):
-        raise UsageError(f"{source} {chosen!r} is not a method", hint=f"one of: {', '.join(known((chosen,)))}")
+        raise UsageError(f"{source}: unknown method {chosen!r}", hint=f"one of: {', '.join(known((chosen,)))}")
     return chosen

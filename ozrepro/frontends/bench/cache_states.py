@@ -216,7 +216,7 @@ class Emulated:
         return "what lies outside of the emulated folders: the system's own libraries" if self.cold else "everything"
 
     def prepare(self, candidate: Candidate) -> Candidate:
-        """Mount anew where it is to be cold."""
+        """Mount again where it is to be cold."""
         if self.cold:
             self.servers.remount(self.meanwhile)
         self.before = self.servers.totals().as_dict()

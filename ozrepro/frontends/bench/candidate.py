@@ -218,7 +218,7 @@ def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[st
     if refused and (own or not kept):
         nearest = min(refused.values(), key=lambda item: item.steps)
         who = "not every method asked for" if kept else "no method"
-        raise nearest.error or NoMethodError(name, lines, who=who, hint=nearest.mend)
+        raise nearest.error or NoMethodError(name, lines, who=who, hint=nearest.remedy)
     digest = hashlib.sha256(lock_file(session.root, name).read_bytes()).hexdigest()
     lacking = [] if own else [method for method in registry.BUILTIN if method not in session.spec.tables]
     undescribed = tuple(f"{method}: {session.spec.path.name} has no [{method}]" for method in lacking)
@@ -227,14 +227,14 @@ def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[st
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why a method cannot be measured, and the command that mends it.
+    """Why a method cannot be measured, and the command that helps.
 
     `steps` says how far it is from being measured: 1 for a build or a lock that no longer holds, which is what `run` would begin
     with, 2 for a lock, 3 for what the machine lacks. `error` is that of a lock that no longer holds.
     """
 
     reason: str
-    mend: str
+    remedy: str
     steps: int
     error: LockError | None = None
 
@@ -247,8 +247,8 @@ def _candidate(session: Session, method: str, lock: Lock) -> Candidate | _Refusa
         lacking = refusal(method, session.spec, session.site.for_looking(), None)
         if lacking is not None:
             return _Refusal(f"{locked}: {lacking}", f"ozrepro status {session.name}", 3)
-        mend = f"ozrepro lock {session.name} --method {method}"
-        return _Refusal(f"{locked}: {mend}", mend, 2)
+        remedy = f"ozrepro lock {session.name} --method {method}"
+        return _Refusal(f"{locked}: {remedy}", remedy, 2)
     reason = tool.unavailable(session.spec, session.site, section)
     if reason is not None:
         return _Refusal(reason, f"ozrepro status {session.name}", 3)
@@ -258,8 +258,8 @@ def _candidate(session: Session, method: str, lock: Lock) -> Candidate | _Refusa
         return _Refusal(error.what.replace("\n  ", "; "), error.hint, 1, error)
     generation = built_generation(session, section)
     if generation is None:
-        mend = f"ozrepro build {session.name} --method {method}"
-        return _Refusal(f"not built: {mend}", mend, 1)
+        remedy = f"ozrepro build {session.name} --method {method}"
+        return _Refusal(f"not built: {remedy}", remedy, 1)
     environment = environment_of(session, section, generation, looking=True)
     candidate = of_environment(
         method, environment, generation.prefix, files=generation.card["files"], size=generation.card["bytes"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LIMIT = 200_000
 """Bytes that a report may have: it is copied from a login node over a slow line, and opened on a telephone."""
 
-WIDEST = 640
+WIDEST = 500
 """CSS pixels that a figure is scaled to at most: beyond it, its text would be larger than the page's."""
 
 _LIGHT = "--bg:#fff;--fg:#1b1b1b;--soft:#666;--rule:#ccc;--zone:#e6e6e6;"

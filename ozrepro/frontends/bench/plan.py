@@ -60,7 +60,7 @@ class Plan:
     def __post_init__(self) -> None:
         wrong = [state for state in self.states if state not in STATES]
         if wrong or not self.states:
-            raise UsageError(f"{wrong[0] if wrong else 'nothing'!r} is no state", hint=f"one of: {', '.join(STATES)}")
+            raise UsageError(f"unknown state {wrong[0]!r}" if wrong else "no state given", hint=f"one of: {', '.join(STATES)}")
         if not self.workloads:
             raise UsageError("there is nothing to start", hint="--workload empty")
         names = [workload.name for workload in self.workloads]
@@ -68,11 +68,11 @@ class Plan:
         if twice:
             raise UsageError(f"the workload {twice[0]} is named twice", hint="--workload with each one once")
         if not self.ranks or min(self.ranks) < 1 or max(self.ranks) > 100_000:
-            raise UsageError("ranks are numbers from 1 to 100,000", hint="--ranks 1,2,4")
+            raise UsageError("--ranks must be from 1 to 100,000", hint="--ranks 1,2,4")
         if self.rounds < 1 or self.cold_rounds < 1 or self.warmups < 0:
-            raise UsageError("a plan has at least one round", hint="--rounds 15")
+            raise UsageError("--rounds must be at least 1", hint="--rounds 15")
         if not self.budget_seconds > 0 or not self.timeout_seconds > 0:
-            raise UsageError("a time budget is more than 0 seconds", hint="--budget 300")
+            raise UsageError("--budget must be more than 0 seconds", hint="--budget 300")
         if 0 < self.fresh_nodes < self.kinds:
             raise UsageError(
                 f"a round has {self.kinds} kinds of start, workloads times --ranks, and each takes a node of its own: "

@@ -138,7 +138,7 @@ def _cost_words(summary: Summary, name: str, choice: Choice) -> str:
     """Return the sentence on quota and build."""
     about = {item.name: item for item in summary.result.candidates}
     if not name:
-        return "Quota and build: there is no method to speak of."
+        return "Quota and build: no method was measured."
     own = about[name]
     others = [about[other] for other in choice.working if other != name]
     beside = ", ".join(f"{item.name} {_size(item)}" for item in others)

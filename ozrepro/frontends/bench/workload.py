@@ -68,7 +68,7 @@ def of_script(script: Path, arguments: Sequence[str] = ()) -> Workload:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(script), hint=hint) from error
     except (SyntaxError, ValueError) as error:
         hint = f"python -m py_compile {script.name}"
-        raise UsageError(f"is no Python that this interpreter can read: {error}", where=str(script), hint=hint) from error
+        raise UsageError(f"cannot be parsed as Python: {error}", where=str(script), hint=hint) from error
     found = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom)) and _is_absolute(node)]
     statements = tuple(dict.fromkeys(ast.unparse(node) for node in found))
     place = script.resolve()
@@ -103,7 +103,9 @@ def generate(folder: Path, modules: int, size: int) -> Workload:
 def of_tree(folder: Path, modules: int, size: int) -> Workload:
     """Return the workload that imports the tree that `generate` writes. Raises UsageError for numbers that make no tree."""
     if not 1 <= modules <= 100_000 or not 0 <= size <= 10_000_000:
-        raise UsageError(f"generated:{modules}:{size} is no tree", hint="generated:MODULES:BYTES, such as generated:500:4000")
+        raise UsageError(
+            f"invalid workload 'generated:{modules}:{size}'", hint="generated:MODULES:BYTES, such as generated:500:4000"
+        )
     call = f"{TREE}.{_module_name(modules - 1)}.f0()"
     return Workload(f"generated:{modules}:{size}", (f"import {TREE}",), call=call, path=(str(folder),))
 
@@ -155,7 +157,7 @@ def read_workload(word: str, imports: Sequence[str], root: Path, work: Path | No
         return generate(work / f"{modules}-{size}", modules, size) if work else of_tree(root, modules, size)
     if word.endswith(".py"):
         return of_script(root / word)
-    raise UsageError(f"{word!r} is no workload", hint=f"one of: {', '.join(WORDS)}, or a script's path that ends in .py")
+    raise UsageError(f"unknown workload {word!r}", hint=f"one of: {', '.join(WORDS)}, or a script's path that ends in .py")
 
 
 def read_workloads(words: Sequence[str], imports: Sequence[str], root: Path, work: Path | None) -> tuple[Workload, ...]:
@@ -171,6 +173,6 @@ def read_workloads(words: Sequence[str], imports: Sequence[str], root: Path, wor
 def _numbers(word: str, rest: str) -> tuple[int, int]:
     parts = rest.split(":") if rest else []
     if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise UsageError(f"{word!r} is no tree", hint="generated:MODULES:BYTES, such as generated:500:4000")
+        raise UsageError(f"invalid workload {word!r}", hint="generated:MODULES:BYTES, such as generated:500:4000")
     numbers = [int(part) for part in parts]
     return (numbers + [500, 4000][len(numbers) :])[0], (numbers + [500, 4000][len(numbers) :])[1]

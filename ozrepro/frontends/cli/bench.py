@@ -46,29 +46,33 @@ def register(add: Add) -> None:
     made = add("bench", "measure a session's methods here, and say which to take", bench)
     what = "sessions, one after another; or `compare A.json B.json`, two results; or `calibrate DIR`, a file system for the model"
     take_names(made, "+", what)
-    made.add_argument("--method", dest="methods", action="append", metavar="M,…", help="these methods alone")
+    made.add_argument("--method", dest="methods", action="append", metavar="M,…", help="use only these methods")
     made.add_argument(
         "--workload",
         dest="workloads",
         action="append",
         metavar="W,…",
-        help="what is started: empty, numpy, imports, generated, or a script.py",
+        help="what to start: empty, numpy, imports, generated, or a script.py (default: empty,imports)",
     )
-    made.add_argument("--state", dest="states", action="append", metavar="S,…", help="warm, cold-data, cold-client")
-    made.add_argument("--drop-caches", action="store_true", help="as root: cold-client drops the caches of the whole node")
-    made.add_argument("--fresh-nodes", action="store_true", help="in a job: each cold-client start goes to a fresh node of it")
-    made.add_argument("--ranks", metavar="1,2,4", default="1", help="how many processes start at once")
-    made.add_argument("--rounds", metavar="N", type=int, help=f"rounds of each state; {ROUNDS} without, 9 where cold")
-    made.add_argument("--seed", metavar="N", type=int, help="of the order; drawn without, and recorded")
-    made.add_argument("--budget", metavar="SECONDS", type=float, default=BUDGET, help="time after which no round begins")
-    made.add_argument("--jobs", metavar="N", type=int, default=0, help="how many jobs the verdict is for; 100 without")
-    what = "of the model: quiet, busy, storm, or a file of calibrate; busy without, or what is emulated"
+    made.add_argument(
+        "--state", dest="states", action="append", metavar="S,…", help="warm, cold-data, cold-client (default: warm)"
+    )
+    made.add_argument("--drop-caches", action="store_true", help="as root: drop the caches of the whole node for cold-client")
+    made.add_argument("--fresh-nodes", action="store_true", help="in a job: run each cold-client start on a fresh node")
+    made.add_argument("--ranks", metavar="1,2,4", default="1", help="numbers of processes that start at once (default: 1)")
+    made.add_argument("--rounds", metavar="N", type=int, help=f"rounds of each state (default: {ROUNDS}, 9 where cold)")
+    made.add_argument("--seed", metavar="N", type=int, help="random seed for the run order (default: random, recorded)")
+    made.add_argument(
+        "--budget", metavar="SECONDS", type=float, default=BUDGET, help=f"stop starting rounds after SECONDS (default: {BUDGET})"
+    )
+    made.add_argument("--jobs", metavar="N", type=int, default=0, help="number of jobs assumed for the verdict (default: 100)")
+    what = "profile of the model: quiet, busy, storm, or a file from calibrate (default: the emulated one, else busy)"
     made.add_argument("--profile", metavar="P", help=what)
-    what = "serve the environments as a Lustre of this profile would, on any machine, to this run alone"
+    what = "serve the environments from an emulated Lustre of this profile, for this run only"
     made.add_argument("--emulate", metavar="P", help=what)
     for form, words in FILES.items():
         made.add_argument(f"--{form}", dest=f"{form}_file", metavar="FILE", help=words)
-    made.add_argument("--output", metavar="FILE", help="calibrate: where the profile goes")
+    made.add_argument("--output", metavar="FILE", help="calibrate: write the profile to FILE")
     made.set_defaults(anywhere=True)
 
 
@@ -271,7 +275,7 @@ def _compare(call: Call, files: Sequence[str]) -> int:
         out.line(line)
     found = changes(first, second)
     if not found:
-        raise UsageError("the two have no method, workload, state and ranks in common", hint="the same options for both")
+        raise UsageError("the results have no method, workload, state and ranks in common", hint="the same options for both")
     out.table(("METHOD", "START", "FIRST", "SECOND", "THE SECOND IS"), rows(found))
     inside = within(first, second)
     if inside:
@@ -290,7 +294,7 @@ def _calibrate(call: Call, folders: Sequence[str]) -> int:
     if len(folders) != 1:
         raise UsageError("one folder is calibrated, on the file system in question", hint="ozrepro bench calibrate DIR")
     if not Path(folders[0]).is_dir():
-        raise UsageError("is no folder", where=folders[0], hint="ozrepro bench calibrate DIR")
+        raise UsageError("not a directory", where=folders[0], hint="ozrepro bench calibrate DIR")
     if call.arguments.output is not None:
         check_file("output", call.arguments.output)
     profile = calibrate(Path(folders[0]), call.out.say)

@@ -40,7 +40,7 @@ def split_words(option: str, given: Sequence[str] | None) -> list[str]:
     """Return the words of an option, none where it was not given. Raises UsageError where nothing is in it."""
     words = list(dict.fromkeys(word.strip() for text in given or () for word in text.split(",") if word.strip()))
     if given and not words:
-        raise UsageError(f"{option} has nothing in it", hint=f"ozrepro bench NAME without {option}")
+        raise UsageError(f"{option} is empty", hint=f"ozrepro bench NAME without {option}")
     return words
 
 
@@ -52,9 +52,7 @@ def refuse_others(given: Arguments, action: str) -> None:
     names.update({f"{form}_file": form for form in FILES})
     for name, option in names.items():
         if getattr(given, name) not in (None, False, 0):
-            raise UsageError(
-                f"--{option} is for measuring, and does nothing for {action}", hint=f"ozrepro bench {action}, without it"
-            )
+            raise UsageError(f"--{option} has no effect on {action}", hint=f"ozrepro bench {action}, without it")
     if action == "compare" and given.output is not None:
         raise UsageError("--output is for calibrate", hint="ozrepro bench compare A.json B.json >FILE")
 
@@ -75,7 +73,7 @@ def check(given: Arguments) -> None:
     """Raise UsageError for what could only be found wrong after minutes of measuring."""
     unknown = [method for method in split_words("--method", given.methods) if not registry.is_method(method)]
     if unknown:
-        raise UsageError(f"{unknown[0]!r} is not a method", hint=f"one of: {', '.join(registry.BUILTIN)}")
+        raise UsageError(f"unknown method {unknown[0]!r}", hint=f"one of: {', '.join(registry.BUILTIN)}")
     split_words("--workload", given.workloads)
     for word in (given.emulate, given.profile):
         if word is not None:
@@ -83,7 +81,7 @@ def check(given: Arguments) -> None:
     if given.output is not None:
         raise UsageError("--output is for calibrate", hint="--json FILE, for a result")
     if given.jobs < 0:
-        raise UsageError("jobs are a number from 1", hint="--jobs 100")
+        raise UsageError("--jobs must be at least 1", hint="--jobs 100")
     _check_cold(given)
     _check_files(given)
 
@@ -116,7 +114,7 @@ def _check_files(given: Arguments) -> None:
             continue
         check_file(form, path)
         if os.path.realpath(path) in seen:
-            raise UsageError("two results would be written to one file", where=path, hint="a file for each")
+            raise UsageError("two results would be written to the same file", where=path, hint="a file for each")
         seen.add(os.path.realpath(path))
 
 
@@ -125,16 +123,18 @@ def check_file(option: str, path: str) -> None:
     if not path:
         raise _nameless(option)
     if os.path.isdir(path):
-        raise UsageError("is a folder", where=path, hint=f"--{option} FILE, a file in it")
+        raise UsageError("is a directory", where=path, hint=f"--{option} FILE, a file in it")
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise UsageError(
-            "cannot be written: no such folder, or it is another's", where=path, hint=f"--{option} FILE, in a folder of yours"
+            "cannot be written: the directory is missing or not writable",
+            where=path,
+            hint=f"--{option} FILE, in a directory of yours",
         )
 
 
 def _nameless(option: str) -> UsageError:
-    return UsageError(f"--{option} has no name", hint="a file's name, or without the option")
+    return UsageError(f"--{option} needs a file name", hint=f"--{option} FILE, or leave it out")
 
 
 def plan_of(given: Arguments, environ: Mapping[str, str]) -> Plan:
@@ -150,7 +150,7 @@ def plan_of(given: Arguments, environ: Mapping[str, str]) -> Plan:
     try:
         ranks = tuple(int(word) for word in split_words("--ranks", [given.ranks]))
     except ValueError as error:
-        raise UsageError(f"{given.ranks!r} are no numbers of processes", hint="--ranks 1,2,4") from error
+        raise UsageError(f"--ranks must be numbers of processes, not {given.ranks!r}", hint="--ranks 1,2,4") from error
     rounds = {"rounds": given.rounds, "cold_rounds": given.rounds} if given.rounds is not None else {}
     place = look_at_place(environ)
     plan = Plan(

@@ -83,7 +83,7 @@ def test_without_a_lock_a_method_that_cannot_be_locked_is_told_with_what_it_lack
 
 
 def test_a_method_that_is_asked_for_must_be_there(built: Project) -> None:
-    with pytest.raises(UsageError, match="'magic' is no method"):
+    with pytest.raises(UsageError, match="unknown method 'magic'"):
         find(built.root, "work", built.environ, ("magic",))
     with pytest.raises(UsageError, match="describes no method 'conda'"):
         find(built.root, "work", built.environ, ("venv", "conda"))

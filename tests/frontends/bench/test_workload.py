@@ -31,7 +31,7 @@ def test_a_spec_without_imports_says_what_to_write(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", ["pandas", "generated:x", "generated:1:2:3", "generated:0", "generated:-1", "generated:500:²"])
 def test_an_unknown_word_for_a_workload_is_refused(tmp_path: Path, word: str) -> None:
-    with pytest.raises(UsageError, match=r"is no (workload|tree)"):
+    with pytest.raises(UsageError, match=r"(unknown|invalid) workload"):
         read_workload(word, (), tmp_path, tmp_path)
 
 
@@ -47,7 +47,10 @@ def test_a_scripts_own_imports_are_taken_without_running_it(tmp_path: Path) -> N
     assert found.digest == hashlib.sha256(script.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"import (", "is no Python"), (b"\0", "is no Python"), (None, "cannot be read")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"import (", "cannot be parsed as Python"), (b"\0", "cannot be parsed as Python"), (None, "cannot be read")],
+)
 def test_a_script_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
     if content is not None:
         (tmp_path / "x.py").write_bytes(content)
@@ -77,7 +80,7 @@ def test_without_a_folder_to_work_in_the_same_workload_is_found_and_nothing_made
     assert list(tmp_path.iterdir()) == []
     made = read_workload("generated:3:10", (), tmp_path, tmp_path)
     assert (looked.name, looked.statements, looked.call) == (made.name, made.statements, made.call)
-    with pytest.raises(UsageError, match="is no tree"):
+    with pytest.raises(UsageError, match="invalid workload"):
         read_workload("generated:0", (), tmp_path, None)
 
 

@@ -108,30 +108,30 @@ def test_bench_says_its_load_on_the_file_system_before_making_it(built: Project)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--method", "docker"), "'docker' is no method\n  try: one of: modules, conda, container, venv"),
+        (("--method", "docker"), "unknown method 'docker'\n  try: one of: modules, conda, container, venv"),
         (("--method", "conda"), "session 'work' describes no method 'conda'"),
-        (("--workload", "tensor"), "'tensor' is no workload"),
+        (("--workload", "tensor"), "unknown workload 'tensor'"),
         (("--workload", "nix.py"), "nix.py: cannot be read"),
-        (("--state", "tepid"), "'tepid' is no state"),
-        (("--ranks", "two"), "'two' are no numbers of processes"),
-        (("--ranks", "0"), "ranks are numbers from 1"),
-        (("--rounds", "0"), "at least one round"),
-        (("--budget", "-1"), "a time budget is more than 0 seconds"),
-        (("--jobs", "-3"), "jobs are a number from 1"),
+        (("--state", "tepid"), "unknown state 'tepid'"),
+        (("--ranks", "two"), "--ranks must be numbers of processes, not 'two'"),
+        (("--ranks", "0"), "--ranks must be from 1"),
+        (("--rounds", "0"), "--rounds must be at least 1"),
+        (("--budget", "-1"), "--budget must be more than 0 seconds"),
+        (("--jobs", "-3"), "--jobs must be at least 1"),
         (("--profile", "nix.toml"), "nix.toml: cannot read the profile"),
-        (("--json", "nix/a.json"), "nix/a.json: cannot be written: no such folder"),
-        (("--html", "sessions"), "sessions: is a folder\n  try: --html FILE, a file in it"),
-        (("--json", "./"), "./: is a folder\n  try: --json FILE"),
+        (("--json", "nix/a.json"), "nix/a.json: cannot be written: the directory is missing"),
+        (("--html", "sessions"), "sessions: is a directory\n  try: --html FILE, a file in it"),
+        (("--json", "./"), "./: is a directory\n  try: --json FILE"),
         (("--fresh-nodes",), "a way to a cold client\n  try: --state warm,cold-client --fresh-nodes"),
         (("--state", "cold-client", "--fresh-nodes"), "this is none\n  try: salloc --nodes=8"),
         (("--state", "cold-client", "--fresh-nodes", "--drop-caches"), "are two ways to a cold client"),
         (("nix",), "there is no session 'nix'"),
-        (("--method", ""), "--method has nothing in it"),
-        (("--workload", ","), "--workload has nothing in it"),
-        (("--state", ""), "--state has nothing in it"),
+        (("--method", ""), "--method is empty"),
+        (("--workload", ","), "--workload is empty"),
+        (("--state", ""), "--state is empty"),
         (("--emulate", ""), "cannot read the profile"),
-        (("--json", ""), "--json has no name"),
-        (("--json", "a", "--html", "./a"), "two results would be written to one file"),
+        (("--json", ""), "--json needs a file name"),
+        (("--json", "a", "--html", "./a"), "two results would be written to the same file"),
         (("--output", "a.toml"), "--output is for calibrate"),
         (("--drop-caches",), "a way to a cold client\n  try: --state warm,cold-client --drop-caches"),
     ],
@@ -244,13 +244,13 @@ def test_a_script_that_ends_itself_fails_the_bench(built: Project) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("compare", "a.json", "b.json", "--html", "a.html"), "--html is for measuring, and does nothing for compare"),
+        (("compare", "a.json", "b.json", "--html", "a.html"), "--html has no effect on compare"),
         (("compare", "a.json", "b.json", "--output", "a"), "--output is for calibrate"),
-        (("calibrate", ".", "--emulate", "busy"), "--emulate is for measuring, and does nothing for calibrate"),
-        (("calibrate", ".", "--output", "nix/a.toml"), "nix/a.toml: cannot be written: no such folder"),
-        (("calibrate", ".", "--output", "sessions"), "sessions: is a folder\n  try: --output FILE, a file in it"),
-        (("calibrate", ".", "--output", ""), "--output has no name"),
-        (("calibrate", "nix"), "nix: is no folder"),
+        (("calibrate", ".", "--emulate", "busy"), "--emulate has no effect on calibrate"),
+        (("calibrate", ".", "--output", "nix/a.toml"), "nix/a.toml: cannot be written: the directory is missing"),
+        (("calibrate", ".", "--output", "sessions"), "sessions: is a directory\n  try: --output FILE, a file in it"),
+        (("calibrate", ".", "--output", ""), "--output needs a file name"),
+        (("calibrate", "nix"), "nix: not a directory"),
     ],
 )
 def test_bench_refuses_an_option_of_another_action_and_a_wrong_place(small: Project, words: tuple[str, ...], said: str) -> None:
@@ -284,12 +284,12 @@ def test_several_sessions_are_measured_each_with_its_report_and_files(built: Pro
     ("words", "said"),
     [
         (("--workload", "imports"), "ozrepro: bare: the session's spec has no imports to time\n  try: "),
-        (("--state", "hot"), "ozrepro: 'hot' is no state\n  try: "),
-        (("--rounds", "0"), "ozrepro: a plan has at least one round\n  try: "),
-        (("--workload", "tensor"), "ozrepro: work, bare: 'tensor' is no workload\n  try: "),
-        (("--workload", "generated:0"), "ozrepro: work, bare: generated:0:4000 is no tree\n  try: "),
-        (("--json", "./"), "ozrepro: ./: is a folder\n  try: "),
-        (("--html", "sessions"), "ozrepro: sessions: is a folder\n  try: "),
+        (("--state", "hot"), "ozrepro: unknown state 'hot'\n  try: "),
+        (("--rounds", "0"), "ozrepro: --rounds must be at least 1\n  try: "),
+        (("--workload", "tensor"), "ozrepro: work, bare: unknown workload 'tensor'\n  try: "),
+        (("--workload", "generated:0"), "ozrepro: work, bare: invalid workload 'generated:0:4000'\n  try: "),
+        (("--json", "./"), "ozrepro: ./: is a directory\n  try: "),
+        (("--html", "sessions"), "ozrepro: sessions: is a directory\n  try: "),
     ],
 )
 def test_a_mistake_is_told_once_and_before_any_session_is_measured(built: Project, words: tuple[str, ...], said: str) -> None:
@@ -493,8 +493,8 @@ def test_a_script_that_was_changed_between_two_results_is_told(built: Project) -
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is no JSON"),
-        ("[]", "has no schema"),
+        ("", "not valid JSON"),
+        ("[]", "no schema"),
         ('{"schema": 99}', "has schema 99"),
         ('{"schema": 1}', "the file: lacks session, "),
     ],
@@ -511,7 +511,7 @@ def test_bench_refuses_to_compare_a_file_that_is_no_result(built: Project, text:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("host", None, "host: is null; a table is wanted"),
+        ("host", None, "host: is null; write a table"),
         (
             "rows",
             [{**made(speed={"venv": {"warm": 1.0}}, rounds=1).as_dict()["rows"][0], "ready": [0.0]}],
@@ -525,9 +525,9 @@ def test_a_result_that_was_edited_is_told_with_the_key(built: Project, key: str,
     write_result(built.root / "a.json", result)
     (built.root / "b.json").write_text(json.dumps({**result.as_dict(), key: value}))
     told = refused(built, 2, "compare", "a.json", "b.json")
-    assert "b.json: is no whole result:" in told
+    assert "b.json: invalid result:" in told
     assert said in told
-    assert "try: mend these, or measure anew: ozrepro bench NAME --json FILE" in told
+    assert "try: correct these values, or measure again: ozrepro bench NAME --json FILE" in told
 
 
 def test_a_name_in_a_result_cannot_write_to_the_terminal(built: Project) -> None:

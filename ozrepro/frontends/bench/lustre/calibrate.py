@@ -63,7 +63,7 @@ def calibrate(folder: Path, say: Callable[[str], None]) -> Profile:
     """
     if not folder.is_dir():
         raise OzreproError(
-            f"there is no folder {folder} to measure in", hint="give one on the file system that your environments are on"
+            f"cannot measure in {folder}: no such directory", hint="give one on the file system that your environments are on"
         )
     files = list(_files(folder))
     few = len(files) < _ALONE

@@ -98,7 +98,7 @@ class Emulator:
         self._stop()
 
     def remount(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Mount everything anew: cold clients, idle servers, and totals from zero. `meanwhile` is called with nothing mounted."""
+        """Mount everything again: cold clients, idle servers, totals from zero. `meanwhile` is called with nothing mounted."""
         self._stop()
         meanwhile()
         self._start()
@@ -119,7 +119,7 @@ class Emulator:
         shown = self.mounts if self.source is None else (self.source,)
         missing = [folder for folder in shown if not os.path.isdir(folder)]
         if missing:
-            return f"there is no folder {missing[0]} to emulate"
+            return f"cannot emulate {missing[0]}: no such directory"
         if self.source is None:
             return "" if self.mounts else "there is nothing to emulate"
         reasons = [_taken(mount, self.source) for mount in self.mounts] or ["the emulator needs at least one mount"]

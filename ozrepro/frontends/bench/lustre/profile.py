@@ -128,7 +128,7 @@ def read_profile(path: Path) -> Profile:
         hint = f"the presets are {', '.join(PRESETS)}; ozrepro bench calibrate DIR writes a profile"
         raise OzreproError(f"cannot read the profile: {error.strerror or error}", where=str(path), hint=hint) from error
     except toml.TOMLDecodeError as error:
-        raise OzreproError(f"the profile is no TOML: {error}", where=str(path)) from error
+        raise OzreproError(f"the profile is not valid TOML: {error}", where=str(path)) from error
     schema = table.pop("schema", None)
     if schema != SCHEMA:
         raise OzreproError(f"its schema is {schema!r}; this ozrepro reads {SCHEMA}", where=str(path))

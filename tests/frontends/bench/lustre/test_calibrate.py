@@ -81,5 +81,5 @@ def test_too_few_files_in_a_folder_that_cannot_be_written_are_refused(tmp_path: 
 
 
 def test_a_calibration_of_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OzreproError, match="there is no folder"):
+    with pytest.raises(OzreproError, match="no such directory"):
         calibrate(tmp_path / "none", print)

@@ -306,7 +306,7 @@ def test_a_folder_that_cannot_be_mounted_is_an_error_with_the_reason(
     (tmp_path / "a file").write_text("")
     for source, mount, said in (
         (tree, tree / "sub", "inside the folder"),
-        (tmp_path / "none", mounts[0], "there is no folder"),
+        (tmp_path / "none", mounts[0], "no such directory"),
         (tree, tree.parent / "a file", "cannot make the folder"),
     ):
         with pytest.raises(OzreproError, match=said), emulator(source, mount):
