@@ -21,6 +21,9 @@ The class says what a table holds; nothing else has to be written:
     package = read_table(checker, Package, table, ("package",))
     if checker.mistakes: ...
 
+`problems` is asked also where other keys are wrong; what it says of a wrong key is left out. Its key is "" for the table as a
+whole, `"name[2]"` for a part of an array, and a tuple for a key inside another.
+
 Types: `str`, `bool`, `int`, `float`, `Literal[…]` of strings, `tuple[X, ...]`, `Mapping[str, X]`, another dataclass,
 `X | None`, and `Any`, which is kept as it is. A field without a default is required. Annotations are looked at when a class is
 first read, so that what they name is imported outside `if TYPE_CHECKING`.
@@ -162,7 +165,7 @@ def _entries(kind: type, syntax: Syntax) -> Mapping[str, _Entry]:
 @cache
 def _table_reader(kind: type, syntax: Syntax) -> Reader:
     entries = _entries(kind, syntax)
-    problems: Callable[[Any], Iterable[tuple[str, str]]] | None = getattr(kind, "problems", None)
+    problems: Callable[[Any], Iterable[tuple[str | tuple[str, ...], str]]] | None = getattr(kind, "problems", None)
 
     def read(checker: Checker, value: Any, path: _Path) -> Any:
         if not isinstance(value, dict):
@@ -174,8 +177,9 @@ def _table_reader(kind: type, syntax: Syntax) -> Reader:
         given, wrong = _fields(checker, entries, value, path)
         result = kind(**given)
         for key, problem in problems(result) if problems else ():
-            if key not in wrong:
-                checker.wrong((*path, key) if key else path, problem)
+            inner = tuple(filter(None, (key,) if isinstance(key, str) else key))
+            if not inner or inner[0].partition("[")[0] not in wrong:
+                checker.wrong((*path, *inner), problem)
         return result
 
     return read

@@ -54,10 +54,14 @@ class Package:
     anything: Any = None
     special: Annotated[str, Read(one_name)] = ""
 
-    def problems(self) -> Iterator[tuple[str, str]]:
+    def problems(self) -> Iterator[tuple[str | tuple[str, ...], str]]:
         """Yield what concerns several fields."""
         if self.noarch and self.build_number:
             yield "noarch", "requires build-number = 0"
+        if "clash" in self.passed:
+            yield f"pass[{self.passed.index('clash')}]", "clashes with a name of the site"
+        if "path" in self.variables:
+            yield ("variables", "path"), "is reserved"
         if self.name == "whole":
             yield "", "is refused as a whole"
 
@@ -105,6 +109,9 @@ def test_a_missing_optional_field_has_its_default() -> None:
         ('noarch = "ruby"', "line 4, package.noarch: 'ruby' is not known; write one of: python, generic"),
         ("noarch = true", "line 4, package.noarch: is true or false; write a string in quotes"),
         ('noarch = "python"', "line 4, package.noarch: requires build-number = 0"),
+        ('pass = ["a", "clash"]', "line 4, package.pass[1]: clashes with a name of the site"),
+        ('pass = ["clash", "B"]', "line 4, package.pass[1]: 'B' is not in lower case"),
+        ('variables = { path = "/bin" }', "line 4, package.variables.path: is reserved"),
         ("seconds = 0", "line 4, package.seconds: is 0; write a number above 0"),
         ("seconds = nan", "line 4, package.seconds: is nan; write a number above 0"),
         ("seconds = true", "line 4, package.seconds: is true or false; write a number above 0"),
