@@ -76,3 +76,10 @@ def test_the_contributors_page_names_folders_and_files_that_exist() -> None:
     rooms = {path.parent.name for path in (ROOT / "ozrepro").glob("*/__init__.py")}
     assert [room for room in sorted(rooms) if f"`ozrepro/{room}/`" not in text] == []
     assert all(f"`{part}`" in text for part in parts())
+
+
+def test_the_next_release_s_notes_are_short_enough_to_be_read() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased = text.partition("## [Unreleased]")[2].partition("\n## ")[0]
+    lines = [line for line in unreleased.splitlines() if line.strip()]
+    assert 0 < len(lines) <= 40
