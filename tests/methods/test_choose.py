@@ -12,13 +12,14 @@ from ozrepro.methods.reading import load_settings, parse_spec
 from ozrepro.project.lock import Lock
 from ozrepro.project.spec import Spec
 from ozrepro.site import Site, look_around
+from tests.sealed import system_path
 
 BOTH = 'methods = ["modules", "venv"]\n[modules]\nload = ["gcc/11"]\n[venv]\n'
 
 
 def at(tmp_path: Path, text: str, **environ: str) -> tuple[Spec, Site]:
     spec = parse_spec(tmp_path / "sessions" / "work.toml", text)
-    return spec, look_around(load_settings(tmp_path, environ), {"PATH": "/usr/bin:/bin", "LMOD_CMD": ":", **environ})
+    return spec, look_around(load_settings(tmp_path, environ), {"PATH": system_path(), "LMOD_CMD": ":", **environ})
 
 
 def test_the_first_method_that_can_serve_is_taken_and_the_others_have_their_reasons(tmp_path: Path) -> None:

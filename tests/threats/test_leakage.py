@@ -399,4 +399,4 @@ def test_a_directory_for_path_that_everybody_may_write_to_is_refused(tmp_path: P
     folder.mkdir()
     folder.chmod(0o777)
     said = outside(trap.project, "build", "work", OZREPRO_PATH=f"/usr/bin:{folder}")
-    said.refused("OZREPRO_PATH", str(folder), "everybody", statuses=(2,))
+    said.refused("OZREPRO_PATH", str(folder), "world-writable", statuses=(2,))

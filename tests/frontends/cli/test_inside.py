@@ -66,7 +66,8 @@ def test_a_start_from_within_takes_the_same_record(built: Project, where: str) -
 def test_the_method_of_the_outer_session_does_not_choose_that_of_an_inner_one(built: Project) -> None:
     (built.root / "sessions" / "other.toml").write_text('[container]\nimage = "no.sif"\n', encoding="utf-8")
     inner = [str(BIN / "ozrepro"), "lock", "other"]
-    outside = built.run(*inner)
+    # What a session sees: the machine's own folders, with an Apptainer where they have one.
+    outside = built.run(*inner, PATH=f"{BIN}:/usr/local/bin:/usr/bin:/bin")
     inside = built.run("ozrepro", "run", "work", "--", *inner)
     assert (inside.returncode, inside.stderr) == (outside.returncode, outside.stderr)
     assert "describes no method" not in inside.stderr

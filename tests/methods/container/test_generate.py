@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ozrepro.methods.container.definition import Definition, read_definition
 from ozrepro.methods.container.generate import PREFIX, at_site, channels_in, header, is_made, of_conda, of_wheels
+from tests.sealed import system_path
 
 REQUIREMENTS = f"alpha==1.0 --hash=sha256:{'a' * 64}\nbeta==2.0 --hash=sha256:{'b' * 64} --hash=sha256:{'c' * 64}\n"
 FORGE = "https://conda.anaconda.org/conda-forge"
@@ -64,7 +65,7 @@ def test_conda_packages_are_installed_by_whichever_tool_the_base_has(tmp_path: P
     pip.chmod(0o755)
     tools = tmp_path / "tools"
     tools.mkdir()
-    path = f"{tools}:/usr/bin:/bin"
+    path = f"{tools}:{system_path()}"
     for name in ("python3", "conda", "mamba", "micromamba"):
         tool = tools / name
         tool.write_text(f'#!/bin/sh\necho "{name} $*"\n')

@@ -26,6 +26,7 @@ from ozrepro.project.files import Files
 from ozrepro.project.lock import Lock, Section, write_text
 from ozrepro.project.spec import Spec
 from ozrepro.site import Site, look_around
+from tests.sealed import system_path
 
 DIGEST = f"sha256:{'1' * 64}"
 DEFINED: dict[str, Any] = {
@@ -71,7 +72,7 @@ def read(content: dict[str, Any]) -> Locked:
 
 
 def site_at(root: Path, **environ: str) -> Site:
-    return look_around(load_settings(root, {}), {"HOME": "/home/me", "PATH": "/usr/bin:/bin", "LMOD_CMD": ":", **environ})
+    return look_around(load_settings(root, {}), {"HOME": "/home/me", "PATH": system_path(), "LMOD_CMD": ":", **environ})
 
 
 def spec_at(root: Path, text: str, definition: str = "") -> Spec:
