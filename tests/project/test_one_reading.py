@@ -28,6 +28,8 @@ from tests.methods.container.standin import with_apptainer
 from tests.methods.modules.modular import SPEC, modular, quoted
 from tests.wheels import make_wheel
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["channel", "site"]
 
 PROGRAM = "start a program"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Project
 
+pytestmark = pytest.mark.slow
+
 _HASH = re.compile(r'name = "([^"]+)"[^\n]*sha256 = "([0-9a-f]{64})"')
 
 

@@ -202,6 +202,7 @@ _SHELL_TEXT = st.lists(
 ).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_SHELL_TEXT)
 def test_whatever_lmod_prints_is_data(text: str) -> None:
