@@ -54,7 +54,7 @@ def test_each_parameter_of_a_preset_names_the_source_of_its_number() -> None:
         ("schema = 1\nname = 3\n", "name is a text"),
         ("mds_us = 3\n", "schema is None"),
         ("schema = 9\n", "schema is 9"),
-        ("schema = \n", "no TOML"),
+        ("schema = \n", "not valid TOML"),
         ('schema = 1\nnotes = "x"\n', "notes is a table"),
     ],
 )
