@@ -214,7 +214,7 @@ with Emulator.over([tree, other], FAST) as running:
     running.remount()
     print(running.totals() == Totals())
 open(tree + "/new", "w").close()
-for folders, said in (([], "nothing to emulate"), ([tree + "/none"], "no folder")):
+for folders, said in (([], "nothing to emulate"), ([tree + "/none"], "no such directory")):
     try:
         Emulator.over(folders, FAST).__enter__()
     except OzreproError as error:
