@@ -206,7 +206,7 @@ def _offered(spec: bytes) -> str:
 def _cpu_level(spec: bytes) -> str:
     if b"modules" not in spec:
         return ""
-    from ozrepro.site.cpu import cpu_flags, cpu_level
+    from ozrepro.faststart.cpu import cpu_flags, cpu_level
 
     return cpu_level(cpu_flags()) or ""
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ozrepro.faststart.cpu import cpu_flags, cpu_level
 from ozrepro.process import find_program
-from ozrepro.site.cpu import cpu_flags, cpu_level
 from ozrepro.site.scheduler import Job, job_of
 
 if TYPE_CHECKING:

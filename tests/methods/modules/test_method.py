@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ozrepro.environment import BASE_PATH, is_inherited, says_where
+from ozrepro.faststart.cpu import cpu_flags, cpu_level
 from ozrepro.methods.reading import load_lock
 from ozrepro.modulesystem.lmod_output import read
-from ozrepro.site.cpu import cpu_flags, cpu_level
 from tests.conftest import BIN, Project
 from tests.fake_cluster import Site
 from tests.fake_cluster.modulefiles import write

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.site import cpu
-from ozrepro.site.cpu import cpu_flags, cpu_level
+from ozrepro.faststart import cpu
+from ozrepro.faststart.cpu import cpu_flags, cpu_level
 
 
 @pytest.mark.parametrize(
