@@ -38,7 +38,8 @@ class Plan:
         ranks: numbers of processes at once.
         rounds: rounds in the warm state.
         cold_rounds: rounds in each other one.
-        warmups: starts of each workload that are discarded before warm rounds.
+        warmups: starts of each workload that are discarded before warm rounds; with the three that count requests, more than the
+            five after which a client of Lustre keeps a file open.
         budget_seconds: after which no new block is begun.
         seed: of the order and of every bootstrap.
         timeout_seconds: after which one start is killed.
@@ -51,7 +52,7 @@ class Plan:
     ranks: tuple[int, ...] = (1,)
     rounds: int = 15
     cold_rounds: int = 9
-    warmups: int = 2
+    warmups: int = 3
     budget_seconds: float = 300.0
     seed: int = 0
     timeout_seconds: float = 600.0

@@ -84,7 +84,7 @@ def test_the_load_is_said_before_the_first_round(setting: Setting, here: Candida
         rows.append(0)
 
     measure(Plan((EMPTY,), rounds=1), (here,), setting, lambda result: rows.append(len(result.rows)), hear)
-    assert "3 processes, at most 1 at once" in said[0]
+    assert "4 processes, at most 1 at once" in said[0]
     assert rows.index(1) > said.index(said[0])
 
 

@@ -277,7 +277,7 @@ def test_several_sessions_are_measured_each_with_its_report_and_files(built: Pro
     ]
     assert (built.root / "all-work").exists()
     assert not (built.root / "a.b.json").exists()
-    assert "ozrepro: other: 3 processes, at most 1 at once" in done.stderr
+    assert "ozrepro: other: 4 processes, at most 1 at once" in done.stderr
 
 
 @pytest.mark.parametrize(
