@@ -28,7 +28,8 @@ class Arithmetic:
         cleans: whether entries are cleaned (see `regular`) and an empty one at the end has a separator of its own behind it.
         moves: whether an entry that is put there again is taken from where it was; else it stays there and is counted.
         ones: whether an entry that was put there once is counted too; else only an empty one is.
-        empties: whether an empty entry is counted.
+        empties: whether an empty entry is counted, and of three separators or more in a row two are kept (`path2pathA` in Lmod's
+            utils.lua, since 8.7.22).
 
     """
 
@@ -84,7 +85,7 @@ class PathChange:
         if not rules.moves:
             return self._staying(_entries(base, self.separator, known), known)
         found: dict[str, int] = {}
-        for entry in split(base, self.separator, home):
+        for entry in split(base, self.separator, home, rules):
             found[entry] = found.get(entry, known.get(entry, 1) - 1) + 1
         for entry in self.dropped:
             if entry in found:
@@ -141,6 +142,8 @@ def split(
         return _entries(value, separator, counted or {})
     if not value:
         return []
+    if rules.empties:
+        value = re.sub(f"(?:{re.escape(separator)}){{3,}}", lambda _: separator * 2, value)
     return _trimmed(regular(entry, home) for entry in value.split(separator))
 
 

@@ -15,7 +15,7 @@ from ozrepro.modulesystem.bookkeeping import is_bookkeeping, is_lua_data, module
 from ozrepro.modulesystem.change import Change, PathChange, read_change, replay
 from ozrepro.modulesystem.differences import differences
 from ozrepro.modulesystem.following import Case, fill, parts_of, path_table, template
-from ozrepro.modulesystem.paths import counts_in, counts_text, regular, separator_of, split
+from ozrepro.modulesystem.paths import LMOD, LMOD_8_7_22, counts_in, counts_text, regular, separator_of, split
 from ozrepro.modulesystem.probes import Moment, Probes, change_between, path_variables, second_base
 from ozrepro.modulesystem.reading import Reading
 from ozrepro.project.checking import Checker
@@ -412,3 +412,19 @@ def test_differences_are_told_variable_by_variable() -> None:
     ]
     right = Reading({"FOO": "a", "GONE": "1", "SAME": "s", "CACHE": "/h/c", "PATH": "/x:/y:/bin"}, frozenset())
     assert differences(change, (), right, base) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "older", "newer"),
+    [
+        ("/usr/bin:x:::/usr/bin", ["/usr/bin", "x", "", "", "/usr/bin"], ["/usr/bin", "x", "", "/usr/bin"]),
+        (":::a", ["", "", "", "a"], ["", "", "a"]),
+        ("a::b", ["a", "", "b"], ["a", "", "b"]),
+        ("a::::b:::c", ["a", "", "", "", "b", "", "", "c"], ["a", "", "b", "", "c"]),
+        ("a:::", ["a", ""], ["a", ""]),
+    ],
+)
+def test_of_many_separators_in_a_row_a_newer_lmod_keeps_two(value: str, older: list[str], newer: list[str]) -> None:
+    """As both print the counts of these values: 8.6.19 leaves empty entries uncounted, 8.7.60 counts two of `:::a`."""
+    assert split(value, ":", rules=LMOD) == older
+    assert split(value, ":", rules=LMOD_8_7_22) == newer
