@@ -8,7 +8,6 @@ imports nothing heavy. Any doubt is answered by None: the caller then goes the l
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 import sys
@@ -25,6 +24,38 @@ SCHEMA = 7
 STORE_NAME = ".ozrepro"
 LARGEST = 8 << 20
 """Bytes of a file of the project, or of a record, that are read; the long way says of a larger file that it is refused."""
+
+
+class _Scanning:
+    """What the scanner of `json` asks its decoder for; another version may ask for more, and gets None."""
+
+    strict = True
+    parse_float = float
+    parse_int = int
+    object_hook = object_pairs_hook = parse_constant = memo = None
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+def parsed(content: bytes) -> Any:
+    """Return the value that a text of JSON holds. Raises ValueError.
+
+    By the scanner that `json` uses, and without `json`, which loads `re` and what that needs: 70 path-taking calls. A text that
+    the scanner does not take whole is left to `json`, as is every one where there is no such scanner.
+    """
+    text = content.decode()
+    try:
+        from _json import make_scanner
+
+        value, end = make_scanner(_Scanning())(text, 0)  # type: ignore[arg-type]
+        if end == len(text):
+            return value
+    except (ImportError, StopIteration, SystemError, AttributeError, TypeError):
+        pass
+    import json
+
+    return json.loads(text)
 
 
 class Ready:
@@ -236,7 +267,7 @@ def read_ready(store: str, digest: str, environ: Mapping[str, str]) -> Ready | N
             if not _is_private(os.fstat(descriptor)):
                 return None
             content = stream.read(LARGEST)
-        record = json.loads(content) if len(content) < LARGEST else {}
+        record = parsed(content) if len(content) < LARGEST else {}
         if record["schema"] != SCHEMA:
             return None
         if os.readlink(os.path.join(store, "names", record["key"])) != record["link"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 from ozrepro.environment import installer_in, refuse_install
@@ -63,9 +62,12 @@ def execute(environment: Environment, command: list[str], name: str) -> NoReturn
             stream.flush()
     except OSError:
         pass  # nobody reads it, and the command may do its work all the same
-    # Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays ignored across exec.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    # Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays ignored across exec. `signal` itself loads enum and eight
+    # modules more for the names of the same functions: 60 path-taking calls.
+    import _signal  # type: ignore[import-not-found]
+
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
     try:
         os.execvpe(words[0], words, variables)
     except FileNotFoundError:

@@ -20,7 +20,7 @@ from tests.sealed import system_path
 from tests.wheels import make_wheel
 
 NAME = "tiny"
-LIMIT = 450
+LIMIT = 250
 """Path-taking calls that `ozrepro run NAME -- true` may make more than the environment's own `python -c pass` (issue 2)."""
 
 NOXFILE = '''\
