@@ -1,6 +1,6 @@
 """Named, locked Python sessions for supercomputers.
 
-The public names are `session`, `Environment` and the errors. They load on first use (PEP 562):
+The public names are `session`, `open_session`, `Environment` and the errors. They load on first use (PEP 562):
 `ozrepro run` imports no nox.
 """
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from ozrepro.frontends.nox import session
+    from ozrepro.pipeline.public import Session, State, open_session
 
 __version__ = "0.1.0"
 
@@ -32,13 +33,20 @@ __all__ = [
     "LockError",
     "NoMethodError",
     "OzreproError",
+    "Session",
     "SpecError",
+    "State",
     "StoreError",
     "UsageError",
+    "open_session",
     "session",
 ]
 
-_HOMES = {"Environment": "environment", "session": "frontends.nox"}
+_HOMES = {
+    "Environment": "environment",
+    "session": "frontends.nox",
+    **dict.fromkeys(("Session", "State", "open_session"), "pipeline.public"),
+}
 
 
 def __getattr__(name: str) -> object:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-SCHEMA = 7
+SCHEMA = 8
 STORE_NAME = ".ozrepro"
 LARGEST = 8 << 20
 """Bytes of a file of the project, or of a record, that are read; the long way says of a larger file that it is refused."""
@@ -196,9 +196,7 @@ def question_of(
     """Return the digest and the store's folder for what was read of the spec, the lock and pyproject.toml.
 
     The digest covers the bytes of spec, lock and settings, every `OZREPRO_…` setting, the machine, and the interpreter that
-    ozrepro runs on (an environment prefers it). A description with modules also counts the CPU's level: clusters of one site
-    share stores and module names, not binaries. One with conda packages or an image counts the C library and the GPU
-    driver: another node of the same store may have older ones than the lock needs, or none.
+    ozrepro runs on (an environment prefers it).
     """
     spec, lock, project = files
     settings, table = tool_table(project)
@@ -212,7 +210,7 @@ def question_of(
         lock,
         settings,
         "\0".join(ours).encode(errors="surrogateescape"),
-        f"{os.uname().machine} {_cpu_level(spec)} {sys.version} {base} {_offered(spec)}".encode(),
+        f"{os.uname().machine} {sys.version} {base}".encode(),
     )
     digest = sha256()
     for part in parts:
@@ -221,25 +219,39 @@ def question_of(
     return digest.hexdigest()[:32], store_folder(root, table, environ)
 
 
-def _offered(spec: bytes) -> str:
-    """Return what decides which conda packages this node can run, and what an image needs of it: two calls that take a path."""
-    if b"conda" not in spec and b"container" not in spec:
-        return ""
-    library = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else ""
-    try:
-        with open(DRIVER, "rb") as stream:
-            driver = stream.read(100).decode(errors="replace").strip()
-    except OSError:
-        driver = "amd" if os.path.exists(AMD) else ""
-    return f"{library} {driver}"
+def facts_here(names: Iterable[str]) -> dict[str, str]:
+    """Return the facts of this machine by their names: those that an environment depends on and another node may not share.
+
+    `cpu` is the processor's level: clusters of one site share stores and module names, not binaries. `libc` and `driver` are the
+    C library's version and that of the GPU's driver: another node of the same store may have older ones, or none.
+    """
+    return {name: _FACTS[name]() for name in names}
 
 
-def _cpu_level(spec: bytes) -> str:
-    if b"modules" not in spec:
-        return ""
+def digest_on(digest: str, facts: Mapping[str, str]) -> str:
+    """Return the digest of a question where a machine has other facts than the one that asked it first."""
+    return sha256("\0".join((digest, *(f"{name}={facts[name]}" for name in sorted(facts)))).encode()).hexdigest()[:32]
+
+
+def _cpu() -> str:
     from ozrepro.faststart.cpu import cpu_flags, cpu_level
 
     return cpu_level(cpu_flags()) or ""
+
+
+def _libc() -> str:
+    return (os.confstr("CS_GNU_LIBC_VERSION") or "") if "CS_GNU_LIBC_VERSION" in os.confstr_names else ""
+
+
+def _driver() -> str:
+    try:
+        with open(DRIVER, "rb") as stream:
+            return stream.read(100).decode(errors="replace").strip()
+    except OSError:
+        return "amd" if os.path.exists(AMD) else ""
+
+
+_FACTS = {"cpu": _cpu, "libc": _libc, "driver": _driver}
 
 
 def find_ready(root: str, name: str, method: str | None, environ: Mapping[str, str]) -> Ready | None:
@@ -256,7 +268,7 @@ def stamp(found: os.stat_result) -> list[int]:
     return [found.st_ino, found.st_ctime_ns]
 
 
-def read_ready(store: str, digest: str, environ: Mapping[str, str]) -> Ready | None:
+def read_ready(store: str, digest: str, environ: Mapping[str, str], *, again: bool = False) -> Ready | None:
     """Return what the record `digest` of `store` says, or None where it is absent, foreign, or no longer true for the caller."""
     try:
         folders = [os.stat(store), *(os.lstat(os.path.join(store, name)) for name in ("ready", "names", "gens"))]
@@ -270,6 +282,9 @@ def read_ready(store: str, digest: str, environ: Mapping[str, str]) -> Ready | N
         record = parsed(content) if len(content) < LARGEST else {}
         if record["schema"] != SCHEMA:
             return None
+        if record["facts"] and (here := facts_here(record["facts"])) != record["facts"]:
+            # A node of another kind shares the store: what was written there has a name of its own.
+            return read_ready(store, digest_on(digest, here), environ, again=True) if not again else None
         if os.readlink(os.path.join(store, "names", record["key"])) != record["link"]:
             return None
         generation = os.path.join(store, "gens", os.path.basename(record["link"]))

@@ -1,4 +1,7 @@
-"""The warm path of `ozrepro run NAME -- CMD…`: no argparse, no lock parsed, one exec, no process left behind."""
+"""The command `ozrepro`: a locked, built session is started here, and every other command by the command line.
+
+On this way no argparse, no lock and no TOML is read, one `exec` follows, and no process is left behind.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import sys
 
 from ozrepro.environment import installer_in, refuse_install
 from ozrepro.faststart.ready import find_ready, find_root
-from ozrepro.frontends.cli import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,34 +18,110 @@ if TYPE_CHECKING:
     from ozrepro.environment import Environment
 
 
+def main() -> None:
+    """Run the command line and exit with its status."""
+    words = sys.argv[1:]
+    _keep_apart()
+    try:
+        if "_ARGCOMPLETE" in os.environ:  # a shell asks what may follow; see argcomplete's documentation
+            from ozrepro.frontends.cli.program import complete
+
+            complete()
+        start(words)
+        from ozrepro.frontends.cli.program import run_program
+
+        status = run_program(words)
+    except KeyboardInterrupt:  # while modules were loaded, which takes seconds on a file system that is cold
+        tell("interrupted")
+        status = 130
+    sys.exit(status)
+
+
+def _keep_apart() -> None:
+    """Keep the caller's Python packages and warnings from this process: they are meant for what it starts."""
+    site = sys.modules.get("site")
+    if os.environ.get("PYTHONPATH") or (site is not None and site.ENABLE_USER_SITE):
+        from ozrepro.faststart.ownpath import put_callers_behind
+
+        put_callers_behind()
+    if sys.warnoptions:  # PYTHONWARNINGS=error would make an error of a library's note to its developers
+        import warnings
+
+        warnings.resetwarnings()
+        warnings.simplefilter("ignore")
+
+
+def tell(text: str) -> None:
+    """Say a line on standard error without what the command line needs; where that is closed or read by nobody, nothing."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(f"ozrepro: {text}\n")
+    except OSError:
+        sys.stderr = None  # the interpreter would try to write it again at its end, and make a status of its own of that
+
+
+class Command:
+    """A command line of `run` that can start at once: the session's name, the command, and the options."""
+
+    __slots__ = ("method", "name", "project", "words")
+
+    def __init__(self, name: str, words: list[str], method: str | None, project: str) -> None:
+        self.name = name
+        self.words = words
+        self.method = method
+        self.project = project
+
+
 def start(words: list[str]) -> None:
     """Replace this process by the command when the session is locked and built; else return, and the long way explains."""
-    parsed = split(words)
-    if parsed is None:
+    command = split(words)
+    if command is None:
         return
-    name, method, command = parsed
-    root = find_root(name, os.getcwd(), os.environ)
-    found = find_ready(root, name, method, os.environ) if root is not None else None
+    if command.project:
+        root: str | None = os.path.realpath(command.project)
+    else:
+        root = find_root(command.name, os.getcwd(), os.environ)
+    found = find_ready(root, command.name, command.method, os.environ) if root is not None else None
     if found is None:
         return
     for line in found.said:
-        tell(f"not taken: {line}")
-    execute(found.environment, command, name)
+        tell(f"skipping {line}")
+    execute(found.environment, command.words, command.name)
 
 
-def split(words: list[str]) -> tuple[str, str | None, list[str]] | None:
-    """Return name, method and command of the plain form `NAME [--method M] -- CMD…`; None for any other."""
-    if "--" not in words:
+def split(words: list[str]) -> Command | None:
+    """Return what `[--project P] run [--plain] [--method M] NAME -- CMD…` says, its options in any order; None for any other.
+
+    `--project=P` and `--method=M` too. What argparse would also take, such as an option cut short, goes the long way.
+    """
+    if "run" not in words or "--" not in words:
         return None
-    place = words.index("--")
-    before, command = words[:place], words[place + 1 :]
-    method = None
-    if len(before) == 3 and before[1] == "--method":
-        method = before.pop()
-        before.pop()
-    if len(before) != 1 or not before[0].isidentifier() or not command:
+    place, end = words.index("run"), words.index("--")
+    top = _taken(words[:place], "--project", ())
+    ours = _taken(words[place + 1 : end], "--method", ("--plain",))
+    command = words[end + 1 :]
+    if place > end or top is None or ours is None or top[1] or len(ours[1]) != 1 or not command:
         return None
-    return before[0], method, command
+    name = ours[1][0]
+    return Command(name, command, ours[0] or None, top[0]) if name.isidentifier() else None
+
+
+def _taken(words: list[str], option: str, flags: tuple[str, ...]) -> tuple[str, list[str]] | None:
+    """Return an option's value, "" where it is absent, and the words that are neither; None for any other option."""
+    value, rest = "", []
+    left = iter(words)
+    for word in left:
+        name, mark, given = word.partition("=")
+        if name == option:
+            value = given if mark else next(left, "")
+            if not value or value.startswith("-"):
+                return None
+        elif word.startswith("-"):
+            if word not in flags:
+                return None
+        else:
+            rest.append(word)
+    return value, rest
 
 
 def execute(environment: Environment, command: list[str], name: str) -> NoReturn:

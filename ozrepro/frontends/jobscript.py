@@ -36,16 +36,28 @@ def job_script(session: Active, files: Iterable[tuple[str, str]], sized: Iterabl
     sets += [_HAND_OVER.format(name=name) for name in ("PATH", *following)]
     return _JOB.format(
         name=session.name,
-        use=_USE_IN_IMAGE if environment.inner else _USE,
-        sourced=_SOURCED_IN_IMAGE.format(name=session.name, refuse=_REFUSE) if environment.inner else "",
+        use=_USE_IN_IMAGE if environment.inner else _USE_BEHIND_PREFIX if environment.prefix else _USE,
+        sourced=_sourced(session),
         checks="\n".join((*checks, *_expected(environment.expected))),
         asked="\n".join(asked),
         kept="\n        ".join(_kept(environment.passed)),
         removed="\n".join(f"unset -v {name}" for name in environment.removed if VARIABLE.match(name)),
         sets="\n".join(sets),
         limits="\n".join(f"{limit} 2>/dev/null || :" for limit in session.limits),
-        start=_start_in_image(session, environment.inner.removesuffix("ENV_")) if environment.inner else _START,
+        start=_start_in_image(session, environment.inner.removesuffix("ENV_")) if environment.inner else _start(session),
     )
+
+
+def _sourced(session: Active) -> str:
+    """Return what refuses to be sourced: commands of a shell that is there already are not started behind a prefix."""
+    if session.environment.inner:
+        return _SOURCED_IN_IMAGE.format(name=session.name, refuse=_REFUSE)
+    return _SOURCED_BEHIND_PREFIX.format(name=session.name, refuse=_REFUSE) if session.environment.prefix else ""
+
+
+def _start(session: Active) -> str:
+    prefix = session.environment.prefix
+    return _START.replace('exec "$@"', f'exec {shlex.join(prefix)} "$@"') if prefix else _START
 
 
 def _start_in_image(session: Active, own: str) -> str:
@@ -146,7 +158,15 @@ _START = """if [ "${BASH_SOURCE[0]}" = "$0" ] && [ "$#" -gt 0 ]; then
     exec "$@"
 fi"""
 
+_USE_BEHIND_PREFIX = "put this file in front of a command: srun bash this-file python script.py"
 _USE_IN_IMAGE = "put this file in front of a command, which runs in the image: srun bash this-file python script.py"
+_SOURCED_BEHIND_PREFIX = """\
+if [ "${{BASH_SOURCE[0]}}" != "$0" ]; then
+    printf 'ozrepro: %s\\n  try: bash %q COMMAND\\n' \\
+        'programs of {name} start behind a command, which a running shell cannot add' "${{BASH_SOURCE[0]}}" >&2
+    {refuse}
+fi
+"""
 _SOURCED_IN_IMAGE = """\
 if [ "${{BASH_SOURCE[0]}}" != "$0" ]; then
     printf 'ozrepro: %s\\n  try: bash %q COMMAND\\n' \\

@@ -86,7 +86,7 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
             environment, said, built = found.environment, found.said, False
             prefix = os.path.join(found.generation, "env")
         for line in said:
-            logger.warning(f"not taken: {line}")
+            logger.warning(f"skipping {line}")
         self.environment, self.location = environment, prefix
         inherited = environment.variables_for(os.environ)
         self.env.update(dict.fromkeys(environment.removed))
@@ -95,9 +95,7 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
         return built
 
     def _prepare(self) -> tuple[Environment, Sequence[str], str, bool]:
-        from pathlib import Path
-
-        from ozrepro.pipeline import open_session, prepare
+        from ozrepro.pipeline.public import open_session
 
         last = ""
 
@@ -108,11 +106,11 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
             last = step
 
         try:
-            session = open_session(Path(self._root), self._spec, os.environ)
-            prepared = prepare(session, logger.info, progress, may_lock=True, rebuild=not self.reuse_existing)
+            session = open_session(self._spec, self._root)
+            prepared = session.build(logger.info, progress, may_lock=True, rebuild=not self.reuse_existing)
         except OzreproError as error:
             raise failure(error) from error
-        return prepared.environment, prepared.said, str(prepared.generation.prefix), prepared.built
+        return prepared.environment, prepared.skipped, str(prepared.generation.prefix), prepared.built
 
 
 def failure(error: OzreproError) -> nox.command.CommandFailed:
@@ -142,20 +140,24 @@ class LockedSession(nox.Session):
         return super().run_install(*words, env=variables, include_outer_env=False, **self._around(args, words, more))
 
     def inside(self, *args: str | os.PathLike[str]) -> tuple[str, ...]:
-        """Return the words that run a program in the environment, to stand behind a launcher's: `srun`, `mpirun`.
+        """Return the words that run a program in the environment, to be written after a launcher's: `srun`, `mpirun`.
 
-        In an image they begin with the container's own program; in any other environment they are `args`.
+        They begin with the environment's prefix where it has one, such as the container's own program.
         """
         backend = self.virtualenv
         assert isinstance(backend, OzreproEnv)
         return tuple(backend.environment.command([os.fspath(word) for word in args]))
 
     def _around(self, args: Sequence[Any], words: Sequence[Any], more: dict[str, Any]) -> dict[str, Any]:
-        """Return nox's options for a command: one in an image is logged as it was written, and is never outside."""
+        """Return nox's options for a command: one behind a prefix is logged as it was written, and so is its place judged."""
         if len(words) == len(args):
             return more
         if more.get("log", True):
             logger.info(shlex.join([os.fspath(word) for word in args]))
+        backend = self.virtualenv
+        assert isinstance(backend, OzreproEnv)
+        if not backend.environment.inner and shutil.which(os.fspath(args[0]), path=":".join(backend.bin_paths)) is None:
+            return {**more, "log": False}
         return {**more, "log": False, "external": True}
 
     def _locked(
@@ -187,7 +189,8 @@ class LockedSession(nox.Session):
                 program = shutil.which(program, path=":".join(searched)) or program
                 if os.path.basename(program) in backend.allowed_globals:
                     return (program, *args[1:]), variables
-        return (program, *args[1:]), variables
+        prefix = backend.environment.prefix
+        return ((*prefix, program, *args[1:]) if prefix else (program, *args[1:])), variables
 
     def _own(self, backend: OzreproEnv) -> dict[str, str | None]:
         """Return the variables that the session itself has set in `session.env`, and nox."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from ozrepro.methods.container import look
-from ozrepro.methods.container.contents import read_packages
 from ozrepro.project.lockdiff import Difference
+from ozrepro.python.distributions import distributions_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,7 +29,7 @@ def inside_of(python: str, folders: Iterable[str]) -> Inside:
 
     Raises BuildError for names and versions that no message can hold.
     """
-    found = read_packages(look.distributions(tuple(folders)))
+    found = distributions_in(folders)
     release = _RELEASE.match(python)
     versions = {"python": release[0] if release else python, **{item.name: item.version for item in found}}
     return Inside(versions, {item.name: frozenset(item.imports) for item in found})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ozrepro.methods import registry
+from ozrepro.modulesystem import tools
 from ozrepro.project import lock, settings, spec
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def load_settings(root: Path, environ: Mapping[str, str], *, method: str | None = None, files: Files | None = None) -> Settings:
     """Return a project's settings, as `settings.load_settings` does."""
-    return settings.load_settings(root, environ, registry.known, method=method, files=files)
+    return settings.load_settings(root, environ, registry.known, tools.known, method=method, files=files)
 
 
 def load_spec(root: Path, name: str, files: Files | None = None) -> Spec:

@@ -10,19 +10,28 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.errors import UsageError
-from ozrepro.faststart.ownpath import own_path
+from ozrepro.errors import LockError, SpecError, UsageError
+from ozrepro.methods.contract import Exports, Format, Subject
+from ozrepro.project.checking import Checker
+from ozrepro.project.plugins import load as load_plugin
+from ozrepro.project.plugins import plugins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ozrepro.project.checking import Checker
+    from ozrepro.methods.contract import AnyMethod
+    from ozrepro.project.lock import Section
+    from ozrepro.project.spec import Spec
+    from ozrepro.site import Site
 
 GROUP = "ozrepro.methods"
 """The entry point group of methods: `NAME = "package.module:METHOD"`."""
 
 BUILTIN = ("modules", "conda", "container", "venv")
 """The package's own, in the order in which they are preferred and written."""
+
+FORMATS = "ozrepro.formats"
+"""The entry point group of export formats: `NAME = "package.module:FORMAT"`, a `contract.Format`."""
 
 
 def known(written: Iterable[str] = ()) -> tuple[str, ...]:
@@ -37,39 +46,62 @@ def is_method(name: str) -> bool:
     return name in known((name,))
 
 
-def load(name: str) -> Any:
+def load(name: str) -> AnyMethod:
     """Return the method of a name. Raises UsageError where there is none, or its distribution cannot be loaded."""
     return _load(name)
 
 
 @cache
-def _load(name: str) -> Any:
+def _load(name: str) -> AnyMethod:
     if name in BUILTIN:
-        method: Any = import_module(f"ozrepro.methods.{name}.method").METHOD
+        method: AnyMethod = import_module(f"ozrepro.methods.{name}.method").METHOD
         return method
     if name not in _plugins():
         raise UsageError(f"{name!r} is not a method", hint=f"one of: {', '.join(known((name,)))}")
-    module, _, attribute = _plugins()[name].partition(":")
-    try:
-        found: Any = getattr(import_module(module), attribute or "METHOD")
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"the method {name!r} cannot be loaded: {error}", where=module, hint="reinstall its package") from error
+    found: AnyMethod = load_plugin(_plugins()[name], "METHOD", f"the method {name!r}")
     return found
 
 
-@cache
+def formats(wanted: str = "") -> dict[str, Format]:
+    """Return the export formats by name: the methods' own, and those of plug-ins where `wanted` is none of these."""
+    found: dict[str, Format] = {}
+    for name in BUILTIN:
+        method = load(name)
+        if isinstance(method, Exports):
+            found |= {form: Format(name, write) for form, write in method.formats().items()}
+    if not wanted or wanted in found:
+        return found
+    for name in sorted(plugins(GROUP)):
+        method = load(name)
+        if isinstance(method, Exports):
+            found |= {form: Format(name, write) for form, write in method.formats().items()}
+    for name, value in plugins(FORMATS).items():
+        form = load_plugin(value, "FORMAT", f"the format {name!r}")
+        if isinstance(form, Format):
+            found.setdefault(name, form)
+    return found
+
+
 def _plugins() -> dict[str, str]:
-    """Return the methods of other distributions where ozrepro itself is installed, never of the caller's PYTHONPATH."""
-    from importlib.metadata import distributions
-
-    found: dict[str, str] = {}
-    for distribution in distributions(path=own_path()):
-        for point in distribution.entry_points:
-            if point.group == GROUP and point.name not in BUILTIN:
-                found.setdefault(point.name, point.value)
-    return found
+    return {name: value for name, value in plugins(GROUP).items() if name not in BUILTIN}
 
 
 def read_table(name: str, checker: Checker, value: object) -> object:
     """Return a method's table of a spec, read by the method; what is wrong is noted in `checker`."""
     return load(name).read_table(checker, value)
+
+
+def read_section(section: Section, site: Site, where: str, session: str) -> Any:
+    """Return a section's content, read by its method. Raises LockError with all mistakes."""
+    checker = Checker(where)
+    locked = load(section.method).read_section(checker, section, site)
+    if checker.mistakes:
+        raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {session}")
+    return locked
+
+
+def subject_of(name: str, spec: Spec, site: Site) -> Subject[Any]:
+    """Return a session as the method `name` sees it. Raises SpecError where the spec has no table of it."""
+    if name not in spec.tables:
+        raise SpecError(str(spec.path), [f"there is no [{name}] table"], hint=f"add [{name}] to sessions/{spec.path.name}")
+    return Subject(spec.tables[name], spec, site)

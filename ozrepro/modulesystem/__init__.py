@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 from ozrepro.errors import OzreproError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ozrepro.modulesystem.index import Index
+    from ozrepro.modulesystem.paths import Arithmetic
     from ozrepro.modulesystem.reading import Reading
+    from ozrepro.modulesystem.texts import Text
 
 
 class ModuleError(OzreproError):
@@ -45,7 +47,7 @@ class Indexing(Protocol):
 
     @property
     def kind(self) -> str:
-        """Its name in locks and settings: `lmod` or `tcl`."""
+        """Its name in locks and settings, such as `lmod`; the one that `tools` knows it by."""
 
     @property
     def identity(self) -> str:
@@ -73,6 +75,10 @@ class ModuleSystem(Indexing, Protocol):
     def oldest(self) -> tuple[int, ...]:
         """The oldest version that ozrepro was tried with."""
 
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """What a modulefile's name may end in behind the module's own name, "" where it is that name alone."""
+
     def given(self, variables: Mapping[str, str]) -> ModuleSystem:
         """Return the tool as it is called with further variables, which decide what its modules do."""
 
@@ -82,8 +88,12 @@ class ModuleSystem(Indexing, Protocol):
     def load(self, names: Sequence[str], variables: Mapping[str, str]) -> Reading:
         """Return what loading does to these variables and to a bash, running nothing of it.
 
-        A load that warns is none that fails. Raises ModuleError with the tool's own message.
+        The values have the loaded modules in LOADEDMODULES and their files in _LMFILES_, in load order and separated by colons.
+        A load that warns does not fail. Raises ModuleError with the tool's own message.
         """
+
+    def read_text(self, path: str, content: str) -> Text:
+        """Return which variables a modulefile, rc file or hook reads, by its text. A name too many costs less than one missed."""
 
     def base_modulepath(self, environ: Mapping[str, str]) -> tuple[str, ...]:
         """Return the site's own module directories, without those that loaded modules added to the caller's MODULEPATH."""
@@ -108,3 +118,19 @@ class ModuleSystem(Indexing, Protocol):
 
     def pitfalls(self, environ: Mapping[str, str]) -> list[Pitfall]:
         """Return the caller's settings that make `module` in the shell answer otherwise than it does for a lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A kind of module tool, as the registry `tools` knows it.
+
+    Attributes:
+        title: its name in messages.
+        find: gives it where a caller with these variables has it here. Starts nothing.
+        arithmetic: gives how it does its sums of path variables, by its version.
+
+    """
+
+    title: str
+    find: Callable[[Mapping[str, str]], ModuleSystem | None]
+    arithmetic: Callable[[str], Arithmetic]

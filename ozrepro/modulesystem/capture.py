@@ -13,7 +13,6 @@ from ozrepro.modulesystem.bookkeeping import is_bookkeeping
 from ozrepro.modulesystem.change import replay
 from ozrepro.modulesystem.differences import differences
 from ozrepro.modulesystem.effects import by_module
-from ozrepro.modulesystem.lmod import clean_message
 from ozrepro.modulesystem.probes import MARKS, Moment, change_between
 from ozrepro.modulesystem.reading import Reading, loaded
 from ozrepro.modulesystem.reads import Reads
@@ -110,7 +109,7 @@ class Asked:
     site: Mapping[str, str | None] = field(default_factory=dict)
     always: frozenset[str] = frozenset()
     files: tuple[str, ...] = ()
-    place: str = "[modules]"
+    place: str = "[tool.ozrepro] of pyproject.toml"
 
 
 def capture(
@@ -128,14 +127,14 @@ def capture(
             hint=f"ozrepro spider --refresh {load[0]}",
         )
     before = [item.file for name in load for item in index.modules.get(name, ())]
-    texts = texts_of((*asked.files, *before))
+    texts = texts_of((*asked.files, *before), system.read_text)
     loads = Loads(system, load, {name: value for name, value in first_base(modulepath).items() if name not in MARKS[0]})
     free = _candidates(texts, asked)
     loads.vary(free)
     on = free & USUAL
     state, needed = _first_state(loads, on, free, asked.place)
     on |= needed
-    texts = texts_of((*asked.files, *before, *(module.file for module in state.modules)))
+    texts = texts_of((*asked.files, *before, *(module.file for module in state.modules)), system.read_text)
     more = _candidates(texts, asked) - free
     loads.vary(more)
     on, free = on | (more & USUAL), free | more
@@ -161,7 +160,7 @@ def capture(
         tuple(LoadedModule(item.name, item.file, item.name in names) for item in state.modules),
         change,
         replace(one.shell, effects=effects),
-        clean_message(one.messages),
+        one.messages,
         reads,
         _not_held(state, change),
     )
@@ -265,9 +264,8 @@ def _check(asked: Sequence[str], modules: Sequence[LoadedModule], reading: Readi
     there = {module.name for module in modules}
     lines = [_lost(name, modules, inactive) for name in asked if name not in there]
     if lines:
-        said = clean_message(reading.messages)
         hint = f"take out of load = […] what replaces or unloads another, or see: module show {asked[-1]}"
-        raise ModuleError("\n    ".join((*lines, *said.splitlines())), hint=hint)
+        raise ModuleError("\n    ".join((*lines, *reading.messages.splitlines())), hint=hint)
 
 
 def _lost(name: str, modules: Sequence[LoadedModule], inactive: frozenset[str]) -> str:

@@ -25,7 +25,8 @@ from ozrepro.modulesystem.bookkeeping import (
     table_variables,
 )
 from ozrepro.modulesystem.following import CONDITION, PATH_KEYS, Case, case_for, fill, fill_path, path_table
-from ozrepro.modulesystem.paths import LMOD, Arithmetic, PathChange, arithmetic_of, counts_believed, counts_text, joined
+from ozrepro.modulesystem.paths import LMOD, Arithmetic, PathChange, counts_believed, counts_text, joined
+from ozrepro.modulesystem.tools import arithmetic_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -126,11 +127,12 @@ def replay(change: Change, base: Mapping[str, str], modules: Sequence[LoadedModu
 
 def path_values(name: str, path: PathChange, base: Mapping[str, str], rules: Arithmetic) -> dict[str, str]:
     """Return what a path variable and the tool's count of it become by its change, nothing where no entry is left."""
-    counts = rules.count + name
-    entries = path.entries(base.get(name), counts_believed(base.get(counts, ""), rules), base.get("HOME", "~"), rules)
+    entries = path.entries(base.get(name), counts_believed(rules.counts_of(name, base), rules), base.get("HOME", "~"), rules)
+    if not entries:
+        return {}
     text = joined((entry for entry, _ in entries), path.separator, name, rules)
-    found = {name: text, counts: counts_text(entries, rules)} if entries else {}
-    return {key: value for key, value in found.items() if value or key == name}
+    counts = counts_text(entries, rules) if rules.count else ""
+    return {name: text, rules.count + name: counts} if counts else {name: text}
 
 
 def own_variables(

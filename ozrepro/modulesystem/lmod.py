@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ozrepro import process
-from ozrepro.modulesystem import ModuleError, Pitfall
+from ozrepro.modulesystem import ModuleError, Pitfall, Tool
 from ozrepro.modulesystem.bookkeeping import module_table
 from ozrepro.modulesystem.index import Index, read_index
 from ozrepro.modulesystem.lmod_output import read
-from ozrepro.modulesystem.saved import lmod_names, text_of
+from ozrepro.modulesystem.paths import LMOD, LMOD_8_7_22, Arithmetic
+from ozrepro.modulesystem.saved import FOLDERS, lmod_names, text_of
+from ozrepro.modulesystem.texts import Text, read_lua, read_tcl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -87,6 +89,7 @@ class Lmod:
     kind: ClassVar[str] = "lmod"
     title: ClassVar[str] = "Lmod"
     oldest: ClassVar[tuple[int, ...]] = (8, 6)
+    endings: ClassVar[tuple[str, ...]] = ("", ".lua")
     site: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The caller's SITE_VARIABLES."""
 
@@ -152,7 +155,11 @@ class Lmod:
             said = (done.errors.strip() or done.output.strip() or "nothing")[-_SHOWN:]
             lines = (f"Lmod {self.version()} does not say what loading {' '.join(names)} does; it printed:", *said.splitlines())
             raise ModuleError("\n    ".join(lines), where=self.command, hint=f"module load {' '.join(names)}")
-        return found
+        return replace(found, messages=clean_message(found.messages))
+
+    def read_text(self, path: str, content: str) -> Text:
+        """Return what a file in Lua reads, by its ending, or one in Tcl."""
+        return read_lua(content) if path.endswith(".lua") else read_tcl(content)
 
     def _ask(self, words: Sequence[str], variables: Mapping[str, str]) -> process.Finished:
         """Call Lmod as a user's bash does."""
@@ -192,7 +199,7 @@ class Lmod:
     def collection(self, name: str, environ: Mapping[str, str], modulepath: Sequence[str]) -> tuple[str, ...]:
         """Return the exact names, which the collection's file has."""
         home, system = environ.get("HOME", ""), environ.get("LMOD_SYSTEM_NAME", "")
-        folders = [os.path.join(home, ".lmod.d"), os.path.join(home, ".config", "lmod")]
+        folders = [os.path.join(home, folder) for folder in FOLDERS[:2]]
         return lmod_names(text_of(name, folders, f".{system}" if system else ""))
 
     def init_file(self, shell: str) -> str:
@@ -276,3 +283,11 @@ def _profiles(environ: Mapping[str, str]) -> Iterator[str]:
             yield Path(name).read_text(encoding="utf-8", errors="replace") if name else ""
         except OSError:
             continue
+
+
+def _arithmetic(version: str) -> Arithmetic:
+    numbers = tuple(int(part) for part in re.findall(r"\d{1,6}", version)[:3])
+    return LMOD_8_7_22 if numbers >= (8, 7, 22) else LMOD
+
+
+TOOL = Tool(Lmod.title, find_lmod, _arithmetic)

@@ -26,33 +26,53 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a spec asks to be loaded: names, the directories that they are looked up in, and its key for messages.
+    """What a spec asks to be loaded.
 
-    `accepted` are the modules whose commands for a shell are not to be run, `site_variables` the spec's own.
+    Attributes:
+        names: the modules' names.
+        modulepath: the directories that they are looked up in.
+        key: the spec's key, for messages.
+        table: the spec's table of modules where the key is one of it, else "".
+        accepted: the modules whose commands for a shell are not to be run.
+        site_variables: the spec's own.
+
     """
 
     names: tuple[str, ...]
     modulepath: tuple[str, ...]
     key: str
+    table: str = ""
     accepted: tuple[str, ...] = ()
     site_variables: tuple[str, ...] = ()
 
     @property
     def accepting(self) -> str:
-        """Where such modules can be named."""
-        return "[modules] accept-effects" if self.key == "modules.load" else "[tool.ozrepro] accept-effects of pyproject.toml"
+        """Where modules can be accepted without their commands for a shell."""
+        return f"[{self.table}] accept-effects" if self.table else "[tool.ozrepro] accept-effects of pyproject.toml"
+
+    @property
+    def place(self) -> str:
+        """Where variables of the site can be named."""
+        return f"[{self.table}]" if self.table else "[tool.ozrepro] of pyproject.toml"
+
+    @property
+    def using(self) -> str:
+        """Where a further directory of modules can be named, with a mark for its path."""
+        return f'use = ["{{}}"] into [{self.table}]' if self.table else 'modulepath = [..., "{}"] into [tool.ozrepro]'
 
 
 def request_of(names: Sequence[str], key: str, spec: Spec, site: Site) -> Request:
     """Return the request of a spec's key, such as `modules.load`."""
-    wanted = _requests(spec)
+    table, wanted = _requests(spec)
     accepted = (*site.settings.accept_effects, *wanted.accept_effects)
-    return Request(tuple(names), modulepath_of(spec, site), key, accepted, wanted.site_variables)
+    own = table if key.partition(".")[0] == table else ""
+    return Request(tuple(names), modulepath_of(spec, site), key, own, accepted, wanted.site_variables)
 
 
-def _requests(spec: Spec) -> ModuleRequests:
-    """Return what the spec says about modules, in whichever of its tables."""
-    return next((table for table in spec.tables.values() if isinstance(table, ModuleRequests)), ModuleRequests(()))
+def _requests(spec: Spec) -> tuple[str, ModuleRequests]:
+    """Return what the spec says about modules, in whichever of its tables, and that table's name."""
+    tables = ((name, table) for name, table in spec.tables.items() if isinstance(table, ModuleRequests))
+    return next(tables, ("", ModuleRequests(())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,25 +121,25 @@ def modules_request(spec: Spec, site: Site) -> Request:
 
     Raises SpecError where the caller has no such collection.
     """
-    wanted = _requests(spec)
-    request = request_of(wanted.load, "modules.load", spec, site)
+    name, wanted = _requests(spec)
+    request = request_of(wanted.load, f"{name}.load", spec, site)
     system = find_system(site)
     if not wanted.collection or system is None:
         return request
     try:
         saved = system.collection(wanted.collection, site.environ, request.modulepath)
     except ModuleError as error:
-        raise SpecError(str(spec.path), [f"modules.collection: {error.what}"], hint=error.hint) from error
+        raise SpecError(str(spec.path), [f"{name}.collection: {error.what}"], hint=error.hint) from error
     if not saved:
         hint = f"module save {wanted.collection}, with modules loaded"
-        raise SpecError(str(spec.path), [f"modules.collection: {wanted.collection} holds no modules"], hint=hint)
+        raise SpecError(str(spec.path), [f"{name}.collection: {wanted.collection} holds no modules"], hint=hint)
     return replace(request, names=tuple(dict.fromkeys((*saved, *wanted.load))))
 
 
 def saved_otherwise(locked: Record, spec: Spec, site: Site) -> list[str]:
     """Return a line for each module that the caller's collection has otherwise than was locked; none without one."""
     system = find_system(site)
-    wanted = _requests(spec)
+    _, wanted = _requests(spec)
     if not wanted.collection or system is None:
         return []
     try:
@@ -134,7 +154,7 @@ def saved_otherwise(locked: Record, spec: Spec, site: Site) -> list[str]:
 
 def modulepath_of(spec: Spec, site: Site) -> tuple[str, ...]:
     """Return the directories that names are looked up in: the spec's own first, as `module use` puts them, then the site's."""
-    own = (os.path.join(spec.root, os.path.expanduser(folder)) for folder in _requests(spec).use)
+    own = (os.path.join(spec.root, os.path.expanduser(folder)) for folder in _requests(spec)[1].use)
     return tuple(dict.fromkeys((*own, *site_modulepath(site))))
 
 
@@ -149,7 +169,7 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
     whole = request.modulepath
     if site.only_looking:
         whole = (*whole, *site.settings.unread)
-        request = _of_the_site(request, spec, site)
+        request = _of_the_site(request, spec, site, system)
         if not request.names:
             return None
     if not request.modulepath:
@@ -165,7 +185,7 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
         raise SpecError(where, [f"{request.key}: {line}" for line in judged.loose], hint=hint)
     if judged.absent:
         more = ["the directories that the project names are read by ozrepro lock"] if request.modulepath != whole else []
-        return "; ".join((*judged.absent, *more, *_in_use(request, site)))
+        return "; ".join((*judged.absent, *more, *_in_use(request, site, system)))
     try:
         order = with_parents(request.names, found)
     except ModuleError as error:
@@ -177,18 +197,18 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
     return None
 
 
-def _in_use(request: Request, site: Site) -> list[str]:
+def _in_use(request: Request, site: Site, system: ModuleSystem) -> list[str]:
     """Return a line for each directory of the caller's `module use` that has one of the names and is not looked into."""
     folders = [folder for folder in site.environ.get("MODULEPATH", "").split(":") if folder.startswith("/")]
     lines: list[str] = []
     for folder in (folder for folder in dict.fromkeys(folders) if folder not in request.modulepath):
         paths = [os.path.join(folder, name) for name in request.names]
-        if any(os.path.isfile(path + end) for path in paths for end in ("", ".lua")):
-            lines.append(f'your shell has {folder} in use: to look there too, write use = ["{folder}"] into [modules]')
+        if any(os.path.isfile(path + end) for path in paths for end in system.endings):
+            lines.append(f"your shell has {folder} in use: to look there too, write {request.using.format(folder)}")
     return lines
 
 
-def _of_the_site(request: Request, spec: Spec, site: Site) -> Request:
+def _of_the_site(request: Request, spec: Spec, site: Site, system: ModuleSystem) -> Request:
     """Return the part of a request that the site's own directories answer.
 
     Modulefiles are code, which the module tool runs to list them. In directories that the spec or the project names, a command
@@ -196,9 +216,9 @@ def _of_the_site(request: Request, spec: Spec, site: Site) -> Request:
     """
     own = site_modulepath(site)
     named = [folder for folder in (*modulepath_of(spec, site), *site.settings.unread) if folder not in own]
-    files = [f"{folder}/{{}}{end}" for folder in named for end in ("", ".lua")]
+    files = [f"{folder}/{{}}{end}" for folder in named for end in system.endings]
     names = (name for name in request.names if not any(os.path.isfile(file.format(name)) for file in files))
-    return Request(tuple(names), own, request.key)
+    return replace(request, names=tuple(names), modulepath=own)
 
 
 def _versions_of_one(order: Sequence[str], names: Sequence[str], offered: Index) -> list[str]:
@@ -229,13 +249,12 @@ def load(request: Request, site: Site) -> Load:
     if system is None:
         raise BuildError(absent(site), hint="ozrepro status")
     offered = index_for(request.names, system, request.modulepath, site)
-    place = "[modules]" if request.key == "modules.load" else "[tool.ozrepro] of pyproject.toml"
     named = (*request.site_variables, *site.settings.site_variables)
     asked = Asked(
         {name: site.environ.get(name) for name in named},
         frozenset(request.site_variables),
         (*fingerprint.rc_files(request.modulepath, (), system.rc_files()), *system.hook_files()),
-        place,
+        request.place,
     )
     captured = capture(system, request.names, request.modulepath, offered, asked)
     effects.check_accepted(captured.shell, request.accepted, request.accepting)

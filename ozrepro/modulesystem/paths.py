@@ -24,7 +24,7 @@ class Arithmetic:
     """How a module tool does its sums.
 
     Attributes:
-        count: what the name of the variable begins with that has the counts of a path variable's entries.
+        count: what the name of the variable begins with that has the counts of a path variable's entries; "" where there is none.
         cleans: whether entries are cleaned (see `regular`) and an empty one at the end has a separator of its own behind it.
         moves: whether an entry that is put there again is taken from where it was; else it stays there and is counted.
         ones: whether an entry that was put there once is counted too; else only an empty one is.
@@ -39,20 +39,15 @@ class Arithmetic:
     ones: bool
     empties: bool = True
 
+    def counts_of(self, name: str, variables: Mapping[str, str]) -> str:
+        """Return the tool's counts of a path variable's entries among these variables."""
+        return variables.get(self.count + name, "") if self.count else ""
+
 
 LMOD = Arithmetic("__LMOD_REF_COUNT_", cleans=True, moves=True, ones=True, empties=False)
 LMOD_8_7_22 = replace(LMOD, empties=True)
 TCL = Arithmetic("__MODULES_SHARE_", cleans=False, moves=False, ones=False)
 COUNTS = (LMOD.count, TCL.count)
-
-
-def arithmetic_of(tool: str) -> Arithmetic:
-    """Return the arithmetic of a module tool by its kind and version, such as `lmod 8.7.60`."""
-    kind, _, version = tool.partition(" ")
-    if kind == "tcl":
-        return TCL
-    numbers = tuple(int(part) for part in re.findall(r"\d{1,6}", version)[:3])
-    return LMOD_8_7_22 if numbers >= (8, 7, 22) else LMOD
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,16 +132,14 @@ class Probes:
         paths: dict[str, PathChange] = {}
         dynamic: set[str] = set()
         for name, mark in {"PATH": ":", **path_variables(one), **path_variables(two)}.items():
-            counted = counts_in(two.values.get(rules.count + name, ""), rules)
+            counted = counts_in(rules.counts_of(name, two.values), rules)
             entries = split(two.values.get(name), mark, second["HOME"], rules, counted)
             if SENTINEL not in entries or not is_variable(name):
                 continue  # set whatever it was before, or not touched
             before = split(second.get(name), mark, second["HOME"], rules)
             held = {template(entry, self.marks[1]): count for entry, count in counted.items()}
             whole = _path_change(self._templates(entries, 1), self._templates(before, 1), mark, held, rules)
-            raw = split(
-                one.values.get(name), mark, first["HOME"], rules, counts_in(one.values.get(rules.count + name, ""), rules)
-            )
+            raw = split(one.values.get(name), mark, first["HOME"], rules, counts_in(rules.counts_of(name, one.values), rules))
             left = self._templates(raw, 0)
             there = {text for text, entry in zip(left, raw, strict=True) if is_text(entry) and not self.moment.is_in(entry)}
             good = there & set(self._templates(entries, 1))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.environment import BASE_PATH
-from ozrepro.modulesystem import LoadedModule, fingerprint
+from ozrepro.modulesystem import LoadedModule, fingerprint, tools
 from ozrepro.modulesystem.change import Change, PathChange, path_values, read_change, replay
 from ozrepro.modulesystem.fingerprint import Print
 from ozrepro.modulesystem.following import as_parts, parts_of
@@ -30,7 +30,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _CODED = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.:+-]*\Z", re.ASCII)
 _LIMIT = re.compile(r"(ulimit -[a-zA-Z] [A-Za-z0-9]+|umask [0-7]{1,4})\Z", re.ASCII)
-_TOOL = re.compile(r"(lmod|tcl) [0-9A-Za-z.+_-]{1,40}\Z", re.ASCII)
+_TOOL = re.compile(r"[a-z][a-z0-9_-]{0,39} [0-9A-Za-z.+_-]{1,40}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +154,9 @@ def read_record(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...
     """Return the load that a section's table holds; mistakes go to `checker`: the lock may be a stranger's."""
     modules, prints = _modules(checker, table, base)
     tool = _matching(checker, table, (*base, "tool"), _TOOL)
+    name = tool.partition(" ")[0]
+    if _TOOL.match(tool) and name not in tools.known((name,)):
+        checker.wrong((*base, "tool"), f"{name!r} is not a module tool that is known here", "install its plug-in, or lock again")
     return Record(
         tool=tool,
         system=checker.text_at(table, (*base, "system")),

@@ -11,6 +11,9 @@ from ozrepro.modulesystem import ModuleError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+FOLDERS = (".lmod.d", ".config/lmod", ".module")
+"""Where a home has collections: two folders of Lmod's, and that of Environment Modules."""
+
 _LARGEST = 1 << 20
 _ENTRY = re.compile(r'\bfullName = "([^"\\]+)",((?:(?!fullName = ).)*?)\bstatus = "active"', re.DOTALL)
 _ORDER = re.compile(r"\bloadOrder = (\d{1,6}),")

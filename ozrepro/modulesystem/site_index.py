@@ -46,7 +46,7 @@ def find_system(site: Site) -> ModuleSystem | None:
 def absent(site: Site) -> str:
     """Return what to say where there is no module tool."""
     wanted = site.settings.module_tool
-    return f"no module system here ({tools.TITLES[wanted] if wanted else ', '.join(tools.TITLES.values())})"
+    return f"no module system here ({tools.title_of(wanted) if wanted else ', '.join(tools.titles())})"
 
 
 def other_tool(locked: str, site: Site) -> list[str]:
@@ -55,7 +55,7 @@ def other_tool(locked: str, site: Site) -> list[str]:
     other = tools.other_than(kind, site.environ, site.settings.module_tool)
     if other is None:
         return []
-    title = tools.TITLES.get(kind, kind)
+    title = tools.title_of(kind)
     return [f"the modules were locked with {title} {version}; the module tool here is {other.title} ({other.command})"]
 
 

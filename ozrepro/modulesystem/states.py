@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from ozrepro.modulesystem import ModuleError
 from ozrepro.modulesystem.following import Case
-from ozrepro.modulesystem.paths import arithmetic_of
 from ozrepro.modulesystem.probes import JOB, MARKS, Moment, Probes, second_base
 from ozrepro.modulesystem.reading import loaded
+from ozrepro.modulesystem.tools import arithmetic_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

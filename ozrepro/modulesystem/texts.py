@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ozrepro.modulesystem.bookkeeping import is_bookkeeping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _LARGEST = 1 << 20
 _MOST_LITERALS = 12
@@ -91,13 +91,16 @@ class Text:
     unfollowed: tuple[str, ...] = ()
 
 
-def texts_of(files: Iterable[str]) -> dict[str, Text]:
-    """Return what each of the files reads; one that cannot be read as text reads nothing: the module tool told of it."""
+def texts_of(files: Iterable[str], read: Callable[[str, str], Text]) -> dict[str, Text]:
+    """Return what each of the files reads, as `read` tells by path and content.
+
+    One that cannot be read as text reads nothing: the module tool said so.
+    """
     found: dict[str, Text] = {}
     for path in dict.fromkeys(files):
         content = _content(path)
         scripts = {script: _content(script) for script in _scripts(content, path) if os.path.isabs(script)}
-        text = read_lua(content) if path.endswith(".lua") else read_tcl(content)
+        text = read(path, content)
         sourced = {name for script in scripts.values() for name in _SHELL_NAMES.findall(script)}
         found[path] = Text(text.names, text.guessed | _followable(sourced), text.literals, text.unfollowed)
     return found

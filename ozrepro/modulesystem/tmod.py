@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ozrepro import process
-from ozrepro.modulesystem import ModuleError, Pitfall
+from ozrepro.modulesystem import ModuleError, Pitfall, Tool
 from ozrepro.modulesystem.bookkeeping import is_bookkeeping
-from ozrepro.modulesystem.saved import exact, tcl_names, text_of
+from ozrepro.modulesystem.paths import TCL
+from ozrepro.modulesystem.saved import FOLDERS, exact, tcl_names, text_of
+from ozrepro.modulesystem.texts import Text, read_tcl
 from ozrepro.modulesystem.tmod_output import index_of, read, read_index, read_uses
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ class EnvironmentModules:
     kind: ClassVar[str] = "tcl"
     title: ClassVar[str] = "Environment Modules"
     oldest: ClassVar[tuple[int, ...]] = (5, 2)
+    endings: ClassVar[tuple[str, ...]] = ("",)
     site: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The caller's SITE_VARIABLES."""
     home: str = ""
@@ -165,6 +168,10 @@ class EnvironmentModules:
         found = self._load_once(names, variables)
         return replace(found, paths=self._paths(tuple(names), variables, found))
 
+    def read_text(self, path: str, content: str) -> Text:
+        """Return what a file in Tcl reads."""
+        return read_tcl(content)
+
     def _load_once(self, names: Sequence[str], variables: Mapping[str, str]) -> Reading:
         done = self._ask(("load", *names), variables)
         found, good = read(done.output, clean_message(done.errors), variables.get("HOME", ""))
@@ -231,7 +238,7 @@ class EnvironmentModules:
     def collection(self, name: str, environ: Mapping[str, str], modulepath: Sequence[str]) -> tuple[str, ...]:
         """Return the exact names: the file may lack versions that were defaults, which one load from a clean base finds."""
         target = environ.get("MODULES_COLLECTION_TARGET", "")
-        text = text_of(name, [os.path.join(environ.get("HOME", ""), ".module")], f".{target}" if target else "")
+        text = text_of(name, [os.path.join(environ.get("HOME", ""), FOLDERS[2])], f".{target}" if target else "")
         names, folders = tcl_names(text)
         if not names or all("/" in name for name in names):
             return names
@@ -329,3 +336,6 @@ def _commands(environ: Mapping[str, str]) -> Iterator[str]:
         yield os.path.join(environ["MODULESHOME"], "libexec", "modulecmd.tcl")
     if environ.get("MODULES_CMD") is None:
         yield from _PLACES
+
+
+TOOL = Tool(EnvironmentModules.title, find_environment_modules, lambda version: TCL)

@@ -1,26 +1,73 @@
-"""The module tools that ozrepro knows, and which of them this machine's users have."""
+"""Which module tools there are, built in and by the entry point group `ozrepro.modulesystems`, and which one users have here.
+
+A tool's file is loaded when it is looked for. Other distributions are looked through only for a name that is not built in: one
+that the setting `module-tool` or a lock has.
+"""
 
 from __future__ import annotations
 
 import os
+from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ozrepro.modulesystem.lmod import Lmod, find_lmod
-from ozrepro.modulesystem.tmod import EnvironmentModules, find_environment_modules
+from ozrepro.project.plugins import load, plugins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from ozrepro.modulesystem import ModuleSystem
+    from ozrepro.modulesystem import ModuleSystem, Tool
+    from ozrepro.modulesystem.paths import Arithmetic
 
-FINDERS: dict[str, Callable[[Mapping[str, str]], ModuleSystem | None]] = {"lmod": find_lmod, "tcl": find_environment_modules}
-"""What finds each tool, by its name in locks and settings; the first that is there is taken where a shell has none."""
+GROUP = "ozrepro.modulesystems"
+"""The entry point group of module tools: `NAME = "package.module:TOOL"`."""
 
-TITLES = {"lmod": Lmod.title, "tcl": EnvironmentModules.title}
+_BUILTIN = {"lmod": "ozrepro.modulesystem.lmod", "tcl": "ozrepro.modulesystem.tmod"}
+"""The file of each built-in tool, by its name in locks and settings; the first that is there is taken where a shell has none."""
 
 _PROGRAMS = {"LMOD_CMD": "lmod", "MODULES_CMD": "tcl"}
 _FUNCTIONS = ("BASH_FUNC_module%%", "BASH_FUNC__module_raw%%")
 _BEGINNINGS = {"_ModuleTable": "lmod", "__LMOD_REF_COUNT_": "lmod", "__MODULES_": "tcl"}
+
+
+def known(written: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the names of the tools, the built-in first; others only where one of `written` is not a name of these."""
+    return (*_BUILTIN, *(() if all(name in _BUILTIN for name in written) else sorted(_plugins())))
+
+
+def _plugins() -> dict[str, str]:
+    return {name: value for name, value in plugins(GROUP).items() if name not in _BUILTIN}
+
+
+@cache
+def tool_of(name: str) -> Tool | None:
+    """Return the tool of a name, None where there is none. Raises UsageError where its distribution cannot be loaded."""
+    if name in _BUILTIN:
+        tool: Tool = import_module(_BUILTIN[name]).TOOL
+        return tool
+    if name not in _plugins():
+        return None
+    plugin: Tool = load(_plugins()[name], "TOOL", f"the module tool {name!r}")
+    return plugin
+
+
+def title_of(name: str) -> str:
+    """Return a tool's name in messages."""
+    tool = tool_of(name)
+    return tool.title if tool is not None else name
+
+
+def titles() -> list[str]:
+    """Return the built-in tools' names in messages."""
+    return [title_of(name) for name in _BUILTIN]
+
+
+def arithmetic_of(tool: str) -> Arithmetic:
+    """Return the arithmetic of path variables of a tool with its version, such as `lmod 8.7.60`; Lmod's where it is not known."""
+    name, _, version = tool.partition(" ")
+    known_tool = tool_of(name) or tool_of("lmod")
+    assert known_tool is not None, "it is built in"
+    return known_tool.arithmetic(version)
 
 
 def find(environ: Mapping[str, str], wanted: str = "") -> ModuleSystem | None:
@@ -29,11 +76,20 @@ def find(environ: Mapping[str, str], wanted: str = "") -> ModuleSystem | None:
     That is `wanted`, the name of a tool from the settings, where it says one; else the one that the caller's shell uses; else the
     first one that is in a usual place.
     """
-    for kind in (wanted,) if wanted else dict.fromkeys((used(environ) or "", *FINDERS)):
-        system = FINDERS[kind](environ) if kind in FINDERS else None
+    for name in (wanted,) if wanted else dict.fromkeys((*filter(None, (used(environ),)), *_BUILTIN)):
+        tool = tool_of(name)
+        system = tool.find(environ) if tool is not None else None
         if system is not None:
             return system
     return None
+
+
+def others(kind: str, environ: Mapping[str, str]) -> Iterator[ModuleSystem]:
+    """Yield the built-in tools that this machine has besides the one of this name."""
+    for name in _BUILTIN:
+        system = find(environ, name) if name != kind else None
+        if system is not None:
+            yield system
 
 
 def used(environ: Mapping[str, str]) -> str | None:

@@ -20,9 +20,6 @@ from ozrepro.project.toml import TOMLDecodeError, loads
 PLATFORMS = ("linux-x86_64", "linux-aarch64", "macos-arm64")
 """The platforms that a lock serves unless `platforms` says otherwise; macOS on Intel and musl must be asked for."""
 
-MODULE_TOOLS = ("lmod", "tcl")
-"""The names of the module tools, Lmod and Environment Modules."""
-
 KNOWN_PLATFORMS = (*PLATFORMS, "macos-x86_64", "linux-ppc64le")
 _LONGEST = 366 * 86400.0
 _PASSED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?\Z", re.ASCII)
@@ -136,7 +133,7 @@ def _address(address: str) -> str | None:
 
 
 Known = Callable[[Iterable[str]], tuple[str, ...]]
-"""Gives the names of the methods that exist, with those of plug-ins where one of the given names is no built-in's."""
+"""Gives the names of methods or module tools that exist, with those of plug-ins where one of the given names is not built in."""
 
 _Folders = tuple[Annotated[str, Check(_absolute)], ...]
 _Addresses = Mapping[Annotated[str, Check(_source)], Annotated[str, Check(_address)]]
@@ -155,7 +152,7 @@ class _Table:
     modulepath: _Folders = ()
     site_variables: tuple[Annotated[str, Check(check_site_variable)], ...] = ()
     accept_effects: tuple[str, ...] = ()
-    module_tool: Literal["", "lmod", "tcl"] = ""
+    module_tool: str = ""
     path: _Folders = ()
     passed: Annotated[tuple[Annotated[str, Check(check_passed)], ...], Key("pass")] = ()
     locks: Literal["auto", "flock", "ticket"] = "auto"
@@ -166,9 +163,17 @@ class _Table:
 
 
 def load_settings(
-    root: Path, environ: Mapping[str, str], known: Known, *, method: str | None = None, files: Files | None = None
+    root: Path,
+    environ: Mapping[str, str],
+    known: Known,
+    known_tools: Known,
+    *,
+    method: str | None = None,
+    files: Files | None = None,
 ) -> Settings:
-    """Return the settings of the project at `root`; `method` is the command's option, `known` gives the methods that exist.
+    """Return the settings of the project at `root`; `method` is the command's option.
+
+    `known` gives the methods that exist, `known_tools` the module tools.
 
     Raises SpecError for mistakes in pyproject.toml (all of them), UsageError for a wrong variable or option.
     """
@@ -206,6 +211,8 @@ def load_settings(
     for place, name in enumerate(table.methods):
         if problem := one_of(known(table.methods))(name):
             checker.wrong((*base, f"methods[{place}]"), problem)
+    if table.module_tool and (problem := one_of(known_tools((table.module_tool,)))(table.module_tool)):
+        checker.wrong((*base, "module-tool"), problem)
     for name, chosen in (("store", str(settings.store)), ("cache", str(settings.cache or ""))):
         if "$" in chosen.removeprefix(str(root)):
             checker.wrong((*base, name), f"{chosen!r} names a variable that is not set")

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro.methods.modules.method import METHOD
 from ozrepro.methods.reading import load_settings
 from ozrepro.site import look_around
 from tests.docs.pages import Command, ShownFile, Step
@@ -76,7 +75,7 @@ def names_on_the_site(site: Site) -> dict[str, str]:
     """Return what the pages show of OzSTAR, and what stands for it on the test site: versions, the tree, the platform's key."""
     has = site.packages["python-scientific"]
     versions = {"3.10.4": site.python_version, "1.22.3": has["numpy"], "1.8.1": has["scipy"], "1.4.2": has["pandas"]}
-    here = METHOD.platform(look_around(load_settings(site.prefix, {}), {}))
+    here = look_around(load_settings(site.prefix, {}), {}).key("cluster")
     return {**versions, "/apps/modulefiles": f"{site.prefix}/apps/modulefiles", "linux-64/v3": here}
 
 

@@ -23,12 +23,13 @@ from ozrepro.methods.modules import lock as modules_lock
 from ozrepro.methods.modules import method as modules
 from ozrepro.methods.reading import load_settings, parse_spec, read_text
 from ozrepro.methods.registry import BUILTIN as METHODS
-from ozrepro.methods.venv.method import read_section
+from ozrepro.methods.registry import read_section
 from ozrepro.modulesystem import record
 from ozrepro.project import settings
 from ozrepro.project.lock import Section
 from ozrepro.project.toml import TOMLDecodeError, loads
 from ozrepro.python import indexes
+from ozrepro.site import look_around
 from tests.docs.pages import DOCS, ROOT, Command, all_pages, fences, steps
 
 REFERENCE = DOCS / "reference"
@@ -145,14 +146,16 @@ def test_every_index_variable_is_in_the_reference() -> None:
         assert f"`{name}`" in text or name.startswith("UV_CONCURRENT_"), name
 
 
-def test_every_key_of_a_lock_is_in_the_reference() -> None:
+def test_every_key_of_a_lock_is_in_the_reference(tmp_path: Path) -> None:
     """Each key of a lock's top, of a venv section, of a package and of a file is named."""
     head = 'schema = 1\nsession = "x"\nqqqq = 1\n'
     with pytest.raises(LockError) as top:
         read_text(head, "x", "x.lock")
     content = {"qqqq": 1, "python": ">=3.10", "package": [{"qqqq": 1, "files": [{"qqqq": 1}]}], "project": {"qqqq": 1}}
     with pytest.raises(LockError) as inner:
-        read_section(Section("venv", "any", "sha256:" + "0" * 64, content), "x.lock", "x")
+        read_section(
+            Section("venv", "any", "sha256:" + "0" * 64, content), look_around(load_settings(tmp_path, {}), {}), "x.lock", "x"
+        )
     keys = known_keys(tuple(str(top.value).splitlines())) | known_keys(tuple(str(inner.value).splitlines()))
     assert {"schema", "sha256", "extras", "marker", "covers"} <= keys
     for key in keys - set(METHODS):
@@ -166,7 +169,7 @@ def test_every_key_of_a_container_section_is_in_the_reference() -> None:
         assert f"`{key}`" in text, key
 
 
-def test_every_key_of_a_modules_section_is_in_the_reference() -> None:
+def test_every_key_of_a_modules_section_is_in_the_reference(tmp_path: Path) -> None:
     """Each key of a modules section, of what stands in it, and each mark for a folder is named."""
     digest = "0" * 64
     package = {
@@ -186,22 +189,22 @@ def test_every_key_of_a_modules_section_is_in_the_reference() -> None:
         "project": {"qqqq": 1},
         "package": [package],
     }
-    places = record.places_of("/project", "/home/reader")
+    site = look_around(load_settings(tmp_path, {}), {"HOME": "/home/reader"})
     with pytest.raises(LockError) as caught:
-        modules_lock.read_section(Section("modules", "linux-64/v3", f"sha256:{digest}", content), "x.lock", "x", places)
+        read_section(Section("modules", "linux-64/v3", f"sha256:{digest}", content), site, "x.lock", "x")
     keys = known_keys(tuple(str(caught.value).splitlines()))
     assert {"parents", "requested", "dynamic", "dropped", "needed", "value", "limits", "built", "extras"} <= keys
     assert {*modules_lock.KEYS} <= keys
     text = page("lock-format")
     part = text.partition("\n## A section of the `modules` method\n")[2].partition("\n## What is refused\n")[0]
     rows = "\n".join(line.split("|")[1] for line in part.splitlines() if line.startswith("| "))
-    for key in {*keys, *places} - {"extras", "requested", "sha256", "size"}:
+    for key in {*keys, *record.places_of("/project", "/home/reader")} - {"extras", "requested", "sha256", "size"}:
         assert f"`{key}`" in rows, key
     for key in keys:
         assert f"`{key}`" in text, key
 
 
-def test_every_key_of_a_conda_section_is_in_the_reference() -> None:
+def test_every_key_of_a_conda_section_is_in_the_reference(tmp_path: Path) -> None:
     """Each key of a conda section, of a channel, of a record, of its MPI and of what pip adds is named."""
     digest = "0" * 64
     record_of = {"name": "a", "version": "1", "build": "0", "file": "a-1-0.conda", "sha256": digest, "qqqq": 1}
@@ -213,8 +216,9 @@ def test_every_key_of_a_conda_section_is_in_the_reference() -> None:
         "project": {"qqqq": 1},
         "package": [{"name": "a", "version": "1", "qqqq": 1, "files": [{"name": "a-1-py3-none-any.whl", "qqqq": 1}]}],
     }
+    site = look_around(load_settings(tmp_path, {}), {"HOME": "/home/reader"})
     with pytest.raises(LockError) as caught:
-        conda_lock.read_section(Section("conda", "linux-64", f"sha256:{digest}", content), "x.lock", "x")
+        read_section(Section("conda", "linux-64", f"sha256:{digest}", content), site, "x.lock", "x")
     keys = known_keys(tuple(str(caught.value).splitlines()))
     assert {*conda_lock.KEYS, *record.KEYS, "address", "build-number", "constrains", "noarch", "extras"} <= keys
     text = page("lock-format")

@@ -20,7 +20,7 @@ from tests.sealed import system_path
 from tests.wheels import make_wheel
 
 NAME = "tiny"
-LIMIT = 304
+LIMIT = 290
 """Path-taking calls that `ozrepro run NAME -- true` may make more than the environment's own `python -c pass`.
 
 About 105 of them are of `re`, which the launcher that pip 23 writes imports; the one that uv writes does not.
@@ -230,19 +230,47 @@ def test_warm_run_loads_nothing_heavy(forty: Project) -> None:
     assert "ozrepro.faststart.ready" in _loaded(_started("true"), forty)
 
 
-@pytest.mark.parametrize(
-    ("words", "environ"),
-    [(("--method", "venv"), {}), ((), {"OZREPRO_METHOD": "venv"}), ((), {"OZREPRO_METHODS": "conda,venv"})],
-    ids=lambda value: " ".join(map(str, value)),
-)
-def test_a_start_is_light_however_its_method_is_asked_for(
-    forty: Project, words: tuple[str, ...], environ: dict[str, str]
+SPELLINGS = [
+    ((), ()),
+    ((), ("--plain",)),
+    ((), ("--method", "venv")),
+    ((), ("--method=venv",)),
+    (("--project", "{root}"), ()),
+    (("--project={root}",), ("--method", "venv", "--plain")),
+]
+"""Options before `run`, and between it and the name or behind the name, as docs/reference/run.md has them."""
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["before NAME", "behind NAME"])
+@pytest.mark.parametrize(("top", "options"), SPELLINGS, ids=" ".join)
+def test_a_start_is_light_however_it_is_spelt(
+    forty: Project, top: tuple[str, ...], options: tuple[str, ...], *, behind: bool
 ) -> None:
-    """The first one with these words or variables leaves a record of its own, which the next one finds."""
+    """The first one with these words leaves a record of its own, which the next one finds, in the folder of the project or not."""
+    words = [*(word.format(root=forty.root) for word in top), "run"]
+    words += [NAME, *options, "--", "true"] if behind else [*options, NAME, "--", "true"]
+    elsewhere = Project(forty.root.parent if top else forty.root, forty.environ)
+    elsewhere.done(*words)
+    assert _heavy([str(BIN / "ozrepro"), *words], elsewhere) == set()
+
+
+@pytest.mark.parametrize("environ", [{"OZREPRO_METHOD": "venv"}, {"OZREPRO_METHODS": "conda,venv"}], ids=str)
+def test_a_start_is_light_where_a_variable_asks_for_the_method(forty: Project, environ: dict[str, str]) -> None:
+    """The first one with this variable leaves a record of its own, which the next one finds."""
     asked = Project(forty.root, {**forty.environ, **environ})
-    command = [str(BIN / "ozrepro"), "run", NAME, *words, "--", "true"]
+    command = [str(BIN / "ozrepro"), "run", NAME, "--", "true"]
     asked.done(*command[1:])
     assert _heavy(command, asked) == set()
+
+
+def test_a_start_from_a_folder_below_and_by_the_project_s_variable_is_light(forty: Project) -> None:
+    """The nearest folder above with the session is found, and the one that OZREPRO_PROJECT names."""
+    command = [str(BIN / "ozrepro"), "run", NAME, "--", "true"]
+    below = Project(forty.root / "sessions", forty.environ)
+    named = Project(forty.root.parent, {**forty.environ, "OZREPRO_PROJECT": str(forty.root)})
+    for project in (below, named):
+        project.done(*command[1:])
+        assert _heavy(command, project) == set()
 
 
 def _no_network() -> list[str]:

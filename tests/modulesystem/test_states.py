@@ -185,7 +185,10 @@ class TestOutcomes:
         write(tmp_path, "other/1.0", ['setenv("OTHER", "1")'])
         with pytest.raises(ModuleError, match=f"{name}, read by made/1.0") as caught:
             take_from(lmod, str(tmp_path), "made/1.0")
-        assert caught.value.hint == f'to lock their values here, add to [modules]: site-variables = ["{name}"]'
+        assert (
+            caught.value.hint
+            == f'to lock their values here, add to [tool.ozrepro] of pyproject.toml: site-variables = ["{name}"]'
+        )
         for value in ("8", None):
             given = {name: value} if value else {}
             tool, asked = lmod.given(given), Asked({name: value}, frozenset({name}))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ozrepro.modulesystem.lmod import Lmod
 from ozrepro.modulesystem.texts import MADE, read_lua, read_tcl, texts_of
 
 
@@ -97,7 +98,7 @@ def test_the_names_in_a_script_that_is_sourced_are_guessed(tmp_path: Path) -> No
     lua, tcl = tmp_path / "1.lua", tmp_path / "1"
     lua.write_text(f'source_sh("bash", "{script} --quiet")\n')
     tcl.write_text(f"#%Module\nsource-sh bash {script}\n")
-    found = texts_of([str(lua), str(tcl), str(tmp_path / "gone.lua")])
+    found = texts_of([str(lua), str(tcl), str(tmp_path / "gone.lua")], Lmod("").read_text)
     assert [text.guessed for text in found.values()] == [{"SCRATCH", "PROJECT"}, {"SCRATCH", "PROJECT"}, set()]
 
 

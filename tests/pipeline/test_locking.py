@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import UsageError
-from ozrepro.methods import load_method
 from ozrepro.methods.reading import load_lock
-from ozrepro.pipeline import open_session
-from ozrepro.pipeline.locking import lock_session
+from ozrepro.pipeline import describing
+from ozrepro.pipeline.locking import Change, lock_session
+from ozrepro.pipeline.session import open_session
 from ozrepro.project.lock import Lock
 from tests.conftest import Project
 from tests.fake_cluster import Site
@@ -34,7 +34,7 @@ def lock_again(project: Project, *upgrade: str, everything: bool = False, **more
     """Lock as the command does, to upgrade these packages; return what was told."""
     said: list[str] = []
     session = open_session(project.root, "work", {**project.environ, **more})
-    lock_session(session, said.append, upgrade=upgrade if upgrade or everything else None)
+    lock_session(session, said.append, change=Change(upgrade if upgrade or everything else None))
     return said
 
 
@@ -47,7 +47,8 @@ def locked(project: Project) -> Lock:
 
 def versions(project: Project) -> dict[str, dict[str, str]]:
     """Return the locked versions by section."""
-    return {section.title: load_method(section.method).versions(section) for section in locked(project).sections}
+    session = open_session(project.root, "work", project.environ)
+    return {section.title: dict(describing.versions(session, section)) for section in locked(project).sections}
 
 
 def publish(channel: Path, *packages: tuple[str, str, tuple[str, ...]]) -> None:

@@ -178,7 +178,7 @@ class TestMadeFromAnotherSection:
     def test_a_section_made_from_one_that_is_another_now_is_out_of_date(self, made: Project) -> None:
         made.done("run", "work", "--", "true")
         self.moved(made)
-        said = "container.linux-64 was made from venv.any, which is another now"
+        said = "container.linux-64 was built from venv.any, which has changed since"
         for words in (("run", "work", "--", "true"), ("build",)):
             refused = made.ozrepro(*words)
             assert refused.returncode == 3
@@ -186,7 +186,7 @@ class TestMadeFromAnotherSection:
             assert "try: ozrepro lock work" in refused.stderr
         checked = made.ozrepro("lock", "--check")
         assert checked.returncode == 3
-        assert "container.linux-64: was made from venv.any, which is another now" in checked.stdout + checked.stderr
+        assert "container.linux-64: was built from venv.any, which has changed since" in checked.stdout + checked.stderr
         assert made.ozrepro("run", "work", "--method", "venv", "--", "true").returncode == 0
 
     def test_locking_again_makes_a_section_from_its_changed_source(self, made: Project) -> None:
@@ -201,7 +201,7 @@ class TestMadeFromAnotherSection:
         made.lock().write_text(write_text(Lock("work", tuple(item for item in lock.sections if item.method == "container"))))
         refused = made.ozrepro("run", "work", "--", "true")
         assert refused.returncode == 3
-        assert "was made from venv.any, which is another now" in refused.stderr
+        assert "was built from venv.any, which has changed since" in refused.stderr
 
 
 class TestImages:
@@ -318,7 +318,7 @@ class TestImages:
         (found.root / "own.sif").touch()  # a warm start would leave the answer to Apptainer
         taken = found.ozrepro("run", "work", "--", "true")
         assert taken.returncode == 0
-        assert f"not taken: container: {there}, which bind names, is not here" in taken.stderr
+        assert f"skipping container: {there}, which bind names, is not here" in taken.stderr
         alone = found.ozrepro("run", "work", "--method", "container", "--", "true")
         assert alone.returncode == 4
 

@@ -10,7 +10,7 @@ import pytest
 from ozrepro.errors import OzreproError, SpecError
 from ozrepro.faststart.ready import content_of
 from ozrepro.methods.reading import load_lock, load_settings, load_spec
-from ozrepro.pipeline import open_session
+from ozrepro.pipeline.session import open_session
 from ozrepro.project.files import SMALL, Files, text_of
 from tests.conftest import Project
 
@@ -58,8 +58,6 @@ TABLES = {
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "BOM"])
 @pytest.mark.parametrize("name", TABLES)
 def test_a_file_that_a_spec_names_is_refused_with_its_name(tmp_path: Path, name: str, kind: str) -> None:
-    from ozrepro.methods import load_method
-
     if name == "data.csv" and kind in ("huge", "directory", *OF_TEXT):
         pytest.skip("an image may hold any file, and any folder")
     (tmp_path / "sessions").mkdir()
@@ -69,7 +67,7 @@ def test_a_file_that_a_spec_names_is_refused_with_its_name(tmp_path: Path, name:
     session = open_session(tmp_path, "work", {})
     (method,) = session.spec.candidates(())
     with pytest.raises(OzreproError, match=name):
-        load_method(method).digest(session.spec, session.site)
+        session.inputs(method).digest  # noqa: B018
 
 
 @pytest.mark.parametrize("kind", KINDS)

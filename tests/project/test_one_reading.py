@@ -17,7 +17,8 @@ from ozrepro.environment import Environment
 from ozrepro.errors import LockError
 from ozrepro.faststart import ready
 from ozrepro.frontends.cli.program import run_program
-from ozrepro.pipeline import open_session, prepare
+from ozrepro.pipeline.preparing import prepare
+from ozrepro.pipeline.session import open_session
 from ozrepro.store.manifest import digest_file
 from tests.conftest import Project
 from tests.edits import put, steps

@@ -112,9 +112,15 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
         ('[container]\nimage = "a.sif"\ngpu = "intel"\n', "write one of: nvidia, amd"),
         ('[container]\nimage = "a.sif"\ngpu = true\n', "container.gpu: is true or false; write a string in quotes"),
         ("[container]\nfrom = 1\n", "container.from: is a whole number; write a string in quotes"),
-        ('[container]\nfrom = "spack"\n', "container.from: 'spack' is not known; write one of: conda, modules, venv"),
-        ('[container]\nimage = "a.sif"\nbase = "docker://b"\n', "container.base: stands without from; remove it, or write from"),
-        ('[container]\nfrom = "venv"\nbuild-args = { A = "1" }\n', "container.build-args: stands without definition"),
+        (
+            '[container]\nfrom = "spack"\n',
+            "container.from: no image can be made from 'spack'; write one of: conda, modules, venv",
+        ),
+        (
+            '[container]\nimage = "a.sif"\nbase = "docker://b"\n',
+            "container.base: is given without from; remove it, or write from",
+        ),
+        ('[container]\nfrom = "venv"\nbuild-args = { A = "1" }\n', "container.build-args: is given without definition"),
         ('[container]\nimage = "a.sif"\nmodule = "-x/1"\n', "container.module: '-x/1' is not a module name"),
         ('[container]\nimage = "a.sif"\nmodule = 5\n', "container.module: is a whole number"),
         ('[container]\ndefinition = "../a.def"\n', "container.definition: '../a.def' leaves the project"),

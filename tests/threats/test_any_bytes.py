@@ -14,21 +14,19 @@ from hypothesis import strategies as st
 
 from ozrepro.errors import OzreproError
 from ozrepro.faststart.ready import find_ready, question
+from ozrepro.methods import registry
 from ozrepro.methods.container import lock as container_lock
 from ozrepro.methods.container import method as container
 from ozrepro.methods.container import plan as container_plan
 from ozrepro.methods.container.contents import differences
-from ozrepro.methods.container.generate import of_wheels
-from ozrepro.methods.modules import lock as modules_lock
-from ozrepro.methods.modules import method as modules
+from ozrepro.methods.contract import Drifts, Target
+from ozrepro.methods.image_definition import of_wheels
 from ozrepro.methods.reading import load_lock, load_settings, load_spec, parse_spec, read_text
-from ozrepro.methods.venv import method as venv
-from ozrepro.modulesystem.record import places_of
-from ozrepro.project.lock import Section, write_text
+from ozrepro.project.lock import write_text
 from ozrepro.project.requirement import check_requirement_file
 from ozrepro.project.toml import dumps, loads
 from ozrepro.python.interpreter import running
-from ozrepro.site import look_around
+from ozrepro.site import Site, look_around
 from tests.threats.locks import ALL
 
 if TYPE_CHECKING:
@@ -375,12 +373,9 @@ def gives_a_value_or_our_error(call: Callable[[], object]) -> object:
     return None
 
 
-def read_image(section: Section) -> None:
-    """Read a container section as far as the first program is started."""
-    site = look_around(load_settings(Path("/nonexistent"), {}), {})
-    locked = container_lock.read_section(section, "work.lock", "work")
-    container.METHOD.drift(section, site)
-    container.METHOD.identity(section, site)
+def read_image(locked: container_lock.Locked, site: Site) -> None:
+    """Go on with a container section as far as the first program is started."""
+    container.METHOD.plan(locked, site)
     assert list(differences(locked.contents, locked.contents)) == []
     with suppress(OzreproError):  # the definition is not there
         container_plan.plan_of(locked, site)
@@ -389,24 +384,21 @@ def read_image(section: Section) -> None:
 def read_whole_lock(text: str) -> object:
     """Read a lock as the commands do, as far as its content is looked at."""
     lock = read_text(text, "work", "work.lock")
+    site = look_around(load_settings(Path("/nonexistent"), {}), {})
     for section in lock.sections:
         section.digest  # noqa: B018
-        if section.method == "container":
-            read_image(section)
-        if section.method in ("venv", "modules"):
-            own, site = Path("/nonexistent"), look_around(load_settings(Path("/nonexistent"), {}), {})
-            if section.method == "venv":
-                found = venv.read_section(section, "work.lock", "work").layer
-                venv.METHOD.environment(section, site, own)
-            else:
-                locked = modules_lock.read_section(section, "work.lock", "work", places_of("/project", "/home/me"))
-                found = locked.layer
-                assert locked.modules.as_table()
-                modules.METHOD.environment(section, site, own).variables_for({"HOME": "/h"})
-                modules.METHOD.drift(section, site)
-            for package in (*found.packages, *found.build):
-                package.applies(running().markers)
-                package.as_table()
+        if section.method not in ("container", "modules", "venv"):
+            continue
+        method, locked = registry.load(section.method), registry.read_section(section, site, "work.lock", "work")
+        if isinstance(method, Drifts):
+            method.drift(locked, site)
+        if isinstance(locked, container_lock.Locked):
+            read_image(locked, site)
+            continue
+        method.environment(locked, Target(Path("/nonexistent"), site)).environment.variables_for({"HOME": "/h"})
+        for package in (*locked.layer.packages, *locked.layer.build):
+            package.applies(running().markers)
+            package.as_table()
     assert read_text(write_text(lock), "work", "again") == lock
     return lock
 

@@ -14,13 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro.errors import OzreproError
+from ozrepro.methods import registry
 from ozrepro.methods.conda import lock as conda_lock
 from ozrepro.methods.conda import method as conda
 from ozrepro.methods.conda.condalock import read_condalock, write_condalock
 from ozrepro.methods.conda.environment_yml import read_environment
 from ozrepro.methods.conda.explicit import read_explicit, write_explicit
-from ozrepro.methods.conda.formats import export_sections
+from ozrepro.methods.conda.formats import FORMATS
 from ozrepro.methods.conda.virtual import Virtual, needed, satisfied
+from ozrepro.methods.contract import ExportRequest, Target
 from ozrepro.methods.reading import load_settings, parse_spec, read_text
 from ozrepro.project.lock import write_text
 from ozrepro.project.toml import dumps, loads
@@ -140,19 +142,20 @@ def read_whole_lock(text: str) -> object:
         section.digest  # noqa: B018
         if section.method != "conda":
             continue
-        locked = conda_lock.read_section(section, "work.lock", "work", site)
-        conda.METHOD.identity(section, site)
+        locked = registry.read_section(section, site, "work.lock", "work")
+        assert conda.METHOD.plan(locked, site).identity
         satisfied([line for item in locked.records for line in item.depends], MACHINE)
         assert all(name.startswith("__") for name in needed(line for item in locked.records for line in item.depends))
         if locked.mpi is not None:
             assert locked.mpi.as_table()
             locked.mpi.drift()
-            conda.METHOD.shell(section, site)
         with suppress(OzreproError):  # there is no environment at all
-            conda.METHOD.environment(section, site, Path("/nonexistent"))
-        for form in ("conda-explicit", "conda-lock", "environment.yml"):
+            conda.METHOD.environment(locked, Target(Path("/nonexistent"), site))
+        spec = parse_spec(Path("sessions/work.toml"), GOOD_SPEC)
+        subject = registry.subject_of("conda", spec, site)
+        for write in FORMATS.values():
             with suppress(OzreproError):  # an md5 may be missing
-                export_sections([section], section.platform, "work", "work.lock", site, form, lambda line: None)
+                write(ExportRequest(subject, {section.platform: locked}, section.platform, lambda line: None))
     assert read_text(write_text(lock), "work", "again") == lock
     return lock
 
@@ -237,7 +240,9 @@ def test_any_text_is_read_as_an_explicit_file_or_refused(text: str) -> None:
 @given(data=st.data())
 def test_any_text_is_read_as_a_conda_lock_file_or_refused(data: st.DataObject) -> None:
     lock = read_text(GOOD_LOCK, "work", "work.lock")
-    locked = conda_lock.read_section(lock.sections[0], "work.lock", "work")
+    locked = registry.read_section(
+        lock.sections[0], look_around(load_settings(Path("/nonexistent"), {}), {}), "work.lock", "work"
+    )
     good = write_condalock({"linux-64": locked.records}, locked.channels)
     text = data.draw(any_text(good, "package"))
     gives_a_value_or_our_error(lambda: read_condalock(text, "conda-lock.yml"))

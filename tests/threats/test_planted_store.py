@@ -12,7 +12,8 @@ import pytest
 
 from ozrepro.faststart.ready import stamp
 from ozrepro.methods.reading import load_lock
-from ozrepro.pipeline import key_of, open_session
+from ozrepro.pipeline.preparing import key_of
+from ozrepro.pipeline.session import open_session
 from tests.store.running import adopt as restamp
 from tests.threats.helpers import MARK, Said, inside, make_project, outside
 from tests.wheels import make_wheel

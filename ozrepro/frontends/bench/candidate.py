@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, Any
 from ozrepro.environment import BASE_PATH, Environment
 from ozrepro.errors import LockError, NoMethodError
 from ozrepro.frontends.bench.result import About
-from ozrepro.methods import candidates as candidates_of
-from ozrepro.methods import choose, load_method, refusal, registry
-from ozrepro.pipeline import built_generation, environment_of, open_session
-from ozrepro.pipeline.locking import check_section, needs_lock
+from ozrepro.methods import registry
+from ozrepro.pipeline import describing
+from ozrepro.pipeline.checks import check_section
+from ozrepro.pipeline.choice import candidates as candidates_of
+from ozrepro.pipeline.choice import choose, unavailable
+from ozrepro.pipeline.preparing import built_generation, launch_of
+from ozrepro.pipeline.session import needs_lock, open_session
 from ozrepro.project.lock import lock_file
 from ozrepro.site import LOCAL, mount_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ozrepro.methods import Method
-    from ozrepro.pipeline import Session
+    from ozrepro.methods.contract import ImageFacts
+    from ozrepro.pipeline.session import Session
     from ozrepro.project.lock import Lock, Section
     from ozrepro.store.publish import Generation
 
@@ -200,15 +203,15 @@ def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[st
     session = open_session(root, name, environ)
     own = {method: open_session(root, name, environ, method=method) for method in dict.fromkeys(methods)}
     for each in own.values():
-        candidates_of(each.spec, each.site)  # raises UsageError for a method that the spec does not describe
+        candidates_of(each)  # raises UsageError for a method that the spec does not describe
     lock = session.lock()
     if lock is None:
         for each in own.values() or (session,):
-            choose(each.spec, each.site, None)  # where no method can be locked, the advice to lock would be a dead end
+            choose(each, None)  # where no method can be locked, the advice to lock would be a dead end
         raise needs_lock(session)
     kept: list[Candidate] = []
     refused: dict[str, _Refusal] = {}
-    for method in own or candidates_of(session.spec, session.site):
+    for method in own or candidates_of(session):
         found = _candidate(own.get(method, session), method, lock)
         if isinstance(found, Candidate):
             kept.append(found)
@@ -240,18 +243,17 @@ class _Refusal:
 
 
 def _candidate(session: Session, method: str, lock: Lock) -> Candidate | _Refusal:
-    tool = load_method(method)
-    section = lock.section(method, tool.platform(session.site))
+    section = session.section(method, lock)
     if section is None:
-        locked = f"not locked here ({tool.platform(session.site)})"
-        lacking = refusal(method, session.spec, session.site.for_looking(), None)
+        locked = f"not locked for this platform ({session.key(method)})"
+        lacking = unavailable(session.for_looking(), method, None)
         if lacking is not None:
-            return _Refusal(f"{locked}: {lacking}", f"ozrepro status {session.name}", 3)
+            return _Refusal(f"{locked}: {lacking.what}", f"ozrepro status {session.name}", 3)
         remedy = f"ozrepro lock {session.name} --method {method}"
         return _Refusal(f"{locked}: {remedy}", remedy, 2)
-    reason = tool.unavailable(session.spec, session.site, section)
+    reason = unavailable(session, method, lock)
     if reason is not None:
-        return _Refusal(reason, f"ozrepro status {session.name}", 3)
+        return _Refusal(reason.what, f"ozrepro status {session.name}", 3)
     try:
         check_section(session, section)
     except LockError as error:
@@ -260,34 +262,35 @@ def _candidate(session: Session, method: str, lock: Lock) -> Candidate | _Refusa
     if generation is None:
         remedy = f"ozrepro build {session.name} --method {method}"
         return _Refusal(f"not built: {remedy}", remedy, 1)
-    environment = environment_of(session, section, generation, looking=True)
+    environment = launch_of(session, section, generation, looking=True).environment
     candidate = of_environment(
         method, environment, generation.prefix, files=generation.card["files"], size=generation.card["bytes"]
     )
-    return _as_built(replace(candidate, versions=_versions(tool, section, generation.prefix)), generation)
+    facts = describing.image_facts(session, section, generation)
+    return _as_built(replace(candidate, versions=_versions(session, section, generation)), generation, facts)
 
 
-def _versions(tool: Method, section: Section, prefix: Path) -> dict[str, str]:
+def _versions(session: Session, section: Section, generation: Generation) -> dict[str, str]:
     """Return the version of each package: the lock's, and where it has several for several Pythons, what was built from it."""
-    locked = tool.versions(section)
+    locked = dict(describing.versions(session, section))
     if not any("|" in version for version in locked.values()):
         return locked
-    return {**{name: version for name, version in locked.items() if "|" not in version}, **tool.contents(prefix)}
+    return {
+        **{name: version for name, version in locked.items() if "|" not in version},
+        **describing.installed(session, section, generation),
+    }
 
 
-def _as_built(candidate: Candidate, generation: Generation) -> Candidate:
+def _as_built(candidate: Candidate, generation: Generation, facts: ImageFacts | None) -> Candidate:
     """Return a candidate with what its build has noted: how long it took, and of an image how it is read.
 
     An image is mostly built while it is locked, and only put into the store by the build.
     """
     seconds = float(generation.card.get("seconds", 0.0))
-    if not candidate.is_image:
+    if facts is None:
         return replace(candidate, build_seconds=seconds or None)
-    from ozrepro.methods.container.image import kept
-
-    seen = kept(generation.prefix)
-    known = max(seconds, seen.seconds) if seen.seconds else None
-    return replace(candidate, mount=f"{candidate.mount}, the image through {seen.mount}", build_seconds=known)
+    known = max(seconds, facts.seconds) if facts.seconds else None
+    return replace(candidate, mount=f"{candidate.mount}, the image through {facts.mount}", build_seconds=known)
 
 
 def host_facts(cpus: int) -> dict[str, Any]:

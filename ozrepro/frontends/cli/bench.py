@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ozrepro.frontends.bench.summary import Summary
     from ozrepro.frontends.bench.verdict import Verdict
     from ozrepro.frontends.cli.call import Add, Arguments, Call
-    from ozrepro.methods import Progress
+    from ozrepro.methods.contract import Progress
 
 ROUNDS, BUDGET = 15, 300
 """Rounds and seconds where none are asked for: small, as others wait for the same servers."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ozrepro.frontends.bench.lustre.profile import Profile
     from ozrepro.frontends.bench.plan import Plan
-    from ozrepro.pipeline import Session
+    from ozrepro.pipeline.session import Session
 
 FILES = {
     "json": "the result, after every round",

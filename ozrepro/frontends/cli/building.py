@@ -7,24 +7,26 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.errors import DriftError, LockError, NoMethodError, OzreproError, UsageError
+from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.faststart.ready import find_ready
 from ozrepro.faststart.start import execute
 from ozrepro.frontends.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.frontends.cli.sessions import looked_at, names_of, try_each
 from ozrepro.frontends.keptout import kept_out, listed
-from ozrepro.methods import candidates, comparing, load_method, refusal
-from ozrepro.pipeline import Session, built_generation, open_session, prepare
-from ozrepro.pipeline.locking import check_section, needs_lock
+from ozrepro.methods import comparing
+from ozrepro.pipeline import describing, exporting
+from ozrepro.pipeline.checks import check_section
+from ozrepro.pipeline.choice import candidates, unavailable
+from ozrepro.pipeline.preparing import built_generation, prepare
+from ozrepro.pipeline.session import Session, needs_lock, open_session
 from ozrepro.project.formatting import size_words
-from ozrepro.project.lock import Lock, lock_file
 from ozrepro.store.publish import read_generation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ozrepro.frontends.cli.call import Add, Call
-    from ozrepro.methods import Say
+    from ozrepro.project.lock import Lock
     from ozrepro.store.publish import Generation
 
 
@@ -44,8 +46,9 @@ def register(add: Add) -> None:
     made.usage = "ozrepro run [-h] [--plain] [--method METHOD] NAME -- CMD …"
     made = add("export", "write the lock in another tool's format", export)
     take_name(made)
-    forms = ("pylock", "requirements", "conda-explicit", "conda-lock", "environment.yml", "def")
-    made.add_argument("--format", required=True, choices=forms)
+    # Not by argparse's choices: the methods that have the formats are loaded by this command alone.
+    option = made.add_argument("--format", required=True, metavar="FORMAT", help="such as pylock; an unknown one lists all")
+    option.completer = lambda **_: exporting.formats()  # type: ignore[attr-defined]
     output = "instead of standard output; for pylock a name such as pylock.analysis.toml"
     made.add_argument("--output", metavar="FILE", help=output)
 
@@ -58,8 +61,8 @@ def build(call: Call) -> int:
 def _build(call: Call, session: Session) -> int:
     with call.out.progress() as progress:
         prepared = prepare(session, call.out.say, progress, rebuild=call.arguments.rebuild)
-    for line in prepared.said:
-        call.out.say(f"{session.name}: not taken: {line}")
+    for line in prepared.skipped:
+        call.out.say(f"{session.name}: skipping {line}")
     card = prepared.generation.card
     what = "built" if prepared.built else "was built before"
     call.out.line(f"{session.name}: {prepared.method} {what} ({size_words(card['bytes'])}, {card['files']} files)")
@@ -74,8 +77,8 @@ def run(call: Call) -> int:
     session = open_session(call.root, call.arguments.name, os.environ, method=call.arguments.method)
     with call.out.progress() as progress:
         prepared = prepare(session, call.out.say, progress)
-    for line in prepared.said:
-        call.out.say(f"not taken: {line}")
+    for line in prepared.skipped:
+        call.out.say(f"skipping {line}")
     execute(prepared.environment, command, session.name)
 
 
@@ -124,11 +127,8 @@ def _here(method: Mapping[str, Any]) -> str:
 
 
 def _passed(session: Session) -> tuple[str, ...]:
-    tables = (session.spec.tables.get(name) for name in candidates(session.spec, session.site))
-    return (
-        *session.site.settings.passed,
-        *(name for table in tables if table is not None for name in getattr(table, "passed", ())),
-    )
+    names = (name for method in candidates(session) for name in session.inputs(method).passed)
+    return (*session.site.settings.passed, *names)
 
 
 def _status(session: Session) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _status(session: Session) -> dict[str, Any]:
     except LockError as problem:
         lock, error = None, str(problem)
     methods: list[dict[str, Any]] = []
-    for name in candidates(session.spec, session.site):
+    for name in candidates(session):
         try:
             methods.append(_method_status(session, name, lock))
         except LockError as problem:
@@ -153,12 +153,11 @@ def _status(session: Session) -> dict[str, Any]:
 
 def _same(session: Session, lock: Lock) -> dict[str, list[str]]:
     """Return which methods are locked here, and the packages of which they have different versions."""
-    sides: dict[str, dict[str, str]] = {}
-    for name in candidates(session.spec, session.site):
-        method = load_method(name)
-        section = lock.section(name, method.platform(session.site))
+    sides: dict[str, Mapping[str, str]] = {}
+    for name in candidates(session):
+        section = session.section(name, lock)
         if section is not None:
-            sides[name] = method.versions(section)
+            sides[name] = describing.versions(session, section)
     return {"methods": list(sides), "unlike": comparing.unlike(sides)}
 
 
@@ -172,16 +171,12 @@ def _same_words(session: str, same: Mapping[str, list[str]]) -> str:
 
 
 def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, Any]:
-    section = lock.section(name, load_method(name).platform(session.site)) if lock else None
-    reason = refusal(name, session.spec, session.site, lock)
+    section = session.section(name, lock)
+    reason = unavailable(session, name, lock)
     found: dict[str, Any] = {"method": name, "lock": "none", "environment": "-", "reason": reason, "covers": {}}
     if section is None:
         return found
-    found["covers"] = section.content.get("covers", {})
-    if name == "container":
-        from ozrepro.methods.container.lock import read_here
-
-        found |= {"unpinned": bases} if (bases := read_here(section, session.site, session.spec).open_bases()) else {}
+    found |= describing.details(session, section)
     try:
         check_section(session, section)
         found["lock"] = "locked"
@@ -224,7 +219,7 @@ def export(call: Call) -> int:
                 f"{call.arguments.output!r} is no name that installers take",
                 hint=f"--output pylock.{session.name}.toml (PEP 751)",
             )
-    text = _exported(session, lock, call.arguments.format, call.out.say)
+    text = exporting.export(session, lock, call.arguments.format, call.out.say)
     if call.arguments.output is None:
         sys.stdout.write(text)
     else:
@@ -238,50 +233,3 @@ def _write(output: str, text: str) -> None:
     except OSError as error:
         hint = "--output FILE, in a folder that is there and that you may write to"
         raise OzreproError(f"cannot be written: {error.strerror}", where=output, hint=hint) from error
-
-
-def _exported_conda(session: Session, lock: Lock, form: str, say: Say) -> str:
-    from ozrepro.methods.conda.formats import export_sections
-
-    where, here = str(lock_file(session.root, session.name)), load_method("conda").platform(session.site)
-    sections = [section for section in lock.sections if section.method == "conda"]
-    own = lock.section("conda", here)
-    if own is None:
-        reason = f"{where} has no conda section for {here} to export"
-        raise NoMethodError(session.name, [reason], hint=f"ozrepro lock {session.name} --method conda")
-    check_section(session, own)
-    return export_sections(sections, here, session.name, where, session.site, form, say)
-
-
-def _definition(session: Session, lock: Lock, say: Say) -> str:
-    """Return a definition made from the lock: from the section that the image is made from, else from conda, modules, venv."""
-    from ozrepro.methods.container.from_lock import generate
-
-    spec, site = session.spec, session.site
-    source = getattr(spec.tables.get("container"), "source", "")
-    asked = (source,) if source else ("conda", "modules", "venv")
-    found = (lock.section(name, load_method(name).platform(site)) for name in asked if name in spec.tables)
-    section = next((item for item in found if item is not None), None)
-    if section is None:
-        reason = f"{lock_file(session.root, session.name)} has no section here of {', '.join(asked)} to make an image from"
-        raise NoMethodError(session.name, [reason], hint=f"ozrepro lock {session.name}")
-    check_section(session, section)
-    return "\n".join(generate(section, spec, site, say)) + "\n"
-
-
-def _exported(session: Session, lock: Lock, form: str, say: Say) -> str:
-    from ozrepro.methods.venv.method import PLATFORM, export_section
-
-    if form == "def":
-        return _definition(session, lock, say)
-    if form not in ("pylock", "requirements"):
-        return _exported_conda(session, lock, form, say)
-
-    section = lock.section("venv", PLATFORM)
-    if section is None:
-        where = str(lock_file(session.root, session.name))
-        raise NoMethodError(
-            session.name, [f"{where} has no venv section to export"], hint=f"ozrepro lock {session.name} --method venv"
-        )
-    check_section(session, section)
-    return export_section(section, session.spec, session.site, form)

@@ -11,10 +11,14 @@ from ozrepro import process
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.frontends.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.frontends.cli.sessions import looked_at, names_of, opened, try_each
-from ozrepro.methods import choose, comparing, load_method, registry
+from ozrepro.methods import comparing, registry
 from ozrepro.methods.reading import read_text
-from ozrepro.pipeline import Session, built_generation, key_of
-from ozrepro.pipeline.locking import Locking, check_section, lock_session, mend_of, needs_lock, saved_otherwise, stale
+from ozrepro.pipeline import describing
+from ozrepro.pipeline.checks import check_section, compared_with_site, drift_of, remedy_of, saved_otherwise, stale
+from ozrepro.pipeline.choice import choose
+from ozrepro.pipeline.locking import Change, Locking, lock_session
+from ozrepro.pipeline.preparing import built_generation, key_of
+from ozrepro.pipeline.session import Session, needs_lock
 from ozrepro.project.files import text_of
 from ozrepro.project.lock import Lock, Section, lock_file
 from ozrepro.project.lockdiff import Difference, between_contents, between_sections
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ozrepro.frontends.cli.call import Add, Call
+    from ozrepro.site import Site
 
 
 def register(add: Add) -> None:
@@ -55,8 +60,8 @@ def register(add: Add) -> None:
 def lock(call: Call) -> int:
     """Resolve and write the locks of the sessions named, or only compare."""
     names, source = names_of(call), call.arguments.source
-    if source and (len(names) != 1 or "conda" not in opened(call, names[0]).spec.tables):
-        raise UsageError("--from is for one session with a table [conda]", hint=f"ozrepro lock NAME --from {source}")
+    if source and len(names) != 1:
+        raise UsageError("--from is for one session", hint=f"ozrepro lock NAME --from {source}")
     if call.arguments.check:
         return try_each(call, names, lambda session: _check(call, session.for_looking()))
     return try_each(call, names, lambda session: _lock(call, session))
@@ -70,20 +75,31 @@ def _check(call: Call, session: Session) -> int:
     lines, source = stale(session, found) or saved_otherwise(session, found), call.arguments.source or ""
     if lines:
         text = "\n  ".join(("is out of date:", *lines))
-        raise LockError(text, where=where, hint=mend_of(session, found) or again)
+        raise LockError(text, where=where, hint=remedy_of(session, found) or again)
     if source:
         lines = _check_source(call, session, found, source)
     if lines:
         text = "\n  ".join((f"is not what {source} gives:", *lines))
         raise LockError(text, where=where, hint=f"{again} --from {shlex.quote(source)}")
-    call.out.line(f"{session.name}: the lock answers the spec" + (f", and is what {source} gives" if source else ""))
+    call.out.line(f"{session.name}: lock is up to date" + (f", and is what {source} gives" if source else ""))
     return 0
 
 
 def _check_source(call: Call, session: Session, old: Lock, source: str) -> list[str]:
     """Return what the lock would have otherwise if it were made from the source, one line each."""
-    made = lock_session(session, _teller(call, session), methods=("conda",), source=source, write=False)
+    made = lock_session(
+        session, _teller(call, session), methods=_takers(session, source), change=Change(source=source), write=False
+    )
     return [item.line() for item in _locks(old, made.lock)]
+
+
+def _takers(session: Session, source: str) -> tuple[str, ...]:
+    """Return the described methods that lock another tool's file. Raises UsageError where there is none."""
+    takers = tuple(name for name in session.spec.tables if registry.load(name).traits.takes_source)
+    if not takers:
+        able = ", ".join(f"[{name}]" for name in registry.known() if registry.load(name).traits.takes_source)
+        raise UsageError(f"--from needs a table that can take it: {able}", hint=f"ozrepro lock {session.name} --from {source}")
+    return takers
 
 
 def _teller(call: Call, session: Session) -> Callable[[str], None]:
@@ -95,13 +111,11 @@ def _lock(call: Call, session: Session) -> int:
     done = lock_session(
         session,
         _teller(call, session),
-        methods=("conda",) if source else None,
-        upgrade=None if upgrade is None else tuple(upgrade),
-        source=source or "",
-        accept=call.arguments.accept,
+        methods=_takers(session, source) if source else None,
+        change=Change(None if upgrade is None else tuple(upgrade), source or "", call.arguments.accept),
     )
-    for line in done.refused:
-        call.out.say(f"{session.name}: not locked: {line}")
+    for name, reason in done.skipped:
+        call.out.say(f"{session.name}: not locked: {name}: {reason.what}")
     what = "written" if done.changed else "unchanged"
     call.out.line(f"{session.name}: sessions/{session.name}.lock {what} ({', '.join(done.resolved)})")
     _check_left(session, done)
@@ -109,17 +123,16 @@ def _lock(call: Call, session: Session) -> int:
 
 
 def _check_left(session: Session, done: Locking) -> None:
-    """Raise LockError for a section of this machine that was left as it was, and is out of date: locking again mends nothing."""
-    for reason in done.refused:
-        name = reason.partition(":")[0]
-        if done.lock.section(name, load_method(name).platform(session.site)) is None:
+    """Raise LockError for a section of this machine that was left as it was, and is out of date: locking again keeps it."""
+    for name, reason in done.skipped:
+        if session.section(name, done.lock) is None:
             continue
         try:
             lines = stale(session, done.lock, (name,))
         except LockError as error:
             lines = error.what.splitlines()
         if lines:
-            edit = "name another module in the spec" if "there is no module" in reason else f"lock it where {name} can serve"
+            edit = reason.remedy or f"lock it where {name} is available"
             out = f"{edit}, or take {name} out of the spec's methods; until then: --method {done.resolved[0]}"
             text = "\n  ".join((f"still has a section of {name} that no longer holds here:", *map(str.strip, lines)))
             raise LockError(text, where=str(lock_file(session.root, session.name)), hint=out)
@@ -130,7 +143,6 @@ def verify(call: Call) -> int:
     whole = opened(call, call.arguments.name)
     session = whole.for_looking()
     section = _section(session)
-    method = load_method(section.method)
     generation = examine(session.store, key_of(session, section))
     if isinstance(generation, str):
         what = f"{section.title} of {session.name} is in the store, but cannot be used: {generation}"
@@ -139,9 +151,9 @@ def verify(call: Call) -> int:
     level = call.arguments.level
     wrong = verify_files(generation)
     wrong += [f"{path}: {why}; rm -r {shlex.quote(str(path))}" for path, why in audit.records(session.store).items()]
-    moved = method.recheck(section, whole.spec, whole.site) if level >= 1 and not wrong else []
+    moved = compared_with_site(whole, section) if level >= 1 and not wrong else []
     if level >= 2 and not (wrong or moved):
-        wrong = method.problems(section, session.site, generation.prefix)
+        wrong = describing.problems(session, section, generation)
     call.out.value({"schema": 1, "session": session.name, "section": section.title, "level": level, "problems": [*wrong, *moved]})
     if wrong:
         text = "\n  ".join((f"{section.title} of {session.name} is not as it was built:", *wrong[:30]))
@@ -151,7 +163,7 @@ def verify(call: Call) -> int:
         hint = f"ozrepro lock {session.name}, if what is there now is wanted"
         raise DriftError(text, where=str(lock_file(session.root, session.name)), hint=hint)
     files = generation.card["files"]
-    call.out.line(f"{session.name}: {section.title} is whole ({files} files, level {call.arguments.level})")
+    call.out.line(f"{session.name}: {section.title} verified, {files} files OK (level {call.arguments.level})")
     return 0
 
 
@@ -160,7 +172,7 @@ def _section(session: Session, *, drifted: bool = False) -> Section:
     found = session.lock()
     if found is None:
         raise needs_lock(session)
-    choice = choose(session.spec, session.site, found)
+    choice = choose(session, found)
     assert choice.section is not None
     try:
         check_section(session, choice.section)
@@ -206,16 +218,15 @@ def _methods(session: Session, left: str, right: str) -> list[Difference]:
     lock = _own_lock(session)
     if lock is None:
         raise needs_lock(session)
-    sides = [_inside(session, lock, name) for name in (left, right)]
+    sides = [describing.inside(session, _of(session, lock, name), lock) for name in (left, right)]
     if any(side.imports is None for side in sides):
         # One side as its lock has it and the other as it is would differ by what installers add, such as pip.
-        sides = [comparing.Inside(load_method(name).versions(_of(session, lock, name))) for name in (left, right)]
+        sides = [comparing.Inside(describing.versions(session, _of(session, lock, name))) for name in (left, right)]
     return comparing.differences(*sides)
 
 
 def _of(session: Session, lock: Lock, name: str) -> Section:
-    method = load_method(name)
-    section = lock.section(name, method.platform(session.site))
+    section = session.section(name, lock)
     section = section or next((item for item in lock.sections if item.method == name), None)
     if section is None:
         where = str(lock_file(session.root, session.name))
@@ -223,31 +234,19 @@ def _of(session: Session, lock: Lock, name: str) -> Section:
     return section
 
 
-def _inside(session: Session, lock: Lock, name: str) -> comparing.Inside:
-    """Return what the files of a method's environment say that it has where it is built here, else what the lock says."""
-    section = _of(session, lock, name)
-    method = load_method(name)
-    here = section.platform == method.platform(session.site)
-    if here and method.unavailable(session.spec, session.site, section) is None:
-        generation = built_generation(session, section)
-        if generation is not None:
-            return method.inside(section, session.site, generation.prefix)
-    return comparing.Inside(method.versions(section))
-
-
 def _with_machine(session: Session) -> list[Difference]:
     section = _section(session, drifted=True)
-    method = load_method(section.method)
-    drift = [Difference(line, "", "") for line in method.drift(section, session.site)]
+    drift = [Difference(line, "", "") for line in drift_of(session, section)]
     generation = built_generation(session, section)
     if generation is None:
         return [*drift, Difference(f"{section.title}", "locked", "not built here")]
     changed = [Difference(line, "", "") for line in verify_files(generation)]
     if drift:
         return [*drift, *changed]  # what it would be built from now is another thing
-    inside = method.contents(generation.prefix)
-    identity = method.identity(section, session.site)
-    locked = {str(name): str(version) for name, version, _ in identity.get("files", ())}
+    locked = describing.versions(session, section)
+    inside = describing.installed(session, section, generation)
+    # A package that is absent is a file that is; one with several versions has them for several Pythons.
+    locked = {name: version for name, version in locked.items() if name in inside and "|" not in version}
     own = {name: version for name, version in inside.items() if name in locked}
     return [*drift, *changed, *between_contents(locked, own)]
 
@@ -259,7 +258,7 @@ def _read_side(session: Session, side: str) -> Lock:
             text = text_of(path)
         except OSError as error:
             raise LockError(f"cannot be read: {error.strerror}", where=side) from error
-        return _sound(read_text(text, session.name, side), side)
+        return _sound(read_text(text, session.name, side), side, session.site)
     if side.startswith("-"):
         raise UsageError(f"{side!r} is neither a lock file nor a git revision")
     git = process.find_program("git", os.environ.get("PATH", ""), outside=str(session.root))
@@ -275,16 +274,18 @@ def _read_side(session: Session, side: str) -> Lock:
             hint="git log -- sessions/" + f"{session.name}.lock",
         )
     where = f"{side}:sessions/{session.name}.lock"
-    return _sound(read_text(done.output, session.name, where), where)
+    return _sound(read_text(done.output, session.name, where), where, session.site)
 
 
-def _sound(lock: Lock, where: str) -> Lock:
+def _sound(lock: Lock, where: str, site: Site) -> Lock:
     """Return the lock if each section's content can be read: what is compared is also printed. Raises LockError."""
     for section in lock.sections:
-        load_method(section.method).check(section, where, lock.session)
+        registry.read_section(section, site, where, lock.session)
     return lock
 
 
 def _own_lock(session: Session) -> Lock | None:
     found = session.lock()
-    return _sound(found, str(lock_file(session.root, session.name))) if found is not None else None
+    for section in found.sections if found is not None else ():
+        session.read(section)  # what is compared is also printed
+    return found

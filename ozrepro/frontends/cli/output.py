@@ -15,7 +15,7 @@ from ozrepro.errors import visible
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ozrepro.methods import Progress
+    from ozrepro.methods.contract import Progress
 
 BAR_AFTER = 1.0
 """Seconds of work before a progress bar is shown."""

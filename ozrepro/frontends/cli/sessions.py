@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import OzreproError, UsageError
 from ozrepro.methods.reading import load_settings
-from ozrepro.pipeline import Session, open_session
+from ozrepro.pipeline.session import Session, open_session
 from ozrepro.project.spec import session_names
 
 if TYPE_CHECKING:

@@ -19,12 +19,11 @@ from ozrepro.errors import LockError, OzreproError, UsageError
 from ozrepro.faststart.ready import find_ready
 from ozrepro.faststart.start import execute
 from ozrepro.frontends import activation
+from ozrepro.frontends import imageshell as inside
 from ozrepro.frontends.cli.call import take_method, take_name
 from ozrepro.frontends.jobscript import job_script
-from ozrepro.methods import load_method
-from ozrepro.methods.container import shells as inside
-from ozrepro.methods.reading import load_spec
-from ozrepro.pipeline import open_session, prepare
+from ozrepro.pipeline.preparing import prepare
+from ozrepro.pipeline.session import open_session
 from ozrepro.project.lock import lock_file
 from ozrepro.store import write_whole
 from ozrepro.store.manifest import digest_file
@@ -77,10 +76,10 @@ def _find(call: Call, *, again: bool = False) -> _Found:
         session = open_session(call.root, name, os.environ, method=call.arguments.method)
         with call.out.progress() as progress:
             prepared = prepare(session, call.out.say, progress)
-        said, environment, method = prepared.said, prepared.environment, prepared.method
+        said, environment, method = prepared.skipped, prepared.environment, prepared.method
         parts, watched = prepared.shell, prepared.watched
     for line in () if again else said:
-        call.out.say(f"not taken: {line}")
+        call.out.say(f"skipping {line}")
     return _Found(activation.active(name, environment, parts), method, watched)
 
 
@@ -103,6 +102,11 @@ def activate(call: Call) -> int:
             f"the environment of {active.name!r} is an image, which cannot be put into a shell that is already there",
             hint=f"ozrepro shell {active.name}, or: ozrepro run {active.name} -- COMMAND",
         )
+    if active.environment.prefix:
+        raise UsageError(
+            f"programs of {active.name!r} start behind {active.environment.prefix[0]}, which a running shell cannot add",
+            hint=f"ozrepro shell {active.name}, or: ozrepro run {active.name} -- COMMAND",
+        )
     text = activation.activate(chosen, active, os.environ)
     sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
     return 0
@@ -113,7 +117,7 @@ def _write_script(call: Call, output: str) -> int:
         raise UsageError("a job's script is written for bash", hint="leave out --shell")
     found = _find(call)
     lock = lock_file(call.root, call.arguments.name)
-    inputs = load_method(found.method).inputs(load_spec(call.root, call.arguments.name))
+    inputs = open_session(call.root, call.arguments.name, os.environ).inputs(found.method).files
     paths = [path for path in (lock, lock.with_suffix(".toml"), *inputs, *map(Path, found.watched)) if path.is_file()]
     states = {path: path.stat() for path in paths}
     sized = [(str(path), it.st_size, it.st_mtime_ns // 10**9) for path, it in states.items() if it.st_size > _LARGE]
@@ -181,9 +185,10 @@ def _interact(active: Active, chosen: str, program: str) -> int:
         words, more = _prepare(Path(name), active, chosen)
         size = os.get_terminal_size(sys.stdin.fileno())
         # The user's own files are read in the caller's environment, as they expect; the session's is set after them.
+        command = active.environment.command([program, *words])
         child = pexpect.spawn(
-            program,
-            words,
+            command[0],
+            command[1:],
             env={**os.environ, **more},
             dimensions=(size.lines, size.columns),
             timeout=None,

@@ -1,4 +1,4 @@
-"""What start-up files of shells do to every shell and every job, and a user's own settings of Lmod."""
+"""What start-up files of shells do to every shell and every job, and a user's own settings of modules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ozrepro.frontends.doctor.finding import Finding, fine, note, wrong
-from ozrepro.modulesystem import fingerprint
+from ozrepro.modulesystem import fingerprint, saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +100,7 @@ def check_dotfiles(place: Surroundings) -> list[Finding]:
 def check_collections(place: Surroundings) -> list[Finding]:
     """Look for a default collection of modules, which a login loads, and for a user's own names of modules."""
     found: list[Finding] = []
-    for folder in (".lmod.d", ".config/lmod", ".module"):
+    for folder in saved.FOLDERS:
         for path in sorted((place.home / folder).glob("default*")):
             if path.is_file() and re.fullmatch(r"default(\.\w+)?", path.name):
                 why = "A login loads it where the site restores collections, with whatever versions its names then stand for."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from ozrepro.frontends.doctor.finding import Finding, fine, note, wrong
@@ -42,7 +43,7 @@ def _version(place: Surroundings, system: ModuleSystem) -> Iterator[Finding]:
         yield note(f"{system.title} at {place.short(system.command)} lies in the home: it was not asked")
         return
     version = system.version()
-    if tuple(int(part) for part in version.split(".")[:2]) < system.oldest:
+    if tuple(int(part) for part in re.findall(r"\d{1,6}", version)[:2]) < system.oldest:
         oldest = ".".join(map(str, system.oldest))
         yield note(f"{system.title} {version}", f"ozrepro was tried with {oldest} and newer: compare what a session loads.")
     else:
@@ -52,9 +53,7 @@ def _version(place: Surroundings, system: ModuleSystem) -> Iterator[Finding]:
 def _other(place: Surroundings, system: ModuleSystem) -> Iterator[Finding]:
     """Say which of two tools is taken, and why."""
     used = tools.used(place.environ)
-    for other in (find(place.environ) for kind, find in tools.FINDERS.items() if kind != system.kind):
-        if other is None:
-            continue
+    for other in tools.others(system.kind, place.environ):
         here_too = f"{other.title} is here too"
         if place.settings.module_tool:
             yield fine(f"{here_too}; {system.title} is taken, as module-tool says")

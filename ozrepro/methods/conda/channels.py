@@ -125,7 +125,7 @@ def channel_alias(aliases: Mapping[str, str], environ: Mapping[str, str]) -> str
     """
     text = environ.get("CONDA_CHANNEL_ALIAS", "")
     if text and (not _ADDRESS.match(text) or "@" in urlsplit(text).netloc or "?" in text):
-        raise UsageError(f"CONDA_CHANNEL_ALIAS={text!r} is no plain address", hint="unset CONDA_CHANNEL_ALIAS")
+        raise UsageError(f"CONDA_CHANNEL_ALIAS={text!r} is not a plain address", hint="unset CONDA_CHANNEL_ALIAS")
     return normal(text or aliases.get("channel-alias") or ALIAS)
 
 
@@ -178,21 +178,25 @@ def read_channels(
     An alias of the settings for a name goes before the address that the lock has for it.
     """
     if not isinstance(value, list):
-        checker.wrong(path, "is no list of channels")
+        checker.wrong(path, "is not a list of channels")
         return ()
-    alias = channel_alias(aliases, environ)
+    alias = ALIAS
+    try:
+        alias = channel_alias(aliases, environ)
+    except UsageError as error:
+        checker.wrong(path, error.what, error.hint)
     found: list[Channel] = []
     for index, entry in enumerate(value):
         place = (*path[:-1], f"{path[-1]}[{index}]")
         table = checker.table(entry, place, ("name", "address"))
         name, written = checker.text_at(table, (*place, "name")), checker.text_at(table, (*place, "address"))
         if not NAME.match(name) or ".." in name or len(name) > _LONGEST:
-            checker.wrong((*place, "name"), f"{name!r} is no channel's name: a lock holds names")
+            checker.wrong((*place, "name"), f"{name!r} is not the name of a channel: a lock holds names")
             continue
         if any(channel.name == name for channel in found):
-            checker.wrong((*place, "name"), f"{name!r} stands there twice")
+            checker.wrong((*place, "name"), f"{name!r} is listed twice")
             continue
-        problem = check_channel(written) if "://" in written else f"{written!r} is no address" if written else None
+        problem = check_channel(written) if "://" in written else f"{written!r} is not an address" if written else None
         if problem:
             checker.wrong((*place, "address"), problem)
             continue

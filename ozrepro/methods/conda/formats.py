@@ -16,24 +16,21 @@ from ozrepro.faststart.ready import content_of
 from ozrepro.methods.conda.condalock import read_condalock, write_condalock
 from ozrepro.methods.conda.environment_yml import EnvironmentFile, write_environment
 from ozrepro.methods.conda.explicit import Named, read_explicit, read_url, write_explicit
-from ozrepro.methods.conda.lock import read_section
 from ozrepro.project.files import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ozrepro.methods import Say
-    from ozrepro.project.lock import Section
-    from ozrepro.site import Site
+    from ozrepro.methods.conda.lock import Locked
+    from ozrepro.methods.conda.table import CondaTable
+    from ozrepro.methods.contract import ExportRequest
 
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _RECORD = 256 << 20
 """Bytes of a package's record at most: it lists all files of the package."""
 
 _SHOWN = 10
-"""Names of what is left out that are told; the count tells of the others."""
-
-FORMS = ("conda-explicit", "conda-lock", "environment.yml")
+"""Names of what is left out that are shown; the count covers the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,33 +48,49 @@ class Source:
         return _words(packages, [name for name in self.variables if name not in set(variables)])
 
 
-def export_sections(sections: Sequence[Section], here: str, session: str, where: str, site: Site, form: str, say: Say) -> str:
-    """Return the text of one of FORMS; `here` is the platform of the two that are for one alone.
+def to_explicit(request: ExportRequest[CondaTable, Locked]) -> str:
+    """Return this machine's section as an @EXPLICIT file. What it cannot hold is said."""
+    here = request.sections[request.here]
+    _say_left_out(request, "conda-explicit", (here,))
+    return without_login(write_explicit(here.records, here.addresses, request.here))
 
-    What the form cannot hold is said. Raises LockError, BuildError.
-    """
-    locked = {section.platform: read_section(section, where, session, site) for section in sections}
-    own = locked[here]
-    held = locked.values() if form == "conda-lock" else (own,)
-    pip = sorted({item.name for one in held for item in one.layer.packages})
-    rest = [] if form == "environment.yml" else _words(pip, sorted({name for one in held for name in one.variables}))
-    elsewhere = "; environment.yml holds them" if rest else ""
-    if own.mpi is not None:
-        rest.append(f"the modules to be loaded beside it ({' '.join(own.mpi.load)})")
-    if rest:
-        say(f"{session}: {form} has no place for {' and '.join(rest)}{elsewhere}")
-    if form == "conda-lock":
-        return without_login(write_condalock({platform: item.records for platform, item in locked.items()}, own.channels))
-    if form == "conda-explicit":
-        return without_login(write_explicit(own.records, own.addresses, here))
+
+def to_condalock(request: ExportRequest[CondaTable, Locked]) -> str:
+    """Return the sections of all platforms as a conda-lock file. What it cannot hold is said."""
+    _say_left_out(request, "conda-lock", request.sections.values())
+    records = {platform: item.records for platform, item in request.sections.items()}
+    return without_login(write_condalock(records, request.sections[request.here].channels))
+
+
+def to_environment(request: ExportRequest[CondaTable, Locked]) -> str:
+    """Return this machine's section as an environment.yml with exact builds. What it cannot hold is said."""
+    here = request.sections[request.here]
+    _say_left_out(request, "environment.yml", ())
     file = EnvironmentFile(
-        name=session,
-        channels=(*(channel.written or channel.name for channel in own.channels), "nodefaults"),
-        dependencies=tuple(f"{item.name}={item.version}={item.build}" for item in own.records),
-        pip=tuple(f"{item.name}=={item.version}" for item in own.layer.packages),
-        variables=own.variables,
+        name=request.subject.spec.name,
+        channels=(*(channel.written or channel.name for channel in here.channels), "nodefaults"),
+        dependencies=tuple(f"{item.name}={item.version}={item.build}" for item in here.records),
+        pip=tuple(f"{item.name}=={item.version}" for item in here.layer.packages),
+        variables=here.variables,
     )
     return write_environment(file)
+
+
+FORMATS = {"conda-explicit": to_explicit, "conda-lock": to_condalock, "environment.yml": to_environment}
+"""The functions that write each format."""
+
+
+def _say_left_out(request: ExportRequest[CondaTable, Locked], form: str, sections: Iterable[Locked]) -> None:
+    """Say which packages of pip and variables of the sections a format has no place for, and that it has none for modules."""
+    held = tuple(sections)
+    pip = sorted({item.name for one in held for item in one.layer.packages})
+    rest = _words(pip, sorted({name for one in held for name in one.variables}))
+    elsewhere = "; environment.yml holds them" if rest else ""
+    mpi = request.sections[request.here].mpi
+    if mpi is not None:
+        rest.append(f"the modules to be loaded beside it ({' '.join(mpi.load)})")
+    if rest:
+        request.say(f"{request.subject.spec.name}: {form} has no place for {' and '.join(rest)}{elsewhere}")
 
 
 def _words(packages: Sequence[str], variables: Sequence[str]) -> list[str]:

@@ -6,15 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ozrepro.errors import BuildError, LockError, SpecError
+from ozrepro.errors import BuildError, SpecError
 from ozrepro.methods.conda.channels import Channel, find_channels, read_channels
 from ozrepro.methods.conda.matchspec import take_apart
 from ozrepro.methods.conda.records import LockedRecord, read_records
-from ozrepro.methods.conda.table import CondaTable
 from ozrepro.methods.conda.virtual import Virtual, read_virtual
 from ozrepro.project.checking import Checker, shown
 from ozrepro.project.files import SMALL
-from ozrepro.project.lock import Section, lock_file
 from ozrepro.python import interpreter, layer
 from ozrepro.python.layer import Layer, LockedLayer
 
@@ -23,8 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ozrepro.methods.conda.environment_yml import EnvironmentFile
+    from ozrepro.methods.conda.table import CondaTable
+    from ozrepro.methods.contract import Subject
     from ozrepro.modulesystem.loading import Request
     from ozrepro.modulesystem.record import Record
+    from ozrepro.project.lock import Section
     from ozrepro.project.spec import Spec
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.site import Site
@@ -49,6 +50,7 @@ class Locked:
     """A conda section, read and checked.
 
     Attributes:
+        platform: the section's platform, conda's name of it.
         channels: where the records come from, with their addresses here.
         virtual: the properties of a machine that it was resolved for.
         variables: variables of an environment file.
@@ -58,6 +60,7 @@ class Locked:
 
     """
 
+    platform: str
     channels: tuple[Channel, ...]
     virtual: tuple[Virtual, ...]
     variables: Mapping[str, str]
@@ -75,15 +78,15 @@ class Locked:
         return {channel.name: channel.address for channel in self.channels}
 
 
-def read_section(section: Section, where: str, session: str, site: Site | None = None) -> Locked:
-    """Return the section's content. Raises LockError with all mistakes: the lock may come from someone else's repository."""
-    checker, base = Checker(where), (section.method, section.platform)
+def read_section(checker: Checker, section: Section, site: Site) -> Locked:
+    """Return the section's content with the addresses that its channels have here; what is wrong is noted in `checker`."""
+    base = (section.method, section.platform)
     table = checker.table(section.content, base, KEYS)
-    aliases, environ = (site.settings.channels, site.environ) if site is not None else ({}, {})
     written = table.get("variables", {})
     variables = checker.table(written, (*base, "variables"), written if isinstance(written, dict) else ())
     locked = Locked(
-        channels=read_channels(checker, table.get("channels", []), (*base, "channels"), aliases, environ),
+        platform=section.platform,
+        channels=read_channels(checker, table.get("channels", []), (*base, "channels"), site.settings.channels, site.environ),
         virtual=read_virtual(checker, table, (*base, "virtual")),
         variables={name: checker.text_at(variables, (*base, "variables", name), multiline=True) for name in variables},
         records=read_records(checker, table.get("record", []), (*base, "record")),
@@ -96,39 +99,36 @@ def read_section(section: Section, where: str, session: str, site: Site | None =
             checker.wrong((*base, f"record[{number}]", "channel"), f"{shown(item.channel)} is none of the section's channels")
     for name in locked.variables:
         if not name.isidentifier() or name in ("PATH", "HOME"):
-            checker.wrong((*base, "variables", name), "is no variable's name that an environment may set")
+            checker.wrong((*base, "variables", name), "is not the name of a variable that an environment may set")
     if locked.layer.build or any(not file.is_wheel for package in locked.layer.packages for file in package.files):
         checker.wrong((*base, "package"), "holds a source archive: in a conda environment pip takes wheels alone")
-    if checker.mistakes:
-        raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {session}")
     return locked
 
 
-def _read_mpi(checker: Checker, table: object, base: tuple[str, ...], site: Site | None) -> Record:
+def _read_mpi(checker: Checker, table: object, base: tuple[str, ...], site: Site) -> Record:
     from ozrepro.modulesystem import record
 
-    places = record.places_of(str(site.settings.root), site.environ.get("HOME", "")) if site else record.EXAMPLE
+    places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
     here = record.replaced(table, lambda text: record.local(text, places))
     return record.read_record(checker, checker.table(here, (*base, "mpi"), record.KEYS), (*base, "mpi"))
 
 
-def check_agreement(locked: Locked, spec: Spec, site: Site, platform: str, where: str) -> None:
-    """Raise LockError, with all of it, where a section that claims to answer this spec holds what the spec does not ask for."""
-    wanted, checker, base = wanted_of(spec), Checker(where), ("conda", platform)
-    channels = find_channels(wanted.channels, site.settings.channels, site.environ, where=str(spec.path))
+def mismatches(subject: Subject[CondaTable], locked: Locked) -> list[str]:
+    """Return what a section that claims to answer this spec holds and the spec does not ask for, one line each."""
+    wanted, site, checker, base = wanted_of(subject), subject.site, Checker(""), ("conda", locked.platform)
+    channels = find_channels(wanted.channels, site.settings.channels, site.environ, where=str(subject.spec.path))
     asked: dict[str, tuple[object, object]] = {
         "channels": ([item.as_table() for item in locked.channels], [item.as_table() for item in channels]),
         "variables": (dict(locked.variables), dict(wanted.variables)),
-        "mpi": (_asked_for(locked.mpi), sorted(described(spec).mpi)),
+        "mpi": (_asked_for(locked.mpi), sorted(subject.table.mpi)),
     }
-    layer.check_agreement(checker, base, locked.layer, layer_of(spec), asked)
-    there = {item.name for item in locked.records}
+    layer.check_agreement(checker, base, locked.layer, layer_of(subject, wanted), asked)
+    names = {item.name for item in locked.records}
     for text in wanted.dependencies:
         name = take_apart(text).name
-        if not name.startswith("__") and name not in there:
+        if not name.startswith("__") and name not in names:
             checker.wrong((*base, "record"), f"lacks {name}, which the spec asks for")
-    if checker.mistakes:
-        raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {spec.name}")
+    return checker.mistakes
 
 
 def _asked_for(mpi: Record | None) -> list[str]:
@@ -141,74 +141,47 @@ def mpi_spec(module: str) -> str:
     return f"{name.lower()}={version}=external_*"
 
 
-def mpi_request(spec: Spec, site: Site) -> Request | None:
+def mpi_request(subject: Subject[CondaTable]) -> Request | None:
     """Return the modules that `mpi` names as they are to be loaded, or None where it names none."""
-    names = described(spec).mpi
-    if not names:
+    if not subject.table.mpi:
         return None
     from ozrepro.modulesystem import loading
 
-    return loading.request_of(names, "conda.mpi", spec, site)
+    return loading.request_of(subject.table.mpi, "conda.mpi", subject.spec, subject.site)
 
 
-def wanted_of(spec: Spec) -> Wanted:
+def wanted_of(subject: Subject[CondaTable]) -> Wanted:
     """Return what the spec asks for, its environment file read. Raises SpecError with all mistakes."""
-    table = described(spec)
+    table = subject.table
     if not table.file:
         return Wanted(table.channels, table.dependencies, table.pip, {}, table.platforms)
-    file = _file(spec, table)
+    file = _file(subject.spec, table)
     pip = (*file.pip, *table.pip)
     return Wanted(file.channels or table.channels, file.dependencies, pip, file.variables, file.platforms or table.platforms)
 
 
-def _file(spec: Spec, described: CondaTable) -> EnvironmentFile:
+def _file(spec: Spec, table: CondaTable) -> EnvironmentFile:
     from ozrepro.methods.conda.environment_yml import read_environment
 
-    path = spec.root / described.file
+    path = spec.root / table.file
     if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
-        raise SpecError(str(spec.path), [f"conda.file: {described.file}: leads out of the project; copy the file into it"])
+        raise SpecError(str(spec.path), [f"conda.file: {table.file}: leads out of the project; copy the file into it"])
     try:
-        return read_environment(spec.files.text(path, SMALL), str(path), described.channels)
+        return read_environment(spec.files.text(path, SMALL), str(path), table.channels)
     except OSError as error:
-        raise SpecError(
-            str(spec.path), [f"conda.file: {described.file}: {error.strerror}; name a file of the project"]
-        ) from error
+        raise SpecError(str(spec.path), [f"conda.file: {table.file}: {error.strerror}; name a file of the project"]) from error
 
 
-def described(spec: Spec) -> CondaTable:
-    """Return the spec's table, which the caller knows to be there."""
-    table = spec.tables["conda"]
-    assert isinstance(table, CondaTable), "the registry has this method read its table"
-    return table
-
-
-def layer_of(spec: Spec) -> Layer:
+def layer_of(subject: Subject[CondaTable], wanted: Wanted) -> Layer:
     """Return what the spec has pip add."""
-    return Layer(spec, "conda", wanted_of(spec).pip, (), described(spec).passed)
-
-
-def read_here(section: Section, site: Site, spec: Spec | None = None) -> Locked:
-    """Return a section's content with the addresses of this caller. Raises LockError as `read_section`.
-
-    A build asks several times for the same section, and checking each package's record takes a while: the last one is kept.
-    """
-    kept = _LAST.get("read")
-    if kept is not None and kept[0] is section and kept[1] is site:
-        return kept[2]
-    where = str(lock_file(spec.root, spec.name)) if spec is not None else section.title
-    locked = read_section(section, where, spec.name if spec is not None else "", site)
-    _LAST["read"] = (section, site, locked)
-    return locked
-
-
-_LAST: dict[str, tuple[Section, Site, Locked]] = {}
+    return Layer(subject.spec, "conda", wanted.pip, (), subject.table.passed)
 
 
 def interpreter_of(prefix: Path) -> Interpreter:
     """Return the Python of a conda environment. Raises BuildError where there is none."""
-    found = interpreter.ask(str(prefix / "bin" / "python"))
-    if found is None:
+    python = interpreter.ask(str(prefix / "bin" / "python"))
+    if python is None:
         raise BuildError(
             "the environment has no Python that runs", where=str(prefix), hint="add python to dependencies in [conda]"
         )
-    return found
+    return python

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ozrepro.methods import Progress, Say
     from ozrepro.methods.comparing import Inside
+    from ozrepro.methods.contract import Progress, Say
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.site import Site
     from ozrepro.store.manifest import Digests
@@ -67,7 +67,7 @@ def add(chosen: Sequence[install.Chosen], site: Site, prefix: Path, digests: Dig
         raise BuildError(error.what, hint="the same command again: the package cache has forgotten these packages") from error
     records = {f"conda-meta/{name}" for name in os.listdir(prefix / "conda-meta")} - {entry.path for entry in before}
     if records:
-        what = f"a package of pip brings {', '.join(sorted(records))}, where conda's own records stand"
+        what = f"a package of pip brings {', '.join(sorted(records))}, where conda's own records are"
         raise BuildError(what, hint="ask for another version of the package")
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from ozrepro.errors import BuildError, LockError, SpecError
+from ozrepro.errors import BuildError, SpecError
 from ozrepro.methods.conda import python as conda_python
 from ozrepro.methods.conda.channels import Channel, find_channels
 from ozrepro.methods.conda.formats import Source, read_source
 from ozrepro.methods.conda.helper import Helper, Question, open_helper
-from ozrepro.methods.conda.lock import Locked, described, layer_of, mpi_request, mpi_spec, read_here, wanted_of
+from ozrepro.methods.conda.lock import Locked, layer_of, mpi_request, mpi_spec, wanted_of
 from ozrepro.methods.conda.matchspec import with_address
 from ozrepro.methods.conda.virtual import needed, offered, overrides
 from ozrepro.modulesystem import loading, record
@@ -27,58 +27,80 @@ from ozrepro.python.interpreter import running
 from ozrepro.python.layer import LockedLayer, open_uv
 from ozrepro.python.resolve import Wanted as PipWanted
 from ozrepro.python.resolve import resolve as resolve_pip
-from ozrepro.site import subdir_here
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ozrepro.methods import Change, Say
     from ozrepro.methods.conda.explicit import Named
+    from ozrepro.methods.conda.lock import Wanted
     from ozrepro.methods.conda.records import LockedRecord
+    from ozrepro.methods.conda.table import CondaTable
     from ozrepro.methods.conda.virtual import Virtual
-    from ozrepro.project.spec import Spec
+    from ozrepro.methods.contract import Request, Say, Subject
+    from ozrepro.modulesystem.record import Record
     from ozrepro.python.packages import LockedPackage
-    from ozrepro.site import Site
 
 
 _WHERE = "packages go into pip of [conda], variables into an environment.yml"
 
 
-def resolve(spec: Spec, site: Site, digest: str, change: Change, say: Say) -> tuple[Section, ...]:
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is the same for each platform: the request, what its spec asks for, and what stands for this machine."""
+
+    request: Request[CondaTable, Locked]
+    wanted: Wanted
+    helper: Helper
+    channels: tuple[Channel, ...]
+    detected: tuple[Virtual, ...]
+    here: str
+
+
+def resolve(request: Request[CondaTable, Locked], here: str) -> tuple[Section, ...]:
     """Return a section for each platform that the spec names, this machine's first. Raises BuildError, CommandFailed."""
-    wanted, here = wanted_of(spec), subdir_here()
-    helper = open_helper(site, say)
-    channels = find_channels(wanted.channels, site.settings.channels, site.environ, where=str(spec.path))
-    _check_channels(spec, wanted.dependencies, channels)
+    subject, site, say = request.subject, request.subject.site, request.say
+    wanted, helper = wanted_of(subject), open_helper(site, say)
+    channels = find_channels(wanted.channels, site.settings.channels, site.environ, where=str(subject.spec.path))
+    _check_channels(subject, wanted.dependencies, channels)
     others = [platform for platform in wanted.platforms if platform != here]
     if others and wanted.pip:
         say(f"{', '.join(others)} must be locked there: what pip adds can be found for this machine alone")
         others = []
-    request = mpi_request(spec, site)
-    load = loading.load(request, site) if request is not None else None
-    for line in load.told() if load is not None else ():
-        say(line)
-    mpi = load.record() if load is not None else None
-    detected = helper.detect()
+    mpi = _load_mpi(subject, say)
+    task = _Task(request, wanted, helper, channels, helper.detect(), here)
     sections: list[Section] = []
     for platform in (here, *others):
-        previous = _previous(change, platform, spec, site)
-        kept = _kept(previous, change.upgrade)
-        source = read_source(change.source, platform) if change.source else Source(())
-        rest = source.rest(wanted.pip, wanted.variables) if platform == here else []
-        if rest:
-            say(f"not taken over from {change.source}: {' and '.join(rest)}; {_WHERE}")
-        locked = _solve(helper, spec, site, channels, detected, platform, kept, source.named, say)
-        if wanted.pip:
-            packages = _pip(locked, helper, spec, site, previous, change.upgrade, say)
-            locked = replace(locked, layer=replace(locked.layer, packages=packages))
-        if platform == here:
-            locked = replace(locked, mpi=mpi)
-        sections.append(Section("conda", platform, digest, _content(locked, spec, site)))
+        locked = _resolve_one(task, platform)
+        locked = replace(locked, mpi=mpi) if platform == here else locked
+        sections.append(Section("conda", platform, request.digest, _content(locked, subject, wanted)))
     return tuple(sections)
 
 
-def _check_channels(spec: Spec, dependencies: Sequence[str], channels: tuple[Channel, ...]) -> None:
+def _load_mpi(subject: Subject[CondaTable], say: Say) -> Record | None:
+    asked = mpi_request(subject)
+    if asked is None:
+        return None
+    load = loading.load(asked, subject.site)
+    for line in load.told():
+        say(line)
+    return load.record()
+
+
+def _resolve_one(task: _Task, platform: str) -> Locked:
+    """Return a platform's packages: what its own section has locked stays where it still fits."""
+    request, wanted = task.request, task.wanted
+    previous = request.old.get(platform)
+    source = read_source(request.source, platform) if request.source else Source(())
+    rest = source.rest(wanted.pip, wanted.variables) if platform == task.here else []
+    if rest:
+        request.say(f"not taken over from {request.source}: {' and '.join(rest)}; {_WHERE}")
+    locked = _solve(task, platform, _kept(previous, request.upgrade), source.named)
+    if not wanted.pip:
+        return locked
+    return replace(locked, layer=replace(locked.layer, packages=_pip(task, locked, previous)))
+
+
+def _check_channels(subject: Subject[CondaTable], dependencies: Sequence[str], channels: tuple[Channel, ...]) -> None:
     """Raise SpecError for dependencies of channels that are not listed: here the names of all are known, by the aliases too."""
     mistakes: list[str] = []
     for text in dependencies:
@@ -86,44 +108,37 @@ def _check_channels(spec: Spec, dependencies: Sequence[str], channels: tuple[Cha
             with_address(text, channels)
         except ValueError as error:
             mistakes.append(f"dependencies: {error}")
-    file = described(spec).file
+    spec, file = subject.spec, subject.table.file
     if mistakes and file:
         raise SpecError(str(spec.root / file), mistakes, hint=f"edit {file}")
     if mistakes:
         raise SpecError(str(spec.path), [f"conda.{line}" for line in mistakes], hint=f"edit sessions/{spec.path.name}")
 
 
-def _solve(
-    helper: Helper,
-    spec: Spec,
-    site: Site,
-    channels: tuple[Channel, ...],
-    detected: tuple[Virtual, ...],
-    platform: str,
-    kept: tuple[LockedRecord, ...],
-    named: tuple[Named, ...],
-    say: Say,
-) -> Locked:
-    asked, wanted = described(spec), wanted_of(spec)
+def _solve(task: _Task, platform: str, kept: tuple[LockedRecord, ...], named: tuple[Named, ...]) -> Locked:
+    subject, wanted = task.request.subject, task.wanted
+    asked = subject.table
+    said = overrides(asked.virtual_packages, subject.site.environ)
     question = Question(
-        channels=channels,
+        channels=task.channels,
         specs=(*wanted.dependencies, *([mpi_spec(asked.mpi[-1])] if asked.mpi else []), *(item.spec() for item in named)),
         subdir=platform,
-        virtual=offered(detected, overrides(asked.virtual_packages, site.environ), platform, subdir_here()),
+        virtual=offered(task.detected, said, platform, task.here),
         priority=asked.channel_priority,
         exclude_newer=asked.exclude_newer,
         locked=kept,
     )
-    question = replace(question, locked=_open_to_gpu(helper, question))
-    answer = helper.solve(question, _quiet)
+    question = replace(question, locked=_open_to_gpu(task.helper, question))
+    answer = task.helper.solve(question, _quiet)
     if named:
-        _check_named(named, answer.records, channels)
+        _check_named(named, answer.records, task.channels)
     if answer.cpu_builds:
-        say(f"{platform}: builds for the CPU were taken of {', '.join(answer.cpu_builds)}: no CUDA was seen or said here")
+        builds = ", ".join(answer.cpu_builds)
+        task.request.say(f"{platform}: builds for the CPU were taken of {builds}: no CUDA was seen or said here")
     names = set(needed(line for record in answer.records for line in record.depends))
     virtual = tuple(item for item in question.virtual if item.name in names)
-    empty = LockedLayer(spec.imports, asked.passed, "", (), (), ())
-    return Locked(channels, virtual, wanted.variables, answer.records, empty)
+    empty = LockedLayer(subject.spec.imports, asked.passed, "", (), (), ())
+    return Locked(platform, task.channels, virtual, wanted.variables, answer.records, empty)
 
 
 def _open_to_gpu(helper: Helper, question: Question) -> tuple[LockedRecord, ...]:
@@ -152,14 +167,15 @@ def _check_named(named: tuple[Named, ...], records: tuple[LockedRecord, ...], ch
         raise BuildError("\n  ".join(("the channels do not give what is named:", *lines)), hint="ozrepro lock, without --from")
 
 
-def _content(locked: Locked, spec: Spec, site: Site) -> dict[str, Any]:
+def _content(locked: Locked, subject: Subject[CondaTable], wanted: Wanted) -> dict[str, Any]:
     """Return the section's content."""
+    site = subject.site
     places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
     mpi = record.replaced(locked.mpi.as_table(), lambda text: record.portable(text, places)) if locked.mpi else None
     content: dict[str, Any] = {
         "channels": [channel.as_table() for channel in locked.channels],
         **({"virtual": [item.as_text() for item in locked.virtual]} if locked.virtual else {}),
-        **layer_of(spec).head(),
+        **layer_of(subject, wanted).head(),
         **({"variables": dict(locked.variables)} if locked.variables else {}),
         "record": [item.as_table() for item in locked.records],
         **({"mpi": mpi} if mpi else {}),
@@ -167,25 +183,18 @@ def _content(locked: Locked, spec: Spec, site: Site) -> dict[str, Any]:
     return content | (layer.packages_table(locked.layer.packages, ()) if locked.layer.packages else {})
 
 
-def _pip(
-    locked: Locked,
-    helper: Helper,
-    spec: Spec,
-    site: Site,
-    previous: Locked | None,
-    upgrade: tuple[str, ...] | None,
-    say: Say,
-) -> tuple[LockedPackage, ...]:
+def _pip(task: _Task, locked: Locked, previous: Locked | None) -> tuple[LockedPackage, ...]:
     """Resolve what pip adds in an environment of the records, so that what they provide is neither shadowed nor repeated."""
-    wanted = layer_of(spec)
+    request, subject = task.request, task.request.subject
+    spec, site, wanted = subject.spec, subject.site, layer_of(subject, task.wanted)
     lines = [entry.text for text in wanted.texts() for entry in entries_of(text)]
     with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
         prefix = Path(os.path.realpath(name)) / "env"
-        helper.install(locked.records, locked.addresses, prefix, _quiet)
+        task.helper.install(locked.records, locked.addresses, prefix, _quiet)
         # Its Python is not started to be asked: this one tells uv where it runs, and the record what it resolves for.
-        found = replace(conda_python.recorded(locked), path=running().path)
-        there = outside.distributions([str(install.site_packages(prefix))])
-        overridden = outside.demanded(lines, there, found.markers)
+        python = replace(conda_python.recorded(locked), path=running().path)
+        provided = outside.distributions([str(install.site_packages(prefix))])
+        overridden = outside.demanded(lines, provided, python.markers)
         if overridden:
             names, reasons = ", ".join(overridden), "; ".join(overridden.values())
             raise BuildError(
@@ -193,31 +202,23 @@ def _pip(
                 where=str(spec.path),
                 hint=f"ask conda for {names} in this version, under dependencies",
             )
-        minor = int(found.minor.split(".")[1])
-        pythons = f">=3.{minor},<3.{minor + 1}"
-        task = PipWanted(
+        minor = int(python.minor.split(".")[1])
+        question = PipWanted(
             spec.root,
             wanted.requirements,
-            pythons,
+            f">=3.{minor},<3.{minor + 1}",
             (site.platform,),
             site.platform,
             (),
-            there,
+            provided,
             hashed=wanted.hashed(),
             owner="the conda packages",
             texts=wanted.files(),
         )
-        resolved = resolve_pip(open_uv(site, say), task, found, previous.layer.packages if previous else (), upgrade, say)
-        layer.check_resolved(resolved, wanted, site.platform, found.minor)
+        kept = previous.layer.packages if previous else ()
+        resolved = resolve_pip(open_uv(site, request.say), question, python, kept, request.upgrade, request.say)
+        layer.check_resolved(resolved, wanted, site.platform, python.minor)
     return resolved.packages
-
-
-def _previous(change: Change, platform: str, spec: Spec, site: Site) -> Locked | None:
-    section = change.section("conda", platform)
-    try:
-        return read_here(section, site, spec) if section is not None else None
-    except LockError:
-        return None  # a damaged section is resolved anew
 
 
 def _kept(previous: Locked | None, upgrade: tuple[str, ...] | None) -> tuple[LockedRecord, ...]:

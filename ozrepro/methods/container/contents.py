@@ -13,26 +13,15 @@ from ozrepro import process
 from ozrepro.errors import BuildError
 from ozrepro.methods.container.apptainer import Program, alone, closed_words
 from ozrepro.project.checking import shown
+from ozrepro.python import look
+from ozrepro.python.distributions import UNREADABLE, Distribution, check_texts, read_distributions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What an answer that is none gives: an image may be a stranger's."""
+    from collections.abc import Iterator, Mapping
 
 _ANSWER = re.compile(r"<ozrepro>([A-Za-z0-9+/=]*)</ozrepro>")
 _PYTHON = re.compile(r"[0-9]+(\.[0-9]+){2}\Z", re.ASCII)
 _TREE = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
-_LONGEST = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """A Python distribution inside: name, version, and the names that it is imported by."""
-
-    name: str
-    version: str
-    imports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +64,7 @@ def look_inside(program: Program, image: str, environ: Mapping[str, str]) -> Con
 
 def question() -> list[str]:
     """Return the words behind a Python that have it say what is inside."""
-    return ["-c", Path(__file__).with_name("look.py").read_text(encoding="utf-8")]
-
-
-def read_packages(distributions: Mapping[str, tuple[str, Iterable[str]]]) -> tuple[Distribution, ...]:
-    """Return the distributions that `look.distributions` gives. Raises BuildError for one that cannot be told of."""
-    try:
-        return _distributions(distributions)
-    except UNREADABLE as error:
-        raise BuildError(f"the packages inside cannot be listed: {error}") from error
+    return ["-c", Path(look.__file__).read_text(encoding="utf-8")]
 
 
 def read_contents(table: Mapping[str, Any]) -> Contents:
@@ -91,11 +72,11 @@ def read_contents(table: Mapping[str, Any]) -> Contents:
 
     Raises ValueError, KeyError, TypeError, AttributeError: an image may be a stranger's.
     """
-    python, distributions = str(table["python"]), _distributions(table["distributions"])
+    python, distributions = str(table["python"]), read_distributions(table["distributions"])
     if not _PYTHON.match(python):
         raise ValueError(f"{shown(python)} is no Python's version")
     tree, system = str(table["tree"]), sorted(map(str, table["system"]))
-    _check(system, system)
+    check_texts(system, system)
     if not _TREE.match(tree):
         raise ValueError(f"{shown(tree)} is no sha256")
     return Contents(python=python, tree=tree, distributions=distributions, system=tuple(system))
@@ -105,24 +86,6 @@ def as_table(contents: Contents) -> dict[str, Any]:
     """Return what is inside as JSON can hold it and `read_contents` takes it."""
     named = {item.name: [item.version, list(item.imports)] for item in contents.distributions}
     return {"python": contents.python, "tree": contents.tree, "distributions": named, "system": list(contents.system)}
-
-
-def _distributions(table: Mapping[str, Any]) -> tuple[Distribution, ...]:
-    entries = {str(name): (str(version), tuple(map(str, names))) for name, (version, names) in table.items()}
-    _check((*entries, *(version for version, _ in entries.values())), entries)
-    for name in (name for _, names in entries.values() for name in names):
-        if not name.isidentifier() or len(name) > _LONGEST:
-            raise ValueError(f"{shown(name)} cannot be imported")
-    return tuple(Distribution(name, *entries[name]) for name in sorted(entries))
-
-
-def _check(texts: Iterable[str], names: Iterable[str]) -> None:
-    """Raise ValueError for a text that no lock or message can hold, and for a name that is empty."""
-    for text in texts:
-        if not text.isprintable() or len(text) > _LONGEST:
-            raise ValueError(f"{shown(text)} is neither a name nor a version")
-    if not all(name.strip() for name in names):
-        raise ValueError("a package has no name")
 
 
 def differences(locked: Contents, here: Contents) -> Iterator[str]:

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import StoreError
-from ozrepro.methods.container.contents import UNREADABLE, as_table, read_contents
+from ozrepro.methods.container.contents import as_table, read_contents
+from ozrepro.python.distributions import UNREADABLE
 from ozrepro.store import write_whole
 from ozrepro.store.manifest import digest_file
 

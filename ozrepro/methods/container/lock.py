@@ -1,4 +1,4 @@
-"""What the container method keeps in a lock: its section read and checked, and what a spec asks for, its files read."""
+"""What the container method keeps in a lock: its section read and checked, and written."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.errors import LockError, SpecError
 from ozrepro.methods.container.apptainer import Mount, read_bind
-from ozrepro.methods.container.contents import Contents, Distribution
-from ozrepro.methods.container.definition import Definition, read_definition
-from ozrepro.methods.container.generate import is_made
+from ozrepro.methods.container.contents import Contents
+from ozrepro.methods.container.definition import read_definition
 from ozrepro.methods.container.reference import DIGEST, read_reference
-from ozrepro.methods.container.table import ContainerTable
-from ozrepro.modulesystem import loading, record
-from ozrepro.project.checking import Checker, shown
-from ozrepro.project.files import SMALL
-from ozrepro.project.lock import Section, lock_file
+from ozrepro.methods.container.table import defines_image
+from ozrepro.methods.contract import Origin
+from ozrepro.modulesystem import record
+from ozrepro.project.checking import shown
 from ozrepro.project.spec import digest_of
+from ozrepro.python.distributions import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from ozrepro.modulesystem.record import Record
-    from ozrepro.project.spec import Spec
+    from ozrepro.project.checking import Checker
+    from ozrepro.project.lock import Section
     from ozrepro.site import Site
 
 KEYS = (
@@ -38,7 +37,7 @@ KEYS = (
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_!-]{0,99}\Z", re.ASCII)
 _TOOL = re.compile(r"(apptainer|singularity) [0-9][A-Za-z0-9.+_~-]{0,60}\Z", re.ASCII)
-_FEW = 50
+_PLAIN = {"environment", "help", "labels", "post", "runscript"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class Locked:
         definition: the definition file's path from the project's root, "" where there is none.
         image: what the spec names instead of a definition.
         source: the method whose lock the definition was made from.
-        of: title and digest of the section that it was made from.
+        of: the section that the definition was made from.
         generated: the lines of the definition that was made.
         inputs: a digest of all that the image is built from.
         arguments: values for the definition's arguments.
@@ -95,7 +94,7 @@ class Locked:
     definition: str
     image: str
     source: str
-    of: tuple[str, str]
+    of: Origin | None
     generated: tuple[str, ...]
     inputs: str
     arguments: Mapping[str, str]
@@ -114,6 +113,10 @@ class Locked:
         """Whether the image is a file of the user's, which is used where it lies."""
         return bool(self.image) and "://" not in self.image
 
+    def file_from(self, root: Path) -> str:
+        """Return the path of an image file of the user's own."""
+        return os.path.join(root, os.path.expanduser(self.image))
+
     def open_bases(self) -> list[str]:
         """Return the bases that are not pinned."""
         return [f"{base.bootstrap} {base.source}".strip() for base in self.bases if base.is_open]
@@ -123,26 +126,26 @@ class Locked:
         return tuple(read_bind(text, root) for text in self.bind)
 
 
-def read_section(section: Section, where: str, session: str, site: Site | None = None) -> Locked:
-    """Return the section's content. Raises LockError with all mistakes: the lock may come from someone else's repository."""
-    checker, base = Checker(where), (section.method, section.platform)
-    places = record.places_of(str(site.settings.root), site.environ.get("HOME", "")) if site else record.EXAMPLE
+def read_section(checker: Checker, section: Section, site: Site) -> Locked:
+    """Return the section's content, its places those of this project and caller; what is wrong is noted in `checker`."""
+    base = (section.method, section.platform)
+    places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
     table = checker.table(section.content, base, KEYS)
     module = record.replaced(table.get("module", {}), lambda text: record.local(text, places))
     size = table.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or size <= 0:
-        checker.wrong((*base, "size"), "is no number of bytes")
+        checker.wrong((*base, "size"), "is not a number of bytes")
     locked = Locked(
-        tool=_matching(checker, table, (*base, "tool"), _TOOL, "is no program with a version"),
+        tool=_matching(checker, table, (*base, "tool"), _TOOL, "is not a program with a version"),
         definition=checker.text_at(table, (*base, "definition")),
         image=checker.text_at(table, (*base, "image")),
         source=checker.text_at(table, (*base, "from")),
         of=_of(checker, table, (*base, "of")),
         generated=checker.texts_at(table, (*base, "generated")),
-        inputs=_matching(checker, table, (*base, "inputs"), DIGEST, "is no sha256 digest"),
+        inputs=_matching(checker, table, (*base, "inputs"), DIGEST, "is not a sha256 digest"),
         arguments=_texts(checker, table, (*base, "arguments")),
         bases=_bases(checker, table.get("base", []), (*base, "base")),
-        sha256=_matching(checker, table, (*base, "sha256"), _SHA256, "is no sha256 digest"),
+        sha256=_matching(checker, table, (*base, "sha256"), _SHA256, "is not a sha256 digest"),
         size=size if isinstance(size, int) else 0,
         contents=_contents(checker, table, base),
         imports=checker.texts_at(table, (*base, "imports")),
@@ -154,8 +157,6 @@ def read_section(section: Section, where: str, session: str, site: Site | None =
         else None,
     )
     _check_places(checker, base, locked)
-    if checker.mistakes:
-        raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {session}")
     return locked
 
 
@@ -163,17 +164,31 @@ def _check_places(checker: Checker, base: tuple[str, ...], locked: Locked) -> No
     if sum(map(bool, (locked.definition, locked.image, locked.source))) != 1:
         checker.wrong(base, "names not exactly one of definition, image, from")
     if bool(locked.generated) != bool(locked.source):
-        checker.wrong((*base, "generated"), "and `from` stand together")
-    if locked.source and not (locked.of[0].startswith(f"{locked.source}.") and locked.of[1]):
+        checker.wrong((*base, "generated"), "and `from` are given together")
+    if locked.source and not (locked.of and locked.of.section.startswith(f"{locked.source}.") and locked.of.digest):
         checker.wrong((*base, "of"), f"names no section of {shown(locked.source)}")
+    if locked.source and not defines_image(locked.source):
+        checker.wrong((*base, "from"), f"no image can be made from {shown(locked.source)}")
     if locked.definition.startswith(("/", "~")) or ".." in locked.definition.split("/"):
         checker.wrong((*base, "definition"), "leaves the project")
     if locked.gpu not in ("", "nvidia", "amd"):
         checker.wrong((*base, "gpu"), f"{shown(locked.gpu)} is not known")
     if "://" in locked.image and not _is_of_image(locked):
         checker.wrong((*base, "base"), "is not what `image` names")
-    if locked.generated and not is_made(locked.generated):
-        checker.wrong((*base, "generated"), "is no definition that ozrepro makes")
+    if locked.generated and not _is_plain(locked.generated):
+        checker.wrong((*base, "generated"), "is not a definition that ozrepro makes")
+
+
+def _is_plain(lines: tuple[str, ...]) -> bool:
+    """Say whether a definition has one stage, and no section that the machine which builds would notice, such as %setup.
+
+    What its %post does is compared with the section that it was made from, by the method of that section.
+    """
+    try:
+        stages = read_definition("\n".join(lines) + "\n", {}).stages
+    except ValueError:
+        return False
+    return len(stages) == 1 and {"post"} <= {part.name for part in stages[0].parts} <= _PLAIN
 
 
 def _is_of_image(locked: Locked) -> bool:
@@ -187,7 +202,7 @@ def _is_of_image(locked: Locked) -> bool:
 def _contents(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...]) -> Contents:
     entries = table.get("distribution", [])
     if not isinstance(entries, list):
-        checker.wrong((*base, "distribution"), "is no list")
+        checker.wrong((*base, "distribution"), "is not an array")
         entries = []
     found: list[Distribution] = []
     for number, entry in enumerate(entries):
@@ -196,24 +211,26 @@ def _contents(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...])
         name = checker.text_at(item, (*path, "name"))
         names = checker.text_at(item, (*path, "imports"), default=name.replace("-", "_"))
         if not name or not (all(map(str.isidentifier, names.split())) or names == name.replace("-", "_")):
-            checker.wrong((*path, "name"), f"{shown(name)} is no distribution with names to import")
+            checker.wrong((*path, "name"), f"{shown(name)} is not a distribution with names to import")
         found.append(Distribution(name, checker.text_at(item, (*path, "version")), tuple(names.split())))
     return Contents(
-        python=_matching(checker, table, (*base, "python"), _VERSION, "is no version"),
-        tree=_matching(checker, table, (*base, "tree"), _SHA256, "is no sha256 digest"),
+        python=_matching(checker, table, (*base, "python"), _VERSION, "is not a version"),
+        tree=_matching(checker, table, (*base, "tree"), _SHA256, "is not a sha256 digest"),
         distributions=tuple(found),
         system=checker.texts_at(table, (*base, "system")),
     )
 
 
-def _of(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...]) -> tuple[str, str]:
-    entry = checker.table(table.get("of", {}), path, ("section", "digest"))
-    return checker.text_at(entry, (*path, "section")), checker.text_at(entry, (*path, "digest"))
+def _of(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...]) -> Origin | None:
+    if "of" not in table:
+        return None
+    entry = checker.table(table["of"], path, ("section", "digest"))
+    return Origin(checker.text_at(entry, (*path, "section")), checker.text_at(entry, (*path, "digest")))
 
 
 def _bases(checker: Checker, value: object, path: tuple[str, ...]) -> tuple[Base, ...]:
     if not isinstance(value, list):
-        checker.wrong(path, "is no list")
+        checker.wrong(path, "is not an array")
         return ()
     found: list[Base] = []
     for number, entry in enumerate(value):
@@ -221,9 +238,9 @@ def _bases(checker: Checker, value: object, path: tuple[str, ...]) -> tuple[Base
         table = checker.table(entry, place, ("bootstrap", "from", "digest"))
         item = Base(*(checker.text_at(table, (*place, key)) for key in ("bootstrap", "from", "digest")))
         if (item.digest or item.bootstrap == "docker") and not DIGEST.match(item.digest):
-            checker.wrong((*place, "digest"), "is no sha256 digest")
+            checker.wrong((*place, "digest"), "is not a sha256 digest")
         if item.bootstrap == "docker" and not _is_name(item.source):
-            checker.wrong((*place, "from"), f"{shown(item.source)} is no image's public name")
+            checker.wrong((*place, "from"), f"{shown(item.source)} is not an image's public name")
         found.append(item)
     return tuple(found)
 
@@ -272,7 +289,7 @@ def as_content(locked: Locked, site: Site) -> dict[str, Any]:
     return {
         "tool": locked.tool,
         **{key: value for key, value in named.items() if value},
-        **({"of": {"section": locked.of[0], "digest": locked.of[1]}} if locked.source else {}),
+        **({"of": {"section": locked.of.section, "digest": locked.of.digest}} if locked.of else {}),
         "inputs": locked.inputs,
         **({"arguments": dict(locked.arguments)} if locked.arguments else {}),
         **({"base": [base.as_table() for base in locked.bases]} if locked.bases else {}),
@@ -293,72 +310,6 @@ def _distribution(item: Distribution) -> dict[str, str]:
     return {"name": item.name, "version": item.version, **({} if own else {"imports": " ".join(item.imports)})}
 
 
-def described(spec: Spec) -> ContainerTable:
-    """Return the spec's table, which the caller knows to be there."""
-    table = spec.tables["container"]
-    assert isinstance(table, ContainerTable), "the registry has this method read its table"
-    return table
-
-
-def definition_of(spec: Spec) -> Definition:
-    """Return the definition that the spec names, taken apart. Raises SpecError."""
-    table, place = described(spec), "container.definition"
-    path = spec.root / table.definition
-    if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
-        raise SpecError(str(spec.path), [f"{place}: {table.definition}: leads out of the project; copy the file into it"])
-    try:
-        return read_definition(spec.files.text(path, SMALL), table.build_args)
-    except OSError as error:
-        hint = "write the definition, or name one of the project"
-        raise SpecError(str(spec.path), [f"{place}: {table.definition}: {error.strerror}"], hint=hint) from error
-    except ValueError as error:
-        raise SpecError(str(path), [str(error)], hint=f"edit {table.definition}") from error
-
-
-def check_spec(spec: Spec) -> None:
-    """Raise SpecError, with all mistakes, for what the spec's table says and no image can have."""
-    table = described(spec)
-    mistakes = [f"container.bind: {problem}" for text in table.bind if (problem := check_bind(text))]
-    for key, text in (("image", table.image), ("base", table.base)):
-        if text.startswith("docker://"):
-            try:
-                read_reference(text)
-            except ValueError as error:
-                mistakes.append(f"container.{key}: {error}")
-        elif key == "base" and text and not text.endswith(".sif"):
-            mistakes.append(f"container.base: {shown(text)} is neither docker://… nor a file .sif")
-    if mistakes:
-        raise SpecError(str(spec.path), mistakes, hint=f"edit sessions/{spec.path.name}")
-
-
 def digest_of_inputs(text: str, image: str, arguments: Mapping[str, str], files: Mapping[str, str], bases: Iterable[Base]) -> str:
     """Return the digest of all that an image is built from, by which it is kept between lock and build."""
     return digest_of([text, image, dict(arguments), dict(files), [base.as_table() for base in bases]])
-
-
-def inputs_of(spec: Spec) -> list[Path]:
-    """Return the files that every start compares: the definition, and the small files that it copies.
-
-    Folders and large files are compared by lock, status and build: a start must not read gigabytes.
-    """
-    table = described(spec)
-    if not table.definition:
-        return []
-    paths = [spec.root / table.definition]
-    for word in definition_of(spec).copied()[:_FEW]:
-        path = spec.root / word
-        if path.is_file() and path.stat().st_size <= SMALL:
-            paths.append(path)
-    return paths
-
-
-def read_here(section: Section, site: Site, spec: Spec | None = None) -> Locked:
-    """Return a section's content for this caller. Raises LockError as `read_section`."""
-    where = str(lock_file(spec.root, spec.name)) if spec is not None else section.title
-    return read_section(section, where, spec.name if spec is not None else "", site)
-
-
-def module_request(spec: Spec, site: Site) -> loading.Request | None:
-    """Return the module that `module` names as it is to be loaded, or None where it names none."""
-    module = described(spec).module
-    return loading.request_of((module,), "container.module", spec, site) if module else None

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import BuildError, DriftError, LockError
 from ozrepro.methods.container import registry
-from ozrepro.methods.container.apptainer import NAMES, Program, find_version
+from ozrepro.methods.container.apptainer import NAMES, Mount, Program, find_version
 from ozrepro.methods.container.building import Plan
 from ozrepro.methods.container.copying import copied
 from ozrepro.methods.container.definition import LOCAL, Definition, read_definition, with_sources
 from ozrepro.methods.container.lock import digest_of_inputs
 from ozrepro.methods.container.reference import place_of, read_reference, source_of
+from ozrepro.methods.container.table import image_source
 from ozrepro.modulesystem import fingerprint
 from ozrepro.process import find_program, is_inside
 from ozrepro.project.checking import shown
@@ -40,18 +41,16 @@ def module_program(path: str) -> str | None:
     return os.path.realpath(given) if given is not None else None
 
 
-def check_program(module: Record, site: Site, where: str, session: str) -> None:
-    """Raise LockError where the Apptainer of a locked module has no digest in the lock, or came with the project or the store."""
+def refused_program(module: Record, site: Site) -> str | None:
+    """Return that the Apptainer of a locked module has no digest in the lock, or came with the project or the store; or None."""
     program = module_program(module.variables(site.environ).get("PATH", ""))
     if program is None:
-        return  # it is not here, which is told as that
+        return None  # it is not here, which is told as that
     if any(is_inside(program, folder) for folder in (site.settings.root, site.settings.store)):
-        what = f"container.module.change.path.PATH: gives {shown(program)}, which lies in the project or the store"
-    elif program not in {item.path for item in module.files}:
-        what = f"container.module.file: has no sha256 of {shown(program)}, which the module gives"
-    else:
-        return
-    raise LockError(f"is refused:\n  {what}", where=where, hint=f"ozrepro lock {session}")
+        return f"container.module.change.path.PATH: gives {shown(program)}, which lies in the project or the store"
+    if program not in {item.path for item in module.files}:
+        return f"container.module.file: has no sha256 of {shown(program)}, which the module gives"
+    return None
 
 
 def noted_program(site: Site, module: Record | None, title: str) -> Program:
@@ -75,7 +74,9 @@ def _found(site: Site, module: Record | None) -> tuple[str, Mapping[str, str]]:
     path = site.apptainer
     variables: Mapping[str, str] = {}
     if module is not None:
-        check_program(module, site, "", "NAME")
+        refused = refused_program(module, site)
+        if refused is not None:
+            raise LockError(f"is refused:\n  {refused}", hint="ozrepro lock NAME")
         values = module.variables(site.environ)
         path = module_program(values.get("PATH", ""))
         moved = fingerprint.changed(item for item in module.files if item.path == path)
@@ -115,16 +116,15 @@ def plan_of(locked: Locked, site: Site) -> Plan:
     definition, name = _definition(locked, site, site.settings.files)
     if not _agree(definition, locked):
         raise LockError("is built on other bases than the lock names", where=name, hint="ozrepro lock")
-    sources = [_source(base.source, base.digest, aliases) if base.bootstrap == "docker" else None for base in locked.bases]
-    text = with_sources(definition, sources)
+    addresses = [_source(base.source, base.digest, aliases) if base.bootstrap == "docker" else None for base in locked.bases]
+    text = with_sources(definition, addresses)
     if not locked.source:
         # Apptainer refuses an argument that nothing uses, as one that only named the base is now.
         given = {key: value for key, value in locked.arguments.items() if definition.uses(key, text)}
         return Plan(text, "", definition, name, given, plain, root)
-    from ozrepro.methods.container.from_lock import at_this_site
-
-    text, mounts, pip = at_this_site(text, site)
-    return Plan(text, "", definition, name, {}, plain, root, mounts, pip)
+    sources = image_source(locked.source).at_site(text.splitlines(), site)
+    mounts = tuple(Mount(folder, folder, read_only=True) for folder in sources.folders)
+    return Plan("\n".join(sources.lines) + "\n", "", definition, name, {}, plain, root, mounts, sources.pip)
 
 
 def check_reachable(locked: Locked, site: Site) -> None:

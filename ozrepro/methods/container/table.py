@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ozrepro.errors import UsageError
+from ozrepro.methods import registry
+from ozrepro.methods.contract import DefinesImage
 from ozrepro.project.settings import check_passed
 from ozrepro.project.spec import check_module, mapping_at, relative_at
 
@@ -12,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ozrepro.project.checking import Checker
+
+_GPUS = ("nvidia", "amd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,27 @@ class ContainerTable:
     passed: tuple[str, ...] = ()
 
 
+def image_source(name: str) -> DefinesImage:
+    """Return the method of this name, from whose sections images can be made. Raises UsageError for any other."""
+    method: object = registry.load(name)
+    if not isinstance(method, DefinesImage):
+        raise UsageError(f"no image can be made from {name!r}", hint=f"one of: {', '.join(_sources())}")
+    return method
+
+
+def defines_image(name: str) -> bool:
+    """Say whether an image can be made from the sections of a method of this name."""
+    return registry.is_method(name) and isinstance(registry.load(name), DefinesImage)
+
+
+def _sources() -> list[str]:
+    names: list[str] = []
+    for name in registry.known(("",)):
+        with suppress(UsageError):  # a plug-in that cannot be loaded is told where it is named
+            names += [name] if defines_image(name) else []
+    return sorted(names)
+
+
 def read_table(checker: Checker, value: object) -> ContainerTable:
     """Return the table; what is wrong in it is noted."""
     path = ("container",)
@@ -38,25 +65,25 @@ def read_table(checker: Checker, value: object) -> ContainerTable:
     if len(given) != 1:
         problem = f"has {' and '.join(given)}" if given else "names no image"
         checker.wrong(path, problem, "write exactly one of definition, image, from")
-    words: dict[str, str] = {}
-    for key, choices in (("gpu", ("nvidia", "amd")), ("from", ("conda", "modules", "venv"))):
-        word = words[key] = checker.text_at(table, (*path, key))
-        if word and word not in choices:
-            checker.wrong((*path, key), f"{word!r} is not known", f"write one of: {', '.join(choices)}")
+    gpu, source = (checker.text_at(table, (*path, key)) for key in ("gpu", "from"))
+    if gpu and gpu not in _GPUS:
+        checker.wrong((*path, "gpu"), f"{gpu!r} is not known", f"write one of: {', '.join(_GPUS)}")
+    if source and not defines_image(source):
+        checker.wrong((*path, "from"), f"no image can be made from {source!r}", f"write one of: {', '.join(_sources())}")
     module = checker.text_at(table, (*path, "module"))
     loose = check_module(module) if module else None
     if loose:
         checker.wrong((*path, "module"), loose)
     for key, needed in (("base", "from"), ("build-args", "definition")):
         if key in table and needed not in table:
-            checker.wrong((*path, key), f"stands without {needed}", f"remove it, or write {needed}")
+            checker.wrong((*path, key), f"is given without {needed}", f"remove it, or write {needed}")
     return ContainerTable(
         definition=relative_at(checker, table, (*path, "definition")),
         image=checker.text_at(table, (*path, "image")),
-        source=words["from"],
+        source=source,
         base=checker.text_at(table, (*path, "base")),
         module=module,
-        gpu=words["gpu"],
+        gpu=gpu,
         bind=checker.texts_at(table, (*path, "bind")),
         build_args=mapping_at(checker, table, (*path, "build-args")),
         passed=checker.texts_at(table, (*path, "pass"), check=check_passed),

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.environment import passing
-from ozrepro.errors import BuildError, LockError
-from ozrepro.methods.modules.table import ModulesTable
+from ozrepro.errors import BuildError
 from ozrepro.modulesystem import fingerprint, record
 from ozrepro.process import is_inside
 from ozrepro.project.checking import Checker, shown
-from ozrepro.project.lock import lock_file
 from ozrepro.project.spec import digest_of
 from ozrepro.python import compiled, interpreter, layer
 from ozrepro.python.layer import Layer, LockedLayer
@@ -25,17 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ozrepro.methods.contract import Subject
+    from ozrepro.methods.modules.table import ModulesTable
     from ozrepro.modulesystem.record import Record
     from ozrepro.project.lock import Section
-    from ozrepro.project.spec import Spec
     from ozrepro.python.installed import Distribution
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.python.packages import LockedFile, LockedPackage
     from ozrepro.python.uv import Uv
     from ozrepro.site import Site
-
-_ARCHES = {"linux-x86_64": "linux-64"}
-"""conda's names of platforms, where they are not the same."""
 
 KEYS = (
     *("python", "version", "free-threaded", "system-site-packages", "folders", "provides"),
@@ -45,11 +41,6 @@ KEYS = (
 """The keys of a section."""
 
 _VERSION = re.compile(r"3\.[0-9]{1,2}\.[0-9]{1,3}[a-z0-9+.]{0,20}\Z", re.ASCII)
-
-
-def platform_of(site: Site) -> str:
-    """Return conda's name of the platform and the tree's: a name from the settings, else the CPU's level."""
-    return f"{_ARCHES.get(site.platform, site.platform)}/{site.settings.platform or site.cpu}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +76,26 @@ class Locked:
         return interpreter.recorded(self.python, self.version, free_threaded=self.free_threaded)
 
     @property
+    def minor(self) -> str:
+        """Python's minor version, such as `3.12`."""
+        return ".".join(self.version.split(".")[:2])
+
+    @property
+    def pythons(self) -> str:
+        """The range of the Pythons that the packages are for."""
+        minor = int(self.version.split(".")[1])
+        return f">=3.{minor},<3.{minor + 1}"
+
+    @property
     def overrides(self) -> frozenset[str]:
         """The names of the venv's packages that the modules have too."""
         return frozenset(package.name for package in self.layer.packages if package.name in self.provides)
 
 
-def read_section(section: Section, where: str, session: str, places: Mapping[str, str]) -> Locked:
-    """Return the section's content, its places those of this caller. Raises LockError with all mistakes."""
-    checker, base = Checker(where), (section.method, section.platform)
+def read_section(checker: Checker, section: Section, site: Site) -> Locked:
+    """Return the section's content, its places those of this project and caller; what is wrong is noted in `checker`."""
+    places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
+    base = (section.method, section.platform)
     content = record.replaced(dict(section.content), lambda text: record.local(text, places))
     table = checker.table(content, base, KEYS)
     provides = table.get("provides", {})
@@ -108,60 +111,66 @@ def read_section(section: Section, where: str, session: str, places: Mapping[str
         provides={name: checker.text_at(provided, (*base, "provides", name)) for name in provided},
         layer=layer.read_layer(checker, table, base),
     )
-    _check_python(checker, (*base, "python"), str(section.content.get("python", "")), locked, places)
+    in_project = "<project>" in str(section.content.get("python", "")) or is_inside(locked.python, places["<project>"])
+    _check_python(checker, (*base, "python"), locked, site, in_project=in_project)
     if not _VERSION.match(locked.version):
-        checker.wrong((*base, "version"), f"{locked.version!r} is no version of Python")
-    if checker.mistakes:
-        raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {session}")
+        checker.wrong((*base, "version"), f"{locked.version!r} is not a version of Python")
     return locked
 
 
-def _check_python(checker: Checker, path: tuple[str, ...], written: str, locked: Locked, places: Mapping[str, str]) -> None:
-    """Note an interpreter that no digest binds, or that came with the project: a build starts it."""
+def _check_python(checker: Checker, path: tuple[str, ...], locked: Locked, site: Site, *, in_project: bool) -> None:
+    """Note an interpreter that no digest binds, or that came with the project or a store: a build starts it."""
     if not locked.python.startswith("/"):
-        checker.wrong(path, f"{shown(locked.python)} is no absolute path")
-    elif "<project>" in written or (places is not record.EXAMPLE and is_inside(locked.python, places["<project>"])):
+        checker.wrong(path, f"{shown(locked.python)} is not an absolute path")
+    elif in_project:
         checker.wrong(path, f"{shown(locked.python)} lies in the project: the Python of modules is the site's")
+    elif is_inside(locked.python, site.settings.store):
+        checker.wrong(path, f"{shown(locked.python)} lies in the store: the Python of modules is the site's")
     elif locked.python not in {item.path for item in locked.modules.files}:
         checker.wrong(path, f"{shown(locked.python)} has no sha256 in `file`")
 
 
-def check_agreement(locked: Locked, spec: Spec, where: str) -> None:
-    """Raise LockError, with all of it, where a section that claims to answer this spec holds what the spec does not ask for."""
-    wanted, checker, base = described(spec), Checker(where), ("modules", locked.platform)
+def mismatches(subject: Subject[ModulesTable], locked: Locked) -> list[str]:
+    """Return what a section that claims to answer this spec holds and the spec does not ask for, one line each."""
+    table, checker, base = subject.table, Checker(""), ("modules", locked.platform)
     named = [name for name in locked.modules.load if name not in locked.modules.parents]
     # Which modules a collection had is known only to the lock.
-    named = [name for name in named if not wanted.collection or name in wanted.load]
+    named = [name for name in named if not table.collection or name in table.load]
+    unlocked = [name for name in table.site_variables if name not in locked.modules.reads.site]
     asked: dict[str, tuple[object, object]] = {
-        "load": (sorted(named), sorted(wanted.load)),
-        "system-site-packages": (locked.system_site_packages, wanted.system_site_packages),
+        "load": (sorted(named), sorted(table.load)),
+        "system-site-packages": (locked.system_site_packages, table.system_site_packages),
+        "site-variables": (unlocked, []),
     }
-    missing = [name for name in wanted.site_variables if name not in locked.modules.reads.site]
-    asked["site-variables"] = (missing, [])
-    layer.check_agreement(checker, base, locked.layer, layer_of(spec), asked)
-    there = {module.name for module in locked.modules.modules}
+    layer.check_agreement(checker, base, locked.layer, layer_of(subject), asked)
+    listed = {module.name for module in locked.modules.modules}
     for name in locked.modules.load:
-        if name not in there:
+        if name not in listed:
             checker.wrong((*base, "module"), f"lacks {shown(name)}, which is loaded")
-    if checker.mistakes:
-        raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {spec.name}")
+    return checker.mistakes
+
+
+def layer_of(subject: Subject[ModulesTable]) -> Layer:
+    """Return what the spec asks for on top of the modules."""
+    table = subject.table
+    return Layer(subject.spec, "modules.venv", table.requirements, table.build, table.passed)
 
 
 def _absolute(path: str) -> str | None:
-    return None if path.startswith("/") else f"{path!r} is no absolute path"
+    return None if path.startswith("/") else f"{path!r} is not an absolute path"
 
 
-def provided_otherwise(locked: Mapping[str, str], here: Mapping[str, Distribution]) -> list[str]:
-    """Return a line for each distribution of the modules that is not there in the version that was locked."""
+def provided_otherwise(locked: Mapping[str, str], installed: Mapping[str, Distribution]) -> list[str]:
+    """Return a line for each distribution of the modules that is not installed in the version that was locked."""
     lines: list[str] = []
-    for name in sorted(locked.keys() | here.keys()):
-        there = here[name].version if name in here else ""
+    for name in sorted(locked.keys() | installed.keys()):
+        version = installed[name].version if name in installed else ""
         if name not in locked:
-            lines.append(f"the modules now have {name} {there}, which they had not")
-        elif not there:
+            lines.append(f"the modules now have {name} {version}, which they had not")
+        elif not version:
             lines.append(f"the modules no longer have {name} {locked[name]}")
-        elif there != locked[name]:
-            lines.append(f"the modules now have {name} {there}, locked is {locked[name]}")
+        elif version != locked[name]:
+            lines.append(f"the modules now have {name} {version}, locked is {locked[name]}")
     return lines
 
 
@@ -238,28 +247,3 @@ def start_interpreter(locked: Locked, site: Site) -> Interpreter:
 
 def _kind(version: str, *, free_threaded: bool) -> str:
     return f"{version}, free-threaded" if free_threaded else version
-
-
-def read_here(section: Section, site: Site, spec: Spec | None = None) -> Locked:
-    """Return a section's content with the folders of this project and caller. Raises LockError as `read_section`."""
-    where = str(lock_file(spec.root, spec.name)) if spec is not None else section.title
-    places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
-    name = spec.name if spec is not None else "NAME"
-    locked = read_section(section, where, name, places)
-    if is_inside(locked.python, site.settings.store):
-        wrong = f"{section.title}.python: {shown(locked.python)} lies in the store: the Python of modules is the site's"
-        raise LockError(f"is refused:\n  {wrong}", where=where, hint=f"ozrepro lock {name}")
-    return locked
-
-
-def described(spec: Spec) -> ModulesTable:
-    """Return the spec's table, which the caller knows to be there."""
-    table = spec.tables["modules"]
-    assert isinstance(table, ModulesTable), "the registry has this method read its table"
-    return table
-
-
-def layer_of(spec: Spec) -> Layer:
-    """Return what the spec asks for on top of the modules."""
-    wanted = described(spec)
-    return Layer(spec, "modules.venv", wanted.requirements, wanted.build, wanted.passed)

@@ -10,65 +10,66 @@ from packaging.requirements import Requirement
 
 from ozrepro.environment import passing
 from ozrepro.errors import BuildError
-from ozrepro.methods.modules.lock import Locked, compile_package, described, platform_of, variables_of
+from ozrepro.methods.modules.lock import Locked, compile_package, layer_of, variables_of
 from ozrepro.modulesystem import fingerprint, loading, record
 from ozrepro.modulesystem.following import fill, parts_of
 from ozrepro.project.requirement import entries_of
 from ozrepro.python import installed as outside
 from ozrepro.python import layer as packages
 from ozrepro.python import toolchain
-from ozrepro.python.layer import Layer, LockedLayer, open_uv
+from ozrepro.python.layer import LockedLayer, open_uv
 from ozrepro.python.resolve import Wanted
 from ozrepro.python.resolve import resolve as resolve_packages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ozrepro.methods import Say
+    from ozrepro.methods.contract import Request, Say
     from ozrepro.methods.modules.table import ModulesTable
     from ozrepro.modulesystem.capture import Captured
-    from ozrepro.project.spec import Spec
+    from ozrepro.python.layer import Layer
     from ozrepro.python.toolchain import Toolchain
     from ozrepro.site import Site
 
 
-def resolve(
-    spec: Spec, layer: Layer, site: Site, previous: LockedLayer | None, upgrade: tuple[str, ...] | None, say: Say
-) -> dict[str, Any]:
+def resolve(request: Request[ModulesTable, Locked], platform: str) -> dict[str, Any]:
     """Return the content of a lock's section: modules, what loading them does, and the packages on top.
 
     Raises ModuleError, BuildError, CommandFailed.
     """
-    wanted = described(spec)
-    load = loading.load(loading.modules_request(spec, site), site)
+    subject, say = request.subject, request.say
+    table, site, on_top = subject.table, subject.site, layer_of(subject)
+    load = loading.load(loading.modules_request(subject.spec, site), site)
     captured = load.captured
-    _tell(load, wanted, site, say)
+    _tell(load, table, site, say)
     path = toolchain.find_python(_path_of(captured))
     if path is None:
         raise BuildError(
             f"the modules {' '.join(captured.load)} bring no Python",
-            where=str(spec.path),
+            where=str(subject.spec.path),
             hint="name a module with Python in load, such as python/… (ozrepro spider python); the system's own is never taken",
         )
     made = load.record(fingerprint.interpreter_files(path))
-    empty = LockedLayer(spec.imports, layer.passed, *_project(layer), (), ())
-    locked = Locked(platform_of(site), made, path, "", False, wanted.system_site_packages, (), {}, empty)
+    empty = LockedLayer(subject.spec.imports, on_top.passed, *_project(on_top), (), ())
+    locked = Locked(platform, made, path, "", False, table.system_site_packages, (), {}, empty)
     variables, uv = variables_of(locked, site), open_uv(site)
-    found = toolchain.look(path, uv, variables, system_site_packages=wanted.system_site_packages)
-    provides = {name: item.version for name, item in sorted(found.outside.items())}
+    tools = toolchain.look(path, uv, variables, system_site_packages=table.system_site_packages)
     # The load gives a path; where that is a script, the Python that it starts is another file, and has its digest too.
-    more = fingerprint.take(fingerprint.interpreter_files(found.python.path))
+    more = fingerprint.take(fingerprint.interpreter_files(tools.python.path))
     locked = replace(
         locked,
         modules=replace(made, files=tuple(dict.fromkeys((*made.files, *more)))),
         python=os.path.realpath(path),
-        version=found.python.version,
-        free_threaded=found.python.free_threaded,
-        folders=found.folders,
-        provides=provides,
+        version=tools.python.version,
+        free_threaded=tools.python.free_threaded,
+        folders=tools.folders,
+        provides={name: item.version for name, item in sorted(tools.outside.items())},
     )
-    locked = replace(locked, layer=_packages(locked, layer, found, site, previous, upgrade, say))
-    return _content(locked, layer, site, say)
+    # Another cluster of the site that was locked before gives a new one its versions.
+    known = request.old.get(platform) or next(iter(request.old.values()), None)
+    previous = known.layer if known is not None else None
+    locked = replace(locked, layer=_packages(locked, on_top, tools, site, previous, request.upgrade, say))
+    return _content(locked, on_top, site, say)
 
 
 def _tell(load: loading.Load, wanted: ModulesTable, site: Site, say: Say) -> None:

@@ -55,7 +55,7 @@ def test_a_method_that_is_not_locked_or_not_built_is_told_with_its_reason(built:
     spec.write_text(spec.read_text() + '[conda]\ndependencies = ["python=3.12"]\n')
     found = find(built.root, "work", built.environ)
     assert [candidate.name for candidate in found.candidates] == ["venv"]
-    assert found.refused == ("conda: not locked here (linux-64): ozrepro lock work --method conda",)
+    assert found.refused == ("conda: not locked for this platform (linux-64): ozrepro lock work --method conda",)
 
 
 @pytest.mark.parametrize("methods", [(), ("venv",)])
@@ -68,7 +68,7 @@ def test_a_session_that_is_not_built_says_how_to_build_it(small: Project, method
 
 def test_a_session_without_a_lock_says_how_to_lock_it(small: Project) -> None:
     for methods in ((), ("venv",)):
-        with pytest.raises(LockError, match="there is no lock"):
+        with pytest.raises(LockError, match="no lock file"):
             find(small.root, "work", small.environ, methods)
 
 
@@ -78,7 +78,7 @@ def test_without_a_lock_a_method_that_cannot_be_locked_is_told_with_what_it_lack
     nothing = {**small.environ, "PATH": ""}
     with pytest.raises(NoMethodError, match="container: no Apptainer here"):
         find(small.root, "work", nothing, ("container",))
-    with pytest.raises(LockError, match="there is no lock"):
+    with pytest.raises(LockError, match="no lock file"):
         find(small.root, "work", nothing)
 
 
@@ -89,9 +89,9 @@ def test_a_method_that_is_asked_for_must_be_there(built: Project) -> None:
         find(built.root, "work", built.environ, ("venv", "conda"))
     spec = built.root / "sessions" / "work.toml"
     spec.write_text(spec.read_text() + '[conda]\ndependencies = ["python=3.12"]\n')
-    with pytest.raises(NoMethodError, match=r"conda: not locked here .*\n  try: ozrepro lock work --method conda"):
+    with pytest.raises(NoMethodError, match=r"conda: not locked for this platform .*\n  try: ozrepro lock work --method conda"):
         find(built.root, "work", built.environ, ("conda",))
-    with pytest.raises(NoMethodError, match=r"not every method asked for can serve .*\n  conda: not locked here"):
+    with pytest.raises(NoMethodError, match=r"not every method asked for can serve .*\n  conda: not locked for this platform"):
         find(built.root, "work", built.environ, ("venv", "conda"))
 
 

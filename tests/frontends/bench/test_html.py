@@ -37,7 +37,7 @@ def report(result: Result) -> str:
 @pytest.fixture(scope="module")
 def usual() -> str:
     """Give the report of three methods with all that can be measured."""
-    return report(made(workloads=("empty", "imports"), refused=("venv: not locked here (any)",)))
+    return report(made(workloads=("empty", "imports"), refused=("venv: not locked for this platform (any)",)))
 
 
 @pytest.fixture(scope="module")

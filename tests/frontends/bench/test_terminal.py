@@ -52,7 +52,7 @@ def test_bars_are_drawn_in_proportion(share: float, drawn: str, plain: str) -> N
 
 def test_the_terminal_report_has_all_parts() -> None:
     """What was compared, what differs, each case, counts, the verdict and what it does not tell."""
-    text = shown(made(refused=("venv: not locked here (any)",)))
+    text = shown(made(refused=("venv: not locked for this platform (any)",)))
     for part in (
         "analysis: 3 compared on node, lustre",
         "41,080  300 MiB",
@@ -62,7 +62,7 @@ def test_the_terminal_report_has_all_parts() -> None:
         "METADATA",
         "Take container.",
         "What this does not tell",
-        "- Not measured: venv: not locked here (any)",
+        "- Not measured: venv: not locked for this platform (any)",
     ):
         assert part in text
 

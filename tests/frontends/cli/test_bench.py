@@ -54,7 +54,7 @@ def test_a_described_method_that_is_not_locked_is_told_with_what_it_needs(built:
     spec.write_text(spec.read_text() + '\n[container]\nimage = "hello.sif"\n')
     done = built.ozrepro("bench", "work", *QUICK, PATH=str(BIN))
     assert done.returncode == 0, done.stderr
-    assert "not measured: container: not locked here (linux-64): no Apptainer here" in done.stderr
+    assert "not measured: container: not locked for this platform (linux-64): no Apptainer here" in done.stderr
     assert "strace is not here" in done.stdout
 
 
@@ -91,7 +91,7 @@ def test_copies_on_another_file_system_than_that_under_test_are_told(built: Proj
     subprocess.run(["chmod", "0777", str(small_disk)], check=True)
     code = "import pathlib, sys\nmade = pathlib.Path.mkdir\ndef mkdir(self, *words, **more):\n"
     code += "    if self.name.startswith('bench-'): raise PermissionError('read-only')\n    return made(self, *words, **more)\n"
-    code += "pathlib.Path.mkdir = mkdir\nfrom ozrepro.frontends.cli import main\nsys.argv[0] = 'ozrepro'\nmain()\n"
+    code += "pathlib.Path.mkdir = mkdir\nfrom ozrepro.faststart.start import main\nsys.argv[0] = 'ozrepro'\nmain()\n"
     words = ("bench", "work", "--rounds", "1", "--workload", "empty", "--state")
     done = built.run("python", "-c", code, *words, "cold-client", TMPDIR=str(small_disk))
     assert done.returncode == 0, done.stderr
@@ -193,17 +193,17 @@ def test_a_method_that_cannot_be_measured_ends_as_run_does(built: Project) -> No
     first = spec.read_text()
     spec.write_text(first + '\n[conda]\ndependencies = ["python=3.12"]\n\n[container]\nimage = "hello.sif"\n')
     text = _as_run(built, "conda", 4)
-    assert "conda: not locked here (linux-64)" in text
+    assert "conda: not locked for this platform (linux-64)" in text
     assert "try: ozrepro lock work --method conda" in text
     text = _as_run(built, "container", 4, PATH=str(BIN))
-    assert "container: not locked here (linux-64): no Apptainer here" in text
+    assert "container: not locked for this platform (linux-64): no Apptainer here" in text
     assert "try: ozrepro status work" in text
     spec.write_text(first.replace('"alpha"]\n', '"alpha", "beta"]\n'))
     text = _as_run(built, "venv", 3)
     assert "is out of date" in text
     assert "try: ozrepro lock work" in text
     built.lock().unlink()
-    assert "there is no lock" in _as_run(built, "venv", 3)
+    assert "no lock file" in _as_run(built, "venv", 3)
 
 
 def test_bench_refuses_a_session_of_which_nothing_is_built(small: Project) -> None:
@@ -366,7 +366,7 @@ def test_a_second_interrupt_loses_neither_the_report_nor_the_cleaning(built: Pro
 def test_an_interrupt_while_modules_are_loaded_is_said_in_a_line(small: Project) -> None:
     """Loading takes seconds where the file system is cold; a finder that stands for the user's key."""
     code = "import sys\nclass Key:\n    def find_spec(self, name, *_):\n        if name == 'ozrepro.frontends.cli.bench': raise KeyboardInterrupt\n"
-    code += "sys.meta_path.insert(0, Key())\nsys.argv = ['ozrepro', 'bench', 'work']\nfrom ozrepro.frontends.cli import main\nmain()\n"
+    code += "sys.meta_path.insert(0, Key())\nsys.argv = ['ozrepro', 'bench', 'work']\nfrom ozrepro.faststart.start import main\nmain()\n"
     done = small.run("python", "-c", code)
     assert (done.returncode, done.stderr) == (130, "ozrepro: interrupted\n")
 

@@ -27,7 +27,7 @@ def test_lock_says_what_it_wrote_and_then_that_nothing_changed(small: Project) -
 def test_lock_check_compares_and_changes_nothing(small: Project) -> None:
     assert small.ozrepro("lock", "--check").returncode == 3
     small.done("lock")
-    assert small.done("lock", "--check") == "work: the lock answers the spec\n"
+    assert small.done("lock", "--check") == "work: lock is up to date\n"
     small.spec('[venv]\nrequirements = ["beta"]\n')
     before = small.lock().read_bytes()
     refused = small.ozrepro("lock", "--check")
@@ -67,7 +67,7 @@ def test_status_shows_each_method_with_its_reason(built: Project) -> None:
     )
     lines = built.done("status", "--plain", OZREPRO_PLATFORM="milan").splitlines()
     assert lines[0].split() == ["SESSION", "METHOD", "LOCK", "ENVIRONMENT", "HERE"]
-    assert lines[1].split(maxsplit=4) == ["work", "modules", "none", "-", "not locked here (linux-64/milan)"]
+    assert lines[1].split(maxsplit=4) == ["work", "modules", "none", "-", "not locked for this platform (linux-64/milan)"]
     assert lines[2].startswith("work     venv     locked  built, ")
     found = json.loads(built.done("status", "work", "--json"))
     method = found["sessions"][0]["methods"][1]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from ozrepro.methods.container.shells import ipython_words, shell_words
+from ozrepro.frontends.imageshell import ipython_words, shell_words
 from tests.frontends.test_activation import SHELLS
 
 APPTAINER = {"PS1": "Apptainer> ", "PROMPT_COMMAND": 'PS1="Apptainer> "; unset PROMPT_COMMAND'}

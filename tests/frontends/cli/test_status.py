@@ -42,7 +42,7 @@ def test_what_is_built_is_shown_as_built_when_its_python_is_no_longer_on_path(pr
     bare = project.environ["HOME"]  # holds no program at all
     path = f"{there}:{project.environ['PATH']}"
     project.done("lock", PATH=path)
-    reason = f"no Python =={minor}.* on PATH (the lock serves {minor})"
+    reason = f"no Python =={minor}.* on PATH (the lock covers {minor})"
     unbuilt = project.done("status", PATH=bare)
     assert unbuilt.splitlines()[1].split(maxsplit=4) == ["work", "venv", "locked", "-", reason]
     refused = project.ozrepro("build", PATH=bare)

@@ -18,7 +18,7 @@ def test_a_bare_name_is_looked_for_at_the_public_place_or_the_alias() -> None:
     mirror = {"channel-alias": "https://mirror/conda/"}
     assert find_channels(["conda-forge"], mirror, {})[0].address == "https://mirror/conda/conda-forge"
     assert find_channels(["a"], mirror, {"CONDA_CHANNEL_ALIAS": "https://Other:443/"}) == (Channel("a", "https://other/a"),)
-    with pytest.raises(UsageError, match="no plain address"):
+    with pytest.raises(UsageError, match="not a plain address"):
         find_channels(["a"], {}, {"CONDA_CHANNEL_ALIAS": "https://me:secret@host"})
 
 

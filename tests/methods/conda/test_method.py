@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -36,6 +37,31 @@ def describe(project: Project, *dependencies: str, more: str = "", imports: str 
     """Describe a session of the conda method."""
     wanted = ", ".join(f'"{text}"' for text in dependencies)
     project.spec(f"imports = [{imports}]\n\n[conda]\ndependencies = [{wanted}]\n{more}\n", name)
+
+
+def publish(folder: Path, **packages: tuple[str, ...]) -> None:
+    """Write a channel whose packages, for any platform, are in its index alone: enough to be locked."""
+    index = {
+        f"{name}-{version}-h0_0.conda": {
+            "name": name,
+            "version": version,
+            "build": "h0_0",
+            "build_number": 0,
+            "depends": [],
+            "subdir": "noarch",
+            "noarch": "generic",
+            "size": 10,
+            "sha256": hashlib.sha256((name + version).encode()).hexdigest(),
+            "md5": hashlib.md5((name + version).encode(), usedforsecurity=False).hexdigest(),
+        }
+        for name, versions in packages.items()
+        for version in versions
+    }
+    for subdir in ("noarch", "linux-64", "osx-arm64"):
+        (folder / subdir).mkdir(parents=True, exist_ok=True)
+        listed = index if subdir == "noarch" else {}
+        whole = {"info": {"subdir": subdir}, "packages": {}, "packages.conda": listed, "repodata_version": 1}
+        (folder / subdir / "repodata.json").write_text(json.dumps(whole))
 
 
 def records(project: Project, name: str = "work") -> dict[str, dict[str, object]]:
@@ -207,6 +233,31 @@ class TestLocking:
             "osx-arm64": ["activates"],
         }
 
+    def test_another_dependency_moves_no_package_of_any_platform_and_an_upgrade_moves_those_named(
+        self, project: Project, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "chan"
+        more = f'channels = ["file://{folder}"]\nplatforms = ["linux-64", "osx-arm64"]'
+
+        def versions() -> dict[str, dict[str, str]]:
+            lock = load_lock(project.root, "work")
+            assert lock is not None
+            return {item.platform: {one["name"]: one["version"] for one in item.content["record"]} for item in lock.sections}
+
+        publish(folder, pkg=("1.0",), numpy=("1",), other=("1",))
+        describe(project, "pkg", "numpy", more=more)
+        project.done("lock")
+        publish(folder, pkg=("1.0", "2.0"), numpy=("1", "2"), other=("1",))
+        describe(project, "pkg", "numpy", "other", more=more)
+        project.done("lock")
+        kept = {"pkg": "1.0", "numpy": "1", "other": "1"}
+        assert versions() == {"linux-64": kept, "osx-arm64": kept}
+        project.done("lock", "work", "--upgrade", "numpy")
+        assert versions() == {name: {**kept, "numpy": "2"} for name in ("linux-64", "osx-arm64")}
+        said = project.ozrepro("lock", "work", "--upgrade", "nunpy")
+        assert said.returncode == 2
+        assert "did you mean numpy?" in said.stderr
+
     def test_conda_packages_that_cannot_be_solved_together_are_explained_by_lock(
         self, project: Project, channel: Channel
     ) -> None:
@@ -258,7 +309,9 @@ class TestNoMethod:
         text = found.lock().read_text().replace("conda.linux-64", "conda.linux-aarch64")
         found.spec('methods = ["modules", "conda"]\n[modules]\nload = ["gcc/11.3.0"]\n[conda]\ndependencies = ["activates"]\n')
         found.lock().write_text(text)
-        self.check(found, "modules: not locked here (linux-64/site)", "conda: not locked here (linux-64)")
+        self.check(
+            found, "modules: not locked for this platform (linux-64/site)", "conda: not locked for this platform (linux-64)"
+        )
 
 
 class TestVirtualPackages:
@@ -568,11 +621,11 @@ class TestOtherTools:
         work.done("lock")
         work.done("export", "work", "--format", "conda-explicit", "--output", "env.txt")
         describe(work, "python", "noarch-tool", name="again")
-        assert work.ozrepro("lock", "again", "--from", "env.txt", "--check").returncode == 3, "there is no lock"
+        assert work.ozrepro("lock", "again", "--from", "env.txt", "--check").returncode == 3, "no lock file"
         work.done("lock", "again", "--from", "env.txt")
         before = work.lock("again").read_bytes()
         said = work.done("lock", "again", "--from", "env.txt", "--check")
-        assert said == "again: the lock answers the spec, and is what env.txt gives\n"
+        assert said == "again: lock is up to date, and is what env.txt gives\n"
         describe(work, "python=3.10", "noarch-tool=1.0")
         work.done("lock")
         work.done("export", "work", "--format", "conda-explicit", "--output", "env.txt")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from ozrepro.errors import BuildError
 from ozrepro.methods.container.apptainer import Program
-from ozrepro.methods.container.contents import Contents, Distribution, differences, look_inside, read_contents
+from ozrepro.methods.container.contents import Contents, differences, look_inside, read_contents
+from ozrepro.python.distributions import Distribution
 
 TABLE = {
     "python": "3.11.2",

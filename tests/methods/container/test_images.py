@@ -126,7 +126,7 @@ class TestFromOtherMethods:
         plain.done("lock", "--method", "venv", "--upgrade")
         said = plain.ozrepro("run", "work", "--", "true")
         assert said.returncode == 3
-        assert "container.linux-64 was made from venv.any, which is another now" in said.stderr
+        assert "container.linux-64 was built from venv.any, which has changed since" in said.stderr
         assert "venv.any" in plain.ozrepro("lock", "--check").stderr
         plain.done("lock")
         assert python(plain, "import beta; print(beta.VERSION)") == "3.0\n"

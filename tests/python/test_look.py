@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.methods.container import look
+from ozrepro.python import look
 from tests.wheels import make_wheel
 
 

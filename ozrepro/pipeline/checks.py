@@ -1,0 +1,121 @@
+"""Whether a section of the lock answers the spec and this machine."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ozrepro.errors import DriftError, LockError
+from ozrepro.methods.contract import Derives, Drifts
+from ozrepro.pipeline.choice import candidates, check_matches, unavailable
+from ozrepro.pipeline.session import method_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ozrepro.pipeline.session import Session
+    from ozrepro.project.lock import Lock, Section
+
+
+def refuse_moved(session: Session, moved: Iterable[str], doing: str) -> None:
+    """Raise LockError where files of the project have `moved` while the session was `doing` something."""
+    names = ", ".join(os.path.relpath(path, session.root) if os.path.isabs(path) else path for path in moved)
+    if names:
+        raise LockError(f"{names}: changed while {session.name} was being {doing}", hint="the same command again")
+
+
+def drift_of(session: Session, section: Section) -> list[str]:
+    """Return what the section names and this machine no longer has as it was."""
+    method = method_of(section)
+    return list(method.drift(session.read(section), session.site)) if isinstance(method, Drifts) else []
+
+
+def other_source(session: Session, section: Section, lock: Lock) -> str:
+    """Return the title of the section that this one was made from and that has changed since, or ""."""
+    method = method_of(section)
+    origin = method.origin(session.read(section)) if isinstance(method, Derives) else None
+    if origin is None:
+        return ""
+    source = next((item for item in lock.sections if item.title == origin.section), None)
+    return "" if source is not None and source.digest == origin.digest else origin.section
+
+
+def check_section(session: Session, section: Section) -> None:
+    """Raise LockError when the section does not answer the spec, DriftError when the machine no longer answers the section."""
+    where, hint = str(session.lock_path), f"ozrepro lock {session.name}"
+    lock = session.lock()
+    if lock is not None and (source := other_source(session, section, lock)):
+        what = f"is out of date: {section.title} was built from {source}, which has changed since"
+        raise LockError(what, where=where, hint=hint)
+    inputs = session.inputs(section.method)
+    if section.spec != inputs.digest:
+        names = [os.path.relpath(path, session.root) for path in inputs.files] + list(inputs.unchecked)
+        files = ("one of " if names else "") + ", ".join((f"sessions/{session.spec.path.name}", *names))
+        raise LockError(f"is out of date: {files} changed since {section.title} was locked", where=where, hint=hint)
+    check_drift(session, section)
+
+
+def check_drift(session: Session, section: Section) -> None:
+    """Raise DriftError when the machine no longer answers the section."""
+    drift = drift_of(session, section)
+    if drift:
+        text = "\n  ".join((f"this machine has drifted from {section.title}:", *drift))
+        accept = f"ozrepro diff {session.name}, then ozrepro lock {session.name} to accept it"
+        raise DriftError(text, where=str(session.lock_path), hint=_remedy(session, section) or accept)
+
+
+def _remedy(session: Session, section: Section) -> str:
+    method = method_of(section)
+    remedy = method.remedy(session.subject(section.method), session.read(section)) if isinstance(method, Drifts) else None
+    return remedy.for_session(session.name) if remedy is not None else ""
+
+
+def stale(session: Session, lock: Lock, methods: tuple[str, ...] | None = None) -> list[str]:
+    """Return a line for each section of this machine that no longer answers the spec, and each candidate without one.
+
+    Without `methods`, all candidates are looked at. Raises LockError for a section that no build would take.
+    """
+    lines: list[str] = []
+    for name in candidates(session) if methods is None else methods:
+        section = session.section(name, lock)
+        if section is None:
+            if unavailable(session, name, None) is None:
+                lines.append(f"{name}: not locked for this platform ({session.key(name)})")
+        elif section.spec != session.inputs(name).digest:
+            lines.append(f"{section.title}: was locked for another version of {session.spec.path.name}")
+        elif source := other_source(session, section, lock):
+            lines.append(f"{section.title}: was built from {source}, which has changed since")
+        else:
+            check_matches(session, section)
+            lines += [f"{section.title}: {line}" for line in drift_of(session, section)]
+    return lines
+
+
+def saved_otherwise(session: Session, lock: Lock) -> list[str]:
+    """Return a line for all that only locking takes from the caller's own files and is another there now."""
+    sections = filter(None, (session.section(name, lock) for name in candidates(session)))
+    return [f"{section.title}: {line}" for section in sections for line in saved_of(session, section)]
+
+
+def saved_of(session: Session, section: Section) -> list[str]:
+    """Return what only locking takes from the caller's own files and is another there now, for one section."""
+    method = method_of(section)
+    if not isinstance(method, Drifts):
+        return []
+    return list(method.saved_otherwise(session.subject(section.method), session.read(section)))
+
+
+def compared_with_site(session: Session, section: Section) -> list[str]:
+    """Return what the section's requests come to otherwise now, by the site's own tools. Raises BuildError."""
+    method = method_of(section)
+    if not isinstance(method, Drifts):
+        return []
+    return list(method.compare_with_site(session.subject(section.method), session.read(section)))
+
+
+def remedy_of(session: Session, lock: Lock) -> str:
+    """Return what to do about drift that locking again does not accept, "" where locking again is what to do."""
+    sections = list(filter(None, (session.section(name, lock) for name in candidates(session))))
+    if any(section.spec != session.inputs(section.method).digest for section in sections):
+        return ""
+    return next(filter(None, (_remedy(session, section) for section in sections)), "")

@@ -1,0 +1,71 @@
+"""Which method serves a session here: the rules by which one is chosen, and the reasons why others were skipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ozrepro.errors import LockError, NoMethodError, UsageError
+from ozrepro.methods import registry
+from ozrepro.methods.contract import Reason
+
+if TYPE_CHECKING:
+    from ozrepro.pipeline.session import Session
+    from ozrepro.project.lock import Lock, Section
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The chosen method, its section if there is a lock, and one line for each method that was skipped before it."""
+
+    name: str
+    section: Section | None
+    skipped: tuple[str, ...]
+
+
+def candidates(session: Session) -> tuple[str, ...]:
+    """Return the methods to try, in order. Raises UsageError when the one asked for is not described."""
+    asked, spec = session.site.settings.method, session.spec
+    if asked is None:
+        return spec.candidates(session.site.settings.methods)
+    if asked not in spec.tables:
+        what = f"session {spec.name!r} describes no method {asked!r}"
+        raise UsageError(what, where=str(spec.path), hint=f"one of: {', '.join(spec.tables)}")
+    return (asked,)
+
+
+def unavailable(session: Session, name: str, lock: Lock | None) -> Reason | None:
+    """Return why a method cannot serve the session here, or None. Raises LockError for a section that cannot be taken."""
+    method = registry.load(name)
+    if lock is None:
+        return method.unavailable(session.subject(name), None)
+    section = session.section(name, lock)
+    if section is None:
+        return Reason(f"not locked for this platform ({session.key(name)})", f"ozrepro lock {session.name}")
+    locked = session.read(section)
+    check_matches(session, section)
+    return method.unavailable(session.subject(name), locked)
+
+
+def check_matches(session: Session, section: Section) -> None:
+    """Raise LockError, with all of it, where a section that claims to answer the spec holds what the spec does not ask for."""
+    if section.spec != session.inputs(section.method).digest:
+        return
+    wrong = registry.load(section.method).mismatches(session.subject(section.method), session.read(section))
+    if wrong:
+        what = "\n  ".join(("is refused:", *wrong))
+        raise LockError(what, where=str(session.lock_path), hint=f"ozrepro lock {session.name}")
+
+
+def choose(session: Session, lock: Lock | None) -> Choice:
+    """Return the first method that can serve. Raises NoMethodError with every reason, UsageError as `candidates`."""
+    skipped: list[str] = []
+    lacks_section = False
+    for name in candidates(session):
+        reason = unavailable(session, name, lock)
+        if reason is None:
+            return Choice(name, session.section(name, lock), tuple(skipped))
+        lacks_section = lacks_section or (lock is not None and session.section(name, lock) is None)
+        skipped.append(f"{name}: {reason.what}")
+    hint = f"ozrepro lock {session.name}" if lacks_section else f"ozrepro status {session.name}"
+    raise NoMethodError(session.name, skipped, hint=hint)

@@ -1,0 +1,61 @@
+"""What a section and the environment built from it have inside, as far as the method can say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ozrepro.methods.comparing import Inside
+from ozrepro.methods.contract import BuildsImage, Describes, ImageFacts, Target
+from ozrepro.pipeline.choice import unavailable
+from ozrepro.pipeline.preparing import built_generation
+from ozrepro.pipeline.session import method_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ozrepro.pipeline.session import Session
+    from ozrepro.project.lock import Lock, Section
+    from ozrepro.store.publish import Generation
+
+
+def versions(session: Session, section: Section) -> Mapping[str, str]:
+    """Return the version of each package that a section names, Python's own too where the method tells it."""
+    method = method_of(section)
+    return method.versions(session.read(section)) if isinstance(method, Describes) else {}
+
+
+def details(session: Session, section: Section) -> Mapping[str, object]:
+    """Return what else `status --json` says of a section."""
+    method = method_of(section)
+    return method.details(session.read(section)) if isinstance(method, Describes) else {}
+
+
+def installed(session: Session, section: Section, generation: Generation) -> Mapping[str, str]:
+    """Return name and version of each package in a built environment, as its files tell."""
+    method = method_of(section)
+    return method.installed(Target(generation.prefix, session.site)) if isinstance(method, Describes) else {}
+
+
+def problems(session: Session, section: Section, generation: Generation) -> list[str]:
+    """Compare a built environment's packages with its section; return what is wrong, one line each."""
+    method = method_of(section)
+    if not isinstance(method, Describes):
+        return []
+    return list(method.problems(session.read(section), Target(generation.prefix, session.site)))
+
+
+def image_facts(session: Session, section: Section, generation: Generation) -> ImageFacts | None:
+    """Return what a build noted of its image, None where the environment is none."""
+    method = method_of(section)
+    return method.image_facts(Target(generation.prefix, session.site)) if isinstance(method, BuildsImage) else None
+
+
+def inside(session: Session, section: Section, lock: Lock) -> Inside:
+    """Return what the files of a section's environment say that it has where it is built here, else what the section says."""
+    method = method_of(section)
+    here = section.platform == session.key(section.method)
+    if isinstance(method, Describes) and here and unavailable(session, section.method, lock) is None:
+        generation = built_generation(session, section)
+        if generation is not None:
+            return method.inside(session.read(section), Target(generation.prefix, session.site))
+    return Inside(versions(session, section))

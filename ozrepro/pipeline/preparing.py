@@ -1,0 +1,340 @@
+"""The way of the data: a session's lock, the method, the check against this machine, the build, the launch, the record.
+
+`STEPS` is all of it: each takes the value that the one before has made. Front ends walk it by `prepare`; none adds a step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ozrepro.environment import Environment, says_where
+from ozrepro.errors import LockError, OzreproError
+from ozrepro.faststart import ready
+from ozrepro.methods import registry
+from ozrepro.methods.contract import Launch, Target
+from ozrepro.pipeline.checks import check_drift, check_section, refuse_moved
+from ozrepro.pipeline.choice import Choice, choose
+from ozrepro.pipeline.locking import lock_session
+from ozrepro.pipeline.session import Session, method_of, needs_lock
+from ozrepro.process import ended_by_signals
+from ozrepro.project.spec import digest_of
+from ozrepro.site import home_warning
+from ozrepro.store import Store, write_whole
+from ozrepro.store.claim import closed_to_others
+from ozrepro.store.publish import Generation, Recipe, examine, provide, read_generation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ozrepro.methods.contract import Progress, Say
+    from ozrepro.project.files import Files
+    from ozrepro.project.lock import Section
+    from ozrepro.store.manifest import Digests
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A session to be prepared: who is told, whether a missing lock may be written, and whether to build again."""
+
+    session: Session
+    say: Say
+    progress: Progress
+    may_lock: bool = False
+    rebuild: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A session with a lock. `skipped` says why methods were skipped when it was written now, None where it was there."""
+
+    task: Task
+    skipped: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A session with the section in use here, which answers the spec and the machine."""
+
+    task: Task
+    choice: Choice
+    section: Section
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A session whose environment is in the store. `is_new` says that it was built now."""
+
+    chosen: Chosen
+    generation: Generation
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A session that programs can be run in."""
+
+    built: Built
+    launch: Launch
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A session's environment, built, and how it came about.
+
+    Attributes:
+        environment: how programs are run in it.
+        method: the method that provides it.
+        generation: where it is in the store.
+        skipped: one line for each method that was skipped.
+        built: whether it was built now.
+        shell: what only a shell can take.
+        watched: the files and folders whose change makes a start look again.
+
+    """
+
+    environment: Environment
+    method: str
+    generation: Generation
+    skipped: tuple[str, ...]
+    built: bool
+    shell: Mapping[str, Any]
+    watched: tuple[str, ...]
+
+
+def take_lock(task: Task) -> Locked:
+    """Return the session with its lock, written now where that may be. Raises LockError where it may not."""
+    session = task.session
+    if session.lock() is not None:
+        return Locked(task, None)
+    chosen = choose(session, None)  # with no method possible, the advice to lock would be a dead end
+    if not task.may_lock:
+        raise needs_lock(session)
+    job = session.site.job
+    if session.site.in_ci or job:
+        error = needs_lock(session)
+        place = f"this is {job.kind}" if job and not session.site.in_ci else "CI is set"
+        raise LockError(f"{error.what}; not creating one because {place}", where=error.where, hint=error.hint)
+    lock = f"sessions/{session.name}.lock"
+    task.say(f"{session.name} has no lock yet: resolving {chosen.name} and writing {lock}; commit it")
+    lock_session(session, task.say, methods=(chosen.name,))
+    return Locked(task, chosen.skipped)
+
+
+def choose_method(locked: Locked) -> Chosen:
+    """Return the session with the first method that can serve, its section checked against spec and machine."""
+    session = locked.task.session
+    choice = choose(session, session.lock())
+    assert choice.section is not None, "with a lock, only a method with a section can be chosen"
+    check_section(session, choice.section)
+    return Chosen(locked.task, choice, choice.section, choice.skipped if locked.skipped is None else locked.skipped)
+
+
+def find_or_build(chosen: Chosen) -> Built:
+    """Return the session with its environment: what the store has, else built now."""
+    generation, is_new = _build(chosen.task, chosen.section)
+    return Built(chosen, generation, is_new)
+
+
+def launch(built: Built) -> Launched:
+    """Return how programs are run in the environment."""
+    return Launched(built, launch_of(built.chosen.task.session, built.chosen.section, built.generation))
+
+
+def certify(launched: Launched) -> Prepared:
+    """Write the record that the next start reads instead of all this, if nothing has changed meanwhile."""
+    built, found = launched.built, launched.launch
+    chosen = built.chosen
+    session, section = chosen.task.session, chosen.section
+    shell = asdict(found.shell)
+    prepared = Prepared(
+        found.environment, chosen.choice.name, built.generation, chosen.skipped, built.is_new, shell, found.watched
+    )
+    record = _record(session, chosen, found, prepared)
+    check_drift(session, section)  # after the record has noted size and time of the files that were compared
+    refuse_moved(session, session.files.moved(), "prepared")
+    _write_ready(session, record)
+    return prepared
+
+
+STEPS: tuple[Callable[[Any], Any], ...] = (take_lock, choose_method, find_or_build, launch, certify)
+"""From a task to a prepared session: each step takes what the one before has returned."""
+
+
+@ended_by_signals()
+@closed_to_others()
+def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = False, rebuild: bool = False) -> Prepared:
+    """Return the session's environment, built from the lock where it is not in the store yet.
+
+    `may_lock` resolves and writes a missing lock, except in CI and inside a job, where it is an error as everywhere else.
+    Raises LockError where a file of the project was edited meanwhile: nothing is certified that was not read.
+    """
+    value: Any = Task(session, say, progress, may_lock, rebuild)
+    for step in STEPS:
+        value = step(value)
+    prepared: Prepared = value
+    return prepared
+
+
+def launch_of(session: Session, section: Section, generation: Generation, *, looking: bool = False) -> Launch:
+    """Return how to run programs in a built generation: the method's word, then the settings', and where it is.
+
+    With `looking`, nothing is started to know it: what the build has noted is believed.
+    """
+    site = session.site.for_looking() if looking else session.site
+    with _named(session):
+        found = method_of(section).environment(session.read(section), Target(generation.prefix, site))
+    settings, environment = session.site.settings, found.environment
+    where = says_where(session.name, section.method, str(generation.card["key"]))
+    more = {
+        "path": (*environment.path, *settings.path),
+        "variables": {**environment.variables, **where},
+        "passed": (*environment.passed, *settings.passed),
+    }
+    return replace(found, environment=Environment(**{**environment.as_dict(), **more}))
+
+
+def key_of(session: Session, section: Section) -> str:
+    """Return the store's key of a section on this machine: a digest of what is resolved, never of a name a user chose.
+
+    The store's place is part of it: an environment holds its own path, and one in a store that was moved, or that came with
+    a stranger's project, was not built here.
+    """
+    with _named(session):
+        plan = method_of(section).plan(session.read(section), session.site)
+    return _key(session, section, plan.identity)
+
+
+def _key(session: Session, section: Section, identity: Mapping[str, object]) -> str:
+    return key_from(section.method, {**identity, "store": os.path.realpath(session.store.folder)})
+
+
+def key_from(method: str, identity: Mapping[str, object]) -> str:
+    """Return the key of a method's identity: 32 hexadecimal digits."""
+    return digest_of({"method": method, "identity": identity}).removeprefix("sha256:")[:32]
+
+
+def built_generation(session: Session, section: Section) -> Generation | None:
+    """Return the section's generation if it is in the store."""
+    return read_generation(session.store, key_of(session, section))
+
+
+def _build(task: Task, section: Section) -> tuple[Generation, bool]:
+    session, say, store = task.session, task.say, task.session.store
+    with _named(session):
+        plan = method_of(section).plan(session.read(section), session.site)
+    key = _key(session, section, plan.identity)
+    if not task.rebuild:
+        store.check()
+        store.check_readable()
+        known = examine(store, key)
+        if isinstance(known, Generation):
+            _register(store, session.root)
+            return known, False
+        if known:
+            say(f"{section.title} of {session.name} is in the store, but cannot be used: {known}")
+    warning = home_warning(store.folder, session.site.environ)
+    if warning:
+        say(f"warning: {warning}")
+    store.open()
+    _register(store, session.root)
+
+    def build(prefix: Path) -> Digests:
+        say(f"building {section.title} for {session.name}")
+        digests = plan.build(Target(prefix, session.site), say, task.progress)
+        # What an installer has read by its path, such as the project's own pyproject.toml, is what the key was made from.
+        moved = session.files.moved(session.inputs(section.method).files)
+        refuse_moved(session, moved, "built: the environment is not kept")
+        return digests
+
+    card = {"session": session.name, "method": section.method, "platform": section.platform, "section": section.digest}
+    with _named(session):
+        return provide(store, Recipe(key, card, build), say, rebuild=task.rebuild)
+
+
+@contextmanager
+def _named(session: Session) -> Iterator[None]:
+    """Give the errors of a method, which knows no session, this one's name in the command to try."""
+    try:
+        yield
+    except OzreproError as error:
+        error.hint = re.sub(r"(ozrepro [a-z]+ )NAME\b", lambda found: found[1] + session.name, error.hint)
+        raise
+
+
+def _register(store: Store, root: Path) -> None:
+    """Note which project uses the store, so that a clean-up started from another one keeps its environments."""
+    link = store.folder / "projects" / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+    with suppress(OSError):  # it exists, or the store is another's to write
+        link.parent.mkdir(exist_ok=True)
+        os.symlink(root, link)
+
+
+def _record(session: Session, chosen: Chosen, found: Launch, prepared: Prepared) -> dict[str, Any]:
+    """Return what the next start reads instead of all this, but for the time at which it is written."""
+    prefix = prepared.generation.prefix
+    return {
+        "schema": ready.SCHEMA,
+        "session": session.name,
+        "section": chosen.section.digest,
+        "method": prepared.method,
+        "key": str(prepared.generation.card["key"]),
+        "link": f"../gens/{prepared.generation.folder.name}",
+        "made": ready.stamp(os.lstat(prepared.generation.folder)),
+        "said": list(chosen.choice.skipped),
+        "stats": [_stat(path, prefix) for path in map(Path, prepared.watched) if path.exists()],
+        "digests": [
+            [str(path), hashlib.sha256(session.files.content(path)).hexdigest()] for path in session.inputs(prepared.method).files
+        ],
+        "environment": prepared.environment.as_dict(),
+        "shell": prepared.shell,
+        "facts": ready.facts_here(_facts(session)),
+    }
+
+
+def _write_ready(session: Session, record: Mapping[str, Any]) -> None:
+    """Write the ready-record, under the digest of what was read. A store that cannot be written only costs time."""
+    root, name, store = str(session.root), session.name, session.store
+    spec, lock = session.files.content(session.spec.path), session.files.content(session.lock_path)
+    files = (spec, lock, _read(session.files, session.root / "pyproject.toml"))
+    digest, _ = ready.question_of(files, root, name, session.site.settings.method, session.site.environ)
+    with suppress(OSError):
+        (store.folder / "ready").mkdir(exist_ok=True)  # somebody may have removed it; every start would be a slow one
+        if _other_facts(store.folder / "ready" / digest, record["facts"]):
+            digest = ready.digest_on(digest, record["facts"])
+        write_whole(store.folder / "ready" / digest, json.dumps(record, separators=(",", ":")).encode())
+
+
+def _facts(session: Session) -> list[str]:
+    """Return the names of the facts on which any method of the session depends: another node may take another method."""
+    return sorted({fact for name in session.spec.tables for fact in registry.load(name).traits.facts})
+
+
+def _other_facts(path: Path, facts: Mapping[str, str]) -> bool:
+    """Say whether there is a record of a machine that has other facts of the same names: it serves the nodes of that kind."""
+    try:
+        known = json.loads(ready.content_of(path))["facts"]
+        return bool(known.keys() == facts.keys() and known != facts)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _read(files: Files, path: Path) -> bytes:
+    try:
+        return files.content(path)
+    except FileNotFoundError:
+        return b""  # a project needs no pyproject.toml
+
+
+def _stat(path: Path, prefix: Path) -> list[object]:
+    """Return a row of a ready-record. A file of the environment also keeps its inode and mode, as nobody should change it."""
+    found = path.stat()
+    own = [found.st_ino, found.st_mode] if prefix in path.parents else []
+    return [str(path), found.st_size, found.st_mtime_ns, *own]
