@@ -8,11 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-<<<<<<< HEAD
-from ozrepro.faststart.ready import parsed
-=======
 from ozrepro.faststart.ready import digest_on, facts_here, parsed
->>>>>>> 82946b7 (Draw the method's contract small: eight verbs over its own types)
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(),
@@ -38,8 +34,6 @@ def test_any_value_is_read_as_json_reads_it(value: object, *, escaped: bool) -> 
 def test_what_is_not_json_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         parsed(text.encode())
-<<<<<<< HEAD
-=======
 
 
 def test_a_machine_with_other_facts_has_a_record_of_its_own_name() -> None:
@@ -50,4 +44,3 @@ def test_a_machine_with_other_facts_has_a_record_of_its_own_name() -> None:
 def test_only_the_facts_that_are_named_are_asked_for() -> None:
     assert facts_here(()) == {}
     assert list(facts_here(("libc",))) == ["libc"]
->>>>>>> 82946b7 (Draw the method's contract small: eight verbs over its own types)
