@@ -8,6 +8,7 @@ from ozrepro.errors import NoMethodError, UsageError
 from ozrepro.methods import registry
 from ozrepro.methods.contract import DefinesImage, Derives, ExportRequest, ImageRequest
 from ozrepro.pipeline.checks import check_section
+from ozrepro.pipeline.choice import check_matches
 
 if TYPE_CHECKING:
     from ozrepro.methods.contract import Say
@@ -34,6 +35,7 @@ def export(session: Session, lock: Lock, name: str, say: Say) -> str:
     if section is None:
         reason = f"{session.lock_path} has no {form.method} section for {session.key(form.method)} to export"
         raise NoMethodError(session.name, [reason], hint=f"ozrepro lock {session.name} --method {form.method}")
+    check_matches(session, section)
     check_section(session, section)
     sections = {item.platform: session.read(item) for item in lock.of_method(form.method)}
     return form.write(ExportRequest(session.subject(form.method), sections, section.platform, say))
@@ -49,6 +51,7 @@ def _definition(session: Session, lock: Lock, say: Say) -> str:
     if section is None:
         reason = f"{session.lock_path} has no section here of {', '.join(asked) or 'any method'} to make an image from"
         raise NoMethodError(session.name, [reason], hint=f"ozrepro lock {session.name}")
+    check_matches(session, section)
     check_section(session, section)
     return "\n".join(_lines(session, section, derived, say)) + "\n"
 

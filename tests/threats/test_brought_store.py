@@ -92,7 +92,7 @@ def forged(project: Project, method: str, monkeypatch: pytest.MonkeyPatch) -> Pa
     (store / "names" / ("0" * 32)).symlink_to(f"../gens/{generation.name}")
     record = {"schema": ready.SCHEMA, "session": "work", "section": "x", "method": method, "key": "0" * 32}
     record |= {"link": f"../gens/{generation.name}", "generation": str(project.store() / "gens" / generation.name)}
-    record |= {"made": ready.stamp(os.lstat(generation)), "said": [], "stats": [], "digests": [], "shell": {}}
+    record |= {"made": ready.stamp(os.lstat(generation)), "said": [], "stats": [], "digests": [], "facts": {}, "shell": {}}
     (store / "ready" / asked[0]).write_text(json.dumps({**record, "environment": environment.as_dict()}), encoding="utf-8")
     return source
 

@@ -173,7 +173,8 @@ def _same_words(session: str, same: Mapping[str, list[str]]) -> str:
 def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, Any]:
     section = session.section(name, lock)
     reason = unavailable(session, name, lock)
-    found: dict[str, Any] = {"method": name, "lock": "none", "environment": "-", "reason": reason, "covers": {}}
+    found: dict[str, Any] = {"method": name, "lock": "none", "environment": "-", "covers": {}}
+    found["reason"] = reason.what if reason is not None else None
     if section is None:
         return found
     found |= describing.details(session, section)
