@@ -92,12 +92,16 @@ def read_table(name: str, checker: Checker, value: object) -> object:
 
 
 def read_section(section: Section, site: Site, where: str, session: str) -> Any:
-    """Return a section's content, read by its method. Raises LockError with all mistakes."""
-    checker = Checker(where)
-    locked = load(section.method).read_section(checker, section, site)
-    if checker.mistakes:
-        raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {session}")
-    return locked
+    """Return a section's content, read by its method, once. Raises LockError with all mistakes."""
+
+    def read() -> object:
+        checker = Checker(where)
+        locked = load(section.method).read_section(checker, section, site)
+        if checker.mistakes:
+            raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {session}")
+        return locked
+
+    return section.once(read)
 
 
 def subject_of(name: str, spec: Spec, site: Site) -> Subject[Any]:

@@ -25,13 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A described session on this machine. What was read of it is kept: a section of three hundred records takes 25 ms."""
+    """A described session on this machine. What was read of it is kept."""
 
     spec: Spec
     site: Site
-    _sections: dict[int, tuple[Section, Any]] = field(default_factory=dict, compare=False, repr=False)
     _inputs: dict[str, Inputs] = field(default_factory=dict, compare=False, repr=False)
-    _locks: list[tuple[bytes | None, Lock | None]] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -60,13 +58,7 @@ class Session:
 
     def lock(self) -> Lock | None:
         """Return the lock as it was when this session first asked for it, or as this session wrote it. Raises LockError."""
-        try:
-            content = self.files.content(self.lock_path)
-        except OSError:
-            content = None  # absent, or not to be read, which `load_lock` says
-        if not self._locks or self._locks[0][0] is not content or content is None:
-            self._locks[:] = [(content, load_lock(self.root, self.name, self.files))]
-        return self._locks[0][1]
+        return load_lock(self.root, self.name, self.files)
 
     def subject(self, method: str) -> Subject[Any]:
         """Return the session as a method sees it. Raises SpecError where the spec does not describe it."""
@@ -88,20 +80,16 @@ class Session:
 
     def read(self, section: Section) -> Any:
         """Return a section's content, of its method's own type, read once. Raises LockError with all mistakes."""
-        known = self._sections.get(id(section))
-        if known is None or known[0] is not section:
-            locked = registry.read_section(section, self.site, str(self.lock_path), self.name)
-            known = self._sections[id(section)] = (section, locked)
-        return known[1]
+        return registry.read_section(section, self.site, str(self.lock_path), self.name)
 
     def for_looking(self) -> Session:
         """Return the session for a command that only looks and starts nothing that a project, a spec or a lock names."""
-        return Session(self.spec, self.site.for_looking(), self._sections, self._inputs, self._locks)
+        return Session(self.spec, self.site.for_looking(), self._inputs)
 
     def with_method(self, method: str) -> Session:
         """Return the session as if `method` had been asked for."""
         site = replace(self.site, settings=replace(self.site.settings, method=method))
-        return Session(self.spec, site, self._sections, self._inputs, self._locks)
+        return Session(self.spec, site, self._inputs)
 
     def afresh(self) -> Session:
         """Return the session with nothing read yet of the files that its spec names."""

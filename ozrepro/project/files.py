@@ -14,7 +14,10 @@ from ozrepro.faststart.ready import LARGEST, content_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, TypeVar
+
+    Parsed = TypeVar("Parsed")
 
 SMALL = 1 << 20
 """Bytes of a file that a person writes, such as a spec: reading a larger one would take seconds and gigabytes."""
@@ -39,10 +42,11 @@ def _text(path: Path, content: bytes) -> str:
 class Files:
     """Reads each file once. A file that cannot be read stays so, until another `Files` is asked."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_parsed")
 
     def __init__(self) -> None:
         self._known: dict[str, bytes | OSError] = {}
+        self._parsed: dict[str, tuple[bytes, Any]] = {}
 
     def content(self, path: Path, largest: int = LARGEST) -> bytes:
         """Return a file's bytes as they were when it was first asked for. Raises OSError as `content_of`."""
@@ -57,6 +61,15 @@ class Files:
     def text(self, path: Path, largest: int = LARGEST) -> str:
         """Return a file's text, of the same reading. Raises OSError as `text_of`."""
         return _text(path, self.content(path, largest))
+
+    def parsed(self, path: Path, parse: Callable[[str], Parsed]) -> Parsed:
+        """Return what `parse` makes of a file's text, made once of one reading. Raises as `text`, and as `parse`."""
+        key, content = os.path.abspath(path), self.content(path)
+        known = self._parsed.get(key)
+        if known is None or known[0] is not content:
+            known = self._parsed[key] = (content, parse(_text(path, content)))
+        value: Parsed = known[1]
+        return value
 
     def put(self, path: Path, content: bytes) -> None:
         """Note that the file has this content now: this process has written it."""

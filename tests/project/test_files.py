@@ -156,3 +156,18 @@ def test_a_definition_with_a_byte_order_mark_is_told_of_it(tmp_path: Path) -> No
 
     with pytest.raises(ValueError, match="byte order mark"):
         read_definition("\ufeffBootstrap: scratch\n", {})
+
+
+def test_a_file_is_parsed_once_until_this_process_has_written_it(tmp_path: Path) -> None:
+    path, files, parsed = tmp_path / "file", Files(), list[str]()
+
+    def parse(text: str) -> int:
+        parsed.append(text)
+        return len(parsed)
+
+    path.write_text("one")
+    assert [files.parsed(path, parse), files.parsed(path, parse)] == [1, 1]
+    path.write_text("by another process")
+    assert files.parsed(path, parse) == 1
+    files.put(path, b"by this one")
+    assert [files.parsed(path, parse), parsed] == [2, ["one", "by this one"]]

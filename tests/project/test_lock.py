@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,16 @@ def test_commands_agree_on_a_lock_with_a_date_and_none_ends_in_a_traceback(built
     assert "conda.linux-64.when: is a date and time" in done.stdout + done.stderr
     assert built.lock().read_bytes() == before
     assert built.prefix().exists(), "a clean-up removes nothing where it cannot read who needs what"
+
+
+def test_a_section_is_read_once_and_a_copy_with_other_content_by_itself() -> None:
+    section, read = Section("venv", "any", DIGEST, {"a": 1}), list[int]()
+
+    def count() -> int:
+        read.append(1)
+        return len(read)
+
+    assert [section.once(count), section.once(count)] == [1, 1]
+    other = replace(section, content={"a": 2})
+    assert other.once(count) == 2
+    assert section == Section("venv", "any", DIGEST, {"a": 1})
