@@ -44,13 +44,16 @@ def visible(text: str) -> str:
 class OzreproError(Exception):
     """What went wrong, where, and the next command to try.
 
-    `what` is a sentence, `where` a file, key or host, `hint` a command or an edit that mends it.
+    `title` is a sentence, `problems` what it names, one line each, and `what` both as text. `where` is a file, key or host,
+    `hint` a command or an edit that fixes it.
     """
 
     exit_code = 1
 
-    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
-        self.what = without_login(what)
+    def __init__(self, what: str, *, problems: Iterable[str] = (), where: str = "", hint: str = "") -> None:
+        self.problems = tuple(map(without_login, problems))
+        self.title = without_login(what)
+        self.what = "\n  ".join((self.title, *self.problems))
         super().__init__(self.what)
         self.where = where
         self.hint = without_login(hint)
@@ -67,14 +70,14 @@ class UsageError(OzreproError):
 
 
 class SpecError(OzreproError):
-    """A session's description is wrong; all mistakes of the file are in `mistakes`, one line each."""
+    """A session's description is wrong; all mistakes of the file are in `problems`."""
 
     exit_code = 2
 
     def __init__(self, where: str, mistakes: Iterable[str], *, hint: str = "") -> None:
-        self.mistakes = tuple(mistakes)
-        count = f"{len(self.mistakes)} mistakes" if len(self.mistakes) > 1 else "1 mistake"
-        super().__init__("\n  ".join((f"{count}:", *self.mistakes)), where=where, hint=hint)
+        mistakes = tuple(mistakes)
+        count = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "1 mistake"
+        super().__init__(f"{count}:", problems=mistakes, where=where, hint=hint)
 
 
 class LockError(OzreproError):
@@ -84,17 +87,16 @@ class LockError(OzreproError):
 
 
 class DriftError(LockError):
-    """What the lock names is no longer what is on this machine."""
+    """What the lock names is no longer what is on this machine; `problems` has one line for each difference."""
 
 
 class NoMethodError(OzreproError):
-    """No method can serve the session here, or not `who` was asked for; `reasons` has one line for each."""
+    """No method can serve the session here, or not `who` was asked for; `problems` has one line for each."""
 
     exit_code = 4
 
     def __init__(self, session: str, reasons: Iterable[str], *, who: str = "no method", hint: str = "") -> None:
-        self.reasons = tuple(reasons)
-        super().__init__("\n  ".join((f"{who} can serve session {session!r} here:", *self.reasons)), hint=hint)
+        super().__init__(f"{who} can serve session {session!r} here:", problems=reasons, hint=hint)
 
 
 class BuildError(OzreproError):

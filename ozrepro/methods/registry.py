@@ -98,7 +98,7 @@ def read_section(section: Section, site: Site, where: str, session: str) -> Any:
         checker = Checker(where)
         locked = load(section.method).read_section(checker, section, site)
         if checker.mistakes:
-            raise LockError("\n  ".join(("is refused:", *checker.mistakes)), where=where, hint=f"ozrepro lock {session}")
+            raise LockError("is refused:", problems=checker.mistakes, where=where, hint=f"ozrepro lock {session}")
         return locked
 
     return section.once(read)

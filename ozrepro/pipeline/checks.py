@@ -59,9 +59,11 @@ def check_drift(session: Session, section: Section) -> None:
     """Raise DriftError when the machine no longer answers the section."""
     drift = drift_of(session, section)
     if drift:
-        text = "\n  ".join((f"this machine has drifted from {section.title}:", *drift))
         accept = f"ozrepro diff {session.name}, then ozrepro lock {session.name} to accept it"
-        raise DriftError(text, where=str(session.lock_path), hint=_remedy(session, section) or accept)
+        hint = _remedy(session, section) or accept
+        raise DriftError(
+            f"this machine has drifted from {section.title}:", problems=drift, where=str(session.lock_path), hint=hint
+        )
 
 
 def _remedy(session: Session, section: Section) -> str:

@@ -53,8 +53,7 @@ def check_matches(session: Session, section: Section) -> None:
         return
     wrong = registry.load(section.method).mismatches(session.subject(section.method), session.read(section))
     if wrong:
-        what = "\n  ".join(("is refused:", *wrong))
-        raise LockError(what, where=str(session.lock_path), hint=f"ozrepro lock {session.name}")
+        raise LockError("is refused:", problems=wrong, where=str(session.lock_path), hint=f"ozrepro lock {session.name}")
 
 
 def choose(session: Session, lock: Lock | None) -> Choice:

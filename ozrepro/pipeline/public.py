@@ -64,8 +64,7 @@ class Session:
             section = self._section(session)
             check_section(session, section)
         except DriftError as error:
-            lines = tuple(line.strip() for line in error.what.splitlines()[1:])
-            return State(locked=True, drifted=lines, reason=error.what)
+            return State(locked=True, drifted=error.problems, reason=error.what)
         except (LockError, NoMethodError) as error:
             return State(reason=error.what)
         built = built_generation(session, section) is not None

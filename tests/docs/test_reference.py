@@ -115,7 +115,7 @@ def test_every_key_of_a_spec_is_in_the_reference(heading: str, text: str) -> Non
         parse_spec(Path("sessions/x.toml"), text)
     part = page("spec").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     rows = "\n".join(line.split("|")[1] for line in part.splitlines() if line.startswith("| "))
-    for key in known_keys(caught.value.mistakes):
+    for key in known_keys(caught.value.problems):
         assert f"`{key}`" in rows, key
 
 
@@ -124,7 +124,7 @@ def test_every_setting_is_in_the_reference(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.ozrepro]\nqqqq = 1\n", encoding="utf-8")
     with pytest.raises(SpecError) as caught:
         load_settings(tmp_path, {})
-    for key in known_keys(caught.value.mistakes):
+    for key in known_keys(caught.value.problems):
         assert f"\n| `{key}` |" in page("settings"), key
 
 

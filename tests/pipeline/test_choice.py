@@ -38,7 +38,7 @@ def test_a_method_asked_for_is_the_only_candidate(tmp_path: Path) -> None:
     with pytest.raises(NoMethodError) as caught:
         choose(at(tmp_path, BOTH, OZREPRO_METHOD="modules"), None)
     assert caught.value.exit_code == 4
-    assert len(caught.value.reasons) == 1
+    assert len(caught.value.problems) == 1
 
 
 def test_a_method_asked_for_that_is_not_described_is_wrong_usage(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_the_project_s_preference_orders_a_spec_without_methods(tmp_path: Path) 
 def test_with_a_lock_a_method_without_a_section_is_refused_as_not_locked(tmp_path: Path) -> None:
     with pytest.raises(NoMethodError) as caught:
         choose(at(tmp_path, "[venv]\n"), Lock("work"))
-    assert caught.value.reasons == ("venv: not locked for this platform (any)",)
+    assert caught.value.problems == ("venv: not locked for this platform (any)",)
     assert caught.value.hint == "ozrepro lock work"
 
 

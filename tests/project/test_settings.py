@@ -43,7 +43,7 @@ def test_all_mistakes_of_the_table_are_reported_together(tmp_path: Path) -> None
     )
     with pytest.raises(SpecError) as caught:
         load_settings(tmp_path, {})
-    said = "\n".join(caught.value.mistakes)
+    said = "\n".join(caught.value.problems)
     for part in (
         "did you mean 'store'",
         "auto, flock, ticket",
@@ -89,7 +89,7 @@ def test_mistakes_of_the_file_and_of_variables_are_told_together(tmp_path: Path)
     write(tmp_path, '[tool.ozrepro]\nplatform = "a b"\n')
     with pytest.raises(SpecError, match=r"pyproject\.toml: 2 mistakes") as caught:
         load_settings(tmp_path, {"OZREPRO_LOCKS": "soft"})
-    assert [line.partition(": ")[0] for line in caught.value.mistakes] == ["line 2, tool.ozrepro.platform", "OZREPRO_LOCKS"]
+    assert [line.partition(": ")[0] for line in caught.value.problems] == ["line 2, tool.ozrepro.platform", "OZREPRO_LOCKS"]
 
 
 @pytest.mark.parametrize("value", ["inf", "nan", "-inf", "true", "1979-05-27", "07:32:00", "9223372036854775807", '"1"'])
@@ -140,7 +140,7 @@ def test_each_address_of_the_settings_is_checked_with_its_line(tmp_path: Path) -
     write(tmp_path, '[tool.ozrepro.channels]\nlab = 3\n"a b" = "https://x"\nfine = "https://y"\n')
     with pytest.raises(SpecError) as caught:
         load_settings(tmp_path, {})
-    assert list(caught.value.mistakes) == [
+    assert list(caught.value.problems) == [
         "line 2, tool.ozrepro.channels.lab: is a whole number; write a string in quotes",
         "line 3, tool.ozrepro.channels.a b: is not a valid name; letters, digits and ._- only",
     ]

@@ -48,7 +48,7 @@ requirements = ["numpy", "scipy", "astropy"]
 def mistakes(text: str) -> list[str]:
     with pytest.raises(SpecError) as caught:
         parse_spec(PATH, text)
-    return list(caught.value.mistakes)
+    return list(caught.value.problems)
 
 
 def test_the_design_s_own_example_is_read_whole() -> None:
@@ -225,7 +225,7 @@ def test_any_text_is_a_spec_or_a_spec_error(text: str) -> None:
     try:
         parse_spec(PATH, text)
     except SpecError as error:
-        assert error.mistakes
+        assert error.problems
 
 
 _JUNK = st.recursive(
@@ -255,7 +255,7 @@ def test_any_value_anywhere_is_read_or_reported(changes: list[tuple[str, object]
     try:
         parse_spec(PATH, dumps(table))
     except SpecError as error:
-        assert all(line.strip() for line in error.mistakes)
+        assert all(line.strip() for line in error.problems)
 
 
 FOREIGN = ("1979-05-27", "1979-05-27T07:32:00Z", "07:32:00", "1.5", "inf", "nan", "9223372036854775807", "true", "{ a = 1 }")
@@ -280,7 +280,7 @@ def test_a_value_of_another_kind_is_refused_with_its_key(head: str, key: str, va
     rest = "" if head else "[venv]\n"
     with pytest.raises(SpecError) as caught:
         parse_spec(PATH, f"{head}{key.rpartition('.')[2]} = {value}\n{rest}")
-    assert any(f"{key}: is " in line for line in caught.value.mistakes), caught.value.mistakes
+    assert any(f"{key}: is " in line for line in caught.value.problems), caught.value.problems
 
 
 def test_a_number_of_more_than_64_bits_is_refused() -> None:

@@ -183,7 +183,7 @@ def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, 
         found["lock"] = "locked"
     except LockError as problem:
         drifted = isinstance(problem, DriftError)
-        lines = [line.strip() for line in problem.what.splitlines()][1 if drifted else 0 :]
+        lines = problem.problems if drifted else (problem.title, *problem.problems)
         more = f", and {len(lines) - 1} more: ozrepro diff {session.name}" if len(lines) > 1 else ""
         found["lock"], found["reason"] = "drifted" if drifted else "out of date", f"{lines[0]}{more}"
         return found

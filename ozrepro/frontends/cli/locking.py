@@ -74,13 +74,12 @@ def _check(call: Call, session: Session) -> int:
     where, again = str(lock_file(session.root, session.name)), f"ozrepro lock {session.name}"
     lines, source = stale(session, found) or saved_otherwise(session, found), call.arguments.source or ""
     if lines:
-        text = "\n  ".join(("is out of date:", *lines))
-        raise LockError(text, where=where, hint=remedy_of(session, found) or again)
+        raise LockError("is out of date:", problems=lines, where=where, hint=remedy_of(session, found) or again)
     if source:
         lines = _check_source(call, session, found, source)
     if lines:
-        text = "\n  ".join((f"is not what {source} gives:", *lines))
-        raise LockError(text, where=where, hint=f"{again} --from {shlex.quote(source)}")
+        hint = f"{again} --from {shlex.quote(source)}"
+        raise LockError(f"is not what {source} gives:", problems=lines, where=where, hint=hint)
     call.out.line(f"{session.name}: lock is up to date" + (f", and is what {source} gives" if source else ""))
     return 0
 
@@ -130,12 +129,12 @@ def _check_left(session: Session, done: Locking) -> None:
         try:
             lines = stale(session, done.lock, (name,))
         except LockError as error:
-            lines = error.what.splitlines()
+            lines = [error.title, *error.problems]
         if lines:
             edit = reason.remedy or f"lock it where {name} is available"
             out = f"{edit}, or take {name} out of the spec's methods; until then: --method {done.resolved[0]}"
-            text = "\n  ".join((f"still has a section of {name} that no longer holds here:", *map(str.strip, lines)))
-            raise LockError(text, where=str(lock_file(session.root, session.name)), hint=out)
+            what = f"still has a section of {name} that no longer holds here:"
+            raise LockError(what, problems=lines, where=str(lock_file(session.root, session.name)), hint=out)
 
 
 def verify(call: Call) -> int:
@@ -156,12 +155,12 @@ def verify(call: Call) -> int:
         wrong = describing.problems(session, section, generation)
     call.out.value({"schema": 1, "session": session.name, "section": section.title, "level": level, "problems": [*wrong, *moved]})
     if wrong:
-        text = "\n  ".join((f"{section.title} of {session.name} is not as it was built:", *wrong[:30]))
-        raise OzreproError(text, where=str(generation.folder), hint=f"ozrepro build {session.name} --rebuild")
+        what, hint = f"{section.title} of {session.name} is not as it was built:", f"ozrepro build {session.name} --rebuild"
+        raise OzreproError(what, problems=wrong[:30], where=str(generation.folder), hint=hint)
     if moved:
-        text = "\n  ".join((f"this machine no longer gives what {section.title} of {session.name} says:", *moved[:30]))
+        what = f"this machine no longer gives what {section.title} of {session.name} says:"
         hint = f"ozrepro lock {session.name}, if what is there now is wanted"
-        raise DriftError(text, where=str(lock_file(session.root, session.name)), hint=hint)
+        raise DriftError(what, problems=moved[:30], where=str(lock_file(session.root, session.name)), hint=hint)
     files = generation.card["files"]
     call.out.line(f"{session.name}: {section.title} verified, {files} files OK (level {call.arguments.level})")
     return 0

@@ -116,7 +116,7 @@ def _verify(call: Call, place: Store) -> int:
     hints += [f"rm -r {shlex.quote(str(path))}" for path in records]
     if lines:
         hint = "; ".join(dict.fromkeys(hints))
-        raise StoreError("\n  ".join(("holds what is not as it was published:", *lines)), where=str(place.folder), hint=hint)
+        raise StoreError("holds what is not as it was published:", problems=lines, where=str(place.folder), hint=hint)
     return 0
 
 
@@ -124,7 +124,8 @@ def _gc(call: Call, place: Store) -> int:
     wanted, unreadable = wanted_by(place, call.root)
     if unreadable:
         raise OzreproError(
-            "\n  ".join(("cannot tell what is needed while a lock cannot be read:", *unreadable)),
+            "cannot tell what is needed while a lock cannot be read:",
+            problems=unreadable,
             hint="mend it, or leave it to a user who may read it, then: ozrepro store gc",
         )
     plan = collect.plan(place, wanted, even_with_jobs=call.arguments.even_with_jobs)

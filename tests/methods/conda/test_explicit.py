@@ -100,7 +100,7 @@ def test_mistakes_in_an_explicit_file_are_told_with_their_lines() -> None:
     text = f"@EXPLICIT\n{good}\n{good}\nnumpy\n/srv/c/linux-64/b-1-0.conda\nhttps://u:pw@h/c/linux-64/c-1-0.conda#zz\n"
     with pytest.raises(SpecError) as caught:
         read_explicit(text, "spec.txt")
-    assert [item.partition(":")[0] for item in caught.value.mistakes] == ["line 3", "line 4", "line 5", "line 6"]
+    assert [item.partition(":")[0] for item in caught.value.problems] == ["line 3", "line 4", "line 5", "line 6"]
     assert "pw" not in str(caught.value)
     with pytest.raises(SpecError, match="no line @EXPLICIT"):
         read_explicit(f"{good}\n", "spec.txt")

@@ -247,7 +247,7 @@ class TestSpec:
         spec = spec_at(tmp_path, '[container]\nimage = "docker://A b"\nbind = ["/a:b", "/c"]\n')
         with pytest.raises(SpecError) as caught:
             METHOD.inputs(subject_of(spec))
-        assert caught.value.mistakes == (
+        assert caught.value.problems == (
             "container.bind: '/a:b' 'b' is no absolute path inside",
             "container.image: 'library/A b' is no repository's name",
         )
@@ -319,7 +319,7 @@ class TestFiles:
         (tmp_path / "dangling").symlink_to("nowhere")
         with pytest.raises(SpecError) as caught:
             self.digests(tmp_path, "gone", "*.none", "dangling")
-        assert caught.value.mistakes == (
+        assert caught.value.problems == (
             "%files: gone: there is no such file",
             "%files: *.none: there is no such file",
             "%files: dangling: No such file or directory",
