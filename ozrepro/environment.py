@@ -146,11 +146,11 @@ class Environment:
         removed: variables to unset even if the caller's would be kept.
         prefix: words in front of every command, such as `apptainer exec IMAGE`.
         passed: names of further variables of the caller that are kept; `UCX_*` stands for all that begin so.
-        inner: of an image, what stands in front of a variable's name so that it is set inside; "" for all else.
+        container_env_prefix: of an image, what stands in front of a variable's name so that it is set inside; "" for all else.
 
     """
 
-    __slots__ = ("base", "expected", "following", "inner", "passed", "path", "prefix", "removed", "variables")
+    __slots__ = ("base", "container_env_prefix", "expected", "following", "passed", "path", "prefix", "removed", "variables")
 
     path: tuple[str | Cases, ...]
     base: tuple[str | Cases, ...]
@@ -160,7 +160,7 @@ class Environment:
     removed: tuple[str, ...]
     prefix: tuple[str, ...]
     passed: tuple[str, ...]
-    inner: str
+    container_env_prefix: str
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class Environment:
         removed: Iterable[str] = (),
         prefix: Iterable[str] = (),
         passed: Iterable[str] = (),
-        inner: str = "",
+        container_env_prefix: str = "",
     ) -> None:
         for name, value in (
             ("path", tuple(map(_frozen, path))),
@@ -184,7 +184,7 @@ class Environment:
             ("removed", tuple(removed)),
             ("prefix", tuple(prefix)),
             ("passed", tuple(passed)),
-            ("inner", inner),
+            ("container_env_prefix", container_env_prefix),
         ):
             object.__setattr__(self, name, value)
 
@@ -199,10 +199,15 @@ class Environment:
 
     def __hash__(self) -> int:
         values = (frozenset(table.items()) for table in (self.variables, self.following, self.expected))
-        return hash((self.path, self.base, *values, self.removed, self.prefix, self.passed, self.inner))
+        return hash((self.path, self.base, *values, self.removed, self.prefix, self.passed, self.container_env_prefix))
 
     def __repr__(self) -> str:
         return f"Environment({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
+
+    @property
+    def is_image(self) -> bool:
+        """Whether programs run in an image, which has files and programs of its own."""
+        return bool(self.container_env_prefix)
 
     def variables_for(self, caller: Mapping[str, str]) -> dict[str, str]:
         """Return the whole environment of a program: what is kept of `caller`, the base PATH, then the changes."""
@@ -220,7 +225,7 @@ class Environment:
                 kept[name] = filled(parts, caller)
             elif parts is None:
                 kept.pop(name, None)
-        if self.inner:
+        if self.is_image:
             self._show_places(kept)
         return kept
 
@@ -233,7 +238,7 @@ class Environment:
     def _show_places(self, kept: dict[str, str]) -> None:
         """Let an image see what PLACES name, or do not name it: of the host, Apptainer shows /tmp and the home alone."""
         seen = ("/tmp/", "/var/tmp/", f"{kept.get('HOME', '').rstrip('/') or '/tmp'}/")  # noqa: S108
-        binds = f"{self.inner.removesuffix('ENV_')}_BIND"
+        binds = f"{self.container_env_prefix.removesuffix('ENV_')}_BIND"
         for name in PLACES:
             place = kept.get(name, "")
             if not place or f"{place}/".startswith(seen):
@@ -250,9 +255,10 @@ class Environment:
 
         HOME cannot be set so: Apptainer refuses it.
         """
-        if not self.inner:
+        if not self.is_image:
             return dict(variables)
-        return {name if value is None or name == "HOME" else f"{self.inner}{name}": value for name, value in variables.items()}
+        beginning = self.container_env_prefix
+        return {name if value is None or name == "HOME" else f"{beginning}{name}": value for name, value in variables.items()}
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """Return the words that run `argv` in this environment."""
@@ -269,7 +275,7 @@ class Environment:
             "removed": list(self.removed),
             "prefix": list(self.prefix),
             "passed": list(self.passed),
-            "inner": self.inner,
+            "container_env_prefix": self.container_env_prefix,
         }
 
     @classmethod

@@ -45,10 +45,12 @@ def test_an_environment_goes_through_json_unchanged(
     removed: list[str],
     prefix: list[str],
     passed: list[str],
-    inner: str,
+    container_env_prefix: str,
 ) -> None:
     lists: dict[str, list[str]] = {"base": base, "removed": removed, "prefix": prefix, "passed": passed}
-    value = Environment(path=path, variables=variables, following=following, expected=expected, inner=inner, **lists)
+    value = Environment(
+        path=path, variables=variables, following=following, expected=expected, container_env_prefix=container_env_prefix, **lists
+    )
     again = Environment.from_dict(json.loads(json.dumps(value.as_dict())))
     assert again == value
     assert hash(again) == hash(value)
@@ -206,7 +208,7 @@ def test_an_environment_cannot_be_changed() -> None:
 def test_variables_of_a_command_get_into_an_image_by_the_name_that_its_program_knows() -> None:
     given = {"A": "1", "HOME": "/h", "GONE": None}
     assert Environment().inside(given) == given
-    assert Environment(inner="APPTAINERENV_").inside(given) == {"APPTAINERENV_A": "1", "HOME": "/h", "GONE": None}
+    assert Environment(container_env_prefix="APPTAINERENV_").inside(given) == {"APPTAINERENV_A": "1", "HOME": "/h", "GONE": None}
 
 
 @pytest.mark.parametrize(
@@ -261,14 +263,14 @@ def test_a_refused_installation_names_the_session_and_what_to_do() -> None:
 
 @pytest.mark.parametrize("folder", ["/tmp", "/tmp/mine", "/var/tmp/mine"])
 def test_a_temporary_folder_that_every_image_sees_is_not_bound(folder: str) -> None:
-    found = Environment(inner="APPTAINERENV_").variables_for({"TMPDIR": folder})
+    found = Environment(container_env_prefix="APPTAINERENV_").variables_for({"TMPDIR": folder})
     assert found["TMPDIR"] == folder
     assert "APPTAINER_BIND" not in found
 
 
 def test_a_job_s_own_temporary_folder_is_seen_in_an_image_beside_what_the_site_binds() -> None:
     folder = "/usr"  # any that is there, and is not below /tmp
-    environment = Environment(inner="SINGULARITYENV_", variables={"SINGULARITY_BIND": "/fred"})
+    environment = Environment(container_env_prefix="SINGULARITYENV_", variables={"SINGULARITY_BIND": "/fred"})
     found = environment.variables_for({"TMPDIR": folder})
     assert found["TMPDIR"] == folder
     assert found["SINGULARITY_BIND"] == f"/fred,{folder}"
@@ -277,17 +279,17 @@ def test_a_job_s_own_temporary_folder_is_seen_in_an_image_beside_what_the_site_b
 
 @pytest.mark.parametrize("name", PLACES)
 def test_a_file_or_folder_that_a_job_names_is_seen_in_an_image_or_not_named_in_it(name: str) -> None:
-    found = Environment(inner="APPTAINERENV_").variables_for({name: "/usr/bin/env", "HOME": "/root"})
+    found = Environment(container_env_prefix="APPTAINERENV_").variables_for({name: "/usr/bin/env", "HOME": "/root"})
     assert (found[name], found["APPTAINER_BIND"]) == ("/usr/bin/env", "/usr/bin/env")
-    assert name not in Environment(inner="APPTAINERENV_").variables_for({name: "/no/such"})
+    assert name not in Environment(container_env_prefix="APPTAINERENV_").variables_for({name: "/no/such"})
     for place in ("/tmp/krb", "/root/.Xauthority"):
-        found = Environment(inner="APPTAINERENV_").variables_for({name: place, "HOME": "/root"})
+        found = Environment(container_env_prefix="APPTAINERENV_").variables_for({name: place, "HOME": "/root"})
         assert (found[name], "APPTAINER_BIND" in found) == (place, False)
     assert Environment().variables_for({name: "/no/such"})[name] == "/no/such"
 
 
 @pytest.mark.parametrize("folder", ["/no/such", "here", "/usr/a:b"])
 def test_a_temporary_folder_that_an_image_cannot_see_is_not_named_in_it(folder: str) -> None:
-    found = Environment(inner="APPTAINERENV_").variables_for({"TMPDIR": folder})
+    found = Environment(container_env_prefix="APPTAINERENV_").variables_for({"TMPDIR": folder})
     assert "TMPDIR" not in found
     assert "APPTAINER_BIND" not in found

@@ -129,7 +129,7 @@ def execute(environment: Environment, command: list[str], name: str) -> NoReturn
 
     Ends with 127 or 126, as a shell does, when it cannot start.
     """
-    if environment.inner and (adding := installer_in(command)):
+    if environment.is_image and (adding := installer_in(command)):
         wrong, hint = refuse_install(adding, name)
         tell(f"{wrong}\n  try: {hint}")
         sys.exit(1)

@@ -36,7 +36,7 @@ def job_script(session: Active, files: Iterable[tuple[str, str]], sized: Iterabl
     sets += [_HAND_OVER.format(name=name) for name in ("PATH", *following)]
     return _JOB.format(
         name=session.name,
-        use=_USE_IN_IMAGE if environment.inner else _USE_BEHIND_PREFIX if environment.prefix else _USE,
+        use=_USE_IN_IMAGE if environment.is_image else _USE_BEHIND_PREFIX if environment.prefix else _USE,
         sourced=_sourced(session),
         checks="\n".join((*checks, *_expected(environment.expected))),
         asked="\n".join(asked),
@@ -44,13 +44,15 @@ def job_script(session: Active, files: Iterable[tuple[str, str]], sized: Iterabl
         removed="\n".join(f"unset -v {name}" for name in environment.removed if VARIABLE.match(name)),
         sets="\n".join(sets),
         limits="\n".join(f"{limit} 2>/dev/null || :" for limit in session.limits),
-        start=_start_in_image(session, environment.inner.removesuffix("ENV_")) if environment.inner else _start(session),
+        start=_start_in_image(session, environment.container_env_prefix.removesuffix("ENV_"))
+        if environment.is_image
+        else _start(session),
     )
 
 
 def _sourced(session: Active) -> str:
     """Return what refuses to be sourced: commands of a shell that is there already are not started behind a prefix."""
-    if session.environment.inner:
+    if session.environment.is_image:
         return _SOURCED_IN_IMAGE.format(name=session.name, refuse=_REFUSE)
     return _SOURCED_BEHIND_PREFIX.format(name=session.name, refuse=_REFUSE) if session.environment.prefix else ""
 

@@ -156,7 +156,7 @@ class LockedSession(nox.Session):
             logger.info(shlex.join([os.fspath(word) for word in args]))
         backend = self.virtualenv
         assert isinstance(backend, OzreproEnv)
-        if not backend.environment.inner and shutil.which(os.fspath(args[0]), path=":".join(backend.bin_paths)) is None:
+        if not backend.environment.is_image and shutil.which(os.fspath(args[0]), path=":".join(backend.bin_paths)) is None:
             return {**more, "log": False}
         return {**more, "log": False, "external": True}
 
@@ -175,7 +175,7 @@ class LockedSession(nox.Session):
         if not args or callable(args[0]):
             return args, variables
         program = os.fspath(args[0])
-        if backend.environment.inner:
+        if backend.environment.is_image:
             return self._in_image(backend, [os.fspath(word) for word in args]), variables
         if os.path.dirname(program) == "":
             searched = [*backend.bin_paths, *(variables["PATH"] or "").split(":")]
@@ -233,7 +233,7 @@ class LockedSession(nox.Session):
         assert isinstance(backend, OzreproEnv)
         wanted = ", ".join(f'"{word}"' for word in args if not word.startswith("-")) or '"…"'
         name = backend._spec  # noqa: SLF001
-        place = "%post of the definition" if backend.environment.inner else f"requirements in sessions/{name}.toml"
+        place = "%post of the definition" if backend.environment.is_image else f"requirements in sessions/{name}.toml"
         raise failure(
             OzreproError(
                 f"{what} cannot add to a locked environment",

@@ -116,7 +116,7 @@ class TestInAnImage:
             prefix=("/usr/bin/env", "INSIDE=it's $HOME"),
             variables={"APPTAINERENV_PYTHONNOUSERSITE": "1"},
             following={"APPTAINER_HOME": joined_by("HOME", ("", ""))},
-            inner="APPTAINERENV_",
+            container_env_prefix="APPTAINERENV_",
         )
         path = tmp_path / "job env.sh"
         found = image.stat()
@@ -138,7 +138,7 @@ class TestInAnImage:
         for other in ("DRIVER", "AMD"):
             monkeypatch.setattr(jobscript, other, str(tmp_path if other == driver else tmp_path / "none"))
         path = tmp_path / "job.sh"
-        path.write_text(job_script(Active("work", Environment(prefix=("env",), inner="APPTAINERENV_")), []))
+        path.write_text(job_script(Active("work", Environment(prefix=("env",), container_env_prefix="APPTAINERENV_")), []))
         assert f"{name}=1\n" in self.start(path, "/usr/bin/env").stdout
 
     def test_a_place_that_the_job_names_is_seen_inside_or_not_named(self, script: Path) -> None:
@@ -154,7 +154,7 @@ class TestInAnImage:
         words = ["bash", str(script), "/usr/bin/env", "-0"]
         done = subprocess.run(words, env=job, capture_output=True, check=True)
         inside = variables(done.stdout.decode())
-        environment = Environment(inner="APPTAINERENV_").variables_for(job)
+        environment = Environment(container_env_prefix="APPTAINERENV_").variables_for(job)
         seen = {name for name in rules.PLACES if name in inside}
         assert seen == {name for name in rules.PLACES if name in environment} == {"TMPDIR", "JOBFS", "PBS_JOBFS", "X509_CERT_DIR"}
         assert inside["APPTAINER_BIND"] == environment["APPTAINER_BIND"] == "/usr,/bin"

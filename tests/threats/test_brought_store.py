@@ -68,7 +68,7 @@ def hostile(folder: Path, method: str) -> Environment:
         (bin_ / name).chmod(0o755)
     path = [".ozrepro/gens/000000000000-00000000/env/bin"]
     if method == "container":
-        return Environment(prefix=[f"{path[0]}/apptainer", "exec", "x.sif"], inner="APPTAINERENV_")
+        return Environment(prefix=[f"{path[0]}/apptainer", "exec", "x.sif"], container_env_prefix="APPTAINERENV_")
     variables = {"modules": {"LD_PRELOAD": "./evil.so"}, "conda": {"CONDA_PREFIX": "."}}.get(method, {})
     return Environment(path=path, variables=variables)
 

@@ -66,7 +66,7 @@ class Candidate:
     @property
     def is_image(self) -> bool:
         """Whether its programs see the files of an image, and variables are set inside by names of their own."""
-        return bool(self.environment.inner)
+        return self.environment.is_image
 
     @property
     def python(self) -> str:
@@ -130,7 +130,7 @@ def roots_of(environment: Environment, prefix: str) -> tuple[str, ...]:
     names = (*environment.variables, *environment.following)
     texts = (given["PATH"], *(given[name] for name in names if given.get(name, "").startswith("/")))
     found = {prefix, os.path.realpath(prefix)}
-    if environment.inner:
+    if environment.is_image:
         found.add(os.path.dirname(os.path.realpath(environment.prefix[-1])))  # the image may be a link to the user's own file
     for folder in dict.fromkeys(part for text in texts for part in text.split(":")):
         if folder in BASE_PATH or not folder.startswith("/") or not os.path.isdir(folder):

@@ -97,7 +97,7 @@ def activate(call: Call) -> int:
     _refuse_nested(call, "activate")
     chosen = call.arguments.shell or activation.own_shell(os.environ)
     active = _find(call).active
-    if active.environment.inner:
+    if active.environment.is_image:
         raise UsageError(
             f"the environment of {active.name!r} is an image, which cannot be put into a shell that is already there",
             hint=f"ozrepro shell {active.name}, or: ozrepro run {active.name} -- COMMAND",
@@ -143,7 +143,7 @@ def shell(call: Call) -> int:
     active = _find(call).active
     if call.arguments.ipython and call.arguments.words:
         raise UsageError("--ipython stands beside a command", hint="ozrepro shell NAME -- ipython …")
-    if active.environment.inner and not call.arguments.words:
+    if active.environment.is_image and not call.arguments.words:
         _start_inside(active, call)
     command = ["ipython"] if call.arguments.ipython else call.arguments.words
     if command:

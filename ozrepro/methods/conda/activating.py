@@ -39,7 +39,7 @@ class Activation:
     Attributes:
         path: directories put in front of PATH.
         variables: variables set.
-        homely: variables that hold the caller's home: the parts of the value.
+        home_relative: variables that hold the caller's home: the parts of the value.
         removed: variables unset.
         dynamic: variables whose value follows the home in another way, the clock or the process: left out.
 
@@ -47,7 +47,7 @@ class Activation:
 
     path: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
-    homely: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    home_relative: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     dynamic: tuple[str, ...] = ()
 
@@ -83,7 +83,7 @@ def _sourced(base: Mapping[str, str], prefix: Path) -> dict[str, str]:
 def between(first: Mapping[str, str], one: Mapping[str, str], two: Mapping[str, str]) -> Activation:
     """Return the change from the base `first` to `one`; `two` is the same from another home."""
     variables: dict[str, str] = {}
-    homely: dict[str, tuple[str, ...]] = {}
+    home_relative: dict[str, tuple[str, ...]] = {}
     dynamic: list[str] = []
     for name in sorted((one.keys() | two.keys()) - _OWN):
         left, right = one.get(name), two.get(name)
@@ -94,20 +94,20 @@ def between(first: Mapping[str, str], one: Mapping[str, str], two: Mapping[str, 
         elif left == right:
             variables[name] = left
         elif left.split(_HOMES[0]) == right.split(_HOMES[1]):
-            homely[name] = tuple(left.split(_HOMES[0]))
+            home_relative[name] = tuple(left.split(_HOMES[0]))
         else:
             dynamic.append(name)
     removed = sorted(name for name in first.keys() - _OWN if name not in one and name not in two)
     before = set(first["PATH"].split(":"))
     path = [entry for entry in one["PATH"].split(":") if entry and entry not in before]
-    return Activation(tuple(path), variables, homely, tuple(removed), tuple(dynamic))
+    return Activation(tuple(path), variables, home_relative, tuple(removed), tuple(dynamic))
 
 
 def keep(activation: Activation, prefix: Path) -> None:
     """Write the activation into the environment."""
     file = prefix / KEPT
     file.parent.mkdir(parents=True, exist_ok=True)
-    table = {key: getattr(activation, key) for key in ("path", "variables", "homely", "removed", "dynamic")}
+    table = {key: getattr(activation, key) for key in ("path", "variables", "home_relative", "removed", "dynamic")}
     file.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8", errors="surrogateescape")
 
 
@@ -115,10 +115,11 @@ def kept(prefix: Path) -> Activation:
     """Return the activation that was kept in an environment. Raises BuildError where it cannot be read."""
     try:
         table: dict[str, Any] = json.loads((prefix / KEPT).read_bytes())
+        parts = table["homely"] if "homely" in table else table["home_relative"]  # the former was written earlier
         return Activation(
             tuple(table["path"]),
             dict(table["variables"]),
-            {name: tuple(parts) for name, parts in table["homely"].items()},
+            {name: tuple(value) for name, value in parts.items()},
             tuple(table["removed"]),
             tuple(table["dynamic"]),
         )

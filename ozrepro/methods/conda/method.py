@@ -112,12 +112,12 @@ class Conda:
             **activating.own_variables(prefix),
             "PYTHONNOUSERSITE": "1",
         }
-        homely = {name: joined_by("HOME", parts) for name, parts in activation.homely.items()}
+        home_relative = {name: joined_by("HOME", parts) for name, parts in activation.home_relative.items()}
         environment = Environment(
             path=(*activation.path, str(prefix / "bin"), *(mpi.front() if mpi else ())),
             base=mpi.behind() if mpi else BASE_PATH,
             variables=own,
-            following={**(mpi.following() if mpi else {}), **homely},
+            following={**(mpi.following() if mpi else {}), **home_relative},
             removed=activation.removed,
             expected=mpi.reads.expected() if mpi else {},
             passed=(*locked.layer.passed, *(mpi.asked() if mpi else ())),

@@ -44,7 +44,7 @@ class Program:
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def inner(self) -> str:
+    def variable_prefix(self) -> str:
         """What stands in front of a variable's name so that it is set inside, over what the image says."""
         return "APPTAINERENV_" if self.kind == "apptainer" else "SINGULARITYENV_"
 

@@ -32,13 +32,13 @@ def environment_of(locked: Locked, target: Target) -> Environment:
     return Environment(
         path=module.front() if module is not None else (),
         base=module.behind() if module is not None else (os.path.dirname(program.path), *BASE_PATH),
-        variables={**own_variables, **{f"{program.inner}{name}": value for name, value in inside.items()}},
+        variables={**own_variables, **{f"{program.variable_prefix}{name}": value for name, value in inside.items()}},
         # Apptainer takes the home of the user database otherwise, whatever HOME is.
         following={**following, program.home: joined_by("HOME", ("", ""))},
         prefix=words,
         expected=module.reads.expected() if module is not None else {},
         passed=locked.passed,
-        inner=program.inner,
+        container_env_prefix=program.variable_prefix,
     )
 
 

@@ -58,7 +58,7 @@ def test_an_images_link_is_followed_into_the_copy(here: Candidate, tmp_path: Pat
     image.write_text("image")
     (Path(here.prefix) / "image.sif").symlink_to(image)
     words = ("apptainer", "exec", f"{here.prefix}/image.sif")
-    candidate = replace(here, environment=Environment(prefix=words, inner="APPTAINERENV_"))
+    candidate = replace(here, environment=Environment(prefix=words, container_env_prefix="APPTAINERENV_"))
     copied = FreshCopy(tmp_path / "work").prepare(candidate)
     place = Path(copied.environment.prefix[-1])
     assert not place.is_symlink()

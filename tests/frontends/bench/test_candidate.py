@@ -140,7 +140,9 @@ def test_an_images_data_is_its_file_and_its_root_the_folder_of_it(tmp_path: Path
     image = tmp_path / "gen" / "env" / "image.sif"
     image.symlink_to(tmp_path / "project" / "own.sif")
     apptainer = str(tmp_path / "apps" / "apptainer" / "bin")
-    environment = Environment(base=(apptainer,), prefix=(f"{apptainer}/apptainer", "exec", str(image)), inner="APPTAINERENV_")
+    environment = Environment(
+        base=(apptainer,), prefix=(f"{apptainer}/apptainer", "exec", str(image)), container_env_prefix="APPTAINERENV_"
+    )
     found = of_environment("container", environment, image.parent)
     assert found.roots == tuple(f"{tmp_path}/{name}" for name in ("apps/apptainer", "gen/env", "project"))
     assert found.data == (f"{tmp_path}/project/own.sif", f"{tmp_path}/apps/apptainer")
@@ -167,7 +169,7 @@ def test_what_a_look_found_is_taken_over_and_an_interpreter_elsewhere_is_asked_t
     assert seen.versions == {"python": "3.11.2", "blas": "openblas 0.3"}
     assert str(tmp_path / "apps") in seen.roots
     assert here.seen({"base": "/usr", "python": "3.11.2"}).roots == here.roots
-    image = replace(here, environment=Environment(inner="APPTAINERENV_"))
+    image = replace(here, environment=Environment(container_env_prefix="APPTAINERENV_"))
     assert image.seen({"base": "/opt", "python": "3.11.2"}).base == "/opt, inside the image"
 
 

@@ -78,9 +78,9 @@ def test_a_program_that_fails_or_cannot_start_is_an_error_of_ours(tmp_path: Path
 
 
 def test_the_names_of_variables_follow_the_program() -> None:
-    assert (PROGRAM.inner, PROGRAM.home, PROGRAM.title) == ("APPTAINERENV_", "APPTAINER_HOME", "apptainer 1.4.5")
+    assert (PROGRAM.variable_prefix, PROGRAM.home, PROGRAM.title) == ("APPTAINERENV_", "APPTAINER_HOME", "apptainer 1.4.5")
     other = Program("/s", "singularity", "4.1.2")
-    assert (other.inner, other.home) == ("SINGULARITYENV_", "SINGULARITY_HOME")
+    assert (other.variable_prefix, other.home) == ("SINGULARITYENV_", "SINGULARITY_HOME")
 
 
 def fields(word: str) -> list[str]:
