@@ -261,8 +261,24 @@ class Environment:
         return {name if value is None or name == "HOME" else f"{beginning}{name}": value for name, value in variables.items()}
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """Return the words that run `argv` in this environment."""
+        """Return the words that run `argv` in this environment, whatever it is."""
         return [*self.prefix, *argv]
+
+    def started(self, argv: Sequence[str]) -> list[str]:
+        """Return the words that start a command line as a user has written it: as `command`, but HOST_PROGRAMS by themselves."""
+        return list(argv) if _program(argv) in HOST_PROGRAMS else self.command(argv)
+
+    def refused(self, argv: Sequence[str]) -> str:
+        """Return the words for which a command line is not started here, "" for one that is.
+
+        A launcher would start its program without the prefix, unless the prefix is among what it is given; an installer cannot
+        add to an image.
+        """
+        program, size = _program(argv), len(self.prefix)
+        if self.prefix and program in LAUNCHERS:
+            behind = any(tuple(argv[place : place + size]) == self.prefix for place in range(len(argv)))
+            return "" if behind else program
+        return installer_in(argv) if self.is_image else ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the value as JSON can hold it."""
@@ -284,6 +300,10 @@ class Environment:
         return cls(**{name: table[name] for name in cls.__slots__})
 
 
+def _program(argv: Sequence[str]) -> str:
+    return argv[0].rpartition("/")[2] if argv else ""
+
+
 def entries(listed: Iterable[str | Cases], caller: Mapping[str, str]) -> Iterator[str]:
     """Yield the entries of a PATH for a caller."""
     for entry in listed:
@@ -300,9 +320,15 @@ def _thawed(value: Any) -> Any:
     return list(map(_thawed, value)) if isinstance(value, (list, tuple)) else value
 
 
-_INSTALLERS = ("pip", "uv", "conda", "mamba", "micromamba")
-_ADDING = ("install", "add", "sync", "update", "upgrade")
-_GROUPS = ("pip", "env", "tool", "python", "self")
+LAUNCHERS = ("mpiexec", "mpirun", "srun")
+"""Programs that start what they are given, once or many times, on this node or others."""
+
+HOST_PROGRAMS = (*LAUNCHERS, "apptainer", "sbatch", "scancel", "singularity", "squeue")
+"""Programs of the machine: they start beside an environment's prefix, not behind it, and so outside an image."""
+
+INSTALLERS = ("pip", "uv", "conda", "mamba", "micromamba")
+INSTALLING = ("install", "add", "sync", "update", "upgrade")
+INSTALLER_GROUPS = ("pip", "env", "tool", "python", "self")
 """Words of uv and conda in front of what is to be done: `uv pip install`, `uv tool install`, `conda env update`."""
 
 
@@ -325,12 +351,27 @@ def installer_in(argv: Sequence[str]) -> str:
         program = words[0] if words else ""
     name = program.rstrip("0123456789.")
     said = [word for word in words[1:] if not word.startswith("-")]
-    if name != "pip" and said[:1] and said[0] in _GROUPS:
+    if name != "pip" and said[:1] and said[0] in INSTALLER_GROUPS:
         said = said[1:]
-    return f"{program} {said[0]}" if name in _INSTALLERS and said and said[0] in _ADDING else ""
+    return f"{program} {said[0]}" if name in INSTALLERS and said and said[0] in INSTALLING else ""
 
 
-def refuse_install(what: str, name: str) -> tuple[str, str]:
-    """Return what is wrong with installing into an image, and what to do; `name` is the session's, or NAME."""
-    reason = f"{what} cannot add to an image: it is read-only, and the packages would land in ~/.local of this machine"
-    return reason, f"add the package to %post of the definition, then: ozrepro lock {name}"
+def check_command(environment: Environment, argv: Sequence[str], session: str, example: str = "") -> None:
+    """Raise OzreproError for a command line that is not started in a session's environment: see `Environment.refused`.
+
+    `example` shows how a launcher is told to start its program there, with `{launcher}` for its name; that of the command line
+    where it is empty.
+    """
+    words = environment.refused(argv)
+    if not words:
+        return
+    from ozrepro.errors import OzreproError
+
+    if words in LAUNCHERS:
+        outside = "outside the image" if environment.is_image else f"without {environment.prefix[0]}"
+        what = f"{words} would start its program {outside}"
+        hint = (example or f"{{launcher}} … ozrepro run {session} -- python …").replace("{launcher}", words)
+    else:
+        what = f"{words} cannot add to an image: it is read-only, and the packages would land in ~/.local of this machine"
+        hint = f"add the package to %post of the definition, then: ozrepro lock {session}"
+    raise OzreproError(what, where=f"session {session!r}", hint=hint)

@@ -9,16 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ozrepro import Environment
+from ozrepro import Environment, OzreproError
 from ozrepro.environment import (
     BASE_PATH,
+    HOST_PROGRAMS,
+    LAUNCHERS,
     PLACES,
     asked_method,
+    check_command,
     installer_in,
     is_inherited,
     joined_by,
     passing,
-    refuse_install,
     says_where,
 )
 
@@ -253,14 +255,6 @@ def test_any_words_are_judged_as_a_command_without_an_exception(words: list[str]
     assert isinstance(installer_in(words), str)
 
 
-def test_a_refused_installation_names_the_session_and_what_to_do() -> None:
-    reason, hint = refuse_install("pip install", "work")
-    assert (
-        reason == "pip install cannot add to an image: it is read-only, and the packages would land in ~/.local of this machine"
-    )
-    assert hint == "add the package to %post of the definition, then: ozrepro lock work"
-
-
 @pytest.mark.parametrize("folder", ["/tmp", "/tmp/mine", "/var/tmp/mine"])
 def test_a_temporary_folder_that_every_image_sees_is_not_bound(folder: str) -> None:
     found = Environment(container_env_prefix="APPTAINERENV_").variables_for({"TMPDIR": folder})
@@ -293,3 +287,36 @@ def test_a_temporary_folder_that_an_image_cannot_see_is_not_named_in_it(folder: 
     found = Environment(container_env_prefix="APPTAINERENV_").variables_for({"TMPDIR": folder})
     assert "TMPDIR" not in found
     assert "APPTAINER_BIND" not in found
+
+
+@pytest.mark.parametrize("name", HOST_PROGRAMS)
+@pytest.mark.parametrize("folder", ["", "/usr/bin/"])
+def test_a_program_of_the_machine_starts_beside_the_prefix_and_a_launcher_only_with_it(name: str, folder: str) -> None:
+    environment, words = Environment(prefix=("/usr/bin/env", "A=1")), [f"{folder}{name}", "-n", "2", "python"]
+    assert environment.started(words) == words
+    assert environment.refused(words) == (name if name in LAUNCHERS else "")
+    assert environment.refused([words[0], *environment.command(["python"])]) == ""
+    assert Environment().refused(words) == ""
+    assert Environment().started(words) == words
+
+
+@pytest.mark.parametrize("image", [False, True])
+def test_what_is_refused_is_said_with_what_to_do(*, image: bool) -> None:
+    environment = Environment(prefix=("/usr/bin/env",), container_env_prefix="APPTAINERENV_" if image else "")
+    with pytest.raises(OzreproError) as caught:
+        check_command(environment, ["srun", "x"], "work")
+    outside = "outside the image" if image else "without /usr/bin/env"
+    assert caught.value.what == f"srun would start its program {outside}"
+    assert caught.value.hint == "srun … ozrepro run work -- python …"
+    with pytest.raises(OzreproError) as caught:
+        check_command(environment, ["srun", "x"], "work", "{launcher} {}")
+    assert caught.value.hint == "srun {}"
+    check_command(environment, ["python", "-m", "http"], "work")
+
+
+def test_a_refused_installation_names_the_session_and_what_to_do() -> None:
+    with pytest.raises(OzreproError) as caught:
+        check_command(Environment(container_env_prefix="APPTAINERENV_"), ["pip", "install", "six"], "work")
+    what = "pip install cannot add to an image: it is read-only, and the packages would land in ~/.local of this machine"
+    assert caught.value.what == what
+    assert caught.value.hint == "add the package to %post of the definition, then: ozrepro lock work"

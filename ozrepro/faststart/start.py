@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ozrepro.environment import installer_in, refuse_install
+from ozrepro.environment import check_command
 from ozrepro.faststart.ready import find_ready, find_root
 
 TYPE_CHECKING = False
@@ -82,7 +82,7 @@ def start(words: list[str]) -> None:
     else:
         root = find_root(command.name, os.getcwd(), os.environ)
     found = find_ready(root, command.name, command.method, os.environ) if root is not None else None
-    if found is None:
+    if found is None or found.environment.refused(command.words):
         return
     for line in found.said:
         tell(f"skipping {line}")
@@ -127,14 +127,11 @@ def _taken(words: list[str], option: str, flags: tuple[str, ...]) -> tuple[str, 
 def execute(environment: Environment, command: list[str], name: str) -> NoReturn:
     """Replace this process by the command in the environment of session `name`.
 
-    Ends with 127 or 126, as a shell does, when it cannot start.
+    Ends with 127 or 126, as a shell does, when it cannot start. Raises OzreproError as `check_command`.
     """
-    if environment.is_image and (adding := installer_in(command)):
-        wrong, hint = refuse_install(adding, name)
-        tell(f"{wrong}\n  try: {hint}")
-        sys.exit(1)
+    check_command(environment, command, name)
     variables = environment.variables_for(os.environ)
-    words = environment.command(command)
+    words = environment.started(command)
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):  # one that the caller has closed is None
             stream.flush()

@@ -59,13 +59,32 @@ def _sourced(session: Active) -> str:
 
 def _start(session: Active) -> str:
     prefix = session.environment.prefix
-    return _START.replace('exec "$@"', f'exec {shlex.join(prefix)} "$@"') if prefix else _START
+    return _START.replace('exec "$@"', _behind_prefix(session, f"without {prefix[0]}")) if prefix else _START
+
+
+def _behind_prefix(session: Active, outside: str) -> str:
+    """Return the lines that start a command line behind the prefix, by the rules of `environment.Environment.started`."""
+    others = (name for name in rules.HOST_PROGRAMS if name not in rules.LAUNCHERS)
+    return _BEHIND_PREFIX.format(
+        prefix=shlex.join(session.environment.prefix),
+        launchers=" | ".join(rules.LAUNCHERS),
+        others=" | ".join(others),
+        wrong=shlex.quote(f"would start its program {outside}"),
+    )
 
 
 def _start_in_image(session: Active, own: str) -> str:
-    prefix = shlex.join(session.environment.prefix)
-    places = " ".join(rules.PLACES)
-    return _START_IN_IMAGE.format(name=session.name, own=own, driver=DRIVER, amd=AMD, prefix=prefix, places=places)
+    return _START_IN_IMAGE.format(
+        name=session.name,
+        own=own,
+        driver=DRIVER,
+        amd=AMD,
+        places=" ".join(rules.PLACES),
+        installers=" | ".join(("pip[0-9]*", *rules.INSTALLERS)),
+        installing=" | ".join(rules.INSTALLING),
+        groups=" | ".join(rules.INSTALLER_GROUPS),
+        start=_behind_prefix(session, "outside the image"),
+    )
 
 
 def _kept(passed: Iterable[str]) -> Iterable[str]:
@@ -180,6 +199,20 @@ if [ "$#" -eq 0 ]; then
     exit 2
 fi
 """
+_BEHIND_PREFIX = """\
+_ozrepro_prefix=({prefix}) _ozrepro_ifs=${{IFS-}} IFS=$'\\x1f'
+case ${{1##*/}} in
+    {launchers})
+        case $IFS$*$IFS in
+            *"$IFS${{_ozrepro_prefix[*]}}$IFS"*) _ozrepro_prefix=() ;;
+            *)
+                printf 'ozrepro: %s %s\\n  try: %s … bash %q python …\\n' "${{1##*/}}" {wrong} "${{1##*/}}" "$0" >&2
+                exit 1 ;;
+        esac ;;
+    {others}) _ozrepro_prefix=() ;;
+esac
+IFS=$_ozrepro_ifs
+exec ${{_ozrepro_prefix[@]+"${{_ozrepro_prefix[@]}}"}} "$@\""""
 # The same commands as environment.installer_in knows.
 _START_IN_IMAGE = """\
 _ozrepro_adds() {{
@@ -196,12 +229,12 @@ _ozrepro_adds() {{
         program=${{2-}}
         shift "$(($# > 1 ? 2 : 1))" ;;
     esac
-    case $program in pip | pip[0-9]* | uv | conda | mamba | micromamba) ;; *) return 1 ;; esac
+    case $program in {installers}) ;; *) return 1 ;; esac
     for word; do
         case $word in
             -*) ;;
-            install | add | sync | update | upgrade) return 0 ;;
-            pip | env | tool | python | self)
+            {installing}) return 0 ;;
+            {groups})
                 case $program$group in pip* | *!) return 1 ;; esac
                 group=! ;;
             *) return 1 ;;
@@ -233,7 +266,7 @@ unset -v _ozrepro_name _ozrepro_place
 if [ -e {driver} ]; then export {own}_NV=1; elif [ -e {amd} ]; then export {own}_ROCM=1; fi
 # Exported functions, such as the modules', are of the host.
 unset -f $(compgen -A function)
-exec {prefix} "$@\""""
+{start}"""
 
 _JOB = """#!/bin/bash
 # The environment of session {name}, by `ozrepro activate {name} --output`. Needs no Python:

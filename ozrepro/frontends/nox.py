@@ -18,7 +18,7 @@ import nox.command
 import nox.virtualenv
 from nox.logger import logger
 
-from ozrepro.environment import Environment, entries, installer_in, refuse_install
+from ozrepro.environment import HOST_PROGRAMS, Environment, check_command, entries
 from ozrepro.errors import OzreproError, UsageError
 from ozrepro.faststart import ready
 from ozrepro.faststart.ownpath import OwnImports
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 
 BACKEND = "ozrepro"
 _OWN = ("python", "py", "venv_backend", "venv_params", "reuse_venv", "download_python")
-_STARTING = ("mpiexec", "mpirun", "srun")
-"""Launchers: what they are given to start is started beside an image, not in it."""
-
-_LAUNCHERS = ("apptainer", *_STARTING, "sbatch", "scancel", "singularity", "squeue")
+_EXAMPLE = 'session.run("{launcher}", …, *session.inside("python", …))'
 
 
 class _Parameters(tuple[str, ...]):
@@ -74,7 +71,7 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
     @property
     def allowed_globals(self) -> tuple[str, ...]:
         """Programs outside the environment that need no `external=True`: the scheduler's and the launchers."""
-        return _LAUNCHERS
+        return HOST_PROGRAMS
 
     def create(self) -> bool:
         """Find the built environment, or build it from the lock; return whether it is new, as nox counts it."""
@@ -174,51 +171,34 @@ class LockedSession(nox.Session):
         variables.update(backend.environment.inside({**self._own(backend), **(env or {})}))
         if not args or callable(args[0]):
             return args, variables
-        program = os.fspath(args[0])
-        if backend.environment.is_image:
-            return self._in_image(backend, [os.fspath(word) for word in args]), variables
+        words = [os.fspath(word) for word in args]
+        try:
+            check_command(backend.environment, words, backend._spec, _EXAMPLE)  # noqa: SLF001
+        except OzreproError as error:
+            raise failure(error) from error
+        if not backend.environment.is_image:
+            words[0] = self._path_of(backend, words[0], variables["PATH"] or "")
+        return backend.environment.started(words), variables
+
+    def _path_of(self, backend: OzreproEnv, program: str, base: str) -> str:
+        """Return a program of the environment as it is, and one of the base PATH by its path: nox looks in the first alone."""
         if os.path.dirname(program) == "":
-            searched = [*backend.bin_paths, *(variables["PATH"] or "").split(":")]
+            searched = [*backend.bin_paths, *base.split(":")]
             if shutil.which(program, path=":".join(searched)) is None:
                 logger.error(
-                    f"ozrepro: {program} is neither in the environment of session {self.name!r} nor in {variables['PATH']}\n"
+                    f"ozrepro: {program} is neither in the environment of session {self.name!r} nor in {base}\n"
                     "  try: add its package to the spec, or its directory to path = […] in [tool.ozrepro] of pyproject.toml"
                 )
                 raise nox.command.CommandFailed(f"{program} not found")
             if shutil.which(program, path=":".join(backend.bin_paths)) is None:
-                program = shutil.which(program, path=":".join(searched)) or program
-                if os.path.basename(program) in backend.allowed_globals:
-                    return (program, *args[1:]), variables
-        prefix = backend.environment.prefix
-        return ((*prefix, program, *args[1:]) if prefix else (program, *args[1:])), variables
+                return shutil.which(program, path=":".join(searched)) or program
+        return program
 
     def _own(self, backend: OzreproEnv) -> dict[str, str | None]:
         """Return the variables that the session itself has set in `session.env`, and nox."""
         environment = backend.environment
         given = {*environment.variables, *environment.following, *environment.removed}
         return {name: value for name, value in backend.env.items() if name not in given}
-
-    def _in_image(self, backend: OzreproEnv, words: list[str]) -> Sequence[str]:
-        """Return the words that run a command in the image; a launcher stays outside and is told what runs inside."""
-        name = backend._spec  # noqa: SLF001
-        adding = installer_in(words)
-        if adding:
-            reason, hint = refuse_install(adding, name)
-            raise failure(OzreproError(reason, where=f"session {self.name!r}", hint=hint))
-        prefix = backend.environment.prefix
-        program = os.path.basename(words[0])
-        if program in backend.allowed_globals:
-            within = any(words[place : place + len(prefix)] == list(prefix) for place in range(len(words)))
-            if program in _STARTING and not within:
-                raise failure(
-                    OzreproError(
-                        f"{program} would start its program outside the image",
-                        where=f"session {self.name!r}",
-                        hint=f'session.run("{program}", …, *session.inside("python", …))',
-                    )
-                )
-            return words
-        return backend.environment.command(words)
 
     def install(self, *args: str, **more: Any) -> None:
         """Refuse: a locked environment never changes."""

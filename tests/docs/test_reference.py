@@ -270,7 +270,7 @@ def test_what_the_decorator_takes_is_in_the_reference() -> None:
         assert name == "func" or f"`{name}`" in text, name
     refused = next(line for line in text.splitlines() if "are refused with `UsageError`" in line)
     assert set(re.findall(r"`(\w+)`", refused)) - {"UsageError"} == set(noxbackend._OWN)
-    assert all(f"`{name}`" in text for name in noxbackend._LAUNCHERS)
+    assert all(f"`{name}`" in text for name in environment.HOST_PROGRAMS)
 
 
 def test_what_a_program_inherits_is_in_the_reference() -> None:
