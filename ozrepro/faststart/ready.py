@@ -225,7 +225,7 @@ def facts_here(names: Iterable[str]) -> dict[str, str]:
     `cpu` is the processor's level: clusters of one site share stores and module names, not binaries. `libc` and `driver` are the
     C library's version and that of the GPU's driver: another node of the same store may have older ones, or none.
     """
-    return {name: _FACTS[name]() for name in names}
+    return {name: FACTS[name]() for name in names}
 
 
 def digest_on(digest: str, facts: Mapping[str, str]) -> str:
@@ -251,7 +251,8 @@ def _driver() -> str:
         return "amd" if os.path.exists(AMD) else ""
 
 
-_FACTS = {"cpu": _cpu, "libc": _libc, "driver": _driver}
+FACTS = {"cpu": _cpu, "libc": _libc, "driver": _driver}
+"""The facts that a start can compare, by name, and how each is asked for."""
 
 
 def find_ready(root: str, name: str, method: str | None, environ: Mapping[str, str]) -> Ready | None:

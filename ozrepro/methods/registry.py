@@ -11,7 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.errors import LockError, SpecError, UsageError
-from ozrepro.methods.contract import Exports, Format, Subject
+from ozrepro.faststart.ready import FACTS
+from ozrepro.methods.contract import Exports, Format, Subject, Traits
 from ozrepro.project.checking import Checker
 from ozrepro.project.plugins import load as load_plugin
 from ozrepro.project.plugins import plugins
@@ -59,7 +60,19 @@ def _load(name: str) -> AnyMethod:
     if name not in _plugins():
         raise UsageError(f"{name!r} is not a method", hint=f"one of: {', '.join(known((name,)))}")
     found: AnyMethod = load_plugin(_plugins()[name], "METHOD", f"the method {name!r}")
+    _check_traits(name, getattr(found, "traits", None))
     return found
+
+
+def _check_traits(name: str, traits: object) -> None:
+    """Raise UsageError for a plug-in's traits that no start could go by."""
+    where, remedy = _plugins()[name], "install a version of its package that fits this ozrepro"
+    if not isinstance(traits, Traits):
+        raise UsageError(f"the method {name!r} has no traits", where=where, hint=remedy)
+    unknown = [repr(fact) for fact in traits.facts if fact not in list(FACTS)]
+    if unknown:
+        what = f"the method {name!r} depends on facts that no start can compare: {', '.join(unknown)}"
+        raise UsageError(f"{what}; known are {', '.join(FACTS)}", where=where, hint=remedy)
 
 
 def formats(wanted: str = "") -> dict[str, Format]:

@@ -92,3 +92,12 @@ def test_without_the_plug_in_its_table_is_refused_by_name(extended: Extended) ->
     assert refused.returncode == 2
     assert "squashed" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_plug_in_that_depends_on_an_unknown_fact_is_refused_by_name(extended: Extended) -> None:
+    (module,) = extended.python.parent.parent.glob("lib/python3*/site-packages/ozrepro_squashed.py")
+    module.write_text(module.read_text().replace('Traits(scope="machine")', 'Traits(scope="machine", facts=("gpu",))'))
+    for words in (("lock", "work"), ("status", "work"), ("run", "work", "--", "true")):
+        refused = extended.ozrepro(*words)
+        assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+        assert "the method 'squashed' depends on facts that no start can compare: 'gpu'; known are cpu, " in refused.stderr
