@@ -11,7 +11,6 @@ import errno
 import os
 import stat
 import sys
-from hashlib import sha256
 
 from ozrepro.environment import SAYS_WHERE, Environment, asked_method
 
@@ -24,6 +23,13 @@ SCHEMA = 9
 STORE_NAME = ".ozrepro"
 LARGEST = 8 << 20
 """Bytes of a file of the project, or of a record, that are read; the long way says of a larger file that it is refused."""
+
+
+def sha256_of(content: bytes = b"") -> Any:
+    """Return hashlib's sha256 over bytes. The import waits until the caller's own modules have been put behind Python's."""
+    from hashlib import sha256
+
+    return sha256(content)
 
 
 class _Scanning:
@@ -212,7 +218,7 @@ def question_of(
         "\0".join(ours).encode(errors="surrogateescape"),
         f"{os.uname().machine} {sys.version} {base}".encode(),
     )
-    digest = sha256()
+    digest = sha256_of()
     for part in parts:
         digest.update(b"%d:" % len(part))
         digest.update(part)
@@ -230,7 +236,7 @@ def facts_here(names: Iterable[str]) -> dict[str, str]:
 
 def digest_on(digest: str, facts: Mapping[str, str]) -> str:
     """Return the digest of a question where a machine has other facts than the one that asked it first."""
-    return sha256("\0".join((digest, *(f"{name}={facts[name]}" for name in sorted(facts)))).encode()).hexdigest()[:32]
+    return sha256_of("\0".join((digest, *(f"{name}={facts[name]}" for name in sorted(facts)))).encode()).hexdigest()[:32]
 
 
 def _cpu() -> str:
@@ -324,4 +330,4 @@ def _same_stat(rows: Iterable[tuple[Any, ...]]) -> bool:
 
 
 def _same_content(digests: Iterable[tuple[str, str]]) -> bool:
-    return all(sha256(content_of(path)).hexdigest() == digest for path, digest in digests)
+    return all(sha256_of(content_of(path)).hexdigest() == digest for path, digest in digests)

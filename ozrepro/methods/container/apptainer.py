@@ -101,7 +101,7 @@ def read_bind(text: str, root: str) -> Mount:
     source = os.path.normpath(os.path.join(root, os.path.expandvars(os.path.expanduser(parts[0]))))
     target = parts[1] if len(parts) > 1 and parts[1] else source
     if not target.startswith("/"):
-        raise ValueError(f"{target!r} is no absolute path inside")
+        raise ValueError(f"{target!r} is not an absolute path inside")
     return Mount(source, target, read_only=len(parts) == 3 and parts[2] == "ro")
 
 

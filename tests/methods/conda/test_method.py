@@ -349,20 +349,19 @@ class TestVirtualPackages:
         assert "cuda" in str(records(found)["gpu-thing"]["build"])
         assert records(found)["noarch-tool"]["version"] == "1.1"
 
-    def test_another_driver_is_another_question_of_a_warm_start(
+    def test_a_record_of_a_node_with_another_driver_is_not_taken(
         self, project: Project, channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         found = conda(project, channel)
         describe(found, "needs-cuda")
         found.done("lock", CONDA_OVERRIDE_CUDA="12.4")
+        found.done("run", "work", "--", "true")
+        assert ready.find_ready(str(found.root), "work", None, found.environ) is not None
         # A file stands in for the driver's own: there is no GPU here.
-        asked = set()
-        for version in (None, "535.1", "550.54"):
-            monkeypatch.setattr(ready, "DRIVER", str(tmp_path / "version"))
-            if version:
-                (tmp_path / "version").write_text(version)
-            asked.add(ready.question(str(found.root), "work", None, found.environ))
-        assert len(asked) == 3
+        monkeypatch.setattr(ready, "DRIVER", str(tmp_path / "version"))
+        for version in ("535.1", "550.54"):
+            (tmp_path / "version").write_text(version)
+            assert ready.find_ready(str(found.root), "work", None, found.environ) is None
 
     def test_a_gpu_lock_is_built_on_a_node_without_gpu(self, project: Project, channel: Channel) -> None:
         found = conda(project, channel)

@@ -190,7 +190,7 @@ class TestFromOtherMethods:
         project.spec(MODULES.format(name=name))
         said = project.offline.ozrepro("lock")
         assert said.returncode == 0, said.stderr
-        assert f"pip {provided['pip']} of the modules is in no index as a wheel: the image is made without it" in said.stderr
+        assert f"pip {provided['pip']} of the modules has no wheel in any index: the image is made without it" in said.stderr
         for method in ("modules", "container"):
             project.offline.done("build", "--method", method)
         assert project.done("diff", "work", "modules", "container") == f"- pip {provided['pip']}\n"

@@ -336,7 +336,7 @@ class TestFallback:
         )
         said = other.ozrepro("lock")
         assert said.returncode == 3
-        assert "try: lock it where modules can serve, or take modules out of the spec's methods" in said.stderr
+        assert "try: lock it where modules is available, or take modules out of the spec's methods" in said.stderr
         assert other.ozrepro("lock", "--check").returncode == 3
 
     def test_a_module_that_comes_into_an_empty_directory_is_locked_at_the_next_try(self, empty: Modular) -> None:
@@ -419,7 +419,7 @@ class TestDrift:
         assert "ozrepro lock work" in said.stderr
         project.done("lock")
         project.done("build")
-        assert "whole" in project.done("verify", "work", "--level", "1")
+        assert "verified" in project.done("verify", "work", "--level", "1")
 
     def test_without_lmod_a_real_load_cannot_be_compared_and_nothing_is_said_to_differ(self, toolchain: Modular) -> None:
         said = toolchain.without_lmod().ozrepro("verify", "work", "--level", "1")

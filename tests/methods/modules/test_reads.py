@@ -94,7 +94,7 @@ def test_a_start_follows_the_caller_and_refuses_another_value_of_the_site(locked
     unset = {name: value for name, value in locked.environ.items() if name != "RSNT_ARCH"}
     said = dataclasses.replace(locked, environ=unset).ozrepro("run", "work", "--", "true")
     assert (said.returncode, "RSNT_ARCH is not set, locked is 'avx512'" in said.stderr) == (3, True)
-    assert "whole" in locked.done("verify", "work", "--level", "1")
+    assert "verified" in locked.done("verify", "work", "--level", "1")
     locked.done("lock", RSNT_ARCH="avx2")
     assert 'RSNT_ARCH = "avx2"' in locked.lock().read_text()
     assert of(locked.done("run", "work", "--", "env", "-0", RSNT_ARCH="avx2"))["EBROOTARCH"] == "avx2"
