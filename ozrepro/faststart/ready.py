@@ -236,7 +236,9 @@ def facts_here(names: Iterable[str]) -> dict[str, str]:
 
 def digest_on(digest: str, facts: Mapping[str, str]) -> str:
     """Return the digest of a question where a machine has other facts than the one that asked it first."""
-    return sha256_of("\0".join((digest, *(f"{name}={facts[name]}" for name in sorted(facts)))).encode()).hexdigest()[:32]
+    text = "\0".join((digest, *(f"{name}={facts[name]}" for name in sorted(facts))))
+    named: str = sha256_of(text.encode()).hexdigest()[:32]
+    return named
 
 
 def _cpu() -> str:

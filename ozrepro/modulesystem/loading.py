@@ -158,14 +158,22 @@ def modulepath_of(spec: Spec, site: Site) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, *site_modulepath(site))))
 
 
-def refusal(request: Request, spec: Spec, site: Site) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why names cannot be loaded here, and what to do about it where that is not to go to another machine."""
+
+    what: str
+    remedy: str = ""
+
+
+def refusal(request: Request, spec: Spec, site: Site) -> Refusal | None:
     """Return why the names cannot be loaded here, or None.
 
     Raises SpecError for a loose name, or one that several chains of modules lead to.
     """
     system = _system(request, site)
     if system is None:
-        return absent(site)
+        return Refusal(absent(site))
     whole = request.modulepath
     if site.only_looking:
         whole = (*whole, *site.settings.unread)
@@ -173,7 +181,7 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
         if not request.names:
             return None
     if not request.modulepath:
-        return "the module system has no directories here (MODULEPATH is empty)"
+        return Refusal("the module system has no directories here (MODULEPATH is empty)")
     found = index_for(request.names, system, request.modulepath, site)
     clean = {"PATH": ":".join(BASE_PATH), "MODULEPATH": ":".join(request.modulepath)}
     where = str(spec.path)
@@ -185,7 +193,7 @@ def refusal(request: Request, spec: Spec, site: Site) -> str | None:
         raise SpecError(where, [f"{request.key}: {line}" for line in judged.loose], hint=hint)
     if judged.absent:
         more = ["the directories that the project names are read by ozrepro lock"] if request.modulepath != whole else []
-        return "; ".join((*judged.absent, *more, *_in_use(request, site, system)))
+        return Refusal("; ".join((*judged.absent, *more, *_in_use(request, site, system))), "name another module in the spec")
     try:
         order = with_parents(request.names, found)
     except ModuleError as error:

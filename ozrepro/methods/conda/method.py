@@ -72,7 +72,7 @@ class Conda:
         from ozrepro.modulesystem import loading
 
         refusal = loading.refusal(request, subject.spec, subject.site)
-        return Reason(refusal) if refusal is not None else None
+        return Reason(refusal.what, refusal.remedy) if refusal is not None else None
 
     def resolve(self, request: Request[CondaTable, Locked]) -> tuple[Section, ...]:
         """Return exact builds of all packages and of what pip adds, for each platform that the spec names."""

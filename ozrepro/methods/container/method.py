@@ -57,7 +57,7 @@ class Container:
         request = module_request(subject)
         if request is not None:
             refusal = loading.refusal(request, subject.spec, site)
-            return Reason(refusal) if refusal is not None else None
+            return Reason(refusal.what, refusal.remedy) if refusal is not None else None
         return _absent(subject) if site.apptainer is None else None
 
     def resolve(self, request: Request[ContainerTable, Locked]) -> Sequence[Section]:

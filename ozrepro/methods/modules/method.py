@@ -69,7 +69,7 @@ class Modules:
             return None
         spec, site = subject.spec, subject.site
         refusal = loading.refusal(loading.modules_request(spec, site), spec, site)
-        return Reason(refusal) if refusal is not None else None
+        return Reason(refusal.what, refusal.remedy) if refusal is not None else None
 
     def resolve(self, request: Request[ModulesTable, Locked]) -> Sequence[Section]:
         """Return what the modules resolve to here, what loading them does, and exact packages of the venv on top.
