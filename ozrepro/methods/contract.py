@@ -232,14 +232,32 @@ class Drifts(Protocol):
     def drift(self, locked: Any, site: Site) -> Sequence[str]:
         """Return what the section names and this machine no longer has as it was. Starts nothing."""
 
-    def remedy(self, subject: Subject[Any], locked: Any) -> Remedy | None:
-        """Return what to do about drift that locking again does not accept; None where locking again does."""
-
     def compare_with_site(self, subject: Subject[Any], locked: Any) -> Sequence[str]:
         """Ask the site's own tools what the section's requests come to now; return what differs. Raises BuildError."""
 
+
+@runtime_checkable
+class Remedies(Protocol):
+    """A method with drift that locking again does not accept."""
+
+    def remedy(self, subject: Subject[Any], locked: Any) -> Remedy | None:
+        """Return what to do about such drift; None where locking again accepts all of it."""
+
+
+@runtime_checkable
+class LocksCallersFiles(Protocol):
+    """A method that takes something from the caller's own files when it locks, and from the lock alone afterwards."""
+
     def saved_otherwise(self, subject: Subject[Any], locked: Any) -> Sequence[str]:
-        """Return what only locking takes from the caller's own files and is another there now."""
+        """Return what it took from there and is different there now."""
+
+
+@runtime_checkable
+class Details(Protocol):
+    """A method whose sections say more than versions of packages."""
+
+    def details(self, locked: Any) -> Mapping[str, object]:
+        """Return what else `status --json` says of the section, by key."""
 
 
 @runtime_checkable
@@ -248,9 +266,6 @@ class Describes(Protocol):
 
     def versions(self, locked: Any) -> Mapping[str, str]:
         """Return the version of each package that the section names, and Python's own where it is one."""
-
-    def details(self, locked: Any) -> Mapping[str, object]:
-        """Return what else `status --json` says of the section, by key."""
 
     def installed(self, target: Target) -> Mapping[str, str]:
         """Return name and version of each package in a built environment, as its files tell."""

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import DriftError, LockError
-from ozrepro.methods.contract import Derives, Drifts
+from ozrepro.methods.contract import Derives, Drifts, LocksCallersFiles, Remedies
 from ozrepro.pipeline.choice import candidates, check_matches, unavailable
 from ozrepro.pipeline.session import method_of
 
@@ -68,7 +68,7 @@ def check_drift(session: Session, section: Section) -> None:
 
 def _remedy(session: Session, section: Section) -> str:
     method = method_of(section)
-    remedy = method.remedy(session.subject(section.method), session.read(section)) if isinstance(method, Drifts) else None
+    remedy = method.remedy(session.subject(section.method), session.read(section)) if isinstance(method, Remedies) else None
     return remedy.for_session(session.name) if remedy is not None else ""
 
 
@@ -102,7 +102,7 @@ def saved_otherwise(session: Session, lock: Lock) -> list[str]:
 def saved_of(session: Session, section: Section) -> list[str]:
     """Return what only locking takes from the caller's own files and is another there now, for one section."""
     method = method_of(section)
-    if not isinstance(method, Drifts):
+    if not isinstance(method, LocksCallersFiles):
         return []
     return list(method.saved_otherwise(session.subject(section.method), session.read(section)))
 

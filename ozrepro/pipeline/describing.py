@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ozrepro.methods.comparing import Inside
-from ozrepro.methods.contract import BuildsImage, Describes, ImageFacts, Target
+from ozrepro.methods.contract import BuildsImage, Describes, Details, ImageFacts, Target
 from ozrepro.pipeline.choice import unavailable
 from ozrepro.pipeline.preparing import built_generation
 from ozrepro.pipeline.session import method_of
@@ -27,7 +27,7 @@ def versions(session: Session, section: Section) -> Mapping[str, str]:
 def details(session: Session, section: Section) -> Mapping[str, object]:
     """Return what else `status --json` says of a section."""
     method = method_of(section)
-    return method.details(session.read(section)) if isinstance(method, Describes) else {}
+    return method.details(session.read(section)) if isinstance(method, Details) else {}
 
 
 def installed(session: Session, section: Section, generation: Generation) -> Mapping[str, str]:

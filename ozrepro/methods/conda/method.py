@@ -161,17 +161,9 @@ class Conda:
 
         return loading.recheck(locked.mpi, subject.spec, subject.site)
 
-    def saved_otherwise(self, subject: Subject[CondaTable], locked: Locked) -> list[str]:
-        """Return nothing: all that locking takes is in the project."""
-        return []
-
     def versions(self, locked: Locked) -> dict[str, str]:
         """Return the versions of the records and of what pip adds."""
         return {**{item.name: item.version for item in locked.records}, **versions_of(locked.layer.packages)}
-
-    def details(self, locked: Locked) -> dict[str, object]:
-        """Return nothing: the versions say all of it."""
-        return {}
 
     def installed(self, target: Target) -> dict[str, str]:
         """Return name and version of each conda package, and of each Python distribution beside them."""

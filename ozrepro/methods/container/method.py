@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ozrepro.methods.container.lock import Locked
     from ozrepro.methods.container.table import ContainerTable
-    from ozrepro.methods.contract import Origin, Progress, Remedy, Request, Say, Subject, Target
+    from ozrepro.methods.contract import Origin, Progress, Request, Say, Subject, Target
     from ozrepro.site import Site
     from ozrepro.store.manifest import Digests
 
@@ -101,10 +101,6 @@ class Container:
                 moved.append(f"{locked.image}: {error.strerror}")
         return moved
 
-    def remedy(self, subject: Subject[ContainerTable], locked: Locked) -> Remedy | None:
-        """Return None: locking again accepts what is here."""
-        return None
-
     def compare_with_site(self, subject: Subject[ContainerTable], locked: Locked) -> list[str]:
         """Return what loading Apptainer's module gives otherwise now."""
         module = locked.module
@@ -117,10 +113,6 @@ class Container:
             return [] if given == known else [f"the module gives {given or 'no Apptainer'}, locked is {known or 'none'}"]
 
         return loading.recheck(module, subject.spec, subject.site, other_program)
-
-    def saved_otherwise(self, subject: Subject[ContainerTable], locked: Locked) -> Sequence[str]:
-        """Return nothing: all that locking takes is in the project."""
-        return ()
 
     def versions(self, locked: Locked) -> dict[str, str]:
         """Return the versions of Python and of the distributions inside."""

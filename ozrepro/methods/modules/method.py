@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ozrepro.environment import Environment
 from ozrepro.methods import image_definition
 from ozrepro.methods.comparing import inside_of
-from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, Remedy, ShellParts, Traits
+from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, ShellParts, Traits
 from ozrepro.methods.modules import lock
 from ozrepro.methods.modules.table import read_table
 from ozrepro.modulesystem import loading
@@ -134,10 +134,6 @@ class Modules:
             return [f"none of its {len(lines)} files is here; if this is another site, name each site in [tool.ozrepro] platform"]
         tool, reads = other_tool(locked.modules.tool, site), locked.modules.reads.drift(site.environ)
         return [*reads, *tool, *lines, *lock.provided_otherwise(locked.provides, outside.distributions(locked.folders))]
-
-    def remedy(self, subject: Subject[ModulesTable], locked: Locked) -> Remedy | None:
-        """Return None: locking again accepts what is there."""
-        return None
 
     def compare_with_site(self, subject: Subject[ModulesTable], locked: Locked) -> list[str]:
         """Load the modules once with the site's own tool, and return what that does otherwise than the lock says.
