@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import BIN, Project
 from tests.faststart import strace
+from tests.faststart.spellings import HEAVY, check_spellings
 from tests.methods.container.standin import boxed
 from tests.sealed import system_path
 from tests.wheels import make_wheel
@@ -35,13 +36,6 @@ def tiny(session):
     """Do nothing in the locked environment."""
     session.run("true", external=True)
 '''
-HEAVY = (
-    *("argparse", "asyncio", "concurrent.futures", "dataclasses", "filelock", "importlib.metadata", "inspect", "logging"),
-    *("nox", "packaging", "pathlib", "pexpect", "rattler", "rich", "shutil", "socket", "subprocess", "tempfile", "threading"),
-    *("tomli", "tomllib", "typing", "uv"),
-)
-"""Modules that no warm start may load: each costs tens to hundreds of opens on a parallel file system."""
-
 WRITES = (
     *("chmod", "chown", "creat", "fchmodat", "fchmodat2", "fchownat", "lchown", "link", "linkat", "mkdir", "mkdirat", "mknod"),
     *("mknodat", "removexattr", "rename", "renameat", "renameat2", "rmdir", "setxattr", "symlink", "symlinkat", "truncate"),
@@ -230,28 +224,9 @@ def test_warm_run_loads_nothing_heavy(forty: Project) -> None:
     assert "ozrepro.faststart.ready" in _loaded(_started("true"), forty)
 
 
-SPELLINGS = [
-    ((), ()),
-    ((), ("--plain",)),
-    ((), ("--method", "venv")),
-    ((), ("--method=venv",)),
-    (("--project", "{root}"), ()),
-    (("--project={root}",), ("--method", "venv", "--plain")),
-]
-"""Options before `run`, and between it and the name or behind the name, as docs/reference/run.md has them."""
-
-
-@pytest.mark.parametrize("behind", [False, True], ids=["before NAME", "behind NAME"])
-@pytest.mark.parametrize(("top", "options"), SPELLINGS, ids=" ".join)
-def test_a_start_is_light_however_it_is_spelt(
-    forty: Project, top: tuple[str, ...], options: tuple[str, ...], *, behind: bool
-) -> None:
-    """The first one with these words leaves a record of its own, which the next one finds, in the folder of the project or not."""
-    words = [*(word.format(root=forty.root) for word in top), "run"]
-    words += [NAME, *options, "--", "true"] if behind else [*options, NAME, "--", "true"]
-    elsewhere = Project(forty.root.parent if top else forty.root, forty.environ)
-    elsewhere.done(*words)
-    assert _heavy([str(BIN / "ozrepro"), *words], elsewhere) == set()
+def test_a_start_is_light_however_it_is_spelt(forty: Project) -> None:
+    """In the folder of the project or not, and with the method named or not."""
+    check_spellings(forty, NAME, "venv")
 
 
 @pytest.mark.parametrize("environ", [{"OZREPRO_METHOD": "venv"}, {"OZREPRO_METHODS": "conda,venv"}], ids=str)
@@ -426,6 +401,7 @@ class TestImage:
 
     def test_a_start_loads_nothing_heavy(self, image: Project) -> None:
         assert _heavy(self.started("true"), image) == set()
+        check_spellings(image, "work", "container")
 
     def test_the_words_and_the_variables_that_are_passed_arrive_unchanged(self, image: Project) -> None:
         words = ["a b", "$HOME", "c\nd", "\"e'", "", "*"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.extensions.squashed.conftest import Extended, succeeded
+from tests.faststart.spellings import check_spellings
 from tests.wheels import make_wheel
 
 NOXFILE = """
@@ -27,6 +28,7 @@ def test_a_session_of_a_plug_in_s_method_is_locked_built_and_run_behind_its_comm
     extended.done("build", "work")
     for _ in range(2):  # by the pipeline, then by what that has left for a fast start
         assert extended.done("run", "work", "--", "python", "-c", SHOW) == "1 squashed\n"
+    check_spellings(extended.project, "work", "squashed", str(extended.python), "-m", "ozrepro")
     (extended.project.root / "noxfile.py").write_text(NOXFILE)
     assert "packed 1 1.0" in succeeded(extended.project.run(str(extended.python), "-m", "nox", "-s", "work"))
 

@@ -11,7 +11,8 @@ import pytest
 from tests.conftest import BIN, Project
 from tests.fake_cluster.channel import Channel
 from tests.faststart import strace
-from tests.faststart.test_warm_path import HEAVY, LIMIT, WRITES
+from tests.faststart.spellings import check_spellings
+from tests.faststart.test_warm_path import LIMIT, WRITES
 from tests.wheels import make_wheel
 
 MORE = 5
@@ -106,9 +107,5 @@ def test_a_warm_run_of_conda_writes_nothing(warm: Project) -> None:
     assert not traced.named("fork", "vfork", "clone", "clone3")
 
 
-def test_a_warm_run_of_conda_imports_nothing_heavy_and_no_conda_code(warm: Project) -> None:
-    done = warm.ozrepro("run", "large", "--", "/bin/true", PYTHONPROFILEIMPORTTIME="1")
-    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
-    assert not loaded & set(HEAVY)
-    assert not {name for name in loaded if name.startswith(("ozrepro.methods.conda", "ozrepro.methods", "ozrepro.modulesystem"))}
-    assert "ozrepro.faststart.ready" in loaded
+def test_a_warm_run_of_conda_loads_nothing_heavy_however_it_is_spelt(warm: Project) -> None:
+    check_spellings(warm, "large", "conda")
