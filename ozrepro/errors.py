@@ -41,6 +41,16 @@ def visible(text: str) -> str:
     return "".join(char if char in "\n\t" or char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+class Remedy(str):
+    """What to do about a problem, where the session at hand has a part in it: a method knows none, and writes `{session}`."""
+
+    __slots__ = ()
+
+    def for_session(self, name: str) -> str:
+        """Return the text for a session."""
+        return self.replace("{session}", name)
+
+
 class OzreproError(Exception):
     """What went wrong, where, and the next command to try.
 
@@ -56,7 +66,7 @@ class OzreproError(Exception):
         self.what = "\n  ".join((self.title, *self.problems))
         super().__init__(self.what)
         self.where = where
-        self.hint = without_login(hint)
+        self.hint = hint if isinstance(hint, Remedy) else without_login(hint)
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what

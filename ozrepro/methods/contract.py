@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ozrepro.environment import Environment
+    from ozrepro.errors import Remedy
     from ozrepro.methods.comparing import Inside
     from ozrepro.project.checking import Checker
     from ozrepro.project.lock import Section
@@ -86,20 +87,6 @@ class Inputs:
     def digest(self) -> str:
         """The digest of the values, `sha256:…`."""
         return digest_of(self.values)
-
-
-@dataclass(frozen=True, slots=True)
-class Remedy:
-    """What to do about a problem: a command of ozrepro's for the session at hand, and what must be done or known before it.
-
-    `{session}` in `text` stands for the session's name: a method knows none.
-    """
-
-    text: str
-
-    def for_session(self, name: str) -> str:
-        """Return the text for a session."""
-        return self.text.replace("{session}", name)
 
 
 @dataclass(frozen=True, slots=True)

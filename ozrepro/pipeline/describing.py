@@ -8,7 +8,7 @@ from ozrepro.methods.comparing import Inside
 from ozrepro.methods.contract import BuildsImage, Describes, Details, ImageFacts, Target
 from ozrepro.pipeline.choice import unavailable
 from ozrepro.pipeline.preparing import built_generation
-from ozrepro.pipeline.session import method_of
+from ozrepro.pipeline.session import method_of, naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,8 @@ def details(session: Session, section: Section) -> Mapping[str, object]:
 def installed(session: Session, section: Section, generation: Generation) -> Mapping[str, str]:
     """Return name and version of each package in a built environment, as its files tell."""
     method = method_of(section)
-    return method.installed(Target(generation.prefix, session.site)) if isinstance(method, Describes) else {}
+    with naming(session):
+        return method.installed(Target(generation.prefix, session.site)) if isinstance(method, Describes) else {}
 
 
 def problems(session: Session, section: Section, generation: Generation) -> list[str]:
@@ -41,13 +42,15 @@ def problems(session: Session, section: Section, generation: Generation) -> list
     method = method_of(section)
     if not isinstance(method, Describes):
         return []
-    return list(method.problems(session.read(section), Target(generation.prefix, session.site)))
+    with naming(session):
+        return list(method.problems(session.read(section), Target(generation.prefix, session.site)))
 
 
 def image_facts(session: Session, section: Section, generation: Generation) -> ImageFacts | None:
     """Return what a build noted of its image, None where the environment is none."""
     method = method_of(section)
-    return method.image_facts(Target(generation.prefix, session.site)) if isinstance(method, BuildsImage) else None
+    with naming(session):
+        return method.image_facts(Target(generation.prefix, session.site)) if isinstance(method, BuildsImage) else None
 
 
 def inside(session: Session, section: Section, lock: Lock) -> Inside:
@@ -57,5 +60,6 @@ def inside(session: Session, section: Section, lock: Lock) -> Inside:
     if isinstance(method, Describes) and here and unavailable(session, section.method, lock) is None:
         generation = built_generation(session, section)
         if generation is not None:
-            return method.inside(session.read(section), Target(generation.prefix, session.site))
+            with naming(session):
+                return method.inside(session.read(section), Target(generation.prefix, session.site))
     return Inside(versions(session, section))

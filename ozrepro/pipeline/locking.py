@@ -16,7 +16,7 @@ from ozrepro.methods.contract import Derives, Describes, Request
 from ozrepro.methods.reading import new_lock
 from ozrepro.pipeline.checks import compared_with_site, drift_of, other_source, refuse_moved, saved_of
 from ozrepro.pipeline.choice import candidates, check_matches, unavailable
-from ozrepro.pipeline.session import method_of
+from ozrepro.pipeline.session import method_of, naming
 from ozrepro.process import ended_by_signals
 from ozrepro.project.lock import Lock, Section, save_lock, write_text
 from ozrepro.project.lockdiff import packages_moved
@@ -119,24 +119,23 @@ def _lock_method(session: Session, name: str, now: Lock, change: Change, say: Sa
     """Return a method's sections: as they are where nothing has changed, else resolved."""
     method = registry.load(name)
     previous = session.section(name, now)
-    digest = session.inputs(
-        name
-    ).digest  # a missing requirement file is a mistake of the spec, reported before anything is resolved
+    # A missing requirement file is a mistake of the spec, reported before anything is resolved.
+    digest = session.inputs(name).digest
     forced = change.upgrade is not None or change.source or (change.accept and method.traits.builds_to_lock)
     if previous is not None and not forced and _is_current(session, previous, now):
         return (previous,)
-    resolved = method.resolve(
-        Request(
-            subject=session.subject(name),
-            digest=digest,
-            old=_readable(session, now.of_method(name)),
-            sections=now.sections,
-            upgrade=change.upgrade,
-            source=change.source,
-            accept=change.accept,
-            say=say,
-        )
+    request = Request(
+        subject=session.subject(name),
+        digest=digest,
+        old=_readable(session, now.of_method(name)),
+        sections=now.sections,
+        upgrade=change.upgrade,
+        source=change.source,
+        accept=change.accept,
+        say=say,
     )
+    with naming(session):
+        resolved = method.resolve(request)
     for line in drift_of(session, resolved[0]):
         say(f"{resolved[0].title} is for another machine: {line}")
     _report_moved(session, now, resolved, change.upgrade or (), say)

@@ -8,21 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.environment import Environment, says_where
-from ozrepro.errors import LockError, OzreproError
+from ozrepro.errors import LockError
 from ozrepro.faststart import ready
 from ozrepro.methods import registry
 from ozrepro.methods.contract import Launch, Target
 from ozrepro.pipeline.checks import check_drift, check_section, refuse_moved
 from ozrepro.pipeline.choice import Choice, choose
 from ozrepro.pipeline.locking import lock_session
-from ozrepro.pipeline.session import Session, method_of, needs_lock
+from ozrepro.pipeline.session import Session, method_of, naming, needs_lock
 from ozrepro.process import ended_by_signals
 from ozrepro.project.spec import digest_of
 from ozrepro.site import home_warning
@@ -31,7 +30,7 @@ from ozrepro.store.claim import closed_to_others
 from ozrepro.store.publish import Generation, Recipe, examine, provide, read_generation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from ozrepro.methods.contract import Progress, Say
     from ozrepro.project.files import Files
@@ -189,7 +188,7 @@ def launch_of(session: Session, section: Section, generation: Generation, *, loo
     With `looking`, nothing is started to know it: what the build has noted is believed.
     """
     site = session.site.for_looking() if looking else session.site
-    with _named(session):
+    with naming(session):
         found = method_of(section).environment(session.read(section), Target(generation.prefix, site))
     settings, environment = session.site.settings, found.environment
     where = says_where(session.name, section.method, str(generation.card["key"]))
@@ -207,7 +206,7 @@ def key_of(session: Session, section: Section) -> str:
     The store's place is part of it: an environment holds its own path, and one in a store that was moved, or that came with
     a stranger's project, was not built here.
     """
-    with _named(session):
+    with naming(session):
         plan = method_of(section).plan(session.read(section), session.site)
     return _key(session, section, plan.identity)
 
@@ -228,7 +227,7 @@ def built_generation(session: Session, section: Section) -> Generation | None:
 
 def _build(task: Task, section: Section) -> tuple[Generation, bool]:
     session, say, store = task.session, task.say, task.session.store
-    with _named(session):
+    with naming(session):
         plan = method_of(section).plan(session.read(section), session.site)
     key = _key(session, section, plan.identity)
     if not task.rebuild:
@@ -255,18 +254,8 @@ def _build(task: Task, section: Section) -> tuple[Generation, bool]:
         return digests
 
     card = {"session": session.name, "method": section.method, "platform": section.platform, "section": section.digest}
-    with _named(session):
+    with naming(session):
         return provide(store, Recipe(key, card, build), say, rebuild=task.rebuild)
-
-
-@contextmanager
-def _named(session: Session) -> Iterator[None]:
-    """Give the errors of a method, which knows no session, this one's name in the command to try."""
-    try:
-        yield
-    except OzreproError as error:
-        error.hint = re.sub(r"(ozrepro [a-z]+ )NAME\b", lambda found: found[1] + session.name, error.hint)
-        raise
 
 
 def _register(store: Store, root: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.errors import LockError
+from ozrepro.errors import LockError, OzreproError, Remedy
 from ozrepro.methods import registry
 from ozrepro.methods.reading import load_lock, load_settings, load_spec
 from ozrepro.project.files import Files
@@ -14,7 +15,7 @@ from ozrepro.site import look_around
 from ozrepro.store import store_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from ozrepro.methods.contract import AnyMethod, Inputs, Subject
@@ -101,6 +102,17 @@ def open_session(root: Path, name: str, environ: Mapping[str, str], *, method: s
     files = Files()
     settings = load_settings(root, environ, method=method, files=files)
     return Session(load_spec(root, name, files), look_around(settings, environ))
+
+
+@contextmanager
+def naming(session: Session) -> Iterator[None]:
+    """Give the errors of a method, which knows no session, this one's name in what to do about them."""
+    try:
+        yield
+    except OzreproError as error:
+        if isinstance(error.hint, Remedy):
+            error.hint = error.hint.for_session(session.name)
+        raise
 
 
 def method_of(section: Section) -> AnyMethod:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.environment import BASE_PATH, Environment, joined_by
+from ozrepro.errors import Remedy
 from ozrepro.methods.comparing import Inside
 from ozrepro.methods.conda import activating, installed, lock
 from ozrepro.methods.conda.building import build, has_python, lines_of
 from ozrepro.methods.conda.helper import without_cache
 from ozrepro.methods.conda.table import read_table
 from ozrepro.methods.conda.virtual import needed, satisfied
-from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, Remedy, ShellParts, Traits
+from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, ShellParts, Traits
 from ozrepro.project.spec import digest_of
 from ozrepro.python.layer import versions_of
 from ozrepro.store.manifest import Digests

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from ozrepro.errors import StoreError
+from ozrepro.errors import Remedy, StoreError
 from ozrepro.methods.container.contents import as_table, read_contents
 from ozrepro.python.distributions import UNREADABLE
 from ozrepro.store import write_whole
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NAME = "image.sif"
 _CARD, _CONTENTS = "image.json", "contents.json"
+_REBUILD = Remedy("ozrepro build {session} --rebuild")
 _KINDS = {"squashfs": "the kernel", "fuse.squashfuse_ll": "squashfuse", "fuse.squashfuse": "squashfuse"}
 
 
@@ -65,7 +66,7 @@ def kept(prefix: Path) -> Seen:
     try:
         return Seen(**json.loads((prefix / _CARD).read_bytes()))
     except (OSError, ValueError, TypeError) as error:
-        raise StoreError(f"cannot be read: {error}", where=str(prefix / _CARD), hint="ozrepro build NAME --rebuild") from error
+        raise StoreError(f"cannot be read: {error}", where=str(prefix / _CARD), hint=_REBUILD) from error
 
 
 def keep_contents(contents: Contents, prefix: Path) -> None:
@@ -80,8 +81,7 @@ def kept_contents(prefix: Path) -> Contents | None:
     except FileNotFoundError:
         return None
     except (OSError, *UNREADABLE) as error:
-        hint = "ozrepro build NAME --rebuild"
-        raise StoreError(f"cannot be read: {error}", where=str(prefix / _CONTENTS), hint=hint) from error
+        raise StoreError(f"cannot be read: {error}", where=str(prefix / _CONTENTS), hint=_REBUILD) from error
 
 
 def check(prefix: Path) -> None:
@@ -90,7 +90,6 @@ def check(prefix: Path) -> None:
     Its bytes are read only when its size, time or inode are others than they were.
     """
     path, seen = prefix / NAME, kept(prefix)
-    hint = "ozrepro build NAME --rebuild"
     try:
         found = path.stat()
         if (found.st_size, found.st_mtime_ns, found.st_ino) == (seen.size, seen.mtime_ns, seen.inode) and os.access(
@@ -99,11 +98,11 @@ def check(prefix: Path) -> None:
             return
         if found.st_size != seen.size:
             what = f"the image has {found.st_size} bytes, and {seen.size} were built: it was replaced or cut off"
-            raise StoreError(what, where=str(path), hint=hint)
+            raise StoreError(what, where=str(path), hint=_REBUILD)
         if digest_file(path) != seen.sha256:
-            raise StoreError("the image was changed or replaced: it has another sha256", where=str(path), hint=hint)
+            raise StoreError("the image was changed or replaced: it has another sha256", where=str(path), hint=_REBUILD)
     except OSError as error:
-        raise StoreError(f"the image cannot be read: {error.strerror}", where=str(path), hint=hint) from error
+        raise StoreError(f"the image cannot be read: {error.strerror}", where=str(path), hint=_REBUILD) from error
 
 
 def digest_of(path: str, cache: Path) -> str:

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ozrepro.errors import BuildError, DriftError, LockError
+from ozrepro.errors import BuildError, DriftError, LockError, Remedy
 from ozrepro.methods.container import registry
 from ozrepro.methods.container.apptainer import NAMES, Mount, Program, find_version
 from ozrepro.methods.container.building import Plan
@@ -76,12 +76,12 @@ def _found(site: Site, module: Record | None) -> tuple[str, Mapping[str, str]]:
     if module is not None:
         refused = refused_program(module, site)
         if refused is not None:
-            raise LockError(f"is refused:\n  {refused}", hint="ozrepro lock NAME")
+            raise LockError(f"is refused:\n  {refused}", hint=Remedy("ozrepro lock {session}"))
         values = module.variables(site.environ)
         path = module_program(values.get("PATH", ""))
         moved = fingerprint.changed(item for item in module.files if item.path == path)
         if moved:
-            raise DriftError(" ".join(moved[0]), hint="ozrepro lock NAME, to accept it")
+            raise DriftError(" ".join(moved[0]), hint=Remedy("ozrepro lock {session}, to accept it"))
         # What the program itself reads; the rest, such as LOADEDMODULES, would be seen inside.
         variables = {name: value for name, value in values.items() if name.startswith(_ITS_OWN) or name == "LD_LIBRARY_PATH"}
     if path is None:
@@ -97,7 +97,7 @@ def folder_of(site: Site, inputs: str) -> Path:
 def refuse_in_job(site: Site, command: str) -> None:
     """Raise BuildError inside a job: an image is built once, by a command on a login node, not by each of a hundred jobs."""
     if site.job:
-        raise BuildError(f"an image is not built in {site.job.kind}", hint=f"on a login node: {command}")
+        raise BuildError(f"an image is not built in {site.job.kind}", hint=Remedy(f"on a login node: {command}"))
 
 
 def plan_of(locked: Locked, site: Site) -> Plan:

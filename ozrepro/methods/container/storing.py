@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ozrepro import process
-from ozrepro.errors import BuildError, DriftError
+from ozrepro.errors import BuildError, DriftError, Remedy
 from ozrepro.methods.container import image
 from ozrepro.methods.container.building import build_image, kept_image
 from ozrepro.methods.container.contents import differences, look_inside
@@ -49,7 +49,8 @@ def build(locked: Locked, target: Target, say: Say, progress: Progress) -> Diges
         os.symlink(os.path.realpath(locked.file_from(site.settings.root)), place)
         sha256 = digest_file(place)
         if sha256 != locked.sha256:
-            raise DriftError(f"{locked.image} is another image than the one that was locked", hint="ozrepro lock NAME")
+            what = f"{locked.image} is another image than the one that was locked"
+            raise DriftError(what, hint=Remedy("ozrepro lock {session}"))
         contents = look_inside(program, str(place), site.environ)
     else:
         folder = folder_of(site, locked.inputs)
@@ -71,7 +72,7 @@ def _rebuild(locked: Locked, site: Site, folder: Path, before: Built | None, say
     """Return an image built again from what is locked, refused where other versions are inside."""
     built, program = before, program_of(site, locked.module)
     if built is None:
-        refuse_in_job(site, "ozrepro build NAME")
+        refuse_in_job(site, "ozrepro build {session}")
         plan = plan_of(locked, site)
         check_reachable(locked, site)
         say(f"building the image of {plan.name} again: minutes, not seconds")
@@ -86,7 +87,7 @@ def _rebuild(locked: Locked, site: Site, folder: Path, before: Built | None, say
         more = [f"… and {len(changes) - 30} more"] if len(changes) > 30 else []
         raise BuildError(
             "\n  ".join(("the image built here has other versions inside than the lock:", *changes[:30], *more)),
-            hint="ozrepro lock NAME --method container --accept, if these are wanted",
+            hint=Remedy("ozrepro lock {session} --method container --accept, if these are wanted"),
         )
     if built.sha256 != locked.sha256:
         same = "the same files" if built.contents.tree == locked.contents.tree else "files that differ"
@@ -106,6 +107,6 @@ def _check(locked: Locked, target: Target) -> str:
         said = failed or (done.errors or done.output).strip().splitlines()[-8:]
         raise BuildError(
             "\n  ".join(("the new image did not pass its checks:", *said)),
-            hint="change the definition or imports in the spec, then: ozrepro lock NAME",
+            hint=Remedy("change the definition or imports in the spec, then: ozrepro lock {session}"),
         )
     return image.mount_kind(before.partition("<mounts>")[2], _ROOTFS)

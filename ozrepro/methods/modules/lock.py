@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.environment import passing
-from ozrepro.errors import BuildError
+from ozrepro.errors import BuildError, Remedy
 from ozrepro.modulesystem import fingerprint, record
 from ozrepro.process import is_inside
 from ozrepro.project.checking import Checker, shown
@@ -241,7 +241,9 @@ def start_interpreter(locked: Locked, site: Site) -> Interpreter:
         there = f"is {_kind(found.version, free_threaded=found.free_threaded)}"
     wanted = _kind(locked.version, free_threaded=locked.free_threaded)
     if found is None or found.path not in known or there != f"is {wanted}":
-        raise BuildError(f"the modules' Python {there}, locked is {wanted}", where=locked.python, hint="ozrepro lock NAME")
+        raise BuildError(
+            f"the modules' Python {there}, locked is {wanted}", where=locked.python, hint=Remedy("ozrepro lock {session}")
+        )
     return found
 
 

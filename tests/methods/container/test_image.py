@@ -28,7 +28,7 @@ def prefix(tmp_path: Path) -> Path:
 def refused(prefix: Path) -> StoreError:
     with pytest.raises(StoreError) as caught:
         image.check(prefix)
-    assert caught.value.hint == "ozrepro build NAME --rebuild"
+    assert caught.value.hint == "ozrepro build {session} --rebuild"
     assert caught.value.where == str(prefix / image.NAME)
     return caught.value
 

@@ -139,7 +139,7 @@ class TestReading:
             ({"from": "conda", "definition": ""}, "generated: and `from` are given together"),
             ({"generated": LINES}, "generated: and `from` are given together"),
             ({"gpu": "intel"}, "gpu: 'intel' is not known"),
-            ({"bind": ["/a:b"]}, "bind[0]: '/a:b' 'b' is no absolute path inside"),
+            ({"bind": ["/a:b"]}, "bind[0]: '/a:b' 'b' is not an absolute path inside"),
             ({"base": {}}, "base: is not an array"),
             ({"base": [{**DEFINED["base"][0], "digest": ""}]}, "base[0].digest: is not a sha256 digest"),
             ({"base": [{**DEFINED["base"][0], "from": "a b"}]}, "base[0].from: 'a b' is not an image's public name"),
@@ -248,7 +248,7 @@ class TestSpec:
         with pytest.raises(SpecError) as caught:
             METHOD.inputs(subject_of(spec))
         assert caught.value.problems == (
-            "container.bind: '/a:b' 'b' is no absolute path inside",
+            "container.bind: '/a:b' 'b' is not an absolute path inside",
             "container.image: 'library/A b' is no repository's name",
         )
         for base, said in (("docker://a:", "'' is no tag"), ("debian", "neither docker://… nor a file .sif")):
