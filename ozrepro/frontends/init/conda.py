@@ -14,7 +14,8 @@ from packaging.utils import canonicalize_name
 from ozrepro.errors import without_login
 from ozrepro.frontends.init import Conda, Package
 from ozrepro.frontends.init.packages import TOOLS, import_names, infos, top_level
-from ozrepro.methods.conda.spec_rules import check_channel, check_spec, foreign
+from ozrepro.methods.conda.channels import check_channel
+from ozrepro.methods.conda.matchspec import check_spec, foreign
 from ozrepro.python.installed import distributions
 
 if TYPE_CHECKING:

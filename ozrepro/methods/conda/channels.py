@@ -9,16 +9,15 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, unquote, urlsplit
 
 from ozrepro.errors import SpecError, UsageError
 from ozrepro.project.checking import shown
+from ozrepro.project.reader import Check
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from ozrepro.project.checking import Checker
 
 ALIAS = "https://conda.anaconda.org"
 """Where a bare name is looked for, unless CONDA_CHANNEL_ALIAS or the settings' `channel-alias` says otherwise."""
@@ -32,6 +31,9 @@ SUBDIRS = (
     *("linux-armv6l", "linux-armv7l", "osx-64", "osx-arm64", "win-64", "win-arm64", "win-32"),
 )
 """The folders of a channel that a lock may name."""
+
+PLATFORMS = SUBDIRS[1:]
+"""The platforms that a lock can be made for, as conda calls them."""
 
 _ADDRESS = re.compile(r"(https?|file)://", re.IGNORECASE)
 _LONGEST = 500
@@ -48,6 +50,24 @@ class Channel:
     def as_table(self) -> dict[str, str]:
         """Return the channel as it stands in the lock."""
         return {"name": self.name, **({"address": self.written} if self.written else {})}
+
+
+def check_name(name: str) -> str | None:
+    """Say what is wrong with a channel's name in a lock, or None."""
+    good = NAME.match(name) and ".." not in name and len(name) <= _LONGEST
+    return None if good else f"{name!r} is not the name of a channel: a lock holds names, never addresses"
+
+
+def _check_address(text: str) -> str | None:
+    return check_channel(text) if "://" in text else f"{text!r} is not an address" if text else None
+
+
+@dataclass(frozen=True, slots=True)
+class LockedChannel:
+    """One channel as it stands in the lock."""
+
+    name: Annotated[str, Check(check_name)]
+    address: Annotated[str, Check(_check_address)] = ""
 
 
 def normal(address: str) -> str:
@@ -170,40 +190,20 @@ def _written(text: str, aliases: Mapping[str, str], alias: str, names: Collectio
     return Channel(name, address, address)
 
 
-def read_channels(
-    checker: Checker, value: object, path: tuple[str, ...], aliases: Mapping[str, str], environ: Mapping[str, str]
-) -> tuple[Channel, ...]:
-    """Return the channels of a lock's section with their addresses here; mistakes go to `checker`.
+def channels_here(listed: Iterable[LockedChannel], aliases: Mapping[str, str], environ: Mapping[str, str]) -> tuple[Channel, ...]:
+    """Return a lock's channels with their addresses here. Raises UsageError for a wrong CONDA_CHANNEL_ALIAS.
 
     An alias of the settings for a name goes before the address that the lock has for it.
     """
-    if not isinstance(value, list):
-        checker.wrong(path, "is not a list of channels")
-        return ()
-    alias = ALIAS
-    try:
-        alias = channel_alias(aliases, environ)
-    except UsageError as error:
-        checker.wrong(path, error.what, error.hint)
-    found: list[Channel] = []
-    for index, entry in enumerate(value):
-        place = (*path[:-1], f"{path[-1]}[{index}]")
-        table = checker.table(entry, place, ("name", "address"))
-        name, written = checker.text_at(table, (*place, "name")), checker.text_at(table, (*place, "address"))
-        if not NAME.match(name) or ".." in name or len(name) > _LONGEST:
-            checker.wrong((*place, "name"), f"{name!r} is not the name of a channel: a lock holds names")
-            continue
-        if any(channel.name == name for channel in found):
-            checker.wrong((*place, "name"), f"{name!r} is listed twice")
-            continue
-        problem = check_channel(written) if "://" in written else f"{written!r} is not an address" if written else None
-        if problem:
-            checker.wrong((*place, "address"), problem)
-            continue
-        found.append(
-            Channel(name, normal(written) if written and name not in aliases else address_of(name, aliases, alias), written)
+    alias = channel_alias(aliases, environ)
+    return tuple(
+        Channel(
+            item.name,
+            normal(item.address) if item.address and item.name not in aliases else address_of(item.name, aliases, alias),
+            item.address,
         )
-    return tuple(found)
+        for item in listed
+    )
 
 
 def name_of(address: str, channels: Iterable[Channel]) -> str | None:

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.methods.conda.spec_rules import PLATFORMS, check_channel, check_spec, foreign
+from ozrepro.methods.conda.channels import PLATFORMS, check_channel
+from ozrepro.methods.conda.matchspec import check_spec, foreign
 from ozrepro.methods.conda.yamlfile import Reader, dump
 from ozrepro.project.checking import hidden_character, shown
 from ozrepro.project.requirement import check_requirement_file

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from ozrepro.errors import BuildError, SpecError
@@ -64,24 +64,11 @@ class Named:
         return f"{self.name}: {'; '.join(lines)}" if lines else None
 
 
-def write_explicit(
-    records: Iterable[LockedRecord],
-    addresses: Mapping[str, str],
-    platform: str,
-    *,
-    digest: Literal["sha256", "md5"] = "sha256",
-) -> str:
-    """Return the file's text, packages behind what they depend on. `addresses` gives the channels' by name.
-
-    `digest` is `md5` for a conda older than 24.9. Raises BuildError where a package has no md5 then.
-    """
+def write_explicit(records: Iterable[LockedRecord], addresses: Mapping[str, str], platform: str) -> str:
+    """Return the file's text, packages behind what they depend on. `addresses` gives the channels' by name."""
     lines = ["# Written by `ozrepro export`. To make the same environment:", "# conda create --name <env> --file <this file>"]
     lines += [f"# platform: {platform}", "@EXPLICIT"]
-    for record in topological(records):
-        if digest == "md5" and not record.md5:
-            raise BuildError(f"the lock has no md5 of {record.name}", hint="export with sha256, for conda 24.9 and later")
-        mark = f"sha256:{record.sha256}" if digest == "sha256" else record.md5
-        lines.append(f"{url_of(record, addresses)}#{mark}")
+    lines += [f"{url_of(record, addresses)}#sha256:{record.sha256}" for record in topological(records)]
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,16 @@ from ozrepro.errors import BuildError, CommandFailed, without_login
 from ozrepro.faststart import ownpath
 from ozrepro.methods.conda.channels import Channel, name_of
 from ozrepro.methods.conda.installed import Installed, comparing
-from ozrepro.methods.conda.matchspec import moment, take_apart, with_address
-from ozrepro.methods.conda.records import LockedRecord, read_records, sorted_records
+from ozrepro.methods.conda.matchspec import moment, with_address
+from ozrepro.methods.conda.records import LockedRecord, repeated, sorted_records
 from ozrepro.methods.conda.virtual import Virtual, quickly
 from ozrepro.project.checking import Checker
+from ozrepro.project.reader import read_table
 from ozrepro.store import caches
 from ozrepro.store.manifest import Digests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ozrepro.site import Site
 
@@ -43,7 +44,7 @@ class Question:
     """What the solver is asked: channels in order, specs, platform, and what it may assume.
 
     `priority` is strict, flexible (strict, and where that has no answer any channel) or disabled. `locked` are preferred where
-    they fit, `pinned` are kept in any case. `constraints` hold for what is taken without asking for it.
+    they fit.
     """
 
     channels: tuple[Channel, ...]
@@ -53,8 +54,6 @@ class Question:
     priority: str = "strict"
     exclude_newer: str = ""
     locked: tuple[LockedRecord, ...] = ()
-    pinned: tuple[LockedRecord, ...] = ()
-    constraints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,10 @@ class Answer:
 
     records: tuple[LockedRecord, ...]
     cpu_builds: tuple[str, ...]
+
+    def problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield each package that comes twice."""
+        return repeated(self.records, "records")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,9 @@ class Helper:
     def solve(self, question: Question, progress: Progress) -> Answer:
         """Return what the specs come to. Raises BuildError with the solver's own explanation, CommandFailed, ValueError never."""
         channels = {channel.name: channel.address for channel in question.channels}
-        kept = [item for item in (*question.locked, *question.pinned) if item.channel in channels]
         try:
             cutoff = moment(question.exclude_newer)
             specs = [with_address(text, question.channels) for text in question.specs]
-            constraints = [with_address(text, question.channels) for text in question.constraints]
-            wanted = [take_apart(text) for text in question.specs]
         except ValueError as error:
             raise BuildError(str(error), hint="change [conda] in the spec") from error
         task = {
@@ -97,34 +97,15 @@ class Helper:
             "cache": str(self.cache),
             "channels": [channel.address for channel in question.channels],
             "specs": specs,
-            "names": sorted({item.name for item in wanted if not item.channel and "channel" not in item.bracket}),
-            "constraints": constraints,
             "subdir": question.subdir,
             "virtual": [list(item) for item in question.virtual],
             "priority": question.priority,
             "exclude-newer": cutoff.isoformat() if cutoff else "",
-            "locked": _tables((item for item in kept if item in question.locked), channels),
-            "pinned": _tables((item for item in kept if item in question.pinned), channels),
+            "locked": _tables((item for item in question.locked if item.channel in channels), channels),
             "gpu-check": not any(item.name == "__cuda" for item in question.virtual),
         }
         done = self._call(task, "cannot resolve the conda packages", progress)
-        return Answer(_records(done["records"], question.channels), tuple(done["cpu"]))
-
-    def fetch(
-        self, records: Sequence[LockedRecord], addresses: Mapping[str, str], progress: Progress, *, forget: Sequence[str] = ()
-    ) -> tuple[str, ...]:
-        """Put the records' packages, each checked, into the cache; return the titles of those that were not there.
-
-        `addresses` gives the channels' by name; entries of the titles in `forget` are taken anew.
-        Raises BuildError, CommandFailed.
-        """
-        task = {
-            "task": "fetch",
-            "cache": str(self.cache),
-            "records": _tables(records, addresses),
-            "forget": list(forget),
-        }
-        return tuple(self._call(task, "cannot fetch the conda packages", progress)["fetched"])
+        return _answer(done, question.channels)
 
     def install(
         self,
@@ -132,16 +113,14 @@ class Helper:
         addresses: Mapping[str, str],
         prefix: Path,
         progress: Progress,
-        *,
-        specs: Sequence[str] = (),
         digests: Digests | None = None,
     ) -> Linked:
-        """Fetch as `fetch` does, link all packages into a new prefix, an absolute path, and compare each file of them.
+        """Put into the cache what it lacks, link all packages into a new prefix, and compare each file of them.
 
         rattler links files from its cache: who edited one in an environment has edited the cache. A package whose files do not
-        have the sha256 that it lists is fetched anew and the prefix made again. Nothing of the packages' is run. `specs` are
-        noted in the environment as what was asked for; `digests` gets what was taken. Raises BuildError, CommandFailed; the
-        prefix may then be half full.
+        have the sha256 that it lists is fetched again and the prefix made again. Nothing of the packages' is run. `addresses`
+        gives the channels' by name; `digests` gets what was taken. Raises BuildError, CommandFailed; the prefix may then be
+        half full.
         """
         task = {
             "task": "install",
@@ -150,7 +129,6 @@ class Helper:
             "forget": [],
             "prefix": os.path.abspath(prefix),
             "shares": self.shares,
-            "specs": list(specs),
         }
         fresh, taken = not os.path.lexists(prefix), digests if digests is not None else Digests()
         linked, wrong = self._install(task, progress, prefix, taken)
@@ -233,15 +211,14 @@ def _tables(records: Iterable[LockedRecord], addresses: Mapping[str, str]) -> li
     return tables
 
 
-def _records(tables: Sequence[dict[str, Any]], channels: Sequence[Channel]) -> tuple[LockedRecord, ...]:
-    """Return the solver's records, checked as those of a lock are: a channel's index is a stranger's text too."""
-    for table in tables:
-        table["channel"] = name_of(table["channel"], channels) or ""
+def _answer(done: Mapping[str, Any], channels: Sequence[Channel]) -> Answer:
+    """Return the solver's answer, checked as a lock is: a channel's index is a stranger's text too."""
+    tables = [{**table, "channel": name_of(table["channel"], channels) or ""} for table in done["records"]]
     checker = Checker("")
-    records = read_records(checker, tables, ("package",))
+    answer = read_table(checker, Answer, {"records": tables, "cpu-builds": done["cpu-builds"]}, ())
     if checker.mistakes:
-        raise BuildError("\n  ".join(("the channel describes packages in a way that cannot be locked:", *checker.mistakes)))
-    return sorted_records(records)
+        raise BuildError("a channel describes packages in a way that cannot be locked:", problems=checker.mistakes)
+    return replace(answer, records=sorted_records(answer.records))
 
 
 def _listener(progress: Progress, linked: Callable[[str], None] | None) -> Callable[[str], None]:

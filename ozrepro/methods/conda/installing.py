@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ozrepro.methods.conda.package_cache import Entry, is_marked, is_whole
-from ozrepro.methods.conda.worker_common import Refused, client, match_specs, progress, to_rattler
+from ozrepro.methods.conda.worker_common import Refused, client, progress, to_rattler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 
 _LINKS = "allow-hard-links = {}\n"
 """How rattler may put a cached file into an environment. Where a file system can clone files it does, else it copies."""
-
-
-async def take(task: Mapping[str, Any]) -> object:
-    """Put the packages' archives, checked, into the package cache."""
-    cache, forget = Path(task["cache"]), task["forget"]
-    entries = [Entry.of(table, cache) for table in task["records"]]
-    return {"fetched": await _fill([entry for entry in entries if entry.title in forget or not is_whole(entry)], cache, forget)}
 
 
 async def install(task: Mapping[str, Any]) -> object:
@@ -73,7 +66,6 @@ async def _link(task: Mapping[str, Any], entries: Sequence[Entry]) -> None:
         package_cache=PackageCache.new_layered([cache / "pkgs"], validation_mode=ValidationMode.skip()),
         config=Config.from_toml(_LINKS.format("true" if task["shares"] else "false")),
         execute_link_scripts=False,
-        requested_specs=[spec._match_spec for spec in match_specs(task["specs"])],  # noqa: SLF001  # its own hint is wrong
         reporter=cast(
             "InstallerReporter",
             _Reporter({table["name"]: entry.title for table, entry in zip(task["records"], entries, strict=True)}),

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping  # noqa: TC003  # the reader looks annotations up
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ozrepro.errors import BuildError, SpecError
-from ozrepro.methods.conda.channels import Channel, find_channels, read_channels
-from ozrepro.methods.conda.matchspec import take_apart
-from ozrepro.methods.conda.records import LockedRecord, read_records
-from ozrepro.methods.conda.virtual import Virtual, read_virtual
+from ozrepro.errors import BuildError, SpecError, UsageError
+from ozrepro.methods.conda.channels import Channel, LockedChannel, channels_here, find_channels
+from ozrepro.methods.conda.matchspec import name_in
+from ozrepro.methods.conda.records import LockedRecord, repeated
+from ozrepro.methods.conda.virtual import Virtual, check_virtual
 from ozrepro.project.checking import Checker, shown
 from ozrepro.project.files import SMALL
+from ozrepro.project.reader import MULTILINE, Check, Key, Read, read_table
 from ozrepro.python import interpreter, layer
 from ozrepro.python.layer import Layer, LockedLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ozrepro.methods.conda.environment_yml import EnvironmentFile
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from ozrepro.project.spec import Spec
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.site import Site
-
-KEYS = ("channels", "virtual", "variables", "record", "mpi", *layer.KEYS)
-"""The keys of a section."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,28 +77,61 @@ class Locked:
         return {channel.name: channel.address for channel in self.channels}
 
 
+def _check_variable(name: str) -> str | None:
+    good = name.isidentifier() and name not in ("PATH", "HOME")
+    return None if good else "is not the name of a variable that an environment may set"
+
+
+def _read_later(_: Checker, value: object, __: tuple[str, ...]) -> object:
+    return value
+
+
+_Later = Annotated[Any, Read(_read_later)]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A section as it stands in the lock. What pip adds, and the load of the system's MPI, have readers of their own."""
+
+    channels: tuple[LockedChannel, ...] = ()
+    virtual: tuple[Annotated[str, Check(check_virtual)], ...] = ()
+    imports: _Later = ()
+    passed: Annotated[_Later, Key("pass")] = ()
+    variables: Mapping[Annotated[str, Check(_check_variable)], Annotated[str, MULTILINE]] = field(default_factory=dict)
+    record: tuple[LockedRecord, ...] = ()
+    mpi: _Later = None
+    project: _Later = None
+    package: _Later = ()
+    build: _Later = ()
+
+    def problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield what does not fit together: a name given twice, a record of a channel that is not listed."""
+        yield from repeated(self.channels, "channels")
+        yield from repeated(self.record, "record")
+        named = {channel.name for channel in self.channels}
+        for number, item in enumerate(self.record):
+            if item.channel not in named:
+                yield (f"record[{number}]", "channel"), f"{shown(item.channel)} is not one of the section's channels"
+
+
 def read_section(checker: Checker, section: Section, site: Site) -> Locked:
     """Return the section's content with the addresses that its channels have here; what is wrong is noted in `checker`."""
     base = (section.method, section.platform)
-    table = checker.table(section.content, base, KEYS)
-    written = table.get("variables", {})
-    variables = checker.table(written, (*base, "variables"), written if isinstance(written, dict) else ())
+    content = read_table(checker, Content, section.content, base)
+    channels: tuple[Channel, ...] = ()
+    try:
+        channels = channels_here(content.channels, site.settings.channels, site.environ)
+    except UsageError as error:
+        checker.wrong((*base, "channels"), error.what, error.hint)
     locked = Locked(
         platform=section.platform,
-        channels=read_channels(checker, table.get("channels", []), (*base, "channels"), site.settings.channels, site.environ),
-        virtual=read_virtual(checker, table, (*base, "virtual")),
-        variables={name: checker.text_at(variables, (*base, "variables", name), multiline=True) for name in variables},
-        records=read_records(checker, table.get("record", []), (*base, "record")),
-        layer=layer.read_layer(checker, table, base),
-        mpi=_read_mpi(checker, table["mpi"], base, site) if table.get("mpi") else None,
+        channels=channels,
+        virtual=tuple(Virtual(*text.split("=")) for text in content.virtual),
+        variables=content.variables,
+        records=content.record,
+        layer=layer.read_layer(checker, section.content, base),
+        mpi=_read_mpi(checker, content.mpi, base, site) if content.mpi else None,
     )
-    named = {channel.name for channel in locked.channels}
-    for number, item in enumerate(locked.records):
-        if item.channel not in named:
-            checker.wrong((*base, f"record[{number}]", "channel"), f"{shown(item.channel)} is none of the section's channels")
-    for name in locked.variables:
-        if not name.isidentifier() or name in ("PATH", "HOME"):
-            checker.wrong((*base, "variables", name), "is not the name of a variable that an environment may set")
     if locked.layer.build or any(not file.is_wheel for package in locked.layer.packages for file in package.files):
         checker.wrong((*base, "package"), "holds a source archive: in a conda environment pip takes wheels alone")
     return locked
@@ -125,8 +157,8 @@ def mismatches(subject: Subject[CondaTable], locked: Locked) -> list[str]:
     layer.check_agreement(checker, base, locked.layer, layer_of(subject, wanted), asked)
     names = {item.name for item in locked.records}
     for text in wanted.dependencies:
-        name = take_apart(text).name
-        if not name.startswith("__") and name not in names:
+        name = name_in(text)
+        if name not in names:
             checker.wrong((*base, "record"), f"lacks {name}, which the spec asks for")
     return checker.mistakes
 

@@ -1,20 +1,19 @@
 """The texts in which conda says what is wanted: `python=3.10`, `numpy >=1.26,<2`, `conda-forge::scipy`, `openmpi=4.1.4=ext*`.
 
-The solver reads them finally; here a mistake is told early with its key, and the parts that ozrepro itself needs are taken apart.
+rattler reads them. Loading it takes as long as all else that a start does, so that the plainest texts are told by their look.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ozrepro.methods.conda.versions import is_range
+from ozrepro.methods.conda.channels import DEFAULTS, without_subdir
 from ozrepro.project.checking import hidden_character, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from ozrepro.methods.conda.channels import Channel
 
@@ -22,68 +21,82 @@ NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*\Z", re.ASCII)
 """A package's name, in conda's normal form (lower case)."""
 
 _LONGEST = 1000
-_PARTS = re.compile(
-    r"(?:(?P<channel>[^\s\[\]]+)::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)(?P<rest>(?:[\s=<>!~][^\[\]]*)?)"
-    r"(?P<bracket>\[[^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*\])?\Z",
-    re.ASCII,
-)
+_PARTS = re.compile(r"(?:(?P<channel>[^\s\[\]]+)::)?(?P<name>\w[\w.-]*)(?P<rest>(?:[\s=<>!~\[].*)?)\Z", re.ASCII)
+_NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
+_PLAIN = re.compile(rf"(\s*([=<>]=?|!=)\s*{_NUMBERS.pattern}(,(?=[=<>!])|\Z))*", re.ASCII)
 _BUILD = re.compile(r"[A-Za-z0-9_.+*^$()|-]+\Z", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One text, taken apart. `bracket` is what stands in `[…]`, for the solver alone; `version` is "" where any will do."""
-
-    name: str
-    version: str = ""
-    build: str = ""
-    channel: str = ""
-    bracket: str = ""
+def name_in(text: str) -> str:
+    """Return the name of the package that a text wants, or "" where it names none."""
+    match = _PARTS.match(text.strip())
+    return match["name"].lower() if match else ""
 
 
-def take_apart(text: str) -> Wanted:
-    """Return the parts of a text. Raises ValueError saying what is wrong with it."""
-    if len(text) > _LONGEST:
-        raise ValueError(f"{shown(text)} is no package: nobody writes one so long")
-    bad = hidden_character(text)
-    if bad:
-        raise ValueError(f"{shown(text)} holds the invisible character {bad}")
-    plain = text.split(" #", maxsplit=1)[0].strip()
-    if "://" in plain.partition("::")[0] and "::" not in plain:
-        raise ValueError(f"{shown(text)} is an address; name the package, and the channel that has it in channels")
-    found = _PARTS.match(plain)
-    if found is None or plain.endswith((".conda", ".tar.bz2")):
-        raise ValueError(f'{shown(text)} names no package; write for example "numpy>=1.26" or "numpy=1.26"')
-    version, build = _version_and_build(found["rest"].strip(), text)
-    return Wanted(found["name"].lower(), version, build, found["channel"] or "", (found["bracket"] or "")[1:-1])
-
-
-def _version_and_build(rest: str, text: str) -> tuple[str, str]:
-    """Return the two in either form: `=1.2=build` or `>=1.2 build`."""
-    if not rest:
-        return "", ""
-    joined = re.sub(r"\s*([,|])\s*", r"\1", re.sub(r"([=<>!~])\s+", r"\1", rest))
-    words = joined.split()
-    if len(words) == 1 and (exact := re.fullmatch(r"(={0,2})([^=<>!~,|]+)=([^=]+)", words[0])):
-        words = [f"{exact[1]}{exact[2]}" if exact[1] == "==" else exact[2], exact[3]]
-    if len(words) > 2:
-        raise ValueError(f'{shown(text)} has more than name, version and build; write for example "numpy>=1.26,<2"')
-    if not is_range(words[0]):
-        raise ValueError(f'{shown(text)}: {words[0]!r} is no version or range; write for example "=1.26" or ">=1.26,<2"')
-    if len(words) == 2 and not _BUILD.match(words[1]):
-        raise ValueError(f"{shown(text)}: {words[1]!r} is no build")
-    return words[0], words[1] if len(words) == 2 else ""
+def channel_in(text: str) -> str:
+    """Return the channel that stands before a text's `::`, or ""."""
+    match = _PARTS.match(text.strip())
+    return (match["channel"] or "") if match else ""
 
 
 def check_spec(text: str) -> str | None:
     """Say what is wrong with one dependency of a spec, or None."""
+    if len(text) > _LONGEST:
+        return f"{shown(text)} is not a package: nobody writes one so long"
+    bad = hidden_character(text)
+    if bad:
+        return f"{shown(text)} holds the invisible character {bad}"
+    plain = text.split(" #", maxsplit=1)[0].strip()
+    if "://" in plain.partition("::")[0] and "::" not in plain:
+        return f"{shown(text)} is an address; name the package, and the channel that has it in channels"
+    match = _PARTS.match(plain)
+    if match is None or plain.endswith((".conda", ".tar.bz2")):
+        return f'{shown(text)} names no package; write for example "numpy>=1.26" or "numpy=1.26"'
+    if match["name"].startswith("__"):
+        return f'{match["name"]} is a property of the machine: set it in [conda.virtual-packages], such as cuda = "12.4"'
+    return None if _PLAIN.fullmatch(match["rest"]) else _refused(text)
+
+
+def _refused(text: str) -> str | None:
+    """Say why rattler refuses a text, or None. It reads as conda does: its strict way refuses what `conda env export` writes."""
+    from rattler import MatchSpec
+    from rattler.exceptions import InvalidMatchSpecError
+
     try:
-        wanted = take_apart(text)
-    except ValueError as error:
-        return str(error)
-    if wanted.name.startswith("__"):
-        return f'{wanted.name} is no package but a property of the machine: set it in [conda.virtual-packages], cuda = "12.4"'
+        build = MatchSpec(text, strict=False).build
+    except InvalidMatchSpecError as error:
+        return f'{shown(text)}: {str(error).splitlines()[0]}; write for example "numpy=1.26" or "numpy>=1.26,<2"'
+    if build is not None and not _BUILD.match(build):
+        return f'{shown(text)} has more than name, version and build; write for example "numpy>=1.26,<2"'
     return None
+
+
+def is_version(text: str) -> bool:
+    """Say whether `text` is a version."""
+    if _NUMBERS.fullmatch(text):
+        return True
+    from rattler import Version
+    from rattler.exceptions import InvalidVersionError
+
+    try:
+        Version(text)
+    except InvalidVersionError:
+        return False
+    return True
+
+
+def foreign(text: str, channels: Collection[str]) -> str | None:
+    """Say that a dependency's `NAME::` is none of the channels, or None.
+
+    None too where that is not certain yet: an address among the channels may have the name, by the settings' aliases.
+    """
+    name, _ = without_subdir(channel_in(text))
+    if not name or "://" in name or any("://" in channel for channel in channels):
+        return None
+    known = {without_subdir(channel)[0] for channel in channels}
+    if name in known or ("defaults" in known and name in DEFAULTS):
+        return None
+    return f"{shown(text)} names the channel {shown(name)}, which is not in channels"
 
 
 def with_address(text: str, channels: Iterable[Channel]) -> str:
@@ -94,8 +107,6 @@ def with_address(text: str, channels: Iterable[Channel]) -> str:
     name, mark, rest = text.rpartition("::")
     if not mark:
         return text
-    from ozrepro.methods.conda.channels import without_subdir
-
     plain, subdir = without_subdir(name)
     for channel in channels:
         if plain in (channel.name, channel.address, channel.written):
@@ -115,9 +126,7 @@ def moment(text: str) -> dt.datetime | None:
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
             day = dt.datetime.fromisoformat(text).replace(tzinfo=dt.timezone.utc)
             return day + dt.timedelta(days=1) - dt.timedelta(milliseconds=1)
-        found = dt.datetime.fromisoformat(text.replace("Z", "+00:00").replace("z", "+00:00"))
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=dt.timezone.utc)
-        return found.astimezone(dt.timezone.utc)
+        time = dt.datetime.fromisoformat(text.replace("Z", "+00:00").replace("z", "+00:00"))
+        return (time if time.tzinfo else time.replace(tzinfo=dt.timezone.utc)).astimezone(dt.timezone.utc)
     except (ValueError, OverflowError):
-        raise ValueError(f'{shown(text)} is no date; write for example "2025-06-30" or "2025-06-30T12:00:00Z"') from None
+        raise ValueError(f'{shown(text)} is not a date; write for example "2025-06-30" or "2025-06-30T12:00:00Z"') from None

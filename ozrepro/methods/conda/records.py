@@ -3,73 +3,92 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ozrepro.methods.conda import channels
 from ozrepro.methods.conda.matchspec import NAME
-from ozrepro.methods.conda.versions import is_version
+from ozrepro.project.reader import Check, Range
+from ozrepro.project.settings import one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
 
-    from ozrepro.project.checking import Checker
-
-EXTENSIONS = (".conda", ".tar.bz2")
-_BUILD = re.compile(r"[A-Za-z0-9_.+]+\Z", re.ASCII)
-_VERSION = re.compile(r"[A-Za-z0-9_.+!]+\Z", re.ASCII)
 _PATH = re.compile(r"[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*\Z", re.ASCII)
-_HEX = {"sha256": re.compile(r"[0-9a-f]{64}\Z"), "md5": re.compile(r"[0-9a-f]{32}\Z")}
-_KEYS = (
-    *("name", "version", "build", "build-number", "channel", "subdir", "file", "size", "sha256", "md5"),
-    *("noarch", "python-site-packages-path", "license", "depends", "constrains"),
-)
 _LONGEST = 1000
 _MOST = 2000
-_LARGEST = 1 << 40
-_HIGHEST = 1 << 53
 
 
-@dataclass(frozen=True, slots=True)
+def _like(pattern: str, problem: str, longest: int = 128) -> Check:
+    """Return a check that a text matches a pattern as a whole."""
+    match = re.compile(rf"{pattern}\Z", re.ASCII).match
+    return Check(lambda text: None if match(text) and len(text) <= longest else f"{text[:longest]!r} is not {problem}")
+
+
+def _check_name(name: str) -> str | None:
+    good = NAME.match(name) and len(name) <= 128 and not name.startswith("__")
+    return None if good else f"{name!r} is not the name of a conda package"
+
+
+def _check_lines(lines: tuple[str, ...]) -> str | None:
+    if len(lines) > _MOST:
+        return f"has {len(lines)} entries: no package needs so many"
+    return "holds a line that is too long for a dependency" if any(len(line) > _LONGEST for line in lines) else None
+
+
+def _check_site_packages(path: str) -> str | None:
+    good = not path or (_PATH.match(path) and ".." not in path.split("/") and len(path) <= _LONGEST)
+    return None if good else f"{path!r} is not a path inside an environment"
+
+
+_Lines = Annotated[tuple[str, ...], Check(_check_lines)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LockedRecord:
-    """One package of one channel: exactly this build. `channel` is a name, `size` in bytes, None where the channel does not tell.
+    """One package of one channel: exactly this build, its fields in the lock's order.
 
-    `noarch` is "", `python` or `generic`; `python_site_packages_path` is set where a `python` package has them elsewhere.
+    `channel` is a name, never an address; `size` is in bytes, None where the channel does not tell; `noarch` is "", `python` or
+    `generic`; `python_site_packages_path` is set where a `python` package has them elsewhere.
     """
 
-    name: str
-    version: str
-    build: str
-    build_number: int
-    channel: str
-    subdir: str
+    name: Annotated[str, Check(_check_name)]
+    version: Annotated[str, _like("[A-Za-z0-9_.+!]+", "a version")]
+    build: Annotated[str, _like("[A-Za-z0-9_.+]+", "a build")]
+    build_number: Annotated[int, Range(0, 1 << 53)]
+    channel: Annotated[str, Check(channels.check_name)]
+    subdir: Annotated[str, Check(one_of(channels.SUBDIRS))]
     file: str
-    sha256: str
-    size: int | None = None
-    md5: str = ""
-    depends: tuple[str, ...] = ()
-    constrains: tuple[str, ...] = ()
-    noarch: str = ""
-    python_site_packages_path: str = ""
-    license: str = ""
+    size: Annotated[int, Range(0, 1 << 40)] | None = None
+    sha256: Annotated[str, _like("[0-9a-f]{64}", "a sha256 in hexadecimal")]
+    md5: Annotated[str, _like("([0-9a-f]{32})?", "an md5 in hexadecimal")] = ""
+    noarch: Literal["", "python", "generic"] = ""
+    python_site_packages_path: Annotated[str, Check(_check_site_packages)] = ""
+    license: Annotated[str, _like("(?s:.*)", "a license's name", _LONGEST)] = ""
+    depends: _Lines = ()
+    constrains: _Lines = ()
 
     @property
     def title(self) -> str:
         """Name, version and build as conda's files and folders have them."""
         return f"{self.name}-{self.version}-{self.build}"
 
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield that the file's name is another than conda's own rule gives: it is a path in the channel and in the cache."""
+        if self.file not in (f"{self.title}.conda", f"{self.title}.tar.bz2"):
+            yield "file", f"{self.file!r} is not {self.title}.conda or .tar.bz2"
+
     def as_table(self) -> dict[str, Any]:
         """Return the record as it stands in the lock."""
         table: dict[str, Any] = {}
-        for key in _KEYS:
-            value = getattr(self, key.replace("-", "_"))
-            if isinstance(value, tuple):
-                table[key] = list(value)
-            elif value not in ("", None):
-                table[key] = value
-        if not self.constrains:
-            del table["constrains"]
+        for key in _FIELDS:
+            value = getattr(self, key)
+            if value or value == 0 or key == "depends":
+                table[key.replace("_", "-")] = list(value) if isinstance(value, tuple) else value
         return table
+
+
+_FIELDS = tuple(item.name for item in fields(LockedRecord))
 
 
 def sorted_records(records: Iterable[LockedRecord]) -> tuple[LockedRecord, ...]:
@@ -95,96 +114,10 @@ def topological(records: Iterable[LockedRecord]) -> tuple[LockedRecord, ...]:
     return tuple(placed.values())
 
 
-def read_records(checker: Checker, value: object, path: tuple[str, ...]) -> tuple[LockedRecord, ...]:
-    """Return the records of one `[[…package]]` list of a lock, each field checked; mistakes go to `checker`."""
-    if not isinstance(value, list):
-        checker.wrong(path, "is no list of packages")
-        return ()
-    found = tuple(_record(checker, entry, (*path[:-1], f"{path[-1]}[{index}]")) for index, entry in enumerate(value))
+def repeated(items: Iterable[LockedRecord | channels.LockedChannel], key: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield each entry of the array `key` whose name another before it has."""
     seen: set[str] = set()
-    for index, record in enumerate(found):
-        if record.name and record.name in seen:
-            checker.wrong((*path[:-1], f"{path[-1]}[{index}]", "name"), f"{record.name!r} stands there twice")
-        seen.add(record.name)
-    return found
-
-
-def _record(checker: Checker, value: object, path: tuple[str, ...]) -> LockedRecord:
-    table = checker.table(value, path, _KEYS)
-
-    def text(key: str) -> str:
-        return checker.text_at(table, (*path, key))
-
-    record = LockedRecord(
-        name=text("name"),
-        version=text("version"),
-        build=text("build"),
-        build_number=_number(checker, table, (*path, "build-number"), _HIGHEST) or 0,
-        channel=text("channel"),
-        subdir=text("subdir"),
-        file=text("file"),
-        sha256=text("sha256"),
-        size=_number(checker, table, (*path, "size"), _LARGEST),
-        md5=text("md5"),
-        depends=_lines(checker, table, (*path, "depends")),
-        constrains=_lines(checker, table, (*path, "constrains")),
-        noarch=text("noarch"),
-        python_site_packages_path=text("python-site-packages-path"),
-        license=text("license"),
-    )
-    for key, problem in _problems(record):
-        checker.wrong((*path, key), problem)
-    return record
-
-
-def _problems(record: LockedRecord) -> Iterable[tuple[str, str]]:
-    if not NAME.match(record.name) or len(record.name) > 128 or record.name.startswith("__"):
-        yield "name", f"{record.name!r} is no conda package's name"
-    if not (_VERSION.match(record.version) and is_version(record.version)):
-        yield "version", f"{record.version!r} is no version"
-    if not _BUILD.match(record.build) or len(record.build) > 128:
-        yield "build", f"{record.build!r} is no build"
-    if not channels.NAME.match(record.channel) or ".." in record.channel or len(record.channel) > _LONGEST:
-        yield "channel", f"{record.channel!r} is no channel's name: a lock holds names, never addresses"
-    if record.subdir not in channels.SUBDIRS:
-        yield "subdir", f"{record.subdir!r} is no platform's folder of a channel"
-    # The file's name is a path in the channel and in the cache: only the one that conda's own rule gives is taken.
-    if record.file not in [f"{record.title}{extension}" for extension in EXTENSIONS]:
-        yield "file", f"{record.file!r} is not {record.title}.conda or .tar.bz2"
-    yield from _odd_details(record)
-
-
-def _odd_details(record: LockedRecord) -> Iterable[tuple[str, str]]:
-    if not _HEX["sha256"].match(record.sha256):
-        yield "sha256", "is missing or no sha256 in hexadecimal: every package needs one"
-    if record.md5 and not _HEX["md5"].match(record.md5):
-        yield "md5", "is no md5 in hexadecimal"
-    if record.noarch not in ("", "python", "generic"):
-        yield "noarch", f"{record.noarch!r} is not known; python or generic"
-    where = record.python_site_packages_path
-    if where and (not _PATH.match(where) or ".." in where.split("/") or len(where) > _LONGEST):
-        yield "python-site-packages-path", f"{where!r} is no path inside an environment"
-    if len(record.license) > _LONGEST:
-        yield "license", "is longer than any license's name"
-
-
-def _number(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...], limit: int) -> int | None:
-    value = table.get(path[-1])
-    if value is None and path[-1] == "size":
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < limit:
-        checker.wrong(path, f"{value!r} is no number from 0 to {limit - 1}")
-        return None
-    return value
-
-
-def _lines(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...]) -> tuple[str, ...]:
-    value = table.get(path[-1], [])
-    if isinstance(value, list) and len(value) > _MOST:
-        checker.wrong(path, f"has {len(value)} entries: no package needs so many")
-        return ()
-    return checker.texts_at(table, path, check=_line)
-
-
-def _line(text: str) -> str | None:
-    return f"{text[:60]!r}… is no dependency: nobody writes one so long" if len(text) > _LONGEST else None
+    for index, item in enumerate(items):
+        if item.name in seen:
+            yield (f"{key}[{index}]", "name"), f"{item.name!r} is listed twice"
+        seen.add(item.name)

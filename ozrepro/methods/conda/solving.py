@@ -68,7 +68,10 @@ async def solve(task: Mapping[str, Any]) -> object:
     except OSError as error:
         raise Refused(f"a channel cannot be read: {error}", hint=_unreached(str(error))) from error
     progress("solving", 1, 1)
-    return {"records": [from_rattler(record) for record in found], "cpu": await _without_gpu(gateway, sources, task, found)}
+    return {
+        "records": [from_rattler(record) for record in found],
+        "cpu-builds": await _without_gpu(gateway, sources, task, found),
+    }
 
 
 async def _solve(
@@ -81,6 +84,8 @@ async def _solve(
     from rattler.exceptions import SolverError
 
     cutoff = dt.datetime.fromisoformat(task["exclude-newer"]) if task["exclude-newer"] else None
+    specs = match_specs(task["specs"])
+    names = match_specs(sorted({spec.name.normalized for spec in specs if spec.channel is None}))
     order = {"strict": [True], "flexible": [True, False], "disabled": [False]}[task["priority"]]
     for strict in order:
         try:
@@ -88,16 +93,14 @@ async def _solve(
                 sources,
                 # rattler looks for the first channel only among the builds that fit a spec of the user's own: the bare names
                 # make strict priority hold for these as it does for what they depend on.
-                match_specs([*task["specs"], *(task["names"] if strict else ())]),
+                [*specs, *(names if strict else ())],
                 gateway=gateway,
                 platforms=[task["subdir"], "noarch"],
                 locked_packages=[to_rattler(table) for table in task["locked"]],
-                pinned_packages=[to_rattler(table) for table in task["pinned"]],
                 virtual_packages=offered,
                 channel_priority=ChannelPriority.Strict if strict else ChannelPriority.Disabled,
                 exclude_newer=cutoff,
                 timestamp_policy="allow-missing",  # what has no date is older than the dates
-                constraints=match_specs(task["constraints"]),
                 channel_relations="disabled",  # a channel must not bring in others that the spec does not name
             )
         except SolverError:

@@ -1,80 +1,94 @@
-"""`[conda]` of a spec: packages from conda channels."""
+"""`[conda]` of a spec: packages from conda channels. Nothing here knows this machine."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping  # noqa: TC003  # the reader looks annotations up
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from ozrepro.methods.conda.channels import PLATFORMS, check_channel
+from ozrepro.methods.conda.matchspec import check_spec, foreign, moment
+from ozrepro.methods.conda.virtual import check_overrides
+from ozrepro.project import reader
+from ozrepro.project.checking import shown
+from ozrepro.project.reader import Check, Key, Read
 from ozrepro.project.requirement import check_requirement
 from ozrepro.project.settings import check_passed, one_of
-from ozrepro.project.spec import check_module, mapping_at, relative_at
+from ozrepro.project.spec import check_module, relative_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from ozrepro.project.checking import Checker
+
+_MPI = re.compile(r"(openmpi|mpich)/[A-Za-z0-9._-]+\Z", re.ASCII | re.IGNORECASE)
+
+
+def _check_date(text: str) -> str | None:
+    try:
+        moment(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _read_file(checker: Checker, value: object, path: tuple[str, ...]) -> str:
+    return relative_at(checker, {path[-1]: value}, path)
+
+
+def _read_mpi(checker: Checker, value: object, path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the modules of `mpi`: one name, or an array of those to load in order, the MPI the last."""
+    if isinstance(value, list):
+        names = checker.texts_at({path[-1]: value}, path, check=check_module)
+        if len(names) < len(value):
+            return ()  # it is told which of them are wrong
+    else:
+        names = tuple(filter(None, (checker.text_at({path[-1]: value}, path),)))
+        if not names:
+            return ()
+    last = names[-1] if names else ""
+    if not _MPI.match(last):
+        what = f"{shown(last)} is not an MPI that conda knows as external" if last else "names no module"
+        place = " to stand last" if len(names) > 1 else ""
+        checker.wrong(path, what, f'write for example "openmpi/4.1.4"{place}')
+    return names
 
 
 @dataclass(frozen=True, slots=True)
 class CondaTable:
     """`[conda]`: packages from conda channels."""
 
-    channels: tuple[str, ...] = ("conda-forge",)
-    dependencies: tuple[str, ...] = ()
-    file: str = ""
-    pip: tuple[str, ...] = ()
-    platforms: tuple[str, ...] = ("linux-64",)
+    channels: tuple[Annotated[str, Check(check_channel)], ...] = ("conda-forge",)
+    dependencies: tuple[Annotated[str, Check(check_spec)], ...] = ()
+    file: Annotated[str, Read(_read_file)] = ""
+    pip: tuple[Annotated[str, Check(check_requirement)], ...] = ()
+    platforms: tuple[Annotated[str, Check(one_of(PLATFORMS))], ...] = ("linux-64",)
     virtual_packages: Mapping[str, str] = field(default_factory=dict)
-    mpi: tuple[str, ...] = ()
-    channel_priority: str = "strict"
-    exclude_newer: str = ""
-    passed: tuple[str, ...] = ()
+    mpi: Annotated[tuple[str, ...], Read(_read_mpi)] = ()
+    channel_priority: Literal["strict", "flexible", "disabled"] = "strict"
+    exclude_newer: Annotated[str, Check(_check_date)] = ""
+    passed: Annotated[tuple[Annotated[str, Check(check_passed)], ...], Key("pass")] = ()
+
+    def problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield what is wrong with the properties of a machine, each with its key."""
+        for key, problem in check_overrides(self.virtual_packages).items():
+            yield ("virtual-packages", key), problem
 
 
-_CONDA = (
-    *("channels", "dependencies", "file", "pip", "platforms", "virtual-packages"),
-    *("mpi", "channel-priority", "exclude-newer", "pass"),
-)
-
-
-def read_table(checker: Checker, value: object) -> CondaTable:
+def read_table(checker: Checker, value: Any) -> CondaTable:
     """Return the table; what is wrong in it is noted."""
-    from ozrepro.methods.conda import (
-        spec_rules,  # read where the table is there alone; it knows texts, and no other part of the conda method
-    )
-
-    path = ("conda",)
-    table = checker.table(value, path, _CONDA)
-    if "dependencies" not in table and "file" not in table:
+    table = reader.read_table(checker, CondaTable, value, ("conda",))
+    given = value if isinstance(value, dict) else {}
+    if "dependencies" not in given and "file" not in given:
         right = 'write dependencies = ["python=3.12", …] or file = "environment.yml"'
-        checker.wrong((*path, "dependencies"), "is missing", right)
-    if "dependencies" in table and "file" in table:
-        checker.wrong((*path, "file"), "stands beside dependencies", "keep one of the two")
-    priority = checker.text_at(table, (*path, "channel-priority"), default="strict")
-    if priority not in ("strict", "flexible", "disabled"):
-        checker.wrong((*path, "channel-priority"), f"{priority!r} is not known", "write strict, flexible or disabled")
-    channels = checker.texts_at(table, (*path, "channels"), default=("conda-forge",), check=spec_rules.check_channel)
-    listed = table.get("channels", channels)
+        checker.wrong(("conda", "dependencies"), "is missing", right)
+    if "dependencies" in given and "file" in given:
+        checker.wrong(("conda", "file"), "stands beside dependencies", "keep one of the two")
+    listed = given.get("channels", table.channels)
     words = [word for word in listed if isinstance(word, str)] if isinstance(listed, (list, tuple)) else []
-    newest = checker.text_at(table, (*path, "exclude-newer"))
-    virtual = mapping_at(checker, table, (*path, "virtual-packages"))
-    if problem := spec_rules.check_date(newest):
-        checker.wrong((*path, "exclude-newer"), problem)
-    for key, problem in spec_rules.check_overrides(virtual).items():
-        checker.wrong((*path, "virtual-packages", key), problem)
-
-    def package(text: str) -> str | None:
-        return spec_rules.check_spec(text) or (spec_rules.foreign(text, words) if words else None)
-
-    return CondaTable(
-        channels=channels,
-        dependencies=checker.texts_at(table, (*path, "dependencies"), check=package),
-        file=relative_at(checker, table, (*path, "file")),
-        pip=checker.texts_at(table, (*path, "pip"), check=check_requirement),
-        platforms=checker.texts_at(table, (*path, "platforms"), default=("linux-64",), check=one_of(spec_rules.PLATFORMS)),
-        virtual_packages=virtual,
-        mpi=spec_rules.read_mpi(checker, table, (*path, "mpi"), check_module),
-        channel_priority=priority,
-        exclude_newer=newest,
-        passed=checker.texts_at(table, (*path, "pass"), check=check_passed),
-    )
+    written = given.get("dependencies")
+    for number, text in enumerate(written if words and isinstance(written, list) else ()):
+        if text in table.dependencies and (problem := foreign(text, words)):
+            checker.wrong(("conda", f"dependencies[{number}]"), problem)
+    return table

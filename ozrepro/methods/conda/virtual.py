@@ -10,18 +10,18 @@ import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from ozrepro.methods.conda.matchspec import take_apart
-from ozrepro.methods.conda.versions import in_range, is_version
-from ozrepro.project.checking import hidden_character, shown
+from ozrepro.methods.conda.matchspec import is_version
+from ozrepro.project.checking import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ozrepro.project.checking import Checker
-
 KEYS = ("archspec", "cuda", "glibc", "linux", "osx")
 """The keys of `[conda.virtual-packages]`; the variables are CONDA_OVERRIDE_ and one of them in upper case."""
 
+_NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
+_PLAIN = re.compile(rf"(>=|<)({_NUMBERS.pattern})(,(>=|<)({_NUMBERS.pattern})(\.?a0)?)*", re.ASCII)
+_TEXT = re.compile(r"__[a-z0-9_.-]+=[0-9A-Za-z._+!]+=[!-<>-~]+\Z", re.ASCII)
 _ARCHSPEC = re.compile(r"[a-z0-9_]+\Z", re.ASCII)
 _WORDS = {
     "__cuda": "the NVIDIA driver here offers CUDA {}",
@@ -134,36 +134,43 @@ def satisfied(depends: Iterable[str], here: Sequence[Virtual], constrains: Itera
 
 
 def _unmet(line: str, there: Mapping[str, Virtual], *, must: bool) -> str | None:
+    name, _, want = line.partition(" ")
+    here = there.get(name)
+    if here is None:
+        lacking = _NONE.get(name, f"this machine has no {name}")
+        return f"{lacking}, the lock needs {name} {want or 'any'}" if must else None
+    cpu = name == "__archspec"
     try:
-        wanted = take_apart(line)
-        found = there.get(wanted.name)
-        want = " ".join(filter(None, (wanted.version, wanted.build))) or "any"
-        if found is None:
-            return (
-                f"{_NONE.get(wanted.name, f'this machine has no {wanted.name}')}, the lock needs {wanted.name} {want}"
-                if must
-                else None
-            )
-        fits = not wanted.version or in_range(found.version, wanted.version)
+        if _fits(here, want):
+            return None
     except ValueError:
         return f"the lock needs {shown(line)}, which cannot be read"
-    if fits and (not wanted.build or _glob(wanted.build).fullmatch(found.build)):
-        return None
-    value = found.build if wanted.name == "__archspec" else found.version
-    words = _WORDS.get(wanted.name, f"{wanted.name} here is {{}}").format(value)
-    return f"{words}, the lock needs {wanted.build if fits and wanted.build else want}"
+    value, want = (here.build, want.rpartition(" ")[2]) if cpu else (here.version, want)
+    return f"{_WORDS.get(name, f'{name} here is {{}}').format(value)}, the lock needs {want}"
 
 
-def _glob(text: str) -> re.Pattern[str]:
-    return re.compile("".join(".*" if char == "*" else re.escape(char) for char in text))
+def _fits(here: Virtual, want: str) -> bool:
+    """Say whether a virtual package is what is wanted of it. Raises ValueError where that cannot be read.
+
+    What nearly every lock asks, such as `>=2.17,<3.0.a0` of the C library, packaging orders as conda does, and it is loaded.
+    """
+    if not want:
+        return True
+    if _PLAIN.fullmatch(want) and _NUMBERS.fullmatch(here.version):
+        from packaging.specifiers import SpecifierSet
+
+        return SpecifierSet(want).contains(here.version)
+    from rattler import MatchSpec, PackageRecord
+    from rattler.exceptions import InvalidMatchSpecError
+    from rattler.package import BuildString
+
+    try:
+        wanted = MatchSpec(f"{here.name} {want}", strict=False)
+        return wanted.matches(PackageRecord(here.name, here.version, BuildString(here.build), 0, "noarch"))
+    except InvalidMatchSpecError as error:
+        raise ValueError(str(error)) from error
 
 
-def read_virtual(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]) -> tuple[Virtual, ...]:
-    """Return the virtual packages that a lock was resolved for, from an array such as `["__cuda=12.4=0"]`."""
-
-    def check(text: str) -> str | None:
-        parts = text.split("=")
-        good = len(parts) == 3 and parts[0].startswith("__") and is_version(parts[1]) and parts[2] and not hidden_character(text)
-        return None if good and len(text) < 200 else f"{shown(text)} is no virtual package such as __cuda=12.4=0"
-
-    return tuple(Virtual(*text.split("=")) for text in checker.texts_at(table, path, check=check))
+def check_virtual(text: str) -> str | None:
+    """Say that a text is not a virtual package such as a lock holds, or None."""
+    return None if _TEXT.match(text) and len(text) < 200 else f"{shown(text)} is not a virtual package such as __cuda=12.4=0"

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _TASKS = {
     "solve": ("solving", "solve"),
-    "fetch": ("installing", "take"),
     "install": ("installing", "install"),
     "virtual-packages": ("solving", "detect"),
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +13,11 @@ from ozrepro.methods.conda.channels import Channel
 from ozrepro.methods.conda.helper import Answer, Helper, Question, variables
 from ozrepro.methods.conda.virtual import Virtual
 from tests.methods.conda.packages import index, make_package
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ozrepro.methods.conda.records import LockedRecord
 
 MACHINE = (Virtual("__glibc", "2.36"), Virtual("__linux", "6.1"), Virtual("__unix", "0"))
 
@@ -22,6 +29,12 @@ def ignore(step: str, done: int, total: int) -> None:
 def ask(helper: Helper, channel: str, *specs: str, virtual: tuple[Virtual, ...] = MACHINE) -> Answer:
     """Solve specs against one channel, called `site`."""
     return helper.solve(Question((Channel("site", channel),), specs, "linux-64", virtual), ignore)
+
+
+def fetch(helper: Helper, records: Sequence[LockedRecord], addresses: Mapping[str, str]) -> tuple[str, ...]:
+    """Put packages into the cache, and return the titles of those that were not there; the prefix is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        return helper.install(records, addresses, Path(folder) / "env", ignore).fetched
 
 
 @pytest.fixture(scope="session")

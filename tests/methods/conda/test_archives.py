@@ -16,7 +16,7 @@ import pytest
 from ozrepro.errors import BuildError
 from ozrepro.methods.conda.helper import Helper
 from ozrepro.methods.conda.records import LockedRecord
-from tests.methods.conda.conftest import ignore
+from tests.methods.conda.conftest import fetch, ignore
 
 OUTSIDE = ("../../proof", "share/../../../proof", "/proof-of-ozrepro", "info/../../proof")
 
@@ -65,7 +65,17 @@ def package(channel: Path, members: dict[str, bytes], suffix: str) -> LockedReco
             made.writestr("pkg-evil-1.0-0.tar.zst", zstd(tar(inner[1], "w")))
             made.writestr("info-evil-1.0-0.tar.zst", zstd(tar(inner[0], "w")))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return LockedRecord("evil", "1.0", "0", 0, "site", "linux-64", path.name, sha256, path.stat().st_size)
+    return LockedRecord(
+        name="evil",
+        version="1.0",
+        build="0",
+        build_number=0,
+        channel="site",
+        subdir="linux-64",
+        file=path.name,
+        size=path.stat().st_size,
+        sha256=sha256,
+    )
 
 
 def everything(folder: Path) -> set[str]:
@@ -101,7 +111,7 @@ def test_a_path_outside_that_an_archive_only_lists_is_refused(helper: Helper, tm
     (tmp_path / "proof").write_bytes(b"x")
     record = package(tmp_path / "channel", {**content(["share/a", path]), "share/a": b"a"}, ".tar.bz2")
     with pytest.raises(BuildError, match="which leaves the package"):
-        helper.fetch((record,), {"site": (tmp_path / "channel").as_uri()}, ignore)
+        fetch(helper, (record,), {"site": (tmp_path / "channel").as_uri()})
     assert not (helper.cache / "pkgs" / "evil-1.0-0").exists()
 
 
@@ -110,6 +120,6 @@ def test_without_a_network_the_hint_is_to_build_where_there_is_one(helper: Helpe
     with socket.socket() as taken:  # bound and not listening: whoever connects is refused
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(BuildError, match="cannot be fetched") as caught:
-            helper.fetch((record,), {"site": f"http://127.0.0.1:{taken.getsockname()[1]}"}, ignore)
+            fetch(helper, (record,), {"site": f"http://127.0.0.1:{taken.getsockname()[1]}"})
     assert caught.value.hint.startswith("build where there is a network, or another address of it")
     assert "--upgrade" not in caught.value.hint

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro.errors import SpecError, UsageError
-from ozrepro.methods.conda.channels import Channel, check_channel, find_channels, name_of, normal, read_channels
+from ozrepro.methods.conda.channels import Channel, LockedChannel, channels_here, check_channel, find_channels, name_of, normal
+from ozrepro.methods.conda.lock import Content
 from ozrepro.project.checking import Checker
+from ozrepro.project.reader import read_table
 
 FORGE = Channel("conda-forge", "https://conda.anaconda.org/conda-forge")
 
@@ -58,12 +60,10 @@ def test_a_written_address_gets_a_name_and_stays_in_the_lock() -> None:
     assert [item.name for item in found] == ["tools-2", "tools-3", "tools"]
     assert found[0].as_table() == {"name": "tools-2", "address": "https://repo.host/a/tools"}
     assert FORGE.as_table() == {"name": "conda-forge"}
-    checker = Checker("x.lock")
-    tables = [item.as_table() for item in found[:2]]
-    assert read_channels(checker, tables, ("channels",), {}, {}) == found[:2]
-    moved = read_channels(checker, tables, ("channels",), {"tools-2": "https://mirror/t"}, {})
+    listed = [LockedChannel(**item.as_table()) for item in found[:2]]
+    assert channels_here(listed, {}, {}) == found[:2]
+    moved = channels_here(listed, {"tools-2": "https://mirror/t"}, {})
     assert moved[0] == Channel("tools-2", "https://mirror/t", "https://repo.host/a/tools")
-    assert not checker.mistakes
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,11 @@ def test_a_channel_with_a_login_or_of_another_form_is_refused(text: str) -> None
 
 def test_a_lock_with_bad_channels_is_told_all_of_it() -> None:
     checker = Checker("x.lock")
-    value = [{"name": "../x"}, {"name": "a", "address": "https://u:p@h/c"}, {"name": "b"}, {"name": "b"}, 7]
-    read_channels(checker, value, ("channels",), {}, {})
-    assert len(checker.mistakes) >= 4
+    value = [{"name": "../x"}, {"name": "a", "address": "https://u:p@h/c"}, 7]
+    read_table(checker, Content, {"channels": value}, ())
+    assert len(checker.mistakes) == 3
+    read_table(checker, Content, {"channels": [{"name": "b"}, {"name": "b"}]}, ())
+    assert "channels[1].name: 'b' is listed twice" in checker.mistakes
     assert "u:p" not in str(checker.mistakes)
 
 

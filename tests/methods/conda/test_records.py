@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ozrepro.methods.conda.records import LockedRecord, read_records, sorted_records, topological
+from ozrepro.methods.conda.lock import Content
+from ozrepro.methods.conda.records import LockedRecord, sorted_records, topological
 from ozrepro.project.checking import Checker
+from ozrepro.project.reader import read_table
 from ozrepro.project.toml import dumps, loads
 
 GOOD = LockedRecord(
@@ -54,14 +57,18 @@ def records(draw: st.DrawFn) -> LockedRecord:
     )
 
 
+def read(value: object) -> tuple[tuple[LockedRecord, ...], list[str]]:
+    """Read the records of a section, with channels that they may name; return them and what is wrong."""
+    checker = Checker("x.lock")
+    listed = [{"name": name} for name in ("conda-forge", "pkgs/main", "a/label/b")]
+    return read_table(checker, Content, {"channels": listed, "record": value}, ()).record, checker.mistakes
+
+
 @given(st.lists(records(), max_size=5, unique_by=lambda item: item.name))
 def test_a_written_record_is_read_back(found: list[LockedRecord]) -> None:
     ordered = sorted_records(found)
     text = dumps({"conda": {"linux-64": {"package": [record.as_table() for record in ordered]}}})
-    checker = Checker("x.lock", text)
-    value = loads(text)["conda"]["linux-64"]["package"]
-    assert read_records(checker, value, ("conda", "linux-64", "package")) == ordered
-    assert not checker.mistakes
+    assert read(loads(text)["conda"]["linux-64"]["package"]) == (ordered, [])
 
 
 def test_an_entry_reads_well_in_a_lock() -> None:
@@ -131,27 +138,23 @@ def test_a_hostile_field_is_a_mistake(key: str, value: object) -> None:
     table: dict[str, Any] = {**GOOD.as_table(), key: value}
     if value is None:
         del table[key]
-    checker = Checker("x.lock")
-    read_records(checker, [table], ("package",))
-    assert checker.mistakes
+    assert read([table])[1]
 
 
 @given(
     st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda x: st.lists(x) | st.dictionaries(st.text(max_size=9), x))
 )
 def test_any_value_is_a_record_or_a_mistake(value: object) -> None:
-    read_records(Checker("x.lock"), value, ("package",))
+    read(value)
 
 
 def test_a_list_of_records_has_each_name_once() -> None:
-    checker = Checker("x.lock")
-    read_records(checker, [GOOD.as_table(), GOOD.as_table()], ("package",))
-    assert "twice" in checker.mistakes[0]
+    assert "twice" in read([GOOD.as_table(), GOOD.as_table()])[1][0]
 
 
 def test_the_order_of_dependence_is_stable_and_survives_a_circle() -> None:
     def record(name: str, *depends: str) -> LockedRecord:
-        return LockedRecord(name, "1", "0", 0, "c", "noarch", f"{name}-1-0.conda", "0" * 64, depends=depends)
+        return replace(GOOD, name=name, file=f"{name}-1-0.conda", depends=depends)
 
     found = topological([record("a", "c >=1"), record("b", "a"), record("c", "b", "__glibc"), record("d")])
     assert [item.name for item in found] == ["b", "c", "a", "d"]

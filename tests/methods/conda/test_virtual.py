@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rattler import MatchSpec, PackageRecord
+from rattler.package import BuildString
 
 from ozrepro.methods.conda.virtual import (
     Virtual,
     check_overrides,
+    check_virtual,
     needed,
     offered,
     overrides,
     quickly,
-    read_virtual,
     satisfied,
 )
-from ozrepro.project.checking import Checker
 from ozrepro.site import subdir_here
 
 HERE = (Virtual("__archspec", "1", "zen2"), Virtual("__cuda", "11.8"), Virtual("__glibc", "2.17"), Virtual("__linux", "4.18"))
@@ -78,10 +81,17 @@ def test_usual_needs_of_virtual_packages_are_seen_without_a_worker() -> None:
     assert subdir_here().startswith(("linux-", "osx-"))
 
 
-def test_a_lock_s_list_of_virtual_packages_is_read_back_and_checked() -> None:
-    checker = Checker("x.lock")
-    table = {"virtual-packages": [item.as_text() for item in HERE]}
-    assert read_virtual(checker, table, ("virtual-packages",)) == HERE
-    assert not checker.mistakes
-    read_virtual(checker, {"virtual-packages": ["__cuda", "cuda=1=0", "__cuda=x y=0"]}, ("virtual-packages",))
-    assert len(checker.mistakes) == 3
+def test_a_lock_s_list_of_virtual_packages_is_checked() -> None:
+    assert [check_virtual(item.as_text()) for item in HERE] == [None] * len(HERE)
+    for text in ("__cuda", "cuda=1=0", "__cuda=x y=0", "__cuda=1=0=0", "__cuda=1=\u202e", "__cuda=1=" + "0" * 200):
+        assert "is not a virtual package" in str(check_virtual(text))
+
+
+_NUMBERS = st.from_regex(r"[0-9]{1,2}(\.[0-9]{1,2}){0,2}", fullmatch=True)
+
+
+@given(_NUMBERS, st.lists(st.tuples(st.sampled_from([">=", "<"]), _NUMBERS, st.sampled_from(["", ".a0", "a0"])), min_size=1))
+def test_ranges_mean_what_the_solver_takes_them_for(version: str, clauses: list[tuple[str, str, str]]) -> None:
+    wanted = ",".join("".join(clause) for clause in clauses)
+    record = PackageRecord("x", version, BuildString("0"), 0, "noarch")
+    assert (satisfied([f"__cuda {wanted}"], [Virtual("__cuda", version)]) == []) is MatchSpec(f"x {wanted}").matches(record)
