@@ -81,32 +81,32 @@ def read_condalock(text: str, where: str) -> tuple[dict[str, tuple[Named, ...]],
     conda: dict[str, dict[str, Named]] = {}
     pip: dict[str, list[str]] = {}
     if not isinstance(value, list):
-        reader.wrong(("package",), "is no list of packages")
+        reader.wrong(("package",), "is not a list of packages")
         value = []
     for number, entry in enumerate(value):
         if len(reader.mistakes) >= 30:
             break
-        _entry(reader, ("package", number), entry, conda, pip)
+        _entry(reader, f"package[{number}]", entry, conda, pip)
     reader.finish()
     return {key: tuple(found.values()) for key, found in conda.items()}, {key: tuple(found) for key, found in pip.items()}
 
 
 def _entry(
     reader: Reader,
-    path: tuple[str | int, ...],
+    place: str,
     entry: object,
     conda: dict[str, dict[str, Named]],
     pip: dict[str, list[str]],
 ) -> None:
     if not isinstance(entry, dict):
-        reader.wrong(path, "is no table")
+        reader.wrong((place,), "is not a table")
         return
     words = {key: value for key, value in entry.items() if isinstance(value, str)}
     platform, manager = words.get("platform", ""), words.get("manager", "")
     if words.get("category", "main") != "main" or words.get("optional", "false").lower() == "true":
         return  # development and other extras are not part of the environment
     if platform not in SUBDIRS or manager not in ("conda", "pip"):
-        reader.wrong((*path, "platform"), f"{shown(platform)} or manager {shown(manager)} is not known")
+        reader.wrong((place, "platform"), f"{shown(platform)} or manager {shown(manager)} is not known")
         return
     if manager == "pip":
         pip.setdefault(platform, []).append(f"{words.get('name', '')}=={words.get('version', '')}")
@@ -120,10 +120,10 @@ def _entry(
         if (named.name, named.version) != (words.get("name"), words.get("version")):
             raise ValueError(f"is {named.name} {named.version} by its address, {shown(words.get('name'))} by its name")
         if named.name in conda.setdefault(platform, {}):
-            raise ValueError(f"{named.name} stands there twice for {platform}")
+            raise ValueError(f"{named.name} is listed twice for {platform}")
         conda[platform][named.name] = named
     except ValueError as error:
-        reader.wrong((*path, "url"), str(error))
+        reader.wrong((place, "url"), str(error))
 
 
 def _md5(value: object) -> str:

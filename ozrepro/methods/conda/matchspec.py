@@ -13,7 +13,7 @@ from ozrepro.methods.conda.channels import DEFAULTS, without_subdir
 from ozrepro.project.checking import hidden_character, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from ozrepro.methods.conda.channels import Channel
 
@@ -97,6 +97,14 @@ def foreign(text: str, channels: Collection[str]) -> str | None:
     if name in known or ("defaults" in known and name in DEFAULTS):
         return None
     return f"{shown(text)} names the channel {shown(name)}, which is not in channels"
+
+
+def foreigners(written: object, good: Collection[str], listed: object) -> Iterator[tuple[int, str]]:
+    """Yield number and problem of each of the `good` texts whose channel is not among those `listed`, as a file has both."""
+    words = [word for word in listed if isinstance(word, str)] if isinstance(listed, (list, tuple)) else []
+    for number, text in enumerate(written if words and isinstance(written, list) else ()):
+        if text in good and (problem := foreign(text, words)):
+            yield number, problem
 
 
 def with_address(text: str, channels: Iterable[Channel]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ozrepro.methods.conda.channels import PLATFORMS, check_channel
-from ozrepro.methods.conda.matchspec import check_spec, foreign, moment
+from ozrepro.methods.conda.matchspec import check_spec, foreigners, moment
 from ozrepro.methods.conda.virtual import check_overrides
 from ozrepro.project import reader
 from ozrepro.project.checking import shown
@@ -86,9 +86,6 @@ def read_table(checker: Checker, value: Any) -> CondaTable:
     if "dependencies" in given and "file" in given:
         checker.wrong(("conda", "file"), "stands beside dependencies", "keep one of the two")
     listed = given.get("channels", table.channels)
-    words = [word for word in listed if isinstance(word, str)] if isinstance(listed, (list, tuple)) else []
-    written = given.get("dependencies")
-    for number, text in enumerate(written if words and isinstance(written, list) else ()):
-        if text in table.dependencies and (problem := foreign(text, words)):
-            checker.wrong(("conda", f"dependencies[{number}]"), problem)
+    for number, problem in foreigners(given.get("dependencies"), table.dependencies, listed):
+        checker.wrong(("conda", f"dependencies[{number}]"), problem)
     return table

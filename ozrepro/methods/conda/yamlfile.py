@@ -10,27 +10,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.errors import SpecError
-from ozrepro.project.checking import shown
+from ozrepro.project.checking import MOST, Checker, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    Path = tuple[str | int, ...]
+    Path = tuple[str, ...]
 
 _LARGEST = 16 << 20
 _DEEPEST = 20
 _EVENTS = 2_000_000
+_NOTHING = ("", "~", "null", "Null", "NULL")
 
 
-class Reader:
-    """Reads one file: `tree` is what it holds, `lines` the line of each entry by its path, `quoted` the paths of quoted words."""
+class Reader(Checker):
+    """Reads one file: `tree` is what it holds, `quoted` the paths of quoted words; mistakes are noted with their lines."""
 
     def __init__(self, text: str, where: str) -> None:
         """Read `text`. Raises SpecError where it is no such YAML; `where` stands in messages."""
-        self.where = where
-        self.lines: dict[Path, int] = {}
+        super().__init__(where)
+        self._lines: dict[Path, int] = {}
         self.quoted: set[Path] = set()
-        self.mistakes: list[str] = []
         if len(text) > _LARGEST:
             raise SpecError(where, [f"is larger than {_LARGEST >> 20} MiB"])
         # Through the loader's events, so that nothing is built of what is refused. Without stubs: all of PyYAML is Any here.
@@ -72,23 +72,23 @@ class Reader:
         yaml = self._yaml
         for event in self._events:
             if isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)):
-                found = self._value(event, ())
+                tree = self._value(event, ())
                 for _ in self._events:
                     pass  # the rest is read so that it is checked
-                return found
-        return ""
+                return tree
+        return None
 
     def _value(self, event: Any, path: Path) -> Any:
         yaml = self._yaml
-        self.lines[path] = event.start_mark.line + 1
+        self._lines[path] = event.start_mark.line + 1
         if isinstance(event, yaml.ScalarEvent):
             if event.style:
                 self.quoted.add(path)
-            return event.value
+            return None if event.value in _NOTHING and not event.style else event.value
         if isinstance(event, yaml.SequenceStartEvent):
             items: list[Any] = []
             while not isinstance(inner := next(self._events), yaml.SequenceEndEvent):
-                items.append(self._value(inner, (*path, len(items))))
+                items.append(self._value(inner, (*path[:-1], f"{path[-1] if path else ''}[{len(items)}]")))
             return items
         table: dict[str, Any] = {}
         while not isinstance(inner := next(self._events), yaml.MappingEndEvent):
@@ -96,47 +96,22 @@ class Reader:
                 raise self._refuse(inner, "a key is a list or a table; write a word")
             key, line = inner.value, inner.start_mark.line + 1
             if key in table:
-                self.mistakes.append(f"line {line}, {shown(key)}: stands there twice")
+                self.mistakes.append(f"line {line}, {shown(key)}: is given twice")
             table[key] = self._value(next(self._events), (*path, key))
-            self.lines[path + (key,)] = line  # noqa: RUF005  # Python 3.10 takes no star here
+            self._lines[path + (key,)] = line  # noqa: RUF005  # Python 3.10 takes no star here
         return table
 
     def wrong(self, path: Path, problem: str, right: str = "") -> None:
         """Note a mistake at a path: what is wrong, and what would be right."""
-        line = next((self.lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self.lines), None)
-        key = ".".join(f"[{part}]" if isinstance(part, int) else part for part in path).replace(".[", "[") or "the file"
-        place = f"line {line}, " if line else ""
-        self.mistakes.append(f"{place}{key}: {problem}" + (f"; {right}" if right else ""))
-
-    def is_null(self, path: Path, value: object) -> bool:
-        """Say whether a value is YAML's nothing: an empty or unquoted null word."""
-        return value in ("", "~", "null", "Null", "NULL") and path not in self.quoted
-
-    def words(self, path: Path, value: object) -> list[tuple[Path, str]]:
-        """Return the words of a list with their paths; anything else is noted as a mistake."""
-        if self.is_null(path, value):
-            return []
-        if not isinstance(value, list):
-            self.wrong(path, f"is {_kind(value)}", "write a list: - …")
-            return []
-        found: list[tuple[Path, str]] = []
-        for number, item in enumerate(value):
-            if isinstance(item, str) and not self.is_null((*path, number), item):
-                found.append(((*path, number), item))
-            else:
-                self.wrong((*path, number), f"is {_kind(item)}", "write a word")
-        return found
+        super().wrong(path, problem, right)
+        line = next((self._lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self._lines), None)
+        if line and len(self.mistakes) <= MOST:
+            self.mistakes[-1] = f"line {line}, {self.mistakes[-1]}"
 
     def finish(self, hint: str = "") -> None:
         """Raise SpecError with all mistakes where there are any."""
         if self.mistakes:
-            raise SpecError(self.where, self.mistakes[:30], hint=hint)
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, str):
-        return "a word" if value else "empty"
-    return "a table" if isinstance(value, dict) else "a list"
+            raise SpecError(self.where, self.mistakes, hint=hint)
 
 
 def dump(table: Mapping[str, object]) -> str:

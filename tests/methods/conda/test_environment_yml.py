@@ -49,10 +49,18 @@ def test_all_mistakes_of_an_environment_file_come_together_with_their_lines() ->
     with pytest.raises(SpecError) as caught:
         read_environment(text, "environment.yml")
     told = "\n".join(caught.value.problems)
-    for line, word in ((1, "nam"), (3, "channels[0]"), (6, "numpy=="), (7, "-x"), (8, "no package"), (10, "option"), (12, "npm")):
+    for line, word in (
+        (1, "nam"),
+        (3, "channels[0]"),
+        (6, "numpy=="),
+        (7, "-x"),
+        (8, "not a package"),
+        (10, "option"),
+        (12, "npm"),
+    ):
         assert any(item.startswith(f"line {line}, ") and word in item for item in caught.value.problems), (line, told)
     assert "did you mean 'name'?" in told
-    assert "stands there twice" in told
+    assert "given twice" in told
     assert "secret" not in told
 
 
