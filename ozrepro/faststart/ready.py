@@ -155,7 +155,7 @@ def tool_table(content: bytes) -> tuple[bytes, dict[str, Any]]:
     """
     if b"tool.ozrepro" not in content and b"ozrepro]" not in content:
         return b"", {}
-    from ozrepro.project.toml import TOMLDecodeError, loads
+    from ozrepro.faststart.tomlfile import TOMLDecodeError, loads
 
     try:
         table = loads(content.decode()).get("tool", {}).get("ozrepro", {})

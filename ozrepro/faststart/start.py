@@ -1,4 +1,4 @@
-"""The command `ozrepro`: a locked, built session is started here, and every other command by the command line.
+"""Starts a locked, built session by the words of `ozrepro run`; every other command is left to the command line.
 
 On this way no argparse, no lock and no TOML is read, one `exec` follows, and no process is left behind.
 """
@@ -18,26 +18,7 @@ if TYPE_CHECKING:
     from ozrepro.environment import Environment
 
 
-def main() -> None:
-    """Run the command line and exit with its status."""
-    words = sys.argv[1:]
-    _keep_apart()
-    try:
-        if "_ARGCOMPLETE" in os.environ:  # a shell asks what may follow; see argcomplete's documentation
-            from ozrepro.frontends.cli.program import complete
-
-            complete()
-        start(words)
-        from ozrepro.frontends.cli.program import run_program
-
-        status = run_program(words)
-    except KeyboardInterrupt:  # while modules were loaded, which takes seconds on a file system that is cold
-        tell("interrupted")
-        status = 130
-    sys.exit(status)
-
-
-def _keep_apart() -> None:
+def keep_apart() -> None:
     """Keep the caller's Python packages and warnings from this process: they are meant for what it starts."""
     site = sys.modules.get("site")
     if os.environ.get("PYTHONPATH") or (site is not None and site.ENABLE_USER_SITE):

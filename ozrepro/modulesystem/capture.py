@@ -143,13 +143,7 @@ def capture(
     base = change_between(state.probes, state.modules)
     if found.moves:
         base = replace(base, dynamic=tuple(sorted({*base.dynamic, "MODULEPATH"})))
-    change = with_cases(base, found.follow)
-    tried = try_values(loads, on, free - found.decides, change, texts.values()) if free else Tried()
-    if tried.empty:
-        refine(loads, on, free - found.decides, found, tried.empty)
-        change = with_cases(base, found.follow)
-        again = try_values(loads, on, frozenset(found.empty - found.decides), change, ())
-        tried.decides |= again.decides | again.empty
+    change, tried = _tried(loads, on, free, found, base, texts)
     _refuse(found.decides | tried.decides, texts, state.modules, asked.place)
     one = state.probes.one
     effects = by_module(one.effects, state.modules, system, state.probes.first, state.probes.marks[0])
@@ -164,6 +158,20 @@ def capture(
         reads,
         _not_held(state, change),
     )
+
+
+def _tried(
+    loads: Loads, on: frozenset[str], free: frozenset[str], found: Explored, base: Change, texts: Mapping[str, Text]
+) -> tuple[Change, Tried]:
+    """Return the change with its cases, and what other values of the variables that are read do to it."""
+    change = with_cases(base, found.follow)
+    tried = try_values(loads, on, free - found.decides, change, texts.values()) if free else Tried()
+    if tried.empty:
+        refine(loads, on, free - found.decides, found, tried.empty)
+        change = with_cases(base, found.follow)
+        again = try_values(loads, on, frozenset(found.empty - found.decides), change, ())
+        tried.decides |= again.decides | again.empty
+    return change, tried
 
 
 def _not_held(state: State, change: Change) -> tuple[str, ...]:

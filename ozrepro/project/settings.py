@@ -173,14 +173,12 @@ def load_settings(
 ) -> Settings:
     """Return the settings of the project at `root`; `method` is the command's option.
 
-    `known` gives the methods that exist, `known_tools` the module tools.
-
-    Raises SpecError for mistakes in pyproject.toml (all of them), UsageError for a wrong variable or option.
+    `known` gives the methods that exist, `known_tools` the module tools. Raises SpecError for mistakes in pyproject.toml, all of
+    them, and UsageError for a wrong variable or option.
     """
     path, files = root / "pyproject.toml", Files() if files is None else files
     text, written = _own_table(path, files)
-    given = _given(environ)
-    base = ("tool", "ozrepro")
+    given, base = _given(environ), ("tool", "ozrepro")
     checker = Checker(str(path), text, elsewhere={(*base, key): variable for key, (variable, _) in given.items()})
     own = written if isinstance(written, dict) else {}
     values = {**own, **{key: value for key, (_, value) in given.items()}} if isinstance(written, dict) else written
@@ -208,18 +206,24 @@ def load_settings(
         files=files,
         named_by_project=frozenset(key for key in ("path", "modulepath") if key in own and key not in given),
     )
-    for place, name in enumerate(table.methods):
-        if problem := one_of(known(table.methods))(name):
-            checker.wrong((*base, f"methods[{place}]"), problem)
-    if table.module_tool and (problem := one_of(known_tools((table.module_tool,)))(table.module_tool)):
-        checker.wrong((*base, "module-tool"), problem)
-    for name, chosen in (("store", str(settings.store)), ("cache", str(settings.cache or ""))):
-        if "$" in chosen.removeprefix(str(root)):
-            checker.wrong((*base, name), f"{chosen!r} names a variable that is not set")
+    _check_names(checker, settings, known, known_tools)
     if checker.mistakes:
         of_variables = all(line.startswith("OZREPRO_") for line in checker.mistakes)
         raise SpecError("environment variables" if of_variables else str(path), checker.mistakes)
     return settings
+
+
+def _check_names(checker: Checker, settings: Settings, known: Known, known_tools: Known) -> None:
+    """Note methods and a module tool that do not exist, and folders that name a variable which is not set."""
+    base = ("tool", "ozrepro")
+    for place, name in enumerate(settings.methods):
+        if problem := one_of(known(settings.methods))(name):
+            checker.wrong((*base, f"methods[{place}]"), problem)
+    if settings.module_tool and (problem := one_of(known_tools((settings.module_tool,)))(settings.module_tool)):
+        checker.wrong((*base, "module-tool"), problem)
+    for name, chosen in (("store", str(settings.store)), ("cache", str(settings.cache or ""))):
+        if "$" in chosen.removeprefix(str(settings.root)):
+            checker.wrong((*base, name), f"{chosen!r} names a variable that is not set")
 
 
 def _own_table(path: Path, files: Files) -> tuple[str, object]:

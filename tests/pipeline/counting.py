@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.faststart.start import main
+from ozrepro.__main__ import main
 from ozrepro.methods import registry
 from ozrepro.project import lock
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ozrepro.errors import OzreproError, StoreError
 from ozrepro.frontends.cli.call import take_json
 from ozrepro.methods.reading import load_settings
+from ozrepro.pipeline.references import wanted_by
 from ozrepro.project.formatting import size_words
 from ozrepro.store import audit, collect, failed, store_of
 from ozrepro.store.publish import Generation, built_for, read_generation
-from ozrepro.store.references import wanted_by
 
 if TYPE_CHECKING:
     from ozrepro.frontends.cli.call import Add, Call

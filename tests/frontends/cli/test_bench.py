@@ -91,7 +91,7 @@ def test_copies_on_another_file_system_than_that_under_test_are_told(built: Proj
     subprocess.run(["chmod", "0777", str(small_disk)], check=True)
     code = "import pathlib, sys\nmade = pathlib.Path.mkdir\ndef mkdir(self, *words, **more):\n"
     code += "    if self.name.startswith('bench-'): raise PermissionError('read-only')\n    return made(self, *words, **more)\n"
-    code += "pathlib.Path.mkdir = mkdir\nfrom ozrepro.faststart.start import main\nsys.argv[0] = 'ozrepro'\nmain()\n"
+    code += "pathlib.Path.mkdir = mkdir\nfrom ozrepro.__main__ import main\nsys.argv[0] = 'ozrepro'\nmain()\n"
     words = ("bench", "work", "--rounds", "1", "--workload", "empty", "--state")
     done = built.run("python", "-c", code, *words, "cold-client", TMPDIR=str(small_disk))
     assert done.returncode == 0, done.stderr
@@ -366,7 +366,7 @@ def test_a_second_interrupt_loses_neither_the_report_nor_the_cleaning(built: Pro
 def test_an_interrupt_while_modules_are_loaded_is_said_in_a_line(small: Project) -> None:
     """Loading takes seconds where the file system is cold; a finder that stands for the user's key."""
     code = "import sys\nclass Key:\n    def find_spec(self, name, *_):\n        if name == 'ozrepro.frontends.cli.bench': raise KeyboardInterrupt\n"
-    code += "sys.meta_path.insert(0, Key())\nsys.argv = ['ozrepro', 'bench', 'work']\nfrom ozrepro.faststart.start import main\nmain()\n"
+    code += "sys.meta_path.insert(0, Key())\nsys.argv = ['ozrepro', 'bench', 'work']\nfrom ozrepro.__main__ import main\nmain()\n"
     done = small.run("python", "-c", code)
     assert (done.returncode, done.stderr) == (130, "ozrepro: interrupted\n")
 

@@ -251,7 +251,7 @@ HOSTILE = (
     ('image = "base.sif"', 'image = "../other.sif"', "container.image: the lock has '../other.sif', and the spec 'base.sif'"),
     ("\nimports = ", '\nbind = ["/:/host"]\nimports = ', "container.bind: the lock has ('/:/host',), and the spec ()"),
     ("\nimports = ", '\npass = ["LD_PRELOAD"]\nimports = ', "container.pass: the lock has ('LD_PRELOAD',), and the spec ()"),
-    ("\nimports = ", '\ngenerated = ["Bootstrap: docker"]\nimports = ', "generated: and `from` stand together"),
+    ("\nimports = ", '\ngenerated = ["Bootstrap: docker"]\nimports = ', "generated: and `from` are given together"),
     ('\nsha256 = "', '\nsha256 = "0; rm -rf /', "is no sha256 digest"),
     ("\ntool = ", "\nextra = 1\ntool = ", "unknown key"),
 )
