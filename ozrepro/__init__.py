@@ -21,12 +21,13 @@ if TYPE_CHECKING:
         UsageError,
     )
     from ozrepro.frontends.nox import session
-    from ozrepro.pipeline.public import Session, State, open_session
+    from ozrepro.pipeline.public import Built, Session, State, open_session
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BuildError",
+    "Built",
     "CommandFailed",
     "DriftError",
     "Environment",
@@ -45,7 +46,7 @@ __all__ = [
 _HOMES = {
     "Environment": "environment",
     "session": "frontends.nox",
-    **dict.fromkeys(("Session", "State", "open_session"), "pipeline.public"),
+    **dict.fromkeys(("Built", "Session", "State", "open_session"), "pipeline.public"),
 }
 
 

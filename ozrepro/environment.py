@@ -11,7 +11,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from typing import Any
+    from typing import Any, ClassVar
 
     Case = tuple[tuple[str, ...], tuple[str, ...] | None]
     Cases = tuple[Case, ...]
@@ -132,6 +132,13 @@ def filled(parts: Iterable[str], caller: Mapping[str, str]) -> str:
     return "".join(caller.get(part, "") if place % 2 else part for place, part in enumerate(parts))
 
 
+LAUNCHERS = ("mpiexec", "mpirun", "srun")
+"""Programs that start what they are given, once or many times, on this node or others."""
+
+HOST_PROGRAMS = (*LAUNCHERS, "apptainer", "sbatch", "scancel", "singularity", "squeue")
+"""Programs of the machine: they start beside an environment's prefix, not behind it, and so outside an image."""
+
+
 class Environment:
     """How to run a program: directories for PATH, variables set and unset, a command prefix.
 
@@ -147,8 +154,11 @@ class Environment:
         prefix: words in front of every command, such as `apptainer exec IMAGE`.
         passed: names of further variables of the caller that are kept; `UCX_*` stands for all that begin so.
         container_env_prefix: of an image, what stands in front of a variable's name so that it is set inside; "" for all else.
+        host_programs: names of the programs of the machine, which `started` puts beside the prefix; of every environment.
 
     """
+
+    host_programs: ClassVar[tuple[str, ...]] = HOST_PROGRAMS
 
     __slots__ = ("base", "container_env_prefix", "expected", "following", "passed", "path", "prefix", "removed", "variables")
 
@@ -209,13 +219,17 @@ class Environment:
         """Whether programs run in an image, which has files and programs of its own."""
         return bool(self.container_env_prefix)
 
+    def search_path(self, caller: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        """Return the directories of PATH for a caller: the environment's own, and those of the base, which come after."""
+        return list(entries(self.path, caller)), list(entries(self.base, caller))
+
     def variables_for(self, caller: Mapping[str, str]) -> dict[str, str]:
         """Return the whole environment of a program: what is kept of `caller`, the base PATH, then the changes."""
         is_passed = passing(self.passed)
         kept = {name: value for name, value in caller.items() if is_inherited(name) or is_passed(name)}
         for name in self.removed:
             kept.pop(name, None)
-        kept["PATH"] = ":".join((*entries(self.path, caller), *entries(self.base, caller)))
+        kept["PATH"] = ":".join(folder for folders in self.search_path(caller) for folder in folders)
         kept.update(self.variables)
         if _GIVEN in self.variables:
             kept[_GIVEN] += asked_method(caller)
@@ -265,8 +279,8 @@ class Environment:
         return [*self.prefix, *argv]
 
     def started(self, argv: Sequence[str]) -> list[str]:
-        """Return the words that start a command line as a user has written it: as `command`, but HOST_PROGRAMS by themselves."""
-        return list(argv) if _program(argv) in HOST_PROGRAMS else self.command(argv)
+        """Return the words that start a command line as a user wrote it: as `command`, but `host_programs` by themselves."""
+        return list(argv) if _program(argv) in self.host_programs else self.command(argv)
 
     def refused(self, argv: Sequence[str]) -> str:
         """Return the words for which a command line is not started here, "" for one that is.
@@ -319,12 +333,6 @@ def _frozen(value: Any) -> Any:
 def _thawed(value: Any) -> Any:
     return list(map(_thawed, value)) if isinstance(value, (list, tuple)) else value
 
-
-LAUNCHERS = ("mpiexec", "mpirun", "srun")
-"""Programs that start what they are given, once or many times, on this node or others."""
-
-HOST_PROGRAMS = (*LAUNCHERS, "apptainer", "sbatch", "scancel", "singularity", "squeue")
-"""Programs of the machine: they start beside an environment's prefix, not behind it, and so outside an image."""
 
 INSTALLERS = ("pip", "uv", "conda", "mamba", "micromamba")
 INSTALLING = ("install", "add", "sync", "update", "upgrade")

@@ -75,10 +75,13 @@ class Ready:
         said: a line for each method that was refused before it.
         shell: functions, aliases and limits for an interactive shell.
         watched: the files and folders whose change makes the record void.
+        inputs: the files of the project, besides the spec and the lock, whose content does.
+        bytes: how large the environment's files are together.
+        files: how many there are.
 
     """
 
-    __slots__ = ("environment", "generation", "key", "method", "said", "shell", "watched")
+    __slots__ = ("bytes", "environment", "files", "generation", "inputs", "key", "method", "said", "shell", "watched")
 
     def __init__(self, environment: Environment, generation: str, record: Mapping[str, Any]) -> None:
         self.environment = environment
@@ -88,6 +91,9 @@ class Ready:
         self.said: tuple[str, ...] = tuple(record["said"])
         self.shell: Mapping[str, Any] = record["shell"]
         self.watched: tuple[str, ...] = tuple(row[0] for row in record["stats"])
+        self.inputs: tuple[str, ...] = tuple(row[0] for row in record["digests"])
+        self.bytes: int = record["bytes"]
+        self.files: int = record["files"]
 
 
 def content_of(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:

@@ -18,13 +18,12 @@ import nox.command
 import nox.virtualenv
 from nox.logger import logger
 
-from ozrepro.environment import HOST_PROGRAMS, Environment, check_command, entries
-from ozrepro.errors import OzreproError, UsageError
-from ozrepro.faststart import ready
-from ozrepro.faststart.ownpath import OwnImports
+from ozrepro import Environment, OzreproError, UsageError, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from ozrepro import Built
 
     Body = Callable[..., Any]
 
@@ -53,7 +52,7 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
             # A plain nox.session that names our backend, or nox.options.default_venv_backend = "ozrepro".
             logger.error("the ozrepro backend serves sessions made with @ozrepro.session")
             raise nox.command.CommandFailed("not an ozrepro session")
-        self._root, self._spec = parameters.root, parameters.spec
+        self.ours = open_session(parameters.spec, parameters.root)
         self.environment = Environment()
         super().__init__(location, *args, venv_backend="venv", **kwargs)
         self.env = {name: value for name, value in self.env.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
@@ -66,34 +65,27 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
     @property
     def bin_paths(self) -> list[str]:
         """The environment's directories for PATH."""
-        return list(entries(self.environment.path, os.environ))
+        return self.environment.search_path(os.environ)[0]
 
     @property
     def allowed_globals(self) -> tuple[str, ...]:
         """Programs outside the environment that need no `external=True`: the scheduler's and the launchers."""
-        return HOST_PROGRAMS
+        return self.environment.host_programs
 
     def create(self) -> bool:
         """Find the built environment, or build it from the lock; return whether it is new, as nox counts it."""
-        found = ready.find_ready(self._root, self._spec, None, os.environ) if self.reuse_existing else None
-        if found is None:
-            with OwnImports():
-                environment, said, prefix, built = self._prepare()
-        else:
-            environment, said, built = found.environment, found.said, False
-            prefix = os.path.join(found.generation, "env")
-        for line in said:
+        reused = self.ours.ready() if self.reuse_existing else None
+        built = reused or self._build()
+        for line in built.skipped:
             logger.warning(f"skipping {line}")
-        self.environment, self.location = environment, prefix
-        inherited = environment.variables_for(os.environ)
-        self.env.update(dict.fromkeys(environment.removed))
-        self.env.update({name: inherited.get(name) for name in (*environment.variables, *environment.following)})
-        self._reused = not built
-        return built
+        self.environment, self.location = built.environment, str(built.prefix)
+        inherited = self.environment.variables_for(os.environ)
+        self.env.update(dict.fromkeys(self.environment.removed))
+        self.env.update({name: inherited.get(name) for name in (*self.environment.variables, *self.environment.following)})
+        self._reused = not built.is_new
+        return built.is_new
 
-    def _prepare(self) -> tuple[Environment, Sequence[str], str, bool]:
-        from ozrepro.pipeline.public import open_session
-
+    def _build(self) -> Built:
         last = ""
 
         def progress(step: str, done: int, total: int) -> None:
@@ -103,11 +95,9 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
             last = step
 
         try:
-            session = open_session(self._spec, self._root)
-            prepared = session.build(logger.info, progress, may_lock=True, rebuild=not self.reuse_existing)
+            return self.ours.build(logger.info, progress, may_lock=True, rebuild=not self.reuse_existing)
         except OzreproError as error:
             raise failure(error) from error
-        return prepared.environment, prepared.skipped, str(prepared.generation.prefix), prepared.built
 
 
 def failure(error: OzreproError) -> nox.command.CommandFailed:
@@ -166,19 +156,18 @@ class LockedSession(nox.Session):
         if outer:
             variables.update(backend.environment.variables_for(os.environ))
         # nox puts bin_paths in front of it.
-        variables["PATH"] = ":".join(entries(backend.environment.base, os.environ))
+        variables["PATH"] = ":".join(backend.environment.search_path(os.environ)[1])
         variables.update(backend.env)
         variables.update(backend.environment.inside({**self._own(backend), **(env or {})}))
         if not args or callable(args[0]):
             return args, variables
         words = [os.fspath(word) for word in args]
-        try:
-            check_command(backend.environment, words, backend._spec, _EXAMPLE)  # noqa: SLF001
-        except OzreproError as error:
-            raise failure(error) from error
         if not backend.environment.is_image:
             words[0] = self._path_of(backend, words[0], variables["PATH"] or "")
-        return backend.environment.started(words), variables
+        try:
+            return backend.ours.argv(words, _EXAMPLE), variables
+        except OzreproError as error:
+            raise failure(error) from error
 
     def _path_of(self, backend: OzreproEnv, program: str, base: str) -> str:
         """Return a program of the environment as it is, and one of the base PATH by its path: nox looks in the first alone."""
@@ -212,7 +201,7 @@ class LockedSession(nox.Session):
         backend = self.virtualenv
         assert isinstance(backend, OzreproEnv)
         wanted = ", ".join(f'"{word}"' for word in args if not word.startswith("-")) or '"…"'
-        name = backend._spec  # noqa: SLF001
+        name = backend.ours.name
         place = "%post of the definition" if backend.environment.is_image else f"requirements in sessions/{name}.toml"
         raise failure(
             OzreproError(

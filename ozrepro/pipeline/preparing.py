@@ -68,7 +68,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class Stored:
     """A session whose environment is in the store. `is_new` says that it was built now."""
 
     chosen: Chosen
@@ -80,7 +80,7 @@ class Built:
 class Launched:
     """A session that programs can be run in."""
 
-    built: Built
+    stored: Stored
     launch: Launch
 
 
@@ -96,6 +96,7 @@ class Prepared:
         built: whether it was built now.
         shell: what only a shell can take.
         watched: the files and folders whose change makes a start look again.
+        inputs: the files of the project, besides the spec and the lock, whose content does.
 
     """
 
@@ -106,6 +107,7 @@ class Prepared:
     built: bool
     shell: Mapping[str, Any]
     watched: tuple[str, ...]
+    inputs: tuple[str, ...]
 
 
 def take_lock(task: Task) -> Locked:
@@ -136,25 +138,32 @@ def choose_method(locked: Locked) -> Chosen:
     return Chosen(locked.task, choice, choice.section, choice.skipped if locked.skipped is None else locked.skipped)
 
 
-def find_or_build(chosen: Chosen) -> Built:
+def find_or_build(chosen: Chosen) -> Stored:
     """Return the session with its environment: what the store has, else built now."""
     generation, is_new = _build(chosen.task, chosen.section)
-    return Built(chosen, generation, is_new)
+    return Stored(chosen, generation, is_new)
 
 
-def launch(built: Built) -> Launched:
+def launch(stored: Stored) -> Launched:
     """Return how programs are run in the environment."""
-    return Launched(built, launch_of(built.chosen.task.session, built.chosen.section, built.generation))
+    return Launched(stored, launch_of(stored.chosen.task.session, stored.chosen.section, stored.generation))
 
 
 def certify(launched: Launched) -> Prepared:
     """Write the record that the next start reads instead of all this, if nothing has changed meanwhile."""
-    built, found = launched.built, launched.launch
-    chosen = built.chosen
+    stored, found = launched.stored, launched.launch
+    chosen = stored.chosen
     session, section = chosen.task.session, chosen.section
     shell = asdict(found.shell)
     prepared = Prepared(
-        found.environment, chosen.choice.name, built.generation, chosen.skipped, built.is_new, shell, found.watched
+        environment=found.environment,
+        method=chosen.choice.name,
+        generation=stored.generation,
+        skipped=chosen.skipped,
+        built=stored.is_new,
+        shell=shell,
+        watched=tuple(filter(os.path.exists, found.watched)),
+        inputs=tuple(map(str, session.inputs(section.method).files)),
     )
     record = _record(session, chosen, found, prepared)
     check_drift(session, section)  # after the record has noted size and time of the files that were compared
@@ -277,11 +286,11 @@ def _record(session: Session, chosen: Chosen, found: Launch, prepared: Prepared)
         "key": str(prepared.generation.card["key"]),
         "link": f"../gens/{prepared.generation.folder.name}",
         "made": ready.stamp(os.lstat(prepared.generation.folder)),
+        "bytes": prepared.generation.card["bytes"],
+        "files": prepared.generation.card["files"],
         "said": list(chosen.choice.skipped),
-        "stats": [_stat(path, prefix) for path in map(Path, prepared.watched) if path.exists()],
-        "digests": [
-            [str(path), hashlib.sha256(session.files.content(path)).hexdigest()] for path in session.inputs(prepared.method).files
-        ],
+        "stats": [_stat(Path(path), prefix) for path in prepared.watched],
+        "digests": [[path, hashlib.sha256(session.files.content(Path(path))).hexdigest()] for path in prepared.inputs],
         "environment": prepared.environment.as_dict(),
         "shell": prepared.shell,
         "facts": ready.facts_here(_facts(session)),

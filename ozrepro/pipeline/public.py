@@ -1,26 +1,32 @@
-"""The public API of front ends: a session of a project, whether it can start, its build, and how programs run in it."""
+"""The public API of front ends: a session of a project, whether it can start, its build, and how programs run in it.
+
+Its methods load what they need when they are called, from ozrepro's own folders: a front end lives in another's process,
+where the search path is the caller's, and a built session starts without the pipeline.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from ozrepro.environment import check_command
 from ozrepro.errors import BuildError, DriftError, LockError, NoMethodError
+from ozrepro.faststart.ownpath import OwnImports
 from ozrepro.faststart.ready import find_ready
-from ozrepro.pipeline import describing
-from ozrepro.pipeline import session as sessions
-from ozrepro.pipeline.checks import check_section
-from ozrepro.pipeline.choice import choose
-from ozrepro.pipeline.preparing import Prepared, built_generation, prepare
-from ozrepro.pipeline.session import needs_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from ozrepro.environment import Environment
+    from ozrepro.pipeline import session as sessions
     from ozrepro.project.lock import Section
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,47 @@ class State:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A session's environment in the store.
+
+    Attributes:
+        environment: how programs run in it.
+        method: the method that provides it.
+        prefix: its folder.
+        skipped: one line for each method that was skipped before this one.
+        is_new: whether it was built now.
+        bytes: how large its files are together.
+        files: how many there are.
+        shell: what only a shell can take, by kind: functions, aliases, limits.
+        watched: the files and folders of the machine whose change makes a start look again.
+        inputs: the files of the project, besides the spec and the lock, whose content does.
+
+    """
+
+    environment: Environment
+    method: str
+    prefix: Path
+    skipped: tuple[str, ...]
+    is_new: bool
+    bytes: int
+    files: int
+    shell: Mapping[str, Any]
+    watched: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+def _by_own_imports(function: Callable[P, R]) -> Callable[P, R]:
+    """Have a function import from ozrepro's own folders."""
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        with OwnImports():
+            return function(*args, **kwargs)
+
+    return called
+
+
 class Session:
     """A session of a project. Nothing is read before it is asked for, and each file once."""
 
@@ -51,14 +98,20 @@ class Session:
         self.project = project
         self._environ = dict(environ)
         self._method = method
-        self._prepared: Prepared | None = None
+        self._built: Built | None = None
 
     def _open(self) -> sessions.Session:
-        return sessions.open_session(self.project, self.name, self._environ, method=self._method)
+        from ozrepro.pipeline.session import open_session
+
+        return open_session(self.project, self.name, self._environ, method=self._method)
 
     @property
+    @_by_own_imports
     def state(self) -> State:
         """Whether the session can start. Starts nothing. Raises SpecError, UsageError for a wrong spec or setting."""
+        from ozrepro.pipeline.checks import check_section
+        from ozrepro.pipeline.preparing import built_generation
+
         session = self._open().for_looking()
         try:
             section = self._section(session)
@@ -72,6 +125,9 @@ class Session:
 
     @staticmethod
     def _section(session: sessions.Session) -> Section:
+        from ozrepro.pipeline.choice import choose
+        from ozrepro.pipeline.session import needs_lock
+
         lock = session.lock()
         if lock is None:
             raise needs_lock(session)
@@ -79,6 +135,26 @@ class Session:
         assert section is not None, "with a lock, only a method with a section can be chosen"
         return section
 
+    def ready(self) -> Built | None:
+        """Return the session as an earlier start has left it, None where it must be built or looked at. Reads few small files."""
+        found = find_ready(str(self.project), self.name, self._method, self._environ)
+        if found is None:
+            return None
+        self._built = Built(
+            environment=found.environment,
+            method=found.method,
+            prefix=Path(found.generation, "env"),
+            skipped=found.said,
+            is_new=False,
+            bytes=found.bytes,
+            files=found.files,
+            shell=found.shell,
+            watched=found.watched,
+            inputs=found.inputs,
+        )
+        return self._built
+
+    @_by_own_imports
     def build(
         self,
         say: Callable[[str], None] | None = None,
@@ -86,8 +162,8 @@ class Session:
         *,
         may_lock: bool = False,
         rebuild: bool = False,
-    ) -> Prepared:
-        """Return the session prepared: built from its lock where the store has no environment of it yet.
+    ) -> Built:
+        """Return the session built from its lock, now where the store has no environment of it yet.
 
         Args:
             say: takes a line of what is going on.
@@ -98,32 +174,59 @@ class Session:
         Raises LockError, DriftError, NoMethodError, BuildError, StoreError.
 
         """
-        session = self._open()
-        self._prepared = prepare(session, say or _ignore, progress or _ignore, may_lock=may_lock, rebuild=rebuild)
-        return self._prepared
+        from ozrepro.pipeline.preparing import prepare
+
+        made = prepare(self._open(), say or _ignore, progress or _ignore, may_lock=may_lock, rebuild=rebuild)
+        card = made.generation.card
+        self._built = Built(
+            environment=made.environment,
+            method=made.method,
+            prefix=made.generation.prefix,
+            skipped=made.skipped,
+            is_new=made.built,
+            bytes=card["bytes"],
+            files=card["files"],
+            shell=made.shell,
+            watched=made.watched,
+            inputs=made.inputs,
+        )
+        return self._built
 
     @property
     def environment(self) -> Environment:
         """How programs run in the built session. Raises BuildError where it is not built: `build` first."""
-        if self._prepared is not None:
-            return self._prepared.environment
-        ready = find_ready(str(self.project), self.name, self._method, self._environ)
-        if ready is None:
+        built = self._built or self.ready()
+        if built is None:
             hint = f"ozrepro build {self.name}"
             raise BuildError("is not built as it is locked", where=f"session {self.name!r}", hint=hint)
-        return ready.environment
+        return built.environment
 
-    def argv(self, command: Sequence[str | os.PathLike[str]]) -> list[str]:
-        """Return the words that run a command in the built session, with `environment.variables_for(os.environ)`."""
-        return list(self.environment.command([os.fspath(word) for word in command]))
+    def argv(self, command: Sequence[str | os.PathLike[str]], example: str = "") -> list[str]:
+        """Return the words that start a command line in the built session, with `environment.variables_for(os.environ)`.
+
+        Args:
+            command: the program and its arguments, as a user has written them.
+            example: for the message about a launcher, what a user of this front end would write, with `{launcher}` for its name;
+                by default it is a command line of `ozrepro run`.
+
+        Raises OzreproError for an installer in an image, and for a launcher whose program would be started outside of it.
+
+        """
+        words = [os.fspath(word) for word in command]
+        check_command(self.environment, words, self.name, example)
+        return self.environment.started(words)
 
     @property
+    @_by_own_imports
     def digest(self) -> str:
         """The digest of what is locked for this machine, `sha256:…`. Raises LockError, NoMethodError."""
         return self._section(self._open().for_looking()).digest
 
+    @_by_own_imports
     def packages(self) -> dict[str, str]:
         """Return the version of each package that is locked for this machine. Raises LockError, NoMethodError."""
+        from ozrepro.pipeline import describing
+
         session = self._open().for_looking()
         return dict(describing.versions(session, self._section(session)))
 

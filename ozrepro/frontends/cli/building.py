@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ozrepro import open_session
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.faststart.ready import find_ready
 from ozrepro.faststart.start import execute
@@ -17,8 +18,8 @@ from ozrepro.methods import comparing
 from ozrepro.pipeline import describing, exporting
 from ozrepro.pipeline.checks import check_section
 from ozrepro.pipeline.choice import candidates, unavailable
-from ozrepro.pipeline.preparing import built_generation, prepare
-from ozrepro.pipeline.session import Session, needs_lock, open_session
+from ozrepro.pipeline.preparing import built_generation
+from ozrepro.pipeline.session import Session, needs_lock
 from ozrepro.project.formatting import size_words
 from ozrepro.store.publish import read_generation
 
@@ -55,17 +56,17 @@ def register(add: Add) -> None:
 
 def build(call: Call) -> int:
     """Build the sessions named, or all of the project, from their locks."""
-    return try_each(call, names_of(call), lambda session: _build(call, session))
+    return try_each(call, names_of(call), lambda name: _build(call, name))
 
 
-def _build(call: Call, session: Session) -> int:
+def _build(call: Call, name: str) -> int:
+    session = open_session(name, call.root, method=call.arguments.method)
     with call.out.progress() as progress:
-        prepared = prepare(session, call.out.say, progress, rebuild=call.arguments.rebuild)
-    for line in prepared.skipped:
-        call.out.say(f"{session.name}: skipping {line}")
-    card = prepared.generation.card
-    what = "built" if prepared.built else "was built before"
-    call.out.line(f"{session.name}: {prepared.method} {what} ({size_words(card['bytes'])}, {card['files']} files)")
+        built = session.build(call.out.say, progress, rebuild=call.arguments.rebuild)
+    for line in built.skipped:
+        call.out.say(f"{name}: skipping {line}")
+    what = "built" if built.is_new else "was built before"
+    call.out.line(f"{name}: {built.method} {what} ({size_words(built.bytes)}, {built.files} files)")
     return 0
 
 
@@ -74,12 +75,12 @@ def run(call: Call) -> int:
     command = call.arguments.words
     if not command:
         raise UsageError("no command given", hint=f"ozrepro run {call.arguments.name} -- python script.py")
-    session = open_session(call.root, call.arguments.name, os.environ, method=call.arguments.method)
+    session = open_session(call.arguments.name, call.root, method=call.arguments.method)
     with call.out.progress() as progress:
-        prepared = prepare(session, call.out.say, progress)
-    for line in prepared.skipped:
+        built = session.build(call.out.say, progress)
+    for line in built.skipped:
         call.out.say(f"skipping {line}")
-    execute(prepared.environment, command, session.name)
+    execute(built.environment, command, session.name)
 
 
 def status(call: Call) -> int:

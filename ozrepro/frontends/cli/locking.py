@@ -63,8 +63,8 @@ def lock(call: Call) -> int:
     if source and len(names) != 1:
         raise UsageError("--from is for one session", hint=f"ozrepro lock NAME --from {source}")
     if call.arguments.check:
-        return try_each(call, names, lambda session: _check(call, session.for_looking()))
-    return try_each(call, names, lambda session: _lock(call, session))
+        return try_each(call, names, lambda name: _check(call, looked_at(call, name)))
+    return try_each(call, names, lambda name: _lock(call, opened(call, name)))
 
 
 def _check(call: Call, session: Session) -> int:

@@ -32,7 +32,7 @@ def looked_at(call: Call, name: str) -> Session:
     return opened(call, name).for_looking()
 
 
-def try_each(call: Call, names: list[str], act: Callable[[Session], int]) -> int:
+def try_each(call: Call, names: list[str], act: Callable[[str], int]) -> int:
     """Carry out something for each session and return the highest status; of several, all are tried, whatever one's mistake is.
 
     Raises UsageError where there is none, and the error of one that is alone.
@@ -42,7 +42,7 @@ def try_each(call: Call, names: list[str], act: Callable[[Session], int]) -> int
     status = 0
     for name in names:
         try:
-            status = max(status, act(opened(call, name)))
+            status = max(status, act(name))
         except OzreproError as error:
             if len(names) == 1:
                 raise

@@ -10,20 +10,16 @@ import stat
 import sys
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro.environment import Environment
+from ozrepro import Environment, open_session
 from ozrepro.errors import LockError, OzreproError, UsageError
-from ozrepro.faststart.ready import find_ready
 from ozrepro.faststart.start import execute
 from ozrepro.frontends import activation
 from ozrepro.frontends import imageshell as inside
 from ozrepro.frontends.cli.call import take_method, take_name
 from ozrepro.frontends.jobscript import job_script
-from ozrepro.pipeline.preparing import prepare
-from ozrepro.pipeline.session import open_session
 from ozrepro.project.lock import lock_file
 from ozrepro.store import write_whole
 from ozrepro.store.manifest import digest_file
@@ -32,6 +28,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
+    from ozrepro import Built
     from ozrepro.frontends.activation import Active
     from ozrepro.frontends.cli.call import Add, Call
 
@@ -57,30 +54,20 @@ def register(add: Add) -> None:
     made.add_argument("--output", metavar="FILE", help="write a script for jobs, which needs no Python, instead")
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A built session, found ready or built now, and the files whose change makes it another."""
-
-    active: Active
-    method: str
-    watched: tuple[str, ...]
-
-
-def _find(call: Call, *, again: bool = False) -> _Found:
-    name = call.arguments.name
-    ready = find_ready(str(call.root), name, call.arguments.method, os.environ)
-    if ready is not None:
-        said, environment, method = ready.said, ready.environment, ready.method
-        parts, watched = ready.shell, ready.watched
-    else:
-        session = open_session(call.root, name, os.environ, method=call.arguments.method)
+def _find(call: Call, *, again: bool = False) -> Built:
+    """Return the session built: found ready, or else built now."""
+    session = open_session(call.arguments.name, call.root, method=call.arguments.method)
+    built = session.ready()
+    if built is None:
         with call.out.progress() as progress:
-            prepared = prepare(session, call.out.say, progress)
-        said, environment, method = prepared.skipped, prepared.environment, prepared.method
-        parts, watched = prepared.shell, prepared.watched
-    for line in () if again else said:
+            built = session.build(call.out.say, progress)
+    for line in () if again else built.skipped:
         call.out.say(f"skipping {line}")
-    return _Found(activation.active(name, environment, parts), method, watched)
+    return built
+
+
+def _activated(call: Call, built: Built) -> Active:
+    return activation.active(call.arguments.name, built.environment, built.shell)
 
 
 def _refuse_nested(call: Call, doing: str) -> None:
@@ -96,7 +83,7 @@ def activate(call: Call) -> int:
         return _write_script(call, call.arguments.output)
     _refuse_nested(call, "activate")
     chosen = call.arguments.shell or activation.own_shell(os.environ)
-    active = _find(call).active
+    active = _activated(call, _find(call))
     if active.environment.is_image:
         raise UsageError(
             f"the environment of {active.name!r} is an image, which cannot be put into a shell that is already there",
@@ -116,16 +103,17 @@ def _write_script(call: Call, output: str) -> int:
     if call.arguments.shell not in (None, "bash"):
         raise UsageError("a job's script is written for bash", hint="leave out --shell")
     found = _find(call)
+    active = _activated(call, found)
     lock = lock_file(call.root, call.arguments.name)
-    inputs = open_session(call.root, call.arguments.name, os.environ).inputs(found.method).files
-    paths = [path for path in (lock, lock.with_suffix(".toml"), *inputs, *map(Path, found.watched)) if path.is_file()]
+    paths = [path for path in (lock, lock.with_suffix(".toml"), *map(Path, (*found.inputs, *found.watched))) if path.is_file()]
     states = {path: path.stat() for path in paths}
     sized = [(str(path), it.st_size, it.st_mtime_ns // 10**9) for path, it in states.items() if it.st_size > _LARGE]
     digests = [(str(path), digest_file(path)) for path, it in states.items() if it.st_size <= _LARGE]
     # What was digested is what the environment was found for: an edit in between has the second look find another, or refuse.
-    if _find(call, again=True) != found:
+    second = _find(call, again=True)
+    if (_activated(call, second), second.method, second.watched) != (active, found.method, found.watched):
         raise LockError(f"files of {call.arguments.name} changed while the script was made", hint="the same command again")
-    text = job_script(found.active, digests, sized)
+    text = job_script(active, digests, sized)
     try:
         if Path(output).is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -140,7 +128,7 @@ def _write_script(call: Call, output: str) -> int:
 def shell(call: Call) -> int:
     """Start a shell, or a program, in the session's environment and return its status."""
     _refuse_nested(call, "start a shell in")
-    active = _find(call).active
+    active = _activated(call, _find(call))
     if call.arguments.ipython and call.arguments.words:
         raise UsageError("--ipython stands beside a command", hint="ozrepro shell NAME -- ipython …")
     if active.environment.is_image and not call.arguments.words:
