@@ -17,30 +17,16 @@ _MEASURE = r"""
 window.onload = () => {
   const inside = document.querySelector("iframe").contentDocument, view = inside.defaultView, found = [];
   const walker = inside.createTreeWalker(inside.body, NodeFilter.SHOW_TEXT);
-  const seen = (kind, words, box, owner) => {
-    if (box.width > 0 && box.height > 0) found.push([kind, words, box.left, box.top, box.right, box.bottom, owner]);
+  const seen = (kind, words, box) => {
+    if (box.width > 0 && box.height > 0) found.push([kind, words, box.left, box.top, box.right, box.bottom]);
   };
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     if (!node.data.trim() || node.parentElement.closest("title, style")) continue;
     const range = inside.createRange();
     range.selectNodeContents(node);
-    const svg = node.parentElement.closest("svg");
-    const owner = svg ? [...inside.querySelectorAll("svg")].indexOf(svg) : -1;
-    for (const box of range.getClientRects()) seen("text", node.data.trim(), box, owner);
+    for (const box of range.getClientRects()) seen("text", node.data.trim(), box);
   }
-  inside.querySelectorAll("svg").forEach((svg, owner) => {
-    seen("svg", svg.querySelector("title").textContent, svg.getBoundingClientRect(), owner);
-    svg.querySelectorAll("path.d, path.far").forEach((dots) => {
-      const whole = svg.getBoundingClientRect(), scale = whole.width / svg.viewBox.baseVal.width;
-      const wide = scale * parseFloat(view.getComputedStyle(dots).strokeWidth) / 2;
-      for (const [, x, y] of dots.getAttribute("d").matchAll(/M([\d.]+) ([\d.]+)h0/g)) {
-        const at = {left: whole.left + scale * x - wide, top: whole.top + scale * y - wide, width: 2 * wide, height: 2 * wide};
-        seen("dot", dots.className.baseVal, {...at, right: at.left + at.width, bottom: at.top + at.height}, owner);
-      }
-    });
-    svg.querySelectorAll("rect").forEach(
-      (bar) => seen(bar.classList.contains("zone") ? "zone" : "bar", bar.className.baseVal, bar.getBoundingClientRect(), owner));
-  });
+  inside.querySelectorAll(".bar i").forEach((bar) => seen("bar", bar.className, bar.getBoundingClientRect()));
   const style = view.getComputedStyle(inside.body);
   const answer = {width: inside.scrollingElement.scrollWidth, height: inside.scrollingElement.scrollHeight,
     back: style.backgroundColor, front: style.color, boxes: found};
@@ -53,7 +39,7 @@ window.onload = () => {
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Something on a page, in CSS pixels: a line of text, a bar, a dot, the zone behind bars, or a whole figure."""
+    """Something on a page, in CSS pixels: a line of text, or a part of a bar."""
 
     kind: str
     words: str
@@ -61,7 +47,6 @@ class Box:
     top: float
     right: float
     bottom: float
-    figure: int
 
     def meets(self, other: Box, slack: float) -> bool:
         """Say whether the two share an area more than `slack` pixels wide and high."""
