@@ -287,7 +287,6 @@ def _compare(call: Call, files: Sequence[str]) -> int:
 
 def _calibrate(call: Call, folders: Sequence[str]) -> int:
     from ozrepro.frontends.bench.lustre.calibrate import calibrate
-    from ozrepro.frontends.bench.lustre.layout import lustre_notes
     from ozrepro.frontends.bench.lustre.profile import write_profile
 
     refuse_others(call.arguments, "calibrate")
@@ -298,14 +297,10 @@ def _calibrate(call: Call, folders: Sequence[str]) -> int:
     if call.arguments.output is not None:
         check_file("output", call.arguments.output)
     profile = calibrate(Path(folders[0]), call.out.say)
-    notes = lustre_notes(Path(folders[0]), os.environ.get("PATH", ""), call.out.say)
-    lines = [f"{name} = {json.dumps(value)}" for name, value in profile.as_dict().items()]
-    if notes:
-        lines += ["", "[notes]", *(f"{name} = {json.dumps(value)}" for name, value in notes.items())]
     try:
         if call.arguments.output:
-            write_profile(profile, Path(call.arguments.output), notes)
+            write_profile(profile, Path(call.arguments.output))
     finally:  # what took minutes to measure is shown also where it cannot be written
-        for line in lines:
-            call.out.line(line)
+        for name, value in profile.as_dict().items():
+            call.out.line(f"{name} = {json.dumps(value)}")
     return 0

@@ -17,7 +17,6 @@ import pytest
 from ozrepro.frontends.bench.result import write_result
 from tests.conftest import BIN, Project
 from tests.faststart import strace
-from tests.frontends.bench.lustre.test_layout import PLAIN, printing, program
 from tests.frontends.bench.made import made
 
 pytestmark = pytest.mark.slow
@@ -553,7 +552,6 @@ def test_bench_calibrates_a_folder(built: Project, tmp_path: Path) -> None:
     profile = json.loads((built.root / "a.json").read_text())["profile"]
     assert profile["name"] == "data"
     assert f"mds_us = {profile['mds_us']}" in done.stdout.splitlines()
-    assert "[notes]" not in done.stdout
     assert "try: ozrepro bench calibrate DIR" in refused(built, 2, "calibrate", "nix")
     assert "try: ozrepro bench calibrate DIR" in refused(built, 2, "calibrate")
 
@@ -566,21 +564,6 @@ def test_a_profile_that_cannot_be_written_is_printed_all_the_same(small: Project
     assert done.returncode == 1, done.stderr
     assert "own.toml: cannot write the profile" in done.stderr
     assert 'name = "data"' in done.stdout.splitlines()
-
-
-def test_what_lustres_own_programs_say_is_noted_in_a_profile(built: Project, tmp_path: Path) -> None:
-    """The lines printed are those of the file, and the next measurement takes it."""
-    program(tmp_path / "bin", "lfs", printing(PLAIN))
-    program(tmp_path / "bin", "lctl", "echo 2.15.3")
-    folder = tmp_path / "data"
-    folder.mkdir()
-    path = f"{tmp_path / 'bin'}:{built.environ['PATH']}"
-    done = built.ozrepro("bench", "calibrate", str(folder), "--output", "own.toml", PATH=path)
-    assert done.returncode == 0, done.stderr
-    notes = ["[notes]", 'client = "2.15.3"', 'stripe_count = "1"', 'layout = "raid0, 1 stripe of 1.0 MiB, pool ddn_hdd"']
-    assert done.stdout.splitlines()[-4:] == notes
-    assert (built.root / "own.toml").read_text().splitlines()[-4:] == notes
-    built.done("bench", "work", "--rounds", "1", "--workload", "empty", "--profile", "own.toml")
 
 
 def test_bench_compare_needs_two_results(built: Project) -> None:

@@ -108,11 +108,10 @@ PRESETS: Mapping[str, Profile] = {profile.name: profile for profile in (QUIET, B
 """The presets by name."""
 
 
-def write_profile(profile: Profile, path: Path, notes: Mapping[str, str] | None = None) -> None:
-    """Write a profile as TOML, with a table of notes for its readers. Raises OzreproError when it cannot be written."""
-    told = {"notes": dict(notes)} if notes else {}
+def write_profile(profile: Profile, path: Path) -> None:
+    """Write a profile as TOML. Raises OzreproError when it cannot be written."""
     try:
-        path.write_text(toml.dumps({"schema": SCHEMA, **profile.as_dict(), **told}), encoding="utf-8")
+        path.write_text(toml.dumps({"schema": SCHEMA, **profile.as_dict()}), encoding="utf-8")
     except OSError as error:
         raise OzreproError(f"cannot write the profile: {error.strerror or error}", where=str(path)) from error
 
