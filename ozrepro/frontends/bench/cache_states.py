@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ozrepro import process
 from ozrepro.errors import OzreproError, UsageError
 from ozrepro.frontends.bench.nodes import ALLOCATE, next_node
 from ozrepro.store import failed
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from ozrepro.frontends.bench.candidate import Candidate
     from ozrepro.frontends.bench.lustre.model import Totals
 
-DROP_CACHES = "/proc/sys/vm/drop_caches"
 _SERVERS = "the servers' own caches"
 
 
@@ -66,26 +64,6 @@ class Warm:
 
 
 @dataclass(slots=True)
-class ColdData:
-    """The pages of files dropped from memory, which needs no right: names, attributes and locks stay."""
-
-    how: str = "the content of every file of the environment was dropped from this node's memory (posix_fadvise)"
-    leaves: str = f"names, attributes and locks that this node holds; files that a running process has mapped; {_SERVERS}"
-    listed: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
-
-    def prepare(self, candidate: Candidate) -> Candidate:
-        """Drop the pages of each file that the candidate's programs may read."""
-        if candidate.data not in self.listed:
-            self.listed[candidate.data] = list(_files(candidate.data))
-        drop_pages(self.listed[candidate.data])
-        return candidate
-
-    def after(self, candidate: Candidate) -> Mapping[str, int]:
-        """Do nothing."""
-        return {}
-
-
-@dataclass(slots=True)
 class FreshCopy:
     """A copy of the environment that no process has looked at, below `work`; removed after the start."""
 
@@ -118,29 +96,6 @@ class FreshCopy:
     def after(self, candidate: Candidate) -> Mapping[str, int]:
         """Remove the copy."""
         remove_tree(Path(candidate.prefix).parent)
-        return {}
-
-
-@dataclass(slots=True)
-class DropCaches:
-    """All caches of this node dropped, as root: for a machine of one's own, as everybody on it feels it."""
-
-    lctl: str = ""
-    switch: str = DROP_CACHES
-    how: str = "all file system caches of this node were dropped (drop_caches, as root)"
-    leaves: str = f"files that a running process has mapped; {_SERVERS}"
-
-    def prepare(self, candidate: Candidate) -> Candidate:
-        """Write everything out, drop what is cached, and Lustre's locks where its tool is here."""
-        os.sync()
-        with open(self.switch, "w", encoding="ascii") as stream:
-            stream.write("3\n")
-        if self.lctl:
-            process.run([self.lctl, "set_param", "ldlm.namespaces.*.lru_size=clear"], env={"PATH": "/usr/bin:/bin"}, timeout=60)
-        return candidate
-
-    def after(self, candidate: Candidate) -> Mapping[str, int]:
-        """Do nothing."""
         return {}
 
 
@@ -228,27 +183,13 @@ class Emulated:
         return {kind: number - self.before[kind] for kind, number in found.items()}
 
 
-def states_for(
-    words: Iterable[str], work: Path, environ: Mapping[str, str], *, drop: bool = False, fresh: Sequence[str] = ()
-) -> dict[str, State]:
+def states_for(words: Iterable[str], work: Path, fresh: Sequence[str] = ()) -> dict[str, State]:
     """Return what brings about each state of these words, of `plan.STATES`, on this machine.
 
-    A cold client is a fresh copy below `work`; with `fresh`, one of these nodes; with `drop`, all caches of the node dropped,
-    which needs root: an OSError of its `prepare` says where that may not be.
+    A cold client is a fresh copy below `work`; with `fresh`, one of these nodes.
     """
-    found: dict[str, State] = {}
-    for word in words:
-        if word == "warm":
-            found[word] = Warm()
-        elif word == "cold-data":
-            found[word] = ColdData()
-        elif drop:
-            found[word] = DropCaches(process.find_program("lctl", environ.get("PATH", "")) or "")
-        elif fresh:
-            found[word] = FreshNode(tuple(fresh))
-        else:
-            found[word] = FreshCopy(work)
-    return found
+    cold = FreshNode(tuple(fresh)) if fresh else FreshCopy(work)
+    return {word: Warm() if word == "warm" else cold for word in words}
 
 
 def _files(roots: Iterable[str]) -> Iterator[str]:
@@ -260,12 +201,11 @@ def _files(roots: Iterable[str]) -> Iterator[str]:
             yield from (path for name in names if os.path.isfile(path := os.path.join(base, name)))
 
 
-def drop_pages(paths: Iterable[str]) -> int:
-    """Drop the pages of files from memory; return of how many. What cannot be opened is passed over: it is not read either.
+def drop_pages(paths: Iterable[str]) -> None:
+    """Drop the pages of files from memory. What cannot be opened is passed over: it is not read either.
 
     Pages that were not written out yet cannot be dropped: the caller has them flushed.
     """
-    count = 0
     if not hasattr(os, "posix_fadvise"):
         raise OSError("this system has no posix_fadvise")
     for path in paths:
@@ -273,10 +213,8 @@ def drop_pages(paths: Iterable[str]) -> int:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
             try:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-                count += 1
             finally:
                 os.close(descriptor)
-    return count
 
 
 def _copy(source: str, target: str) -> str:

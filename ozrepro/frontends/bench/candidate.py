@@ -73,14 +73,6 @@ class Candidate:
         """The word that starts its Python; images of the distributions have only the one with the number."""
         return "python3" if self.is_image else "python"
 
-    @property
-    def data(self) -> tuple[str, ...]:
-        """Files and folders that hold what its programs read: of an image its file, not the folder that it is in."""
-        if not self.is_image:
-            return self.roots
-        image = os.path.realpath(self.environment.prefix[-1])
-        return (image, *(root for root in self.roots if not image.startswith(f"{root}/") and root != self.prefix))
-
     def about(self) -> About:
         """Return what the result says of it."""
         return About(self.name, self.files, self.bytes, self.versions, self.base, self.mount, self.build_seconds)

@@ -89,10 +89,9 @@ def choose(summary: Summary, jobs: int) -> Choice:
 
 
 def _case(summary: Summary, *, cold: bool) -> Case | None:
-    """Return the case that decides: the main workload, with most ranks, in the coldest state or in the warm one."""
-    order = ("cold-client", "cold-data") if cold else ("warm",)
-    found = [case for state in order for case in summary.cases if case[:2] == (summary.main, state)]
-    return max(found, key=lambda case: (case[1] == found[0][1], case[2])) if found else None
+    """Return the case that decides: the main workload, with most ranks, in the cold state or in the warm one."""
+    found = [case for case in summary.cases if case[:2] == (summary.main, "cold-client" if cold else "warm")]
+    return max(found, key=lambda case: case[2]) if found else None
 
 
 def _works(summary: Summary, name: str, cases: Sequence[Case]) -> bool:

@@ -18,26 +18,20 @@ if TYPE_CHECKING:
     from ozrepro.frontends.bench.lustre.profile import Profile
     from ozrepro.frontends.bench.run import Setting
 
-STATES = ("warm", "cold-client")
-"""What the emulator can bring about: it keeps no data in a memory that could be dropped apart from names."""
-
 KIND = "emulated lustre"
 """The type of the file system in a result."""
 
 NOTE = "The file system was emulated: what it costs is the model's word of a Lustre, and nothing was measured on a real one."
 
 
-def enter(states: Iterable[str]) -> None:
-    """Give this process mounts of its own, for `serve`. Raises UsageError for a state that is not emulated, OzreproError.
+def enter() -> None:
+    """Give this process mounts of its own, for `serve`. Raises OzreproError where that is not possible.
 
     To be called before any thread is started, and after what depends on a file's owner: other users have no names afterwards.
     """
     from ozrepro.frontends.bench.lustre import namespace
     from ozrepro.frontends.bench.lustre.emulator import Emulator
 
-    unknown = [state for state in states if state not in STATES]
-    if unknown:
-        raise UsageError(f"{unknown[0]} cannot be emulated", hint=f"--state {','.join(STATES)}")
     reason = Emulator.unavailable(in_place=True)
     if reason:
         raise OzreproError(reason)

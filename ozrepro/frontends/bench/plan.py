@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ozrepro.frontends.bench.nodes import Nodes
     from ozrepro.frontends.bench.workload import Workload
 
-STATES = ("warm", "cold-data", "cold-client")
+STATES = ("warm", "cold-client")
 LOGIN_RANKS = 4
 """The most processes at once that a login node is asked for: others work there too."""
 

@@ -89,19 +89,18 @@ def setting_for(
     environ: Mapping[str, str],
     profile: Profile,
     *,
-    drop: bool = False,
     emulated: Profile | None = None,
     written: Iterable[str] = (),
 ) -> Iterator[Setting]:
     """Give the setting of a plan on the real file system, or with `emulated` on an emulated one of that profile.
 
-    `profile` is the model's; `drop` makes a cold client by dropping all caches; `written` are files that are written meanwhile,
+    `profile` is the model's; `written` are files that are written meanwhile,
     which may not be in a folder that is emulated. Raises what `emulation.serve` does.
     """
     place = look_at_place(environ)
     if plan.nodes:
         place = replace(place, node=plan.nodes.own)
-    copies = "cold-client" in plan.states and not drop and plan.nodes is None
+    copies = "cold-client" in plan.states and plan.nodes is None
     makes = copies or any(place.startswith(f"{work}/") for workload in plan.workloads for place in workload.path)
     about = Result(
         session=found.session.name,
@@ -121,7 +120,7 @@ def setting_for(
     with Starter(environ, found.session.root, work) as starter:
         setting = Setting(starter, place, about, {}, profiles=(profile,))
         if emulated is None:
-            yield replace(setting, states=states_for(plan.states, work, environ, drop=drop, fresh=plan.nodes_drawn()))
+            yield replace(setting, states=states_for(plan.states, work, plan.nodes_drawn()))
             return
         from ozrepro.frontends.bench import emulation
 

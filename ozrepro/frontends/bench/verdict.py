@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ozrepro.frontends.bench.summary import Case, Group, Summary
 
 
-_STATES = {"cold-client": "with nothing known to the client", "cold-data": "with no data in memory", "warm": "warm"}
+_STATES = {"cold-client": "with nothing known to the client", "warm": "warm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +189,6 @@ def _unmeasured(summary: Summary, choice: Choice) -> tuple[str, ...]:
     lines = [f"Not measured: {line}" for line in result.refused]
     if choice.cold is None:
         lines.append("No cold start was measured: a job's first start on a node is one.")
-    elif choice.cold[1] == "cold-data":
-        lines.append("The client knew all names in the cold starts: only data were out of memory, no lookup was.")
     if choice.warm is None:
         lines.append("No warm start was measured.")
     unknown = [name for name, number in choice.loads.items() if number is None]

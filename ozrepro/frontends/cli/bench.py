@@ -54,10 +54,7 @@ def register(add: Add) -> None:
         metavar="W,…",
         help="what to start: empty, numpy, imports, generated, or a script.py (default: empty,imports)",
     )
-    made.add_argument(
-        "--state", dest="states", action="append", metavar="S,…", help="warm, cold-data, cold-client (default: warm)"
-    )
-    made.add_argument("--drop-caches", action="store_true", help="as root: drop the caches of the whole node for cold-client")
+    made.add_argument("--state", dest="states", action="append", metavar="S,…", help="warm, cold-client (default: warm)")
     made.add_argument("--fresh-nodes", action="store_true", help="in a job: run each cold-client start on a fresh node")
     made.add_argument("--ranks", metavar="1,2,4", default="1", help="numbers of processes that start at once (default: 1)")
     made.add_argument("--rounds", metavar="N", type=int, help=f"rounds of each state (default: {ROUNDS}, 9 where cold)")
@@ -121,7 +118,7 @@ def _measure_all(call: Call, names: Sequence[str]) -> int:
     if mistaken:
         return max(status, mistaken)
     if given.emulate and found:
-        emulation.enter(split_words("--state", given.states))
+        emulation.enter()
     for place, item in enumerate(found):
         if place:
             call.out.line()
@@ -204,9 +201,7 @@ def _measure(call: Call, plan: Plan, found: Found) -> int:
         if emulated is not None:
             candidates = tuple(emulation.shown(item) for item in candidates)
         found, written = replace(found, candidates=candidates), filter(None, (given.json_file,))
-        with setting_for(
-            found, plan, work, os.environ, profile, drop=given.drop_caches, emulated=emulated, written=written
-        ) as setting:
+        with setting_for(found, plan, work, os.environ, profile, emulated=emulated, written=written) as setting:
             result = measure(plan, candidates, setting, _each_round(plan, keep, progress), say)
     failures = _report(call, result)
     if keep is not None and keep.failure is not None:

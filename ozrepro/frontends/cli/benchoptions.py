@@ -47,7 +47,7 @@ def split_words(option: str, given: Sequence[str] | None) -> list[str]:
 def refuse_others(given: Arguments, action: str) -> None:
     """Raise UsageError for an option that was given to an action for which it does nothing."""
     names = {"methods": "method", "workloads": "workload", "states": "state"}
-    plain = ("drop_caches", "fresh_nodes", "rounds", "seed", "jobs", "profile", "emulate")
+    plain = ("fresh_nodes", "rounds", "seed", "jobs", "profile", "emulate")
     names.update({name: name.replace("_", "-") for name in plain})
     names.update({f"{form}_file": form for form in FILES})
     for name, option in names.items():
@@ -80,29 +80,13 @@ def check(given: Arguments) -> None:
             named_profile(word)
     if given.output is not None:
         raise UsageError("--output is for calibrate", hint="--json FILE, for a result")
-    if given.jobs < 0:
-        raise UsageError("--jobs must be at least 1", hint="--jobs 100")
-    _check_cold(given)
-    _check_files(given)
-
-
-def _check_cold(given: Arguments) -> None:
-    """Raise UsageError for ways to a cold client that contradict each other or the states, or that are not open here."""
-    from ozrepro.frontends.bench.cache_states import DROP_CACHES
-
-    if given.emulate and given.drop_caches:
-        raise UsageError("--drop-caches is for real file systems: --emulate has clients of its own", hint="one of the two")
-    for option, asked in (("--fresh-nodes", given.fresh_nodes), ("--drop-caches", given.drop_caches)):
-        if asked and "cold-client" not in split_words("--state", given.states):
-            raise UsageError(f"{option} is a way to a cold client", hint=f"--state warm,cold-client {option}")
-    if given.fresh_nodes and given.drop_caches:
-        raise UsageError("--fresh-nodes and --drop-caches are two ways to a cold client", hint="one of them")
+    if given.fresh_nodes and "cold-client" not in split_words("--state", given.states):
+        raise UsageError("--fresh-nodes is a way to a cold client", hint="--state warm,cold-client --fresh-nodes")
     if given.fresh_nodes and given.emulate:
         raise UsageError("--fresh-nodes is for real file systems: --emulate has clients of its own", hint="one of the two")
-    if given.drop_caches and not os.access(DROP_CACHES, os.W_OK):
-        raise UsageError(
-            "only root may drop the caches of a node", hint="without --drop-caches, or as root on a machine of yours"
-        )
+    if given.jobs < 0:
+        raise UsageError("--jobs must be at least 1", hint="--jobs 100")
+    _check_files(given)
 
 
 def _check_files(given: Arguments) -> None:

@@ -58,7 +58,6 @@ class Arguments(argparse.Namespace):
     methods: list[str] | None
     workloads: list[str] | None
     states: list[str] | None
-    drop_caches: bool
     fresh_nodes: bool
     ranks: str
     rounds: int | None

@@ -10,27 +10,12 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import StoreError, UsageError
-from ozrepro.frontends.bench.cache_states import ColdData, DropCaches, FreshCopy, FreshNode, Warm, drop_pages, states_for
+from ozrepro.frontends.bench.cache_states import FreshCopy, FreshNode, Warm, states_for
 from ozrepro.frontends.bench.candidate import Candidate
 
 
 def test_the_warm_state_changes_nothing(here: Candidate) -> None:
     assert Warm().prepare(here) is here
-
-
-def test_every_file_below_the_roots_is_dropped_from_memory_and_none_is_changed(here: Candidate, tmp_path: Path) -> None:
-    (Path(here.prefix) / "link").symlink_to(tmp_path / "elsewhere")
-    os.mkfifo(Path(here.prefix) / "a fifo")
-    state = ColdData()
-    assert state.prepare(here) is here
-    [listed] = state.listed.values()
-    assert sorted(os.path.basename(path) for path in listed) == ["data", "own.py"]
-    assert (Path(here.prefix) / "data").read_text() == "x" * 10
-
-
-def test_a_file_that_cannot_be_opened_is_skipped_when_caches_are_emptied(tmp_path: Path) -> None:
-    (tmp_path / "one").write_text("1")
-    assert drop_pages([str(tmp_path / "one"), str(tmp_path / "gone")]) == 1
 
 
 def test_a_fresh_copy_has_new_files_and_is_removed_with_what_is_write_protected(here: Candidate, tmp_path: Path) -> None:
@@ -92,21 +77,6 @@ def test_a_copy_for_which_no_folder_can_be_made_says_so_once(here: Candidate, sm
     assert len(str(told.value)) < 500
 
 
-def test_dropping_caches_writes_the_kernels_word_and_clears_lustres_locks(here: Candidate, tmp_path: Path) -> None:
-    switch, lctl = tmp_path / "drop_caches", tmp_path / "lctl"
-    switch.write_text("")
-    lctl.write_text(f"#!/bin/sh\necho \"$@\" >'{tmp_path}/asked'\n")
-    lctl.chmod(0o755)
-    DropCaches(str(lctl), str(switch)).prepare(here)
-    assert switch.read_text() == "3\n"
-    assert (tmp_path / "asked").read_text() == "set_param ldlm.namespaces.*.lru_size=clear\n"
-
-
-def test_where_caches_may_not_be_dropped_the_error_names_the_switch(here: Candidate, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="nowhere/drop_caches"):
-        DropCaches(switch=str(tmp_path / "nowhere" / "drop_caches")).prepare(here)
-
-
 def test_a_candidate_is_sent_to_each_fresh_node_once_and_then_there_is_none(here: Candidate) -> None:
     state = FreshNode(("n3", "n2"))
     assert [state.prepare(here).node for _ in range(2)] == ["n3", "n2"]
@@ -127,12 +97,10 @@ def test_what_methods_share_is_left_from_the_first_node_on_that_two_were_started
 
 
 def test_each_state_says_how_it_is_brought_about_and_what_it_leaves(tmp_path: Path) -> None:
-    found = states_for(("warm", "cold-data", "cold-client"), tmp_path, {})
-    assert list(found) == ["warm", "cold-data", "cold-client"]
-    assert all("servers" in found[word].leaves for word in ("cold-data", "cold-client"))
-    assert "locks" in found["cold-data"].leaves
-    assert isinstance(states_for(("cold-client",), tmp_path, {}, drop=True)["cold-client"], DropCaches)
-    fresh = states_for(("warm", "cold-client"), tmp_path, {}, fresh=("n2", "n3"))
+    found = states_for(("warm", "cold-client"), tmp_path)
+    assert list(found) == ["warm", "cold-client"]
+    assert "servers" in found["cold-client"].leaves
+    fresh = states_for(("warm", "cold-client"), tmp_path, ("n2", "n3"))
     assert isinstance(fresh["cold-client"], FreshNode)
     assert fresh["cold-client"].nodes == ("n2", "n3")
     assert "srun" in fresh["cold-client"].how

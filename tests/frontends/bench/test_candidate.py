@@ -133,7 +133,7 @@ def test_the_roots_are_the_folders_of_a_shared_file_system_outermost_only(tmp_pa
     assert found == tuple(f"{tmp_path}/{name}" for name in ("apps/gcc", "apps/numpy", "link", "prefix"))
 
 
-def test_an_images_data_is_its_file_and_its_root_the_folder_of_it(tmp_path: Path) -> None:
+def test_an_images_root_is_the_folder_of_its_file(tmp_path: Path) -> None:
     for name in ("gen/env", "project", "apps/apptainer/bin"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "project" / "own.sif").write_text("image")
@@ -145,7 +145,6 @@ def test_an_images_data_is_its_file_and_its_root_the_folder_of_it(tmp_path: Path
     )
     found = of_environment("container", environment, image.parent)
     assert found.roots == tuple(f"{tmp_path}/{name}" for name in ("apps/apptainer", "gen/env", "project"))
-    assert found.data == (f"{tmp_path}/project/own.sif", f"{tmp_path}/apps/apptainer")
 
 
 def test_a_moved_candidate_has_its_own_paths_moved_and_no_others(tmp_path: Path) -> None:

@@ -33,10 +33,10 @@ root = Path.cwd()
 found = find(root, "work", os.environ)
 candidates = [item.seen(look(item, os.environ, root)) for item in found.candidates]
 work = found.session.store.folder / "bench"
-plan = Plan((read_workload("imports", ("json", "decimal"), root, work),), ("warm", "cold-data", "cold-client"), (1, 2), 2, 1, 1)
+plan = Plan((read_workload("imports", ("json", "decimal"), root, work),), ("warm", "cold-client"), (1, 2), 2, 1, 1)
 about = Result("work", found.lock, {}, {}, {}, 0, ())
 with Starter(os.environ, root, work) as starter:
-    setting = Setting(starter, look_at_place(os.environ), about, states_for(plan.states, work, os.environ))
+    setting = Setting(starter, look_at_place(os.environ), about, states_for(plan.states, work))
     measure(plan, candidates, setting, Keeper(root / "r.json", print), print)
 """
 
@@ -66,10 +66,7 @@ def test_an_image_is_measured_as_any_other_environment(measured: Result, ordinar
     assert measured.complete
     assert measured.notes == ()
     assert {(row.candidate, row.state, row.ranks) for row in measured.rows} == {
-        (name, state, ranks)
-        for name in ("venv", "container")
-        for state in ("warm", "cold-data", "cold-client")
-        for ranks in (1, 2)
+        (name, state, ranks) for name in ("venv", "container") for state in ("warm", "cold-client") for ranks in (1, 2)
     }
     assert [row for row in measured.rows if row.status or len(row.ready) != row.ranks] == []
     # Only in front of the image's interpreter something runs.

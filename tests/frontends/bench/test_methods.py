@@ -83,6 +83,6 @@ def _measure(project: Project, found: Found, candidates: tuple[Candidate, ...]) 
     plan = Plan((of_imports("imports", found.session.spec.imports),), ("warm", "cold-client"), rounds=1, cold_rounds=1, warmups=1)
     caller = {**project.environ, "PATH": f"{project.environ['PATH']}:{os.path.dirname(shutil.which('strace') or '/')}"}
     with Starter(caller, project.root, work) as starter:
-        states = states_for(plan.states, work, caller)
+        states = states_for(plan.states, work)
         setting = Setting(starter, Place(2), Result("work", found.lock, {}, {}, {}, 0, ()), states)
         return measure(plan, candidates, setting, lambda _: None, lambda _: None)

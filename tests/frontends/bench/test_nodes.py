@@ -101,7 +101,7 @@ call = f"open({str(folder / 'log')!r}, 'a').write(os.environ['WHO'] + ' ' + os.e
 place = look_at_place(os.environ)
 nodes = nodes_of_job(place, os.environ)
 plan = Plan((Workload("where", ("import os",), call),), ("warm", "cold-client"), (2,), 1, 7, 0, seed=5, nodes=nodes)
-states = states_for(plan.states, folder / "work", os.environ, fresh=plan.nodes_drawn())
+states = states_for(plan.states, folder / "work", plan.nodes_drawn())
 with Starter(os.environ, folder, folder / "work") as starter:
     setting = Setting(starter, replace(place, node=nodes.own), blank, states, counts=False)
     measure(plan, candidates, setting, Keeper(folder / "r.json", print), print)

@@ -102,8 +102,8 @@ def test_many_requests_from_a_login_node_are_refused() -> None:
 @pytest.mark.parametrize(("count", "rounds"), [(2, 1), (7, 3), (14, 7), (40, 7)])
 def test_a_cold_client_has_no_more_rounds_than_fresh_nodes_for_each_kind_of_start(count: int, rounds: int) -> None:
     nodes = Nodes("own", tuple(f"n{number}" for number in range(count)))
-    plan = Plan(EMPTY, ("warm", "cold-data", "cold-client"), (1, 4), rounds=10, cold_rounds=7, nodes=nodes)
-    assert [plan.rounds_of(state) for state in plan.states] == [10, 7, rounds]
+    plan = Plan(EMPTY, ("warm", "cold-client"), (1, 4), rounds=10, cold_rounds=7, nodes=nodes)
+    assert [plan.rounds_of(state) for state in plan.states] == [10, rounds]
     assert plan.starts("cold-client") == rounds * 5
 
 

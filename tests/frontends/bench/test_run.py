@@ -15,7 +15,7 @@ import pytest
 
 from ozrepro.environment import Environment
 from ozrepro.errors import OzreproError, UsageError
-from ozrepro.frontends.bench.cache_states import ColdData, FreshCopy, State, Warm
+from ozrepro.frontends.bench.cache_states import FreshCopy, State, Warm
 from ozrepro.frontends.bench.candidate import Candidate
 from ozrepro.frontends.bench.host import Place
 from ozrepro.frontends.bench.launch import Starter
@@ -35,7 +35,7 @@ BLANK = a_result(rows=(), counts=(), replay=(), order=(), notes=(), complete=Fal
 @pytest.fixture
 def setting(starter: Starter, tmp_path: Path) -> Setting:
     """Give a setting that counts nothing."""
-    states: dict[str, State] = {"warm": Warm(), "cold-data": ColdData(), "cold-client": FreshCopy(tmp_path / "work")}
+    states: dict[str, State] = {"warm": Warm(), "cold-client": FreshCopy(tmp_path / "work")}
     return Setting(starter, PLACE, BLANK, states, counts=False)
 
 
@@ -89,16 +89,14 @@ def test_the_load_is_said_before_the_first_round(setting: Setting, here: Candida
 
 
 def test_states_and_ranks_are_measured_and_named(setting: Setting, here: Candidate, tmp_path: Path) -> None:
-    plan = Plan(
-        (of_imports("imports", ("own",)),), ("warm", "cold-data", "cold-client"), (1, 2), rounds=1, cold_rounds=2, warmups=0
-    )
+    plan = Plan((of_imports("imports", ("own",)),), ("warm", "cold-client"), (1, 2), rounds=1, cold_rounds=2, warmups=0)
     found = measure(plan, (here,), setting, ignore, ignore)
     assert [(row.state, row.ranks, row.round) for row in found.rows] == [
         *(("warm", 1, 1), ("warm", 2, 1)),
-        *((state, ranks, number) for state in ("cold-data", "cold-client") for number in (1, 2) for ranks in (1, 2)),
+        *(("cold-client", ranks, number) for number in (1, 2) for ranks in (1, 2)),
     ]
     assert [len(row.ready) for row in found.rows] == [row.ranks for row in found.rows]
-    assert list(found.states) == ["warm", "cold-data", "cold-client"]
+    assert list(found.states) == ["warm", "cold-client"]
     assert "servers" in found.states["cold-client"]["leaves"]
     assert list((tmp_path / "work").iterdir()) == []
 
@@ -168,9 +166,9 @@ def test_a_spent_budget_ends_the_rounds_and_says_so(setting: Setting, here: Cand
 
 
 def test_a_long_warm_part_leaves_time_for_the_cold_one(setting: Setting, here: Candidate) -> None:
-    plan = Plan((EMPTY,), ("warm", "cold-data"), rounds=5000, cold_rounds=5000, warmups=0, budget_seconds=2.0)
+    plan = Plan((EMPTY,), ("warm", "cold-client"), rounds=5000, cold_rounds=5000, warmups=0, budget_seconds=2.0)
     found = measure(plan, (here,), setting, ignore, ignore)
-    assert {row.state for row in found.rows} == {"warm", "cold-data"}
+    assert {row.state for row in found.rows} == {"warm", "cold-client"}
     assert found.why.count("the time budget of 2 s") == 2
 
 

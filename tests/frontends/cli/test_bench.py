@@ -62,12 +62,12 @@ def test_bench_writes_the_files_that_it_is_asked_for(built: Project, tmp_path: P
     names = {form: tmp_path / f"a.{form}" for form in ("json", "html")}
     words = [word for form, path in names.items() for word in (f"--{form}", str(path))]
     built.done(
-        "bench", "work", *QUICK, "--workload", "empty", "--ranks", "1,2", "--state", "warm,cold-data", "--seed", "9", *words
+        "bench", "work", *QUICK, "--workload", "empty", "--ranks", "1,2", "--state", "warm,cold-client", "--seed", "9", *words
     )
     found = json.loads(names["json"].read_text())
     assert (found["schema"], found["seed"], found["complete"]) == (1, 9, True)
     assert {(row["state"], row["ranks"]) for row in found["rows"]} == {
-        (state, n) for state in ("warm", "cold-data") for n in (1, 2)
+        (state, n) for state in ("warm", "cold-client") for n in (1, 2)
     }
     assert len(found["rows"]) == 4 * 6
     assert str(Path(built.environ["HOME"])) not in names["json"].read_text()
@@ -123,7 +123,6 @@ def test_bench_says_its_load_on_the_file_system_before_making_it(built: Project)
         (("--json", "./"), "./: is a directory\n  try: --json FILE"),
         (("--fresh-nodes",), "a way to a cold client\n  try: --state warm,cold-client --fresh-nodes"),
         (("--state", "cold-client", "--fresh-nodes"), "this is none\n  try: salloc --nodes=8"),
-        (("--state", "cold-client", "--fresh-nodes", "--drop-caches"), "are two ways to a cold client"),
         (("nix",), "there is no session 'nix'"),
         (("--method", ""), "--method is empty"),
         (("--workload", ","), "--workload is empty"),
@@ -132,7 +131,6 @@ def test_bench_says_its_load_on_the_file_system_before_making_it(built: Project)
         (("--json", ""), "--json needs a file name"),
         (("--json", "a", "--html", "./a"), "two results would be written to the same file"),
         (("--output", "a.toml"), "--output is for calibrate"),
-        (("--drop-caches",), "a way to a cold client\n  try: --state warm,cold-client --drop-caches"),
     ],
 )
 def test_wrong_usage_of_bench_is_told_with_what_would_be_right(built: Project, words: tuple[str, ...], said: str) -> None:
@@ -144,10 +142,10 @@ def test_wrong_usage_of_bench_is_told_with_what_would_be_right(built: Project, w
 
 def test_a_blank_after_a_comma_is_no_part_of_a_word(built: Project) -> None:
     """In no option."""
-    words = ("--state", "warm, cold-data", "--ranks", "1, 2", "--workload", " empty , numpy", "--method", " venv,")
+    words = ("--state", "warm, cold-client", "--ranks", "1, 2", "--workload", " empty , numpy", "--method", " venv,")
     built.ozrepro("bench", "work", *words, "--rounds", "1", "--json", "a.json")
     found = json.loads((built.root / "a.json").read_text())
-    assert set(found["states"]) == {"warm", "cold-data"}
+    assert set(found["states"]) == {"warm", "cold-client"}
     assert {row["workload"] for row in found["rows"]} == {"empty", "numpy"}
 
 

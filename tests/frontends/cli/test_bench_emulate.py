@@ -106,8 +106,7 @@ def test_a_generated_tree_is_served_by_the_emulator(built: Project, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--state", "cold-data"), "cold-data cannot be emulated"),
-        (("--drop-caches",), "--emulate has clients of its own"),
+        (("--state", "cold-client", "--fresh-nodes"), "--emulate has clients of its own"),
         (("--emulate", "none.toml"), "cannot read the profile"),
     ],
 )

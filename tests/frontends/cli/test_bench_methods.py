@@ -19,14 +19,14 @@ def test_bench_compares_modules_and_conda_of_one_session(three: Project, tmp_pat
     """Ratios, the numbers of the verdict, and a recommendation of one of them or that it does not matter."""
     files = ("--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"))
     text = three.done(
-        "bench", "work", "--rounds", "6", "--state", "warm,cold-data", "--workload", "imports", "--jobs", "7", *files
+        "bench", "work", "--rounds", "6", "--state", "warm,cold-client", "--workload", "imports", "--jobs", "7", *files
     )
     result = read_result(tmp_path / "a.json")
     summary = summarise(result)
     assert (summary.names, summary.reference, summary.main) == (("modules", "conda"), "modules", "imports")
     assert result.complete
     assert [row for row in result.rows if row.status] == []
-    assert {item.case[1] for item in summary.ratios} == {"warm", "cold-data"}
+    assert {item.case[1] for item in summary.ratios} == {"warm", "cold-client"}
     assert all(item.ratio.count == 6 for item in summary.ratios)
     assert all(item.build_seconds for item in result.candidates)
     assert summary.unlike == {}
@@ -35,7 +35,7 @@ def test_bench_compares_modules_and_conda_of_one_session(three: Project, tmp_pat
     (headline,) = [line for line in lines if line.startswith(("Take ", "It does not matter here"))]
     assert "conda" in headline or "modules" in headline
     flat = " ".join(text.split())
-    assert "Start-up of imports: with no data in memory," in flat
+    assert "Start-up of imports: with nothing known to the client," in flat
     assert "7 jobs of 1 rank" in flat
     assert "Not measured: container: work.toml has no [container]" in flat
     page = (tmp_path / "a.html").read_text()
