@@ -22,7 +22,7 @@ from ozrepro.frontends.bench.run import Setting
 from ozrepro.store.publish import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ozrepro.frontends.bench.candidate import Candidate, Found
     from ozrepro.frontends.bench.lustre.profile import Profile
@@ -67,17 +67,11 @@ def looked_at(found: Found, environ: Mapping[str, str], say: Callable[[str], Non
     return replace(found, candidates=tuple(kept), refused=tuple(refused))
 
 
-def for_plan(candidates: Sequence[Candidate], plan: Plan, work: Path) -> tuple[Candidate, ...]:
-    """Return the candidates of a plan: what is asked of a tree that it had generated below `work` counts too."""
-    trees = [place for workload in plan.workloads for place in workload.path if place.startswith(f"{work}/")]
-    return tuple(replace(item, roots=(*item.roots, *trees)) for item in candidates)
-
-
 def _elsewhere(prefix: str, work: Path) -> tuple[str, ...]:
     """Return a note where what is made for the run is on another file system than the one under test."""
     if os.stat(prefix).st_dev == os.stat(work).st_dev:
         return ()
-    what = f"Nothing can be written to the store, so fresh copies and generated trees were in {work.parent}"
+    what = f"Nothing can be written to the store, so fresh copies were in {work.parent}"
     return (f"{what} ({mount_words(str(work)) or 'unknown'}): another file system than that of the environments.",)
 
 
@@ -101,7 +95,6 @@ def setting_for(
     if plan.nodes:
         place = replace(place, node=plan.nodes.own)
     copies = "cold-client" in plan.states and plan.nodes is None
-    makes = copies or any(place.startswith(f"{work}/") for workload in plan.workloads for place in workload.path)
     about = Result(
         session=found.session.name,
         lock=found.lock,
@@ -114,7 +107,7 @@ def setting_for(
         refused=(*found.refused, *found.undescribed),
         notes=(
             *((fresh_words(plan),) if plan.rounds_of("cold-client") < plan.cold_rounds else ()),
-            *(_elsewhere(found.candidates[0].prefix, work) if makes and not emulated else ()),
+            *(_elsewhere(found.candidates[0].prefix, work) if copies and not emulated else ()),
         ),
     )
     with Starter(environ, found.session.root, work) as starter:

@@ -52,7 +52,7 @@ def register(add: Add) -> None:
         dest="workloads",
         action="append",
         metavar="W,…",
-        help="what to start: empty, numpy, imports, generated, or a script.py (default: empty,imports)",
+        help="what to start: empty, numpy, imports, or a script.py (default: empty,imports)",
     )
     made.add_argument("--state", dest="states", action="append", metavar="S,…", help="warm, cold-client (default: warm)")
     made.add_argument("--fresh-nodes", action="store_true", help="in a job: run each cold-client start on a fresh node")
@@ -182,7 +182,7 @@ def _measure(call: Call, plan: Plan, found: Found) -> int:
     from ozrepro.frontends.bench import emulation
     from ozrepro.frontends.bench.lustre.profile import BUSY
     from ozrepro.frontends.bench.plan import fresh_words
-    from ozrepro.frontends.bench.prepare import for_plan, looked_at, setting_for, work_folder
+    from ozrepro.frontends.bench.prepare import looked_at, setting_for, work_folder
     from ozrepro.frontends.bench.result import Keeper
     from ozrepro.frontends.bench.run import INTERRUPTED, measure
 
@@ -193,11 +193,11 @@ def _measure(call: Call, plan: Plan, found: Found) -> int:
     profile = named_profile(given.profile) if given.profile else emulated or BUSY
     keep = Keeper(Path(given.json_file), say) if given.json_file else None
     with work_folder(found, apart=emulated is not None) as work, call.out.progress() as progress:
-        plan = plan_for(plan, given, found.session, work / "generated")
+        plan = plan_for(plan, given, found.session)
         if plan.nodes:
             say(fresh_words(plan))
         found = looked_at(found, os.environ, say)
-        candidates = for_plan(found.candidates, plan, work)
+        candidates = found.candidates
         if emulated is not None:
             candidates = tuple(emulation.shown(item) for item in candidates)
         found, written = replace(found, candidates=candidates), filter(None, (given.json_file,))

@@ -149,16 +149,13 @@ def plan_of(given: Arguments, environ: Mapping[str, str]) -> Plan:
     return plan
 
 
-def plan_for(plan: Plan, given: Arguments, session: Session, work: Path | None = None) -> Plan:
-    """Return a session's own plan, with a seed drawn where none is given; what is generated is made below `work`.
-
-    Without `work` nothing is made, to see whether there is a mistake. Raises UsageError for a workload that is none here.
-    """
+def plan_for(plan: Plan, given: Arguments, session: Session) -> Plan:
+    """Return a session's own plan, with a seed drawn where none is given. Raises UsageError for a workload that is none here."""
     from ozrepro.frontends.bench.workload import read_workloads
 
     return replace(
         plan,
-        workloads=read_workloads(_workloads(given), session.spec.imports, session.root, work),
+        workloads=read_workloads(_workloads(given), session.spec.imports, session.root),
         seed=given.seed if given.seed is not None else int.from_bytes(os.urandom(4), "big"),
     )
 

@@ -33,7 +33,7 @@ root = Path.cwd()
 found = find(root, "work", os.environ)
 candidates = [item.seen(look(item, os.environ, root)) for item in found.candidates]
 work = found.session.store.folder / "bench"
-plan = Plan((read_workload("imports", ("json", "decimal"), root, work),), ("warm", "cold-client"), (1, 2), 2, 1, 1)
+plan = Plan((read_workload("imports", ("json", "decimal"), root),), ("warm", "cold-client"), (1, 2), 2, 1, 1)
 about = Result("work", found.lock, {}, {}, {}, 0, ())
 with Starter(os.environ, root, work) as starter:
     setting = Setting(starter, look_at_place(os.environ), about, states_for(plan.states, work))

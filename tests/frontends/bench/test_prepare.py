@@ -15,8 +15,8 @@ from ozrepro.frontends.bench.candidate import Candidate, Found, find
 from ozrepro.frontends.bench.lustre.profile import QUIET
 from ozrepro.frontends.bench.nodes import Nodes
 from ozrepro.frontends.bench.plan import Plan
-from ozrepro.frontends.bench.prepare import for_plan, looked_at, setting_for, work_folder
-from ozrepro.frontends.bench.workload import Workload, read_workload
+from ozrepro.frontends.bench.prepare import looked_at, setting_for, work_folder
+from ozrepro.frontends.bench.workload import Workload
 from ozrepro.store.publish import remove_tree
 from tests.conftest import Project
 
@@ -59,13 +59,6 @@ def test_a_candidate_whose_python_does_not_start_is_refused_and_told(found: Foun
     assert said == [f"not measured: {line}"]
     with pytest.raises(NoMethodError, match=r"\n  broken: there is no program python\n  try: ozrepro verify work"):
         looked_at(replace(found, candidates=(broken,)), os.environ, said.append)
-
-
-def test_a_tree_that_was_generated_for_the_plan_counts_and_a_scripts_own_folder_does_not(found: Found, tmp_path: Path) -> None:
-    (tmp_path / "fit.py").write_text("")
-    workloads = tuple(read_workload(word, (), tmp_path, tmp_path / "work" / "generated") for word in ("generated:2:9", "fit.py"))
-    [one] = for_plan(found.candidates, Plan(workloads), tmp_path / "work")
-    assert one.roots == (*found.candidates[0].roots, str(tmp_path / "work" / "generated" / "2-9"))
 
 
 def test_a_setting_has_the_states_of_the_plan_and_the_head_of_the_result(found: Found, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_versions_that_differ_between_methods_are_listed() -> None:
         (("empty", "numpy", "imports"), "imports"),
         (("empty", "numpy", "fit.py"), "fit.py"),
         (("empty", "numpy"), "numpy"),
-        (("empty", "generated:500:4000"), "generated:500:4000"),
+        (("empty", "other"), "other"),
         (("empty",), "empty"),
     ],
 )

@@ -74,16 +74,6 @@ def test_bench_writes_the_files_that_it_is_asked_for(built: Project, tmp_path: P
     assert names["html"].read_text().startswith("<!DOCTYPE html>")
 
 
-@needs_strace
-def test_what_is_asked_of_a_generated_tree_is_counted(built: Project) -> None:
-    """Though it lies outside of the environment: of 60 modules each is opened, and its folders are looked into."""
-    words = ("--rounds", "1", "--workload", "empty,generated:60:100", "--json", "a.json")
-    built.done("bench", "work", *words)
-    counts = json.loads((built.root / "a.json").read_text())["counts"]
-    opened = {item["workload"]: item["opened"] for item in counts if item["state"] == "cold-client"}
-    assert opened["generated:60:100"] >= opened["empty"] + 60
-
-
 def test_copies_on_another_file_system_than_that_under_test_are_told(built: Project, small_disk: Path) -> None:
     """Where the store is another's: a cold start from there says nothing of the store's file system."""
     subprocess.run(["mount", "-o", "remount,size=200M", str(small_disk)], check=True)
@@ -284,7 +274,6 @@ def test_several_sessions_are_measured_each_with_its_report_and_files(built: Pro
         (("--state", "hot"), "ozrepro: unknown state 'hot'\n  try: "),
         (("--rounds", "0"), "ozrepro: --rounds must be at least 1\n  try: "),
         (("--workload", "tensor"), "ozrepro: work, bare: unknown workload 'tensor'\n  try: "),
-        (("--workload", "generated:0"), "ozrepro: work, bare: invalid workload 'generated:0:4000'\n  try: "),
         (("--json", "./"), "ozrepro: ./: is a directory\n  try: "),
         (("--html", "sessions"), "ozrepro: sessions: is a directory\n  try: "),
     ],

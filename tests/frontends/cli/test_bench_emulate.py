@@ -94,15 +94,6 @@ def test_the_prediction_is_of_the_client_that_is_emulated(other: tuple[str, ...]
     assert {item["preset"] for item in found["replay"]} == {other[-1] if other else "own"}
 
 
-def test_a_generated_tree_is_served_by_the_emulator(built: Project, tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    words = ("--workload", "generated:40:100", "--state", "cold-client", "--rounds", "1", "--json", str(path))
-    built.done("bench", "work", "--emulate", "quiet", *words)
-    (row,) = _result(path)["rows"]
-    assert row["status"] == 0
-    assert row["requests"]["open"] > 40
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
