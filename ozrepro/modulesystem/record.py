@@ -6,7 +6,7 @@ import base64
 import os
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ozrepro.environment import BASE_PATH
 from ozrepro.modulesystem import LoadedModule, fingerprint, tools
@@ -16,15 +16,13 @@ from ozrepro.modulesystem.following import as_parts, parts_of
 from ozrepro.modulesystem.reads import Reads, read_reads
 from ozrepro.modulesystem.shell import ShellParts
 from ozrepro.modulesystem.texts import is_followable
+from ozrepro.project.reader import Check, Read, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ozrepro.environment import Cases
     from ozrepro.project.checking import Checker
-
-KEYS = ("tool", "system", "modulepath", "load", "parents", "module", "file", "change", "reads", "shell")
-"""The keys of a section of the lock that this module reads and writes."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _CODED = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}", re.ASCII)
@@ -150,40 +148,6 @@ class Record:
         return lines
 
 
-def read_record(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...]) -> Record:
-    """Return the load that a section's table holds; mistakes go to `checker`: the lock may be a stranger's."""
-    modules, prints = _modules(checker, table, base)
-    tool = _matching(checker, table, (*base, "tool"), _TOOL)
-    name = tool.partition(" ")[0]
-    if _TOOL.match(tool) and name not in tools.known((name,)):
-        checker.wrong((*base, "tool"), f"{name!r} is not a module tool that is known here", "install its plug-in, or lock again")
-    return Record(
-        tool=tool,
-        system=checker.text_at(table, (*base, "system")),
-        modulepath=checker.texts_at(table, (*base, "modulepath"), check=_absolute),
-        load=checker.texts_at(table, (*base, "load")),
-        parents=checker.texts_at(table, (*base, "parents")),
-        modules=modules,
-        prints=prints,
-        files=tuple(
-            _print(checker, entry, path, ("path", "sha256")) for entry, path in _entries(checker, table, (*base, "file"))
-        ),
-        change=read_change(checker, table.get("change", {}), (*base, "change"), tool),
-        reads=read_reads(checker, table.get("reads", {}), (*base, "reads")),
-        shell=_shell(checker, table.get("shell", {}), (*base, "shell")),
-    )
-
-
-def shell_table(parts: ShellParts) -> dict[str, Any]:
-    """Return what a shell is given, as it stands in the lock; empty parts are left out."""
-    tables: dict[str, Any] = {
-        "functions": dict(parts.functions),
-        "aliases": dict(parts.aliases),
-        "limits": list(parts.limits),
-    }
-    return {key: value for key, value in tables.items() if value}
-
-
 def _shell(checker: Checker, value: object, path: tuple[str, ...]) -> ShellParts:
     table = checker.table(value, path, ("functions", "aliases", "limits", "effects"))
     bodies: dict[str, dict[str, str]] = {}
@@ -207,49 +171,103 @@ def _limit(text: str) -> str | None:
     return None if _LIMIT.match(text) else f"{text!r} is neither a ulimit nor a umask"
 
 
-def _modules(
-    checker: Checker, table: Mapping[str, Any], base: tuple[str, ...]
-) -> tuple[tuple[LoadedModule, ...], tuple[Print, ...]]:
-    modules: list[LoadedModule] = []
-    prints: list[Print] = []
-    for entry, path in _entries(checker, table, (*base, "module")):
-        found = _print(checker, entry, path, ("name", "file", "sha256", "requested"), key="file")
-        name = checker.text_at(entry, (*path, "name")) if isinstance(entry, dict) else ""
-        if not name or ":" in name:
-            checker.wrong((*path, "name"), f"{name!r} is no module's name")
-        modules.append(LoadedModule(name, found.path, isinstance(entry, dict) and entry.get("requested") is True))
-        prints.append(found)
-    if not modules:
-        checker.wrong((*base, "module"), "names no module")
-    return tuple(modules), tuple(prints)
-
-
-def _entries(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...]) -> list[tuple[Any, tuple[str, ...]]]:
-    value = table.get(path[-1], [])
-    if not isinstance(value, list):
-        checker.wrong(path, "is no list of tables")
-        return []
-    return [(entry, (*path[:-1], f"{path[-1]}[{number}]")) for number, entry in enumerate(value)]
-
-
-def _print(checker: Checker, value: object, path: tuple[str, ...], keys: tuple[str, ...], *, key: str = "path") -> Print:
-    table = checker.table(value, path, keys)
-    file = checker.text_at(table, (*path, key))
-    problem = _absolute(file)
-    if problem:
-        checker.wrong((*path, key), problem)
-    return Print(file, _matching(checker, table, (*path, "sha256"), _SHA256))
-
-
-def _matching(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...], pattern: re.Pattern[str]) -> str:
-    value = checker.text_at(table, path)
-    if not pattern.match(value):
-        checker.wrong(path, f"{value!r} is none")
+def _kept(_: Checker, value: object, __: tuple[str, ...]) -> object:
     return value
 
 
+def _check_tool(text: str) -> str | None:
+    name = text.partition(" ")[0]
+    if not _TOOL.match(text):
+        return f"{text!r} is not a module tool with its version"
+    known = name in tools.known((name,))
+    return None if known else f"{name!r} is not a module tool that is known here; install its plug-in, or lock again"
+
+
+def _check_sha256(text: str) -> str | None:
+    return None if _SHA256.match(text) else f"{text!r} is not a sha256"
+
+
+def _check_name(name: str) -> str | None:
+    return None if name and ":" not in name else f"{name!r} is not a module name"
+
+
 def _absolute(path: str) -> str | None:
-    return None if path.startswith("/") and ":" not in path and "\0" not in path else f"{path!r} is no absolute path"
+    return None if path.startswith("/") and ":" not in path and "\0" not in path else f"{path!r} is not an absolute path"
+
+
+_Path = Annotated[str, Check(_absolute)]
+_Sha256 = Annotated[str, Check(_check_sha256)]
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleEntry:
+    """A module of a load, its file with the file's digest."""
+
+    name: Annotated[str, Check(_check_name)]
+    file: _Path
+    sha256: _Sha256
+    requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """What decides besides the modules' own files: an rc file, a hook, the interpreter."""
+
+    path: _Path
+    sha256: _Sha256
+
+
+@dataclass(frozen=True, kw_only=True)  # without slots: a section that also has packages inherits from both
+class RecordContent:
+    """The load's keys in a section of the lock. `change` is read by the arithmetic of the tool."""
+
+    tool: Annotated[str, Check(_check_tool)]
+    system: str = ""
+    modulepath: tuple[_Path, ...] = ()
+    load: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    module: tuple[ModuleEntry, ...] = ()
+    file: tuple[FileEntry, ...] = ()
+    change: Annotated[Any, Read(_kept)] = field(default_factory=dict)
+    reads: Annotated[Reads, Read(read_reads)] = field(default_factory=Reads)
+    shell: Annotated[ShellParts, Read(_shell)] = field(default_factory=ShellParts)
+
+    def problems(self) -> Iterator[tuple[str | tuple[str, ...], str]]:
+        """Yield that no module is named."""
+        if not self.module:
+            yield "module", "names no module"
+
+    def record(self, checker: Checker, path: tuple[str, ...]) -> Record:
+        """Return the load; what is wrong in its change is noted."""
+        return Record(
+            tool=self.tool,
+            system=self.system,
+            modulepath=self.modulepath,
+            load=self.load,
+            parents=self.parents,
+            modules=tuple(LoadedModule(item.name, item.file, item.requested) for item in self.module),
+            prints=tuple(Print(item.file, item.sha256) for item in self.module),
+            files=tuple(Print(item.path, item.sha256) for item in self.file),
+            change=read_change(checker, self.change, (*path, "change"), self.tool),
+            reads=self.reads,
+            shell=self.shell,
+        )
+
+
+def read_record(checker: Checker, value: object, path: tuple[str, ...], places: Mapping[str, str]) -> Record:
+    """Return the load that a table of its own holds, with this caller's `places`; mistakes go to `checker`."""
+    here = replaced(value, lambda text: local(text, places))
+    return read_table(checker, RecordContent, here, path).record(checker, path)
+
+
+def shell_table(parts: ShellParts) -> dict[str, Any]:
+    """Return what a shell is given, as it stands in the lock; empty parts are left out."""
+    tables: dict[str, Any] = {
+        "functions": dict(parts.functions),
+        "aliases": dict(parts.aliases),
+        "limits": list(parts.limits),
+    }
+    return {key: value for key, value in tables.items() if value}
 
 
 def replaced(value: Any, change: Callable[[str], str]) -> Any:

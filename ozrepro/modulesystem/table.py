@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Annotated
+
+from ozrepro.project.reader import Check
+from ozrepro.project.settings import check_site_variable
+from ozrepro.project.spec import ModuleName, matching
+
+_COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z", re.ASCII)
+_check_collection = matching(_COLLECTION, "is not a collection name", "as in module save NAME")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +27,8 @@ class ModuleRequests:
 
     """
 
-    load: tuple[str, ...]
-    collection: str = ""
+    load: tuple[ModuleName, ...] = ()
+    collection: Annotated[str, Check(_check_collection)] = ""
     use: tuple[str, ...] = ()
-    site_variables: tuple[str, ...] = ()
-    accept_effects: tuple[str, ...] = ()
+    site_variables: tuple[Annotated[str, Check(check_site_variable)], ...] = ()
+    accept_effects: tuple[ModuleName, ...] = ()

@@ -6,13 +6,14 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 from ozrepro.errors import SpecError, UsageError
 from ozrepro.project.checking import NAME, Checker
 from ozrepro.project.files import Files
+from ozrepro.project.reader import MULTILINE, Check, Key, read_table
 from ozrepro.project.requirement import check_requirement
-from ozrepro.project.settings import one_of
+from ozrepro.project.settings import check_passed, one_of
 from ozrepro.project.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
@@ -123,20 +124,30 @@ def parse_spec(path: Path, text: str, methods: Methods, files: Files | None = No
     if not NAME.match(path.stem):
         checker.wrong((), f"its name {path.stem!r} is not an identifier", "rename it: letters, digits and _ only")
     known = methods.known(key for key in whole if key not in _TOP)
-    checker.table(whole, (), (*_TOP, *known))
+    for key in whole.keys() - {*_TOP, *known}:
+        checker.unknown((key,), (*_TOP, *known))
+    common = read_table(checker, _Common, {key: whole[key] for key in _TOP if key in whole})
     spec = Spec(
         name=path.stem,
         path=path,
-        description=checker.text_at(whole, ("description",), multiline=True),
-        methods=checker.texts_at(whole, ("methods",), check=one_of(known)),
-        imports=checker.texts_at(
-            whole, ("imports",), check=matching(_MODULE, "is not an importable name", "such as scipy.signal")
-        ),
+        description=common.description,
+        methods=common.methods,
+        imports=common.imports,
         tables={name: methods.read_table(name, checker, whole[name]) for name in known if name in whole},
         files=Files() if files is None else files,
     )
-    for name in spec.methods:
-        if name not in whole:
+    _check_methods(checker, spec, whole, known)
+    if checker.mistakes:
+        raise SpecError(str(path), checker.mistakes, hint=f"edit {path.parent.name}/{path.name}")
+    return spec
+
+
+def _check_methods(checker: Checker, spec: Spec, whole: Mapping[str, object], known: tuple[str, ...]) -> None:
+    """Note what `methods` lists and the file does not describe, and a file that describes none."""
+    for number, name in enumerate(spec.methods):
+        if problem := one_of(known)(name):
+            checker.wrong((f"methods[{number}]",), problem)
+        elif name not in whole:
             checker.wrong(
                 ("methods",), f"lists {name!r} but there is no [{name}] table", f"add [{name}] or remove it from methods"
             )
@@ -146,9 +157,6 @@ def parse_spec(path: Path, text: str, methods: Methods, files: Files | None = No
         checker.wrong((), "describes no method", f"add one of the tables: {', '.join(f'[{name}]' for name in known)}")
     elif whole.get("methods") == []:
         checker.wrong(("methods",), "is empty", f"list at least one of: {', '.join(spec.tables)}")
-    if checker.mistakes:
-        raise SpecError(str(path), checker.mistakes, hint=f"edit {path.parent.name}/{path.name}")
-    return spec
 
 
 def matching(pattern: re.Pattern[str], problem: str, example: str) -> Callable[[str], str | None]:
@@ -168,22 +176,23 @@ def check_module(name: str) -> str | None:
     return None
 
 
-def relative_at(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]) -> str:
-    """Return the path inside the project at the last part of `path`; one that leaves it is a mistake."""
-    value = checker.text_at(table, path)
-    if value.startswith(("/", "~")) or ".." in value.split("/"):
-        checker.wrong(path, f"{value!r} leaves the project", "write a path inside it, from its root")
-        return ""
-    return value
+def check_inside(path: str) -> str | None:
+    """Return what is wrong with a path that must stay inside the project, or None."""
+    leaves = path.startswith(("/", "~")) or ".." in path.split("/")
+    return f"{path!r} leaves the project; write a path inside it, from its root" if leaves else None
 
 
-def mapping_at(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]) -> dict[str, str]:
-    """Return the table of strings at the last part of `path`."""
-    value = table.get(path[-1], {})
-    entries = checker.table(value, path, value if isinstance(value, dict) else ())
-    return {name: checker.text_at(entries, (*path, name)) for name in entries}
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """The keys that are no method's."""
+
+    description: Annotated[str, MULTILINE] = ""
+    methods: tuple[str, ...] = ()
+    imports: tuple[Annotated[str, Check(_check_import)], ...] = ()
 
 
-def requirements_at(checker: Checker, table: Mapping[str, object], path: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the requirements at the key `requirements` below `path`."""
-    return checker.texts_at(table, (*path, "requirements"), check=check_requirement)
+ModuleName = Annotated[str, Check(check_module)]
+Distribution = Annotated[str, Check(check_distribution)]
+Requirement = Annotated[str, Check(check_requirement)]
+PathInside = Annotated[str, Check(check_inside)]
+PassedNames = Annotated[tuple[Annotated[str, Check(check_passed)], ...], Key("pass")]

@@ -147,6 +147,15 @@ def _on_path(path: str, project: Path) -> Iterator[str]:
                 yield os.path.realpath(candidate) if process.is_inside(folder, project) else candidate
 
 
+def check_range(python: str) -> str | None:
+    """Return what is wrong with a range of Python's versions, or None."""
+    try:
+        SpecifierSet(python).contains("3.10.0", prereleases=True)
+    except ValueError:
+        return f'{python!r} is not a version range; write for example ">=3.10" or ">=3.10,<3.13"'
+    return None
+
+
 def minors_of(python: str) -> tuple[str, ...]:
     """Return the minor versions that have a release in the range `python`, such as 3.10, 3.11."""
     wanted = SpecifierSet(python or DEFAULT_RANGE)

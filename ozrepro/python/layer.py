@@ -9,23 +9,24 @@ import difflib
 import hashlib
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.project.checking import shown
 from ozrepro.project.files import SMALL, Files
+from ozrepro.project.reader import Key
 from ozrepro.project.requirement import check_requirement_file
 from ozrepro.project.toml import TOMLDecodeError, loads
 from ozrepro.python import lock_matches_spec
-from ozrepro.python.packages import LockedPackage, read_packages
+from ozrepro.python.packages import LockedPackage  # noqa: TC001  # the reader looks annotations up
 from ozrepro.python.requirement_hashes import Hashed, check_hashes, hashed_in
 from ozrepro.python.uv import Uv, find_uv
 from ozrepro.store import caches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ozrepro.project.checking import Checker
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.python.resolve import Resolved, Wanted
     from ozrepro.site import Site
-
-KEYS = ("imports", "pass", "project", "package", "build")
-"""The layer's keys in a section of the lock."""
 
 _OF_A_PROJECT = (
     *("name", "requires-python", "dependencies", "optional-dependencies", "dynamic"),
@@ -163,20 +161,34 @@ class LockedLayer:
     build: tuple[LockedPackage, ...]
 
 
-def read_layer(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...]) -> LockedLayer:
-    """Return the layer that a section's table holds; mistakes go to `checker`."""
-    project = checker.table(table.get("project", {}), (*base, "project"), ("name", "extras"))
-    layer = LockedLayer(
-        imports=checker.texts_at(table, (*base, "imports")),
-        passed=checker.texts_at(table, (*base, "pass")),
-        project=checker.text_at(project, (*base, "project", "name")),
-        extras=checker.texts_at(project, (*base, "project", "extras")),
-        packages=read_packages(checker, table.get("package", []), (*base, "package")),
-        build=read_packages(checker, table.get("build", []), (*base, "build")),
-    )
-    if any(not file.is_wheel for package in layer.build for file in package.files):
-        checker.wrong((*base, "build"), "holds a source archive: what builds packages must be wheels")
-    return layer
+@dataclass(frozen=True, slots=True)
+class LockedProject:
+    """The editable project of a section."""
+
+    name: str
+    extras: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerContent:
+    """The layer's keys in a section of the lock; a method's own content has them besides its own."""
+
+    imports: tuple[str, ...] = ()
+    passed: Annotated[tuple[str, ...], Key("pass")] = ()
+    project: LockedProject = LockedProject("")
+    package: tuple[LockedPackage, ...] = ()
+    build: tuple[LockedPackage, ...] = ()
+
+    def problems(self) -> Iterator[tuple[str | tuple[str, ...], str]]:
+        """Yield that what builds packages is a source archive itself."""
+        if any(not file.is_wheel for package in self.build for file in package.files):
+            yield "build", "holds a source archive: what builds packages must be wheels"
+
+    @property
+    def layer(self) -> LockedLayer:
+        """The layer."""
+        project = self.project
+        return LockedLayer(self.imports, self.passed, project.name, project.extras, self.package, self.build)
 
 
 def versions_of(packages: Sequence[LockedPackage]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.utils import (
@@ -15,14 +15,14 @@ from packaging.utils import (
 )
 from packaging.version import Version
 
+from ozrepro.project.checking import shown
+from ozrepro.project.reader import Check, Range
 from ozrepro.project.requirement import check_address, is_decidable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from packaging.tags import Tag
-
-    from ozrepro.project.checking import Checker
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\Z", re.ASCII)
@@ -32,13 +32,57 @@ _MOST_TAGS = 500
 _INDEX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
 
 
+def _check_file_name(name: str) -> str | None:
+    return None if _FILE_NAME.match(name) and len(name) <= 255 else f"{name!r} is not a plain file name"
+
+
+def _check_sha256(text: str) -> str | None:
+    return None if _SHA256.match(text) else f"{shown(text)} is not a sha256 in hexadecimal: every file needs one"
+
+
+def _check_name(name: str) -> str | None:
+    return None if name and canonicalize_name(name) == name else f"{name!r} is not a normalized distribution name"
+
+
+def _check_version(text: str) -> str | None:
+    return None if _version(text) is not None else f"{text!r} is not a version"
+
+
+def _check_marker(text: str) -> str | None:
+    return None if not text or _is_marker(text) else f"{text!r} is not an environment marker"
+
+
+def _check_index(name: str) -> str | None:
+    return None if not name or _INDEX.match(name) else f"{name!r} is not an index name: a lock holds names, never addresses"
+
+
+def _check_url(url: str) -> str | None:
+    return check_address(url) if url else None
+
+
+def _is_marker(text: str) -> bool:
+    if len(text) > _LONGEST or "\\" in text:
+        return False  # packaging reads a backslash as Python does, uv and pip as a character
+    try:
+        return is_decidable(Marker(text))
+    except (InvalidMarker, RecursionError):
+        return False
+
+
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except ValueError:  # also of a number with thousands of digits
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class LockedFile:
     """One downloadable file. `size` is in bytes, None where the index did not tell."""
 
-    name: str
-    sha256: str
-    size: int | None = None
+    name: Annotated[str, Check(_check_file_name)]
+    sha256: Annotated[str, Check(_check_sha256)]
+    size: Annotated[int, Range(unit="bytes")] | None = None
 
     @property
     def is_wheel(self) -> bool:
@@ -61,13 +105,27 @@ class LockedPackage:
     `built` is the wheel that was compiled from its source archive, where the lock's platform says against what.
     """
 
-    name: str
-    version: str
+    name: Annotated[str, Check(_check_name)]
+    version: Annotated[str, Check(_check_version)]
     files: tuple[LockedFile, ...]
-    marker: str = ""
-    index: str = ""
-    url: str = ""
+    marker: Annotated[str, Check(_check_marker)] = ""
+    index: Annotated[str, Check(_check_index)] = ""
+    url: Annotated[str, Check(_check_url)] = ""
     built: LockedFile | None = None
+
+    def problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield what the files' names say otherwise than the package, and a compiled wheel that is none."""
+        if not self.files:
+            yield ("files",), "is empty: without a file and its hash nothing may be installed"
+        places = [((f"files[{number}]", "name"), file) for number, file in enumerate(self.files)]
+        for path, file in [*places, *([(("built", "name"), self.built)] if self.built is not None else [])]:
+            found = _name_and_version(file.name)
+            if found is None or found[0] != self.name:
+                yield path, f"{file.name!r} is not a file of {self.name!r}"
+            elif found[1] != _version(self.version):
+                yield path, f"{file.name!r} is not a file of version {self.version}"
+        if self.built is not None and (not self.built.is_wheel or any(file.is_wheel for file in self.files)):
+            yield ("built",), "is not a wheel that was compiled from a source archive"
 
     def applies(self, environment: Mapping[str, str]) -> bool:
         """Say whether the package is needed where the marker variables are those of `environment`."""
@@ -88,78 +146,6 @@ class LockedPackage:
 def sorted_packages(packages: list[LockedPackage]) -> tuple[LockedPackage, ...]:
     """Return the packages in the lock's order: name, version, marker."""
     return tuple(sorted(packages, key=lambda item: (item.name, Version(item.version), item.marker)))
-
-
-def read_packages(checker: Checker, value: object, path: tuple[str, ...]) -> tuple[LockedPackage, ...]:
-    """Return the packages of one `[[…package]]` list of a lock, each field checked; mistakes go to `checker`."""
-    if not isinstance(value, list):
-        checker.wrong(path, "is no list of packages")
-        return ()
-    return tuple(_package(checker, entry, (*path[:-1], f"{path[-1]}[{index}]")) for index, entry in enumerate(value))
-
-
-def _package(checker: Checker, value: object, path: tuple[str, ...]) -> LockedPackage:
-    table = checker.table(value, path, ("name", "version", "marker", "index", "url", "built", "files"))
-    name = checker.text_at(table, (*path, "name"))
-    version = checker.text_at(table, (*path, "version"))
-    marker = checker.text_at(table, (*path, "marker"))
-    index = checker.text_at(table, (*path, "index"))
-    url = checker.text_at(table, (*path, "url"))
-    if not name or canonicalize_name(name) != name:
-        checker.wrong((*path, "name"), f"{name!r} is no normalized distribution name")
-    if _version(version) is None:
-        checker.wrong((*path, "version"), f"{version!r} is no version")
-    if marker and not _is_marker(marker):
-        checker.wrong((*path, "marker"), f"{marker!r} is no environment marker")
-        marker = ""
-    if index and not _INDEX.match(index):
-        checker.wrong((*path, "index"), f"{index!r} is no index's name: a lock holds names, never addresses")
-    if url and (problem := check_address(url)):
-        checker.wrong((*path, "url"), problem)
-    files = table.get("files")
-    if not isinstance(files, list) or not files:
-        checker.wrong((*path, "files"), "is empty: without a file and its hash nothing may be installed")
-        files = []
-    read = tuple(_file(checker, entry, (*path, f"files[{number}]"), name, version) for number, entry in enumerate(files))
-    built = _file(checker, table["built"], (*path, "built"), name, version) if "built" in table else None
-    if built is not None and (not built.is_wheel or any(file.is_wheel for file in read)):
-        checker.wrong((*path, "built"), "is no wheel that was compiled from a source archive")
-    return LockedPackage(name, version, read, marker, index, url, built)
-
-
-def _is_marker(text: str) -> bool:
-    if len(text) > _LONGEST or "\\" in text:
-        return False  # packaging reads a backslash as Python does, uv and pip as a character
-    try:
-        return is_decidable(Marker(text))
-    except (InvalidMarker, RecursionError):
-        return False
-
-
-def _version(text: str) -> Version | None:
-    try:
-        return Version(text)
-    except ValueError:  # also of a number with thousands of digits
-        return None
-
-
-def _file(checker: Checker, value: object, path: tuple[str, ...], package: str, version: str) -> LockedFile:
-    table = checker.table(value, path, ("name", "size", "sha256"))
-    name = checker.text_at(table, (*path, "name"))
-    sha256 = checker.text_at(table, (*path, "sha256"))
-    size = table.get("size")
-    if not _FILE_NAME.match(name) or len(name) > 255:
-        checker.wrong((*path, "name"), f"{name!r} is no plain file name")
-    elif (found := _name_and_version(name)) is None or found[0] != package:
-        checker.wrong((*path, "name"), f"{name!r} is no file of {package!r}")
-    elif found[1] != _version(version):
-        checker.wrong((*path, "name"), f"{name!r} is no file of version {version}")
-    if not _SHA256.match(sha256):
-        checker.wrong((*path, "sha256"), "is missing or no sha256 in hexadecimal: every file needs one")
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
-        checker.wrong((*path, "size"), f"{size!r} is no number of bytes")
-        size = None
-    return LockedFile(name, sha256, size)
 
 
 def distribution_of(file_name: str) -> str | None:

@@ -31,6 +31,7 @@ from ozrepro.project.toml import TOMLDecodeError, loads
 from ozrepro.python import indexes
 from ozrepro.site import look_around
 from tests.docs.pages import DOCS, ROOT, Command, all_pages, fences, steps
+from tests.keys import keys_of
 
 REFERENCE = DOCS / "reference"
 Parser = argparse.ArgumentParser
@@ -165,7 +166,7 @@ def test_every_key_of_a_lock_is_in_the_reference(tmp_path: Path) -> None:
 def test_every_key_of_a_container_section_is_in_the_reference() -> None:
     """Each key of a container section and of a base is named."""
     text = page("lock-format").partition("## A section of the `container` method")[2].partition("## A package")[0]
-    for key in (*container_lock.KEYS, *Base("docker", "x", "y").as_table()):
+    for key in (*keys_of(container_lock.Content), *Base("docker", "x", "y").as_table()):
         assert f"`{key}`" in text, key
 
 
@@ -194,7 +195,7 @@ def test_every_key_of_a_modules_section_is_in_the_reference(tmp_path: Path) -> N
         read_section(Section("modules", "linux-64/v3", f"sha256:{digest}", content), site, "x.lock", "x")
     keys = known_keys(tuple(str(caught.value).splitlines()))
     assert {"parents", "requested", "dynamic", "dropped", "needed", "value", "limits", "built", "extras"} <= keys
-    assert {*modules_lock.KEYS} <= keys
+    assert {*keys_of(modules_lock.Content)} <= keys
     text = page("lock-format")
     part = text.partition("\n## A section of the `modules` method\n")[2].partition("\n## What is refused\n")[0]
     rows = "\n".join(line.split("|")[1] for line in part.splitlines() if line.startswith("| "))
@@ -202,10 +203,6 @@ def test_every_key_of_a_modules_section_is_in_the_reference(tmp_path: Path) -> N
         assert f"`{key}`" in rows, key
     for key in keys:
         assert f"`{key}`" in text, key
-
-
-SECTION = {*conda_lock.Content.__dataclass_fields__} - {"passed"} | {"pass"}
-"""The keys of a conda section."""
 
 
 def test_every_key_of_a_conda_section_is_in_the_reference(tmp_path: Path) -> None:
@@ -224,7 +221,15 @@ def test_every_key_of_a_conda_section_is_in_the_reference(tmp_path: Path) -> Non
     with pytest.raises(LockError) as caught:
         read_section(Section("conda", "linux-64", f"sha256:{digest}", content), site, "x.lock", "x")
     keys = known_keys(tuple(str(caught.value).splitlines()))
-    assert {*SECTION, *record.KEYS, "address", "build-number", "constrains", "noarch", "extras"} <= keys
+    assert {
+        *keys_of(conda_lock.Content),
+        *keys_of(record.RecordContent),
+        "address",
+        "build-number",
+        "constrains",
+        "noarch",
+        "extras",
+    } <= keys
     text = page("lock-format")
     part = text.partition("\n## A section of the `conda` method\n")[2].partition("\n## What is refused\n")[0]
     rows = "\n".join("|".join(line.split("|")[1:3]) for line in part.splitlines() if line.startswith("| "))

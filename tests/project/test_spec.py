@@ -55,7 +55,7 @@ def test_the_design_s_own_example_is_read_whole() -> None:
     spec = parse_spec(PATH, WHOLE)
     assert spec.name == "analysis"
     assert spec.methods == ("modules", "conda", "container", "venv")
-    assert table_of(spec, "modules").system_site_packages
+    assert table_of(spec, "modules").venv.system_site_packages
     assert table_of(spec, "conda").dependencies[0] == "python=3.10"
     assert table_of(spec, "container").gpu == "nvidia"
     assert table_of(spec, "venv").python == ">=3.10"
@@ -85,7 +85,7 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
     found = mistakes(text)
     assert len(found) == 5
     assert found[0] == "line 2, improts: unknown key; did you mean 'imports'?"
-    assert "line 5, venv.python: '3.10 or so' is no version range" in found[1]
+    assert "line 5, venv.python: '3.10 or so' is not a version range" in found[1]
     assert found[2] == 'line 6, venv.requirements: is a string; write an array of strings: ["…"]'
     assert "line 7, venv.build[0]: is a whole number; write a string in quotes" in found
     assert "line 1, methods: lists 'conda' but there is no [conda] table; add [conda] or remove it from methods" in found
@@ -101,7 +101,7 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
         ("venv = 1\n", "venv: is a whole number; write a table"),
         ("[modules]\n", "modules.load: is missing"),
         ('[modules]\nload = ["python/"]\n', "'python/' is not a module name"),
-        ('[modules]\nload = []\ncollection = "../x"\n', "modules.collection: '../x' is no name of a collection"),
+        ('[modules]\nload = []\ncollection = "../x"\n', "modules.collection: '../x' is not a collection name"),
         ('[modules]\nload = ["gcc /11"]\n', "is not a module name"),
         ("[conda]\n", "conda.dependencies: is missing"),
         ('[conda]\ndependencies = []\nfile = "environment.yml"\n', "stands beside dependencies"),

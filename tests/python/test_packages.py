@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro.project.checking import Checker
-from ozrepro.python.packages import LockedFile, LockedPackage, distribution_of, read_packages, sorted_packages
+from ozrepro.project.reader import read_table
+from ozrepro.python.layer import LayerContent
+from ozrepro.python.packages import LockedFile, LockedPackage, distribution_of, sorted_packages
 
 SHA = "0123456789abcdef" * 4
 _FILES = st.builds(
@@ -27,7 +29,8 @@ _PACKAGES = st.builds(
 
 def read(*tables: Any) -> tuple[tuple[LockedPackage, ...], list[str]]:
     checker = Checker("x.lock")
-    return read_packages(checker, list(tables), ("venv", "any", "package")), checker.mistakes
+    content = read_table(checker, LayerContent, {"package": list(tables)}, ("venv", "any"))
+    return content.package, checker.mistakes
 
 
 @given(st.lists(_PACKAGES, max_size=1))

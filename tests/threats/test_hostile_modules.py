@@ -92,7 +92,7 @@ ALL = [
     hostile("module-short-hash", _module("sha256", "abc"), "module[0].sha256"),
     hostile("module-colon", _module("name", "a:b"), "module[0].name"),
     hostile("module-extra", _module("run", "x"), "module[0].run", "unknown key"),
-    hostile("file-no-hash", lambda section: section["file"][0].pop("sha256"), "file[0].sha256"),
+    hostile("file-no-hash", lambda section: section["file"][0].pop("sha256"), "file[0]", "lacks sha256"),
     hostile("file-hidden", lambda section: section["file"][0].update(path="/x\u202ey"), "file[0].path"),
     hostile("set-odd-name", _change("set", {"BASH_FUNC_ls%%": "() { rm; }"}), "change.set", "no name of a variable"),
     hostile("set-equals", _change("set", {"A=B": "c"}), "change.set"),

@@ -14,9 +14,9 @@ from ozrepro.methods.conda.records import LockedRecord, repeated
 from ozrepro.methods.conda.virtual import Virtual, check_virtual
 from ozrepro.project.checking import Checker, shown
 from ozrepro.project.files import SMALL
-from ozrepro.project.reader import MULTILINE, Check, Key, Read, read_table
+from ozrepro.project.reader import MULTILINE, Check, Read, read_table
 from ozrepro.python import interpreter, layer
-from ozrepro.python.layer import Layer, LockedLayer
+from ozrepro.python.layer import Layer, LayerContent, LockedLayer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,26 +86,20 @@ def _read_later(_: Checker, value: object, __: tuple[str, ...]) -> object:
     return value
 
 
-_Later = Annotated[Any, Read(_read_later)]
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A section as it stands in the lock. What pip adds, and the load of the system's MPI, have readers of their own."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content(LayerContent):
+    """A section as it stands in the lock. The load of the system's MPI has a reader of its own."""
 
     channels: tuple[LockedChannel, ...] = ()
     virtual: tuple[Annotated[str, Check(check_virtual)], ...] = ()
-    imports: _Later = ()
-    passed: Annotated[_Later, Key("pass")] = ()
     variables: Mapping[Annotated[str, Check(_check_variable)], Annotated[str, MULTILINE]] = field(default_factory=dict)
     record: tuple[LockedRecord, ...] = ()
-    mpi: _Later = None
-    project: _Later = None
-    package: _Later = ()
-    build: _Later = ()
+    mpi: Annotated[Any, Read(_read_later)] = None
 
-    def problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+    def problems(self) -> Iterator[tuple[str | tuple[str, ...], str]]:
         """Yield what does not fit together: a name given twice, a record of a channel that is not listed."""
+        if self.build or any(not file.is_wheel for package in self.package for file in package.files):
+            yield "package", "holds a source archive: in a conda environment pip takes wheels alone"
         yield from repeated(self.channels, "channels")
         yield from repeated(self.record, "record")
         named = {channel.name for channel in self.channels}
@@ -123,26 +117,22 @@ def read_section(checker: Checker, section: Section, site: Site) -> Locked:
         channels = channels_here(content.channels, site.settings.channels, site.environ)
     except UsageError as error:
         checker.wrong((*base, "channels"), error.what, error.hint)
-    locked = Locked(
+    return Locked(
         platform=section.platform,
         channels=channels,
         virtual=tuple(Virtual(*text.split("=")) for text in content.virtual),
         variables=content.variables,
         records=content.record,
-        layer=layer.read_layer(checker, section.content, base),
+        layer=content.layer,
         mpi=_read_mpi(checker, content.mpi, base, site) if content.mpi else None,
     )
-    if locked.layer.build or any(not file.is_wheel for package in locked.layer.packages for file in package.files):
-        checker.wrong((*base, "package"), "holds a source archive: in a conda environment pip takes wheels alone")
-    return locked
 
 
 def _read_mpi(checker: Checker, table: object, base: tuple[str, ...], site: Site) -> Record:
     from ozrepro.modulesystem import record
 
     places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
-    here = record.replaced(table, lambda text: record.local(text, places))
-    return record.read_record(checker, checker.table(here, (*base, "mpi"), record.KEYS), (*base, "mpi"))
+    return record.read_record(checker, table, (*base, "mpi"), places)
 
 
 def mismatches(subject: Subject[CondaTable], locked: Locked) -> list[str]:

@@ -12,10 +12,10 @@ from ozrepro.methods.conda.matchspec import check_spec, foreigners, moment
 from ozrepro.methods.conda.virtual import check_overrides
 from ozrepro.project import reader
 from ozrepro.project.checking import shown
-from ozrepro.project.reader import Check, Key, Read
+from ozrepro.project.reader import Check, Read
 from ozrepro.project.requirement import check_requirement
-from ozrepro.project.settings import check_passed, one_of
-from ozrepro.project.spec import check_module, relative_at
+from ozrepro.project.settings import one_of
+from ozrepro.project.spec import PassedNames, PathInside, check_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +31,6 @@ def _check_date(text: str) -> str | None:
     except ValueError as error:
         return str(error)
     return None
-
-
-def _read_file(checker: Checker, value: object, path: tuple[str, ...]) -> str:
-    return relative_at(checker, {path[-1]: value}, path)
 
 
 def _read_mpi(checker: Checker, value: object, path: tuple[str, ...]) -> tuple[str, ...]:
@@ -61,14 +57,14 @@ class CondaTable:
 
     channels: tuple[Annotated[str, Check(check_channel)], ...] = ("conda-forge",)
     dependencies: tuple[Annotated[str, Check(check_spec)], ...] = ()
-    file: Annotated[str, Read(_read_file)] = ""
+    file: PathInside = ""
     pip: tuple[Annotated[str, Check(check_requirement)], ...] = ()
     platforms: tuple[Annotated[str, Check(one_of(PLATFORMS))], ...] = ("linux-64",)
     virtual_packages: Mapping[str, str] = field(default_factory=dict)
     mpi: Annotated[tuple[str, ...], Read(_read_mpi)] = ()
     channel_priority: Literal["strict", "flexible", "disabled"] = "strict"
     exclude_newer: Annotated[str, Check(_check_date)] = ""
-    passed: Annotated[tuple[Annotated[str, Check(check_passed)], ...], Key("pass")] = ()
+    passed: PassedNames = ()
 
     def problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yield what is wrong with the properties of a machine, each with its key."""

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping  # noqa: TC003  # the reader looks annotations up
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ozrepro.methods.container.apptainer import Mount, read_bind
 from ozrepro.methods.container.contents import Contents
 from ozrepro.methods.container.definition import read_definition
 from ozrepro.methods.container.reference import DIGEST, read_reference
 from ozrepro.methods.container.table import defines_image
-from ozrepro.methods.contract import Origin
+from ozrepro.methods.contract import Origin  # noqa: TC001  # the reader looks annotations up
 from ozrepro.modulesystem import record
 from ozrepro.project.checking import shown
+from ozrepro.project.reader import MULTILINE, Check, Key, Range, Read, read_table
 from ozrepro.project.spec import digest_of
 from ozrepro.python.distributions import Distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
     from ozrepro.modulesystem.record import Record
@@ -27,17 +29,31 @@ if TYPE_CHECKING:
     from ozrepro.project.lock import Section
     from ozrepro.site import Site
 
-KEYS = (
-    *("tool", "definition", "image", "from", "of", "generated"),
-    *("inputs", "arguments", "base", "sha256", "size", "tree", "python"),
-    *("imports", "gpu", "bind", "pass", "distribution", "system", "module"),
-)
-"""The keys of a section."""
-
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_!-]{0,99}\Z", re.ASCII)
 _TOOL = re.compile(r"(apptainer|singularity) [0-9][A-Za-z0-9.+_~-]{0,60}\Z", re.ASCII)
 _PLAIN = {"environment", "help", "labels", "post", "runscript"}
+
+
+def _matching(pattern: re.Pattern[str], problem: str) -> Check:
+    return Check(lambda text: None if pattern.match(text) else f"{shown(text)} {problem}")
+
+
+def _is_name(text: str) -> bool:
+    try:
+        reference = read_reference(text)
+    except ValueError:
+        return False
+    return text in (reference.name, f"{reference.host}/{reference.repository}")
+
+
+def check_bind(text: str) -> str | None:
+    """Say what is wrong with an entry of `bind`, or None."""
+    try:
+        read_bind(text, "/")
+    except ValueError as error:
+        return f"{shown(text)} {error}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +61,15 @@ class Base:
     """What a stage of a definition is built on: the bootstrap, its source by a public name, and its digest, "" if unpinned."""
 
     bootstrap: str
-    source: str
+    source: Annotated[str, Key("from")] = ""
     digest: str = ""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield what is wrong with the digest, and with a name that is not public."""
+        if (self.digest or self.bootstrap == "docker") and not DIGEST.match(self.digest):
+            yield "digest", "is not a sha256 digest"
+        if self.bootstrap == "docker" and not _is_name(self.source):
+            yield "from", f"{shown(self.source)} is not an image's public name"
 
     def as_table(self) -> dict[str, str]:
         """Return the base as it stands in the lock."""
@@ -126,35 +149,87 @@ class Locked:
         return tuple(read_bind(text, root) for text in self.bind)
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A distribution inside; `imports` are its names to import, where they do not follow from its own."""
+
+    name: str
+    version: str = ""
+    imports: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that it is imported by."""
+        return tuple((self.imports or self.name.replace("-", "_")).split())
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield that the names are none."""
+        own = (self.name.replace("-", "_"),)
+        if not self.name or not (all(map(str.isidentifier, self.names)) or self.names == own):
+            yield "name", f"{shown(self.name)} is not a distribution with names to import"
+
+
+_Sha256 = Annotated[str, _matching(_SHA256, "is not a sha256 digest")]
+
+
+def _kept(_: Checker, value: object, __: tuple[str, ...]) -> object:
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A section as it stands in the lock. The load of Apptainer's module has a reader of its own."""
+
+    tool: Annotated[str, _matching(_TOOL, "is not a program with a version")]
+    definition: str = ""
+    image: str = ""
+    source: Annotated[str, Key("from")] = ""
+    of: Origin | None = None
+    generated: tuple[str, ...] = ()
+    inputs: Annotated[str, _matching(DIGEST, "is not a sha256 digest")]
+    arguments: Mapping[str, Annotated[str, MULTILINE]] = field(default_factory=dict)
+    base: tuple[Base, ...] = ()
+    sha256: _Sha256
+    size: Annotated[int, Range(1, unit="bytes")]
+    tree: _Sha256
+    python: Annotated[str, _matching(_VERSION, "is not a version")]
+    imports: tuple[str, ...] = ()
+    gpu: Literal["", "nvidia", "amd"] = ""
+    bind: tuple[Annotated[str, Check(check_bind)], ...] = ()
+    passed: Annotated[tuple[str, ...], Key("pass")] = ()
+    distribution: tuple[Entry, ...] = ()
+    system: tuple[str, ...] = ()
+    module: Annotated[Any, Read(_kept)] = None
+
+    def contents(self) -> Contents:
+        """Return what is inside."""
+        inside = tuple(Distribution(item.name, item.version, item.names) for item in self.distribution)
+        return Contents(python=self.python, tree=self.tree, distributions=inside, system=self.system)
+
+
 def read_section(checker: Checker, section: Section, site: Site) -> Locked:
     """Return the section's content, its places those of this project and caller; what is wrong is noted in `checker`."""
     base = (section.method, section.platform)
     places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
-    table = checker.table(section.content, base, KEYS)
-    module = record.replaced(table.get("module", {}), lambda text: record.local(text, places))
-    size = table.get("size")
-    if not isinstance(size, int) or isinstance(size, bool) or size <= 0:
-        checker.wrong((*base, "size"), "is not a number of bytes")
+    content = read_table(checker, Content, section.content, base)
     locked = Locked(
-        tool=_matching(checker, table, (*base, "tool"), _TOOL, "is not a program with a version"),
-        definition=checker.text_at(table, (*base, "definition")),
-        image=checker.text_at(table, (*base, "image")),
-        source=checker.text_at(table, (*base, "from")),
-        of=_of(checker, table, (*base, "of")),
-        generated=checker.texts_at(table, (*base, "generated")),
-        inputs=_matching(checker, table, (*base, "inputs"), DIGEST, "is not a sha256 digest"),
-        arguments=_texts(checker, table, (*base, "arguments")),
-        bases=_bases(checker, table.get("base", []), (*base, "base")),
-        sha256=_matching(checker, table, (*base, "sha256"), _SHA256, "is not a sha256 digest"),
-        size=size if isinstance(size, int) else 0,
-        contents=_contents(checker, table, base),
-        imports=checker.texts_at(table, (*base, "imports")),
-        gpu=checker.text_at(table, (*base, "gpu")),
-        bind=checker.texts_at(table, (*base, "bind"), check=check_bind),
-        passed=checker.texts_at(table, (*base, "pass")),
-        module=record.read_record(checker, checker.table(module, (*base, "module"), record.KEYS), (*base, "module"))
-        if module
-        else None,
+        tool=content.tool,
+        definition=content.definition,
+        image=content.image,
+        source=content.source,
+        of=content.of,
+        generated=content.generated,
+        inputs=content.inputs,
+        arguments=content.arguments,
+        bases=content.base,
+        sha256=content.sha256,
+        size=content.size,
+        contents=content.contents(),
+        imports=content.imports,
+        gpu=content.gpu,
+        bind=content.bind,
+        passed=content.passed,
+        module=record.read_record(checker, content.module, (*base, "module"), places) if content.module else None,
     )
     _check_places(checker, base, locked)
     return locked
@@ -171,8 +246,6 @@ def _check_places(checker: Checker, base: tuple[str, ...], locked: Locked) -> No
         checker.wrong((*base, "from"), f"no image can be made from {shown(locked.source)}")
     if locked.definition.startswith(("/", "~")) or ".." in locked.definition.split("/"):
         checker.wrong((*base, "definition"), "leaves the project")
-    if locked.gpu not in ("", "nvidia", "amd"):
-        checker.wrong((*base, "gpu"), f"{shown(locked.gpu)} is not known")
     if "://" in locked.image and not _is_of_image(locked):
         checker.wrong((*base, "base"), "is not what `image` names")
     if locked.generated and not _is_plain(locked.generated):
@@ -197,82 +270,6 @@ def _is_of_image(locked: Locked) -> bool:
         return len(locked.bases) == 1 and locked.bases[0].answers(kind, source)
     except ValueError:
         return False
-
-
-def _contents(checker: Checker, table: Mapping[str, Any], base: tuple[str, ...]) -> Contents:
-    entries = table.get("distribution", [])
-    if not isinstance(entries, list):
-        checker.wrong((*base, "distribution"), "is not an array")
-        entries = []
-    found: list[Distribution] = []
-    for number, entry in enumerate(entries):
-        path = (*base, f"distribution[{number}]")
-        item = checker.table(entry, path, ("name", "version", "imports"))
-        name = checker.text_at(item, (*path, "name"))
-        names = checker.text_at(item, (*path, "imports"), default=name.replace("-", "_"))
-        if not name or not (all(map(str.isidentifier, names.split())) or names == name.replace("-", "_")):
-            checker.wrong((*path, "name"), f"{shown(name)} is not a distribution with names to import")
-        found.append(Distribution(name, checker.text_at(item, (*path, "version")), tuple(names.split())))
-    return Contents(
-        python=_matching(checker, table, (*base, "python"), _VERSION, "is not a version"),
-        tree=_matching(checker, table, (*base, "tree"), _SHA256, "is not a sha256 digest"),
-        distributions=tuple(found),
-        system=checker.texts_at(table, (*base, "system")),
-    )
-
-
-def _of(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...]) -> Origin | None:
-    if "of" not in table:
-        return None
-    entry = checker.table(table["of"], path, ("section", "digest"))
-    return Origin(checker.text_at(entry, (*path, "section")), checker.text_at(entry, (*path, "digest")))
-
-
-def _bases(checker: Checker, value: object, path: tuple[str, ...]) -> tuple[Base, ...]:
-    if not isinstance(value, list):
-        checker.wrong(path, "is not an array")
-        return ()
-    found: list[Base] = []
-    for number, entry in enumerate(value):
-        place = (*path[:-1], f"{path[-1]}[{number}]")
-        table = checker.table(entry, place, ("bootstrap", "from", "digest"))
-        item = Base(*(checker.text_at(table, (*place, key)) for key in ("bootstrap", "from", "digest")))
-        if (item.digest or item.bootstrap == "docker") and not DIGEST.match(item.digest):
-            checker.wrong((*place, "digest"), "is not a sha256 digest")
-        if item.bootstrap == "docker" and not _is_name(item.source):
-            checker.wrong((*place, "from"), f"{shown(item.source)} is not an image's public name")
-        found.append(item)
-    return tuple(found)
-
-
-def _is_name(text: str) -> bool:
-    try:
-        reference = read_reference(text)
-    except ValueError:
-        return False
-    return text in (reference.name, f"{reference.host}/{reference.repository}")
-
-
-def _texts(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, str]:
-    value = table.get(path[-1], {})
-    entries = checker.table(value, path, value if isinstance(value, dict) else ())
-    return {name: checker.text_at(entries, (*path, name), multiline=True) for name in entries}
-
-
-def _matching(checker: Checker, table: Mapping[str, Any], path: tuple[str, ...], pattern: re.Pattern[str], problem: str) -> str:
-    value = checker.text_at(table, path)
-    if not pattern.match(value):
-        checker.wrong(path, f"{shown(value)} {problem}")
-    return value
-
-
-def check_bind(text: str) -> str | None:
-    """Say what is wrong with an entry of `bind`, or None."""
-    try:
-        read_bind(text, "/")
-    except ValueError as error:
-        return f"{shown(text)} {error}"
-    return None
 
 
 def as_content(locked: Locked, site: Site) -> dict[str, Any]:

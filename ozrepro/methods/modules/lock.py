@@ -6,21 +6,22 @@ Both halves of the modules method stand on it: the one that resolves, and the on
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping  # noqa: TC003  # the reader looks annotations up
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ozrepro.environment import passing
 from ozrepro.errors import BuildError, Remedy
 from ozrepro.modulesystem import fingerprint, record
 from ozrepro.process import is_inside
 from ozrepro.project.checking import Checker, shown
+from ozrepro.project.reader import Check, read_table
 from ozrepro.project.spec import digest_of
 from ozrepro.python import compiled, interpreter, layer
-from ozrepro.python.layer import Layer, LockedLayer
+from ozrepro.python.layer import Layer, LayerContent, LockedLayer
 from ozrepro.store import cache_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from ozrepro.methods.contract import Subject
@@ -32,13 +33,6 @@ if TYPE_CHECKING:
     from ozrepro.python.packages import LockedFile, LockedPackage
     from ozrepro.python.uv import Uv
     from ozrepro.site import Site
-
-KEYS = (
-    *("python", "version", "free-threaded", "system-site-packages", "folders", "provides"),
-    *record.KEYS,
-    *layer.KEYS,
-)
-"""The keys of a section."""
 
 _VERSION = re.compile(r"3\.[0-9]{1,2}\.[0-9]{1,3}[a-z0-9+.]{0,20}\Z", re.ASCII)
 
@@ -92,37 +86,58 @@ class Locked:
         return frozenset(package.name for package in self.layer.packages if package.name in self.provides)
 
 
+def _check_version(text: str) -> str | None:
+    return None if _VERSION.match(text) else f"{text!r} is not a version of Python"
+
+
+def _absolute(path: str) -> str | None:
+    return None if path.startswith("/") else f"{path!r} is not an absolute path"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content(LayerContent, record.RecordContent):
+    """A section as it stands in the lock."""
+
+    python: Annotated[str, Check(_absolute)]
+    version: Annotated[str, Check(_check_version)]
+    free_threaded: bool = False
+    system_site_packages: bool = False
+    folders: tuple[Annotated[str, Check(_absolute)], ...] = ()
+    provides: Mapping[str, str] = field(default_factory=dict)
+
+    def problems(self) -> Iterator[tuple[str | tuple[str, ...], str]]:
+        """Yield what is wrong with the packages, and with the load."""
+        yield from LayerContent.problems(self)
+        yield from record.RecordContent.problems(self)
+
+
 def read_section(checker: Checker, section: Section, site: Site) -> Locked:
     """Return the section's content, its places those of this project and caller; what is wrong is noted in `checker`."""
     places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
     base = (section.method, section.platform)
-    content = record.replaced(dict(section.content), lambda text: record.local(text, places))
-    table = checker.table(content, base, KEYS)
-    provides = table.get("provides", {})
-    provided = checker.table(provides, (*base, "provides"), provides if isinstance(provides, dict) else ())
+    here = record.replaced(dict(section.content), lambda text: record.local(text, places))
+    content = read_table(checker, Content, here, base)
     locked = Locked(
         platform=section.platform,
-        modules=record.read_record(checker, table, base),
-        python=checker.text_at(table, (*base, "python")),
-        version=checker.text_at(table, (*base, "version")),
-        free_threaded=checker.flag_at(table, (*base, "free-threaded")),
-        system_site_packages=checker.flag_at(table, (*base, "system-site-packages")),
-        folders=checker.texts_at(table, (*base, "folders"), check=_absolute),
-        provides={name: checker.text_at(provided, (*base, "provides", name)) for name in provided},
-        layer=layer.read_layer(checker, table, base),
+        modules=content.record(checker, base),
+        python=content.python,
+        version=content.version,
+        free_threaded=content.free_threaded,
+        system_site_packages=content.system_site_packages,
+        folders=content.folders,
+        provides=content.provides,
+        layer=content.layer,
     )
     in_project = "<project>" in str(section.content.get("python", "")) or is_inside(locked.python, places["<project>"])
     _check_python(checker, (*base, "python"), locked, site, in_project=in_project)
-    if not _VERSION.match(locked.version):
-        checker.wrong((*base, "version"), f"{locked.version!r} is not a version of Python")
     return locked
 
 
 def _check_python(checker: Checker, path: tuple[str, ...], locked: Locked, site: Site, *, in_project: bool) -> None:
     """Note an interpreter that no digest binds, or that came with the project or a store: a build starts it."""
-    if not locked.python.startswith("/"):
-        checker.wrong(path, f"{shown(locked.python)} is not an absolute path")
-    elif in_project:
+    if not locked.python:
+        return  # it is said already
+    if in_project:
         checker.wrong(path, f"{shown(locked.python)} lies in the project: the Python of modules is the site's")
     elif is_inside(locked.python, site.settings.store):
         checker.wrong(path, f"{shown(locked.python)} lies in the store: the Python of modules is the site's")
@@ -139,7 +154,7 @@ def mismatches(subject: Subject[ModulesTable], locked: Locked) -> list[str]:
     unlocked = [name for name in table.site_variables if name not in locked.modules.reads.site]
     asked: dict[str, tuple[object, object]] = {
         "load": (sorted(named), sorted(table.load)),
-        "system-site-packages": (locked.system_site_packages, table.system_site_packages),
+        "system-site-packages": (locked.system_site_packages, table.venv.system_site_packages),
         "site-variables": (unlocked, []),
     }
     layer.check_agreement(checker, base, locked.layer, layer_of(subject), asked)
@@ -153,11 +168,7 @@ def mismatches(subject: Subject[ModulesTable], locked: Locked) -> list[str]:
 def layer_of(subject: Subject[ModulesTable]) -> Layer:
     """Return what the spec asks for on top of the modules."""
     table = subject.table
-    return Layer(subject.spec, "modules.venv", table.requirements, table.build, table.passed)
-
-
-def _absolute(path: str) -> str | None:
-    return None if path.startswith("/") else f"{path!r} is not an absolute path"
+    return Layer(subject.spec, "modules.venv", table.venv.requirements, table.venv.build, table.passed)
 
 
 def provided_otherwise(locked: Mapping[str, str], installed: Mapping[str, Distribution]) -> list[str]:

@@ -51,9 +51,9 @@ class Modules:
             "load": list(table.load),
             "use": list(table.use),
             "pass": sorted(table.passed),
-            "system-site-packages": table.system_site_packages,
-            "requirements": list(table.requirements),
-            "build": sorted(table.build),
+            "system-site-packages": table.venv.system_site_packages,
+            "requirements": list(table.venv.requirements),
+            "build": sorted(table.venv.build),
             **({"site-variables": sorted(table.site_variables)} if table.site_variables else {}),
             **({"collection": table.collection} if table.collection else {}),
         }

@@ -51,9 +51,9 @@ def resolve(request: Request[ModulesTable, Locked], platform: str) -> dict[str, 
         )
     made = load.record(fingerprint.interpreter_files(path))
     empty = LockedLayer(subject.spec.imports, on_top.passed, *_project(on_top), (), ())
-    locked = Locked(platform, made, path, "", False, table.system_site_packages, (), {}, empty)
+    locked = Locked(platform, made, path, "", False, table.venv.system_site_packages, (), {}, empty)
     variables, uv = variables_of(locked, site), open_uv(site)
-    tools = toolchain.look(path, uv, variables, system_site_packages=table.system_site_packages)
+    tools = toolchain.look(path, uv, variables, system_site_packages=table.venv.system_site_packages)
     # The load gives a path; where that is a script, the Python that it starts is another file, and has its digest too.
     more = fingerprint.take(fingerprint.interpreter_files(tools.python.path))
     locked = replace(
@@ -86,7 +86,7 @@ def _tell(load: loading.Load, wanted: ModulesTable, site: Site, say: Say) -> Non
         below = [name for name in captured.load if name not in captured.parents and any(offered.chains(name))]
         say(f"loads {' '.join(captured.parents)} first: {' '.join(below)} {'lies' if len(below) == 1 else 'lie'} below")
     bare = [module.name for module in captured.modules if module.name.endswith("-bare")]
-    if bare and wanted.system_site_packages:
+    if bare and wanted.venv.system_site_packages:
         say(f"warning: {bare[0]} has hardly any packages for system-site-packages to show: the full module has no -bare")
     for path in fingerprint.user_rc_files(site.environ):
         say(f"{path.replace(site.environ.get('HOME', ''), '~', 1)} is not followed: a lock means the same for every user")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping  # noqa: TC003  # the reader looks annotations up
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ozrepro.environment import Environment
 from ozrepro.errors import BuildError
@@ -12,15 +13,17 @@ from ozrepro.methods import image_definition
 from ozrepro.methods.comparing import inside_of
 from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, Traits
 from ozrepro.methods.venv.table import read_table
+from ozrepro.project import reader
 from ozrepro.project.checking import Checker
 from ozrepro.project.lock import Section
+from ozrepro.project.reader import Check
 from ozrepro.project.settings import KNOWN_PLATFORMS, one_of
 from ozrepro.python import install, interpreter, layer, lock_matches_spec
-from ozrepro.python.layer import Layer, LockedLayer, open_uv
+from ozrepro.python.layer import Layer, LayerContent, open_uv
 from ozrepro.store.manifest import Digests, take
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from ozrepro.methods.comparing import Inside
     from ozrepro.methods.contract import ExportRequest, ImageRequest, Progress, Request, Say, Subject, Target
@@ -30,25 +33,35 @@ if TYPE_CHECKING:
 
 PLATFORM = "any"
 _MINOR = re.compile(r"3\.[0-9]{1,2}\Z", re.ASCII)
-_KEYS = ("python", "platforms", "covers", *layer.KEYS)
 
 
-@dataclass(frozen=True, slots=True)
-class Locked:
+def _check_minor(text: str) -> str | None:
+    return None if _MINOR.match(text) else f"{text!r} is not a minor version of Python, such as 3.12"
+
+
+_Platform = Annotated[str, Check(one_of(KNOWN_PLATFORMS))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked(LayerContent):
     """A venv section, read and checked.
 
     Attributes:
         python: the range of Pythons.
         platforms: those that it was resolved for.
         covers: the minors that each platform has files for.
-        layer: the packages.
 
     """
 
-    python: str
-    platforms: tuple[str, ...]
-    covers: Mapping[str, tuple[str, ...]]
-    layer: LockedLayer
+    python: Annotated[str, Check(interpreter.check_range)]
+    platforms: tuple[_Platform, ...] = ()
+    covers: Mapping[_Platform, tuple[Annotated[str, Check(_check_minor)], ...]] = field(default_factory=dict)
+
+    def problems(self) -> Iterator[tuple[str | tuple[str, ...], str]]:
+        """Yield what no section for all machines may hold."""
+        yield from LayerContent.problems(self)
+        if any(package.built for package in self.package):
+            yield "package", "holds a compiled wheel, which serves one platform only"
 
 
 class Venv:
@@ -61,22 +74,7 @@ class Venv:
 
     def read_section(self, checker: Checker, section: Section, site: Site) -> Locked:
         """Return the section's content; what is wrong is noted."""
-        base = (section.method, section.platform)
-        table = checker.table(section.content, base, _KEYS)
-        covered = checker.table(table.get("covers", {}), (*base, "covers"), KNOWN_PLATFORMS)
-        locked = Locked(
-            python=checker.text_at(table, (*base, "python")),
-            platforms=checker.texts_at(table, (*base, "platforms"), check=one_of(KNOWN_PLATFORMS)),
-            covers={name: checker.texts_at(covered, (*base, "covers", name), check=_check_minor) for name in covered},
-            layer=layer.read_layer(checker, table, base),
-        )
-        if any(package.built for package in locked.layer.packages):
-            checker.wrong((*base, "package"), "holds a compiled wheel, which serves one platform only")
-        try:
-            interpreter.minors_of(locked.python)
-        except ValueError:
-            checker.wrong((*base, "python"), f"{locked.python!r} is not a version range")
-        return locked
+        return reader.read_table(checker, Locked, section.content, (section.method, section.platform))
 
     def inputs(self, subject: Subject[VenvTable]) -> Inputs:
         """Return the table, the imports, the platforms, and the content of the files referred to."""
@@ -259,10 +257,6 @@ def _pylock(request: ExportRequest[VenvTable, Locked]) -> str:
     sdists = tuple(package.name for package in packages if any(not file.is_wheel for file in package.files))
     task = Wanted(request.subject.spec.root, (), locked.python, locked.platforms, site.platform, sdists)
     return export.pylock(open_uv(site), task, packages, here)
-
-
-def _check_minor(text: str) -> str | None:
-    return None if _MINOR.match(text) else f"{text!r} is not a minor version of Python, such as 3.12"
 
 
 def _interpreter(locked: Locked, site: Site) -> interpreter.Interpreter:

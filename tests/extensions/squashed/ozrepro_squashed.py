@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ozrepro import BuildError, Environment
 from ozrepro.methods import image_definition
 from ozrepro.methods.comparing import inside_of
 from ozrepro.methods.contract import Format, Inputs, Launch, Plan, Reason, Traits
+from ozrepro.project import reader
 from ozrepro.project.checking import Checker
 from ozrepro.project.lock import Section
-from ozrepro.project.spec import requirements_at
+from ozrepro.project.reader import Check
+from ozrepro.project.spec import Requirement
 from ozrepro.python import export, install, interpreter, layer, lock_matches_spec
 from ozrepro.python.resolve import Wanted, resolve
 from ozrepro.store.manifest import Digests, take
@@ -28,15 +30,14 @@ if TYPE_CHECKING:
 class Table:
     """`[squashed]`."""
 
-    requirements: tuple[str, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Locked:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked(layer.LayerContent):
     """A section of the lock."""
 
-    python: str
-    layer: layer.LockedLayer
+    python: Annotated[str, Check(interpreter.check_range)]
 
 
 class Squashed:
@@ -47,19 +48,11 @@ class Squashed:
 
     def read_table(self, checker: Checker, value: object) -> Table:
         """Return the table."""
-        table = checker.table(value, (self.name,), ("requirements",))
-        return Table(requirements_at(checker, table, (self.name,)))
+        return reader.read_table(checker, Table, value, (self.name,))
 
     def read_section(self, checker: Checker, section: Section, site: Site) -> Locked:
         """Return the section's content."""
-        base = (section.method, section.platform)
-        table = checker.table(section.content, base, ("python", *layer.KEYS))
-        python = checker.text_at(table, (*base, "python"))
-        try:
-            interpreter.minors_of(python)
-        except ValueError:
-            checker.wrong((*base, "python"), f"{python!r} is not a version range")
-        return Locked(python, layer.read_layer(checker, table, base))
+        return reader.read_table(checker, Locked, section.content, (section.method, section.platform))
 
     def inputs(self, subject: Subject[Table]) -> Inputs:
         """Return the requirements, the imports, and the files referred to."""
