@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro import process
 from ozrepro.errors import CommandFailed
 from ozrepro.frontends.bench.launch import own_words, words_of
-from ozrepro.frontends.bench.lustre.counters import read_counters
+from ozrepro.frontends.bench.lustre.counters import read_requests, requests_between
 from ozrepro.frontends.bench.result import Counted, Replay
 from ozrepro.process import find_program
 
@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 
     from ozrepro.frontends.bench.candidate import Candidate
     from ozrepro.frontends.bench.launch import Starter
-    from ozrepro.frontends.bench.lustre.counters import Counters
     from ozrepro.frontends.bench.lustre.model import Request
     from ozrepro.frontends.bench.lustre.profile import Profile
     from ozrepro.frontends.bench.lustre.trace import Event
-    from ozrepro.frontends.bench.result import Result
     from ozrepro.frontends.bench.workload import Workload
 
 POINTS = ((1, 1), (1, 16), (8, 32), (64, 32))
@@ -84,16 +82,16 @@ def count(
     """Trace one start and return what it asks. Raises CommandFailed where the program or the tracing fails.
 
     `profile` says how large the client's reads are, and from when on it holds the lock on an open file. `counters_root` is the
-    folder that proc/ and sys/ are in, with the counters of a Lustre client. A start that nobody counts has come first, so that
+    folder that proc/ is in, with the counters of a Lustre client. A start that nobody counts has come first, so that
     this client knows the files.
     """
     from ozrepro.frontends.bench.lustre.model import Client, Totals, requests
     from ozrepro.frontends.bench.lustre.trace import count as count_events
     from ozrepro.frontends.bench.lustre.trace import read_trace
 
-    before = read_counters(counters_root)
+    before = read_requests(counters_root)
     text = trace(starter, candidate, workload, timeout)
-    told = read_counters(counters_root).requests_since(before)
+    told = requests_between(before, read_requests(counters_root))
     events = read_trace(text, roots=candidate.roots, cwd=str(starter.cwd))
     if candidate.is_image:
         events = tuple(event for event in events if _SESSION not in f"{event.path}/")
@@ -153,12 +151,3 @@ def replays(
             last = replay(cold, profile, nodes=nodes, ranks=ranks, shared=True).last
             found.append(Replay(candidate.name, nodes, ranks, profile.name, last, asked.rows[0].workload))
     return tuple(found)
-
-
-def with_counters(result: Result, counted: Counters) -> Result:
-    """Return a result with what the node's own Lustre client has counted meanwhile; the same one where there is none."""
-    if not counted:
-        return result
-    requests = ", ".join(f"{kind} {number:,}" for kind, number in counted.mds.items()) or "none that could be read"
-    line = f"During all of it this node's Lustre client counted, for all users, these requests to metadata servers: {requests}."
-    return replace(result, fs={**result.fs, "counters": counted.as_dict()}, notes=(*result.notes, line, *counted.notes))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from ozrepro.errors import CommandFailed, OzreproError, UsageError
 from ozrepro.frontends.bench import counting
 from ozrepro.frontends.bench.launch import not_started
-from ozrepro.frontends.bench.lustre.counters import read_counters
 from ozrepro.frontends.bench.lustre.profile import QUIET
 from ozrepro.frontends.bench.plan import budget_words, check_place, order, predict
 from ozrepro.frontends.bench.ranks import launch_words
@@ -61,7 +60,7 @@ class Setting:
         points: nodes and ranks of the replay.
         client: of whose client the requests are predicted; the first of `profiles` without.
         check: raises OzreproError where the file system under test has gone; asked after a failure, which is then no method's.
-        counters_root: the folder that proc/ and sys/ are in, with the counters of the node's Lustre client.
+        counters_root: the folder that proc/ is in, with the counters of the node's Lustre client.
 
     """
 
@@ -94,7 +93,6 @@ def measure(plan: Plan, candidates: Sequence[Candidate], setting: Setting, on_ro
             "there is nothing to measure" if not names else f"two candidates are called {max(names, key=names.count)}"
         )
     check_place(plan, setting.place)
-    before = read_counters(setting.counters_root)
     run = _Run(plan, tuple(candidates), setting, on_round, say)
     try:
         why = run.all()
@@ -107,7 +105,7 @@ def measure(plan: Plan, candidates: Sequence[Candidate], setting: Setting, on_ro
         say(why)
     finally:
         setting.starter.close()
-    result = counting.with_counters(run.result(why), read_counters(setting.counters_root).since(before))
+    result = run.result(why)
     on_round(result)
     return result
 

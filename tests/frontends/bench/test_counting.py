@@ -1,4 +1,4 @@
-"""What a Lustre client of the node counted during a whole run, and what is replayed of one start."""
+"""What is replayed of one start."""
 
 from __future__ import annotations
 
@@ -6,23 +6,10 @@ from dataclasses import replace
 
 from ozrepro.environment import Environment
 from ozrepro.frontends.bench.candidate import Candidate
-from ozrepro.frontends.bench.compare import differences
-from ozrepro.frontends.bench.counting import Asked, replays, with_counters
-from ozrepro.frontends.bench.lustre.counters import Counters
+from ozrepro.frontends.bench.counting import Asked, replays
 from ozrepro.frontends.bench.lustre.model import QUIET
 from ozrepro.frontends.bench.lustre.trace import Event
 from tests.frontends.bench.made import made
-
-
-def test_what_a_lustre_client_counted_is_told_beside_the_prediction() -> None:
-    """All of the node's requests, as other users' cannot be told apart; nothing where there is no such client."""
-    result = made(speed={"venv": {"warm": 1.0}}, rounds=1)
-    assert with_counters(result, Counters({}, {}, ())) is result
-    found = with_counters(result, Counters({"close": 1200, "intent_lock": 90}, {}, ("mdc.fred",), ("llite cannot be read",)))
-    assert found.notes[0].endswith("these requests to metadata servers: close 1,200, intent_lock 90.")
-    assert found.notes[1] == "llite cannot be read"
-    assert found.fs["counters"]["mds"] == {"close": 1200, "intent_lock": 90}
-    assert differences(result, found) == ()
 
 
 def test_each_profile_is_replayed_with_the_requests_of_its_own_client() -> None:

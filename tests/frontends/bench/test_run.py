@@ -323,10 +323,8 @@ def test_what_a_lustre_client_counts_meanwhile_stands_beside_the_prediction(
     found = measure(plan, (here,), wanted, ignore, ignore)
     assert [row.status for row in found.rows] == [0, 0]
     assert {counted.state: counted.client for counted in found.counts} == {"cold-client": None, "warm": {"close": 7}}
-    assert found.fs["counters"]["mds"] == {"close": 5 * 7}  # of all starts: two before the rounds, a warm-up, two rounds
     nowhere = measure(plan, (here,), replace(wanted, counters_root=tmp_path / "nowhere"), ignore, ignore)
     assert [counted.client for counted in nowhere.counts] == [None, None]
-    assert "counters" not in nowhere.fs
 
 
 @needs_strace
