@@ -207,7 +207,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", nargs="+", help="the folder to show, and where to mount it: one client node each")
     parser.add_argument("--in-place", action="store_true", help="show each folder in its own place, all to one client node")
     parser.add_argument("--profile", default=QUIET.name, help=f"a profile's file, or one of {', '.join(PRESETS)}")
-    parser.add_argument("--counters", type=Path, help="write the requests here at the end, as JSON")
     given = parser.parse_args(argv)
     profile = PRESETS.get(given.profile) or read_profile(Path(given.profile))
     # Blocked before any thread starts, so that each signal waits for `sigwait` below.
@@ -221,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         places = [(given.folders[0], mount, number) for number, mount in enumerate(given.folders[1:])]
     # The helper is setuid, which counts for nothing in a user's namespace; and that ends with its last process anyway.
     helper = not given.in_place and fusermount() is not None
-    return _Daemon(places, profile, given.counters, helper=helper).run(awaited)
+    return _Daemon(places, profile, helper=helper).run(awaited)
 
 
 def _prepare() -> None:
@@ -242,11 +241,10 @@ class _Daemon:
     Of `places` each has the folder that is shown, where it is mounted, and the number of the client node that sees it there.
     """
 
-    def __init__(self, places: Sequence[tuple[str, str, int]], profile: Profile, counters: Path | None, *, helper: bool) -> None:
+    def __init__(self, places: Sequence[tuple[str, str, int]], profile: Profile, *, helper: bool) -> None:
         from ozrepro.frontends.bench.lustre.emulated import Ledger, Tree
 
         self.mounts = tuple(mount for _, mount, _ in places)
-        self.counters = counters
         self.helper = helper
         self.ledger = Ledger(profile, len({number for _, _, number in places}))
         self.trees = [Tree(source, number, self.ledger, profile, self._mounted) for source, _, number in places]
@@ -268,8 +266,6 @@ class _Daemon:
                 unmount(mount)
         for thread in threads:
             thread.join(_SETTLING)
-        if self.counters is not None:
-            self.counters.write_text(json.dumps(self.ledger.totals(0).as_dict()) + "\n", encoding="utf-8")
         return self.status
 
     def _mounted(self) -> None:
