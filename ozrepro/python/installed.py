@@ -14,7 +14,7 @@ import os
 import re
 import tempfile
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ _INFO = re.compile(r".+\.(dist|egg)-info\Z", re.IGNORECASE)
 class Distribution:
     """An installed distribution: canonical name, normalized version, the folder of the search path that holds it.
 
-    `requires` are its Requires-Dist and `extras` its Provides-Extra, as its metadata has them.
+    `requires` are its Requires-Dist and `extras` its Provides-Extra, as its metadata has them, which is at `info`.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Distribution:
     folder: str
     requires: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
+    info: str = field(default="", compare=False)
 
 
 def search_path(python: str, variables: Mapping[str, str]) -> tuple[str, ...]:
@@ -125,6 +126,7 @@ def _read(path: str, folder: str) -> Distribution | None:
             folder,
             tuple(" ".join(str(text).split()) for text in requires),
             tuple(str(text).strip() for text in extras),
+            path,
         )
     except (InvalidName, InvalidVersion):
         return None

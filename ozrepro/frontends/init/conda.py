@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from ozrepro.errors import without_login
 from ozrepro.frontends.init import Conda, Package
-from ozrepro.frontends.init.packages import TOOLS, import_names, infos, top_level
+from ozrepro.frontends.init.packages import TOOLS, import_names, top_level
 from ozrepro.methods.conda.channels import check_channel
 from ozrepro.methods.conda.matchspec import check_spec, foreign
 from ozrepro.python.installed import distributions
@@ -115,7 +115,7 @@ def _listed(text: str) -> list[str]:
 def _described(folder: Path, records: Mapping[str, dict[str, Any]], asked: Mapping[str, str], channels: tuple[str, ...]) -> Conda:
     """Return the environment: of each package, conda's own record says which Python distributions it brought."""
     sites = [str(path) for path in sorted(folder.glob("lib/python*/site-packages"))]
-    installed, info = distributions(sites), infos(sites)
+    installed = distributions(sites)
     brought = {name: _distributions(record) for name, record in records.items()}
     theirs = set().union(*brought.values())
     python = str(records["python"]["version"]) if "python" in records else ""
@@ -123,7 +123,7 @@ def _described(folder: Path, records: Mapping[str, dict[str, Any]], asked: Mappi
 
     def packages(wanted: Iterable[str]) -> tuple[Package, ...]:
         kept = sorted(name for name in wanted if name in installed and name not in TOOLS)
-        return tuple(Package(name, installed[name].version, import_names(name, info.get(name))) for name in kept)
+        return tuple(Package(name, installed[name].version, import_names(name, installed[name].info)) for name in kept)
 
     return Conda(
         channels=channels,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from importlib.metadata import Distribution as Metadata
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 TOOLS = frozenset(("distribute", "ozrepro", "pip", "setuptools", "wheel"))
 """What makes environments, and is no part of an analysis."""
 
-_INFO = re.compile(r"([^-]+)-.*\.(?:dist|egg)-info\Z")
 _NOT_IMPORTED = frozenset(("bin", "doc", "docs", "example", "examples", "share", "test", "tests"))
 
 
@@ -66,24 +64,8 @@ def _reached(names: Iterable[str], needs: Mapping[str, set[str]]) -> set[str]:
     return found
 
 
-def infos(folders: Iterable[str]) -> dict[str, str]:
-    """Return the folder of metadata of each distribution, by name; of several with one name that in the first folder counts."""
-    found: dict[str, str] = {}
-    for folder in folders:
-        try:
-            entries = sorted(os.listdir(folder))
-        except OSError:
-            continue
-        for entry in entries:
-            if match := _INFO.match(entry):
-                found.setdefault(canonicalize_name(match[1]), os.path.join(folder, entry))
-    return found
-
-
-def import_names(name: str, info: str | None) -> tuple[str, ...]:
+def import_names(name: str, info: str) -> tuple[str, ...]:
     """Return the names that a distribution is imported by: its own name where that is one of them, else all public ones."""
-    if info is None:
-        return ()
     metadata = Metadata.at(info)
     try:
         listed = (metadata.read_text("top_level.txt") or "").split() or [_top(str(path)) for path in metadata.files or ()]
@@ -103,10 +85,8 @@ def _top(path: str) -> str:
     return first if slash else first.partition(".")[0]
 
 
-def origin(info: str | None) -> tuple[str, bool]:
+def origin(info: str) -> tuple[str, bool]:
     """Return the address that a distribution was installed from (PEP 610) and whether as editable; "" for an index."""
-    if info is None:
-        return "", False
     try:
         with open(os.path.join(info, "direct_url.json"), "rb") as stream:
             said = json.load(stream)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import OzreproError
 from ozrepro.frontends.init import Loaded, Package
-from ozrepro.frontends.init.packages import TOOLS, import_names, infos
+from ozrepro.frontends.init.packages import TOOLS, import_names
 from ozrepro.modulesystem import ModuleError, site_index
 from ozrepro.modulesystem.bookkeeping import asked_for, default_modules
 from ozrepro.modulesystem.capture import with_parents
@@ -103,7 +103,7 @@ def _packages(load: Sequence[str], index: Index, environ: Mapping[str, str]) -> 
     folders = [folder for folder in environ.get("PYTHONPATH", "").split(":") if os.path.isabs(folder)]
     for prefix in filter(os.path.isabs, environ.get("EBPYTHONPREFIXES", "").split(":")):
         folders += sorted(str(path) for path in Path(prefix).glob("lib/python*/site-packages"))
-    found, info = distributions(folders), infos(folders)
+    found = distributions(folders)
     wanted = {name.lower().replace("_", "-").replace(".", "-") for name in claimed} - TOOLS
     kept = sorted(name for name in found if name in wanted)
-    return tuple(Package(name, found[name].version, import_names(name, info.get(name))) for name in kept)
+    return tuple(Package(name, found[name].version, import_names(name, found[name].info)) for name in kept)

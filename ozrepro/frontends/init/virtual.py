@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from ozrepro.errors import OzreproError
 from ozrepro.frontends.init import Package, Venv
-from ozrepro.frontends.init.packages import TOOLS, import_names, infos, origin, top_level
+from ozrepro.frontends.init.packages import TOOLS, import_names, origin, top_level
 from ozrepro.project.requirement import check_address
 from ozrepro.python.installed import distributions, search_path
 
@@ -31,7 +31,7 @@ def look_at_venv(environ: Mapping[str, str], root: Path) -> tuple[Venv | None, l
     python = _minor(settings.get("version") or settings.get("version_info") or "")
     own, others, notes = _folders(prefix, environ)
     installed, outside = distributions(own), distributions(others)
-    found, has_project, more = _packages(installed, outside, infos(own), root, python)
+    found, has_project, more = _packages(installed, outside, root, python)
     shows = settings.get("include-system-site-packages", "").lower() == "true"
     return Venv(python, shows, found, has_project), [*notes, *more]
 
@@ -63,7 +63,7 @@ def _folders(prefix: str, environ: Mapping[str, str]) -> tuple[list[str], list[s
 
 
 def _packages(
-    installed: Mapping[str, Distribution], outside: Mapping[str, Distribution], info: Mapping[str, str], root: Path, python: str
+    installed: Mapping[str, Distribution], outside: Mapping[str, Distribution], root: Path, python: str
 ) -> tuple[tuple[Package, ...], bool, list[str]]:
     """Return the packages to name, whether the project is one of those installed, and what is left out."""
     packages: list[Package] = []
@@ -71,7 +71,7 @@ def _packages(
     has_project = False
     for name in top_level(installed, python):
         item = installed[name]
-        address, editable = origin(info.get(name))
+        address, editable = origin(item.info)
         if editable and _is_folder(address, root):
             has_project = True
         elif name in TOOLS:
@@ -82,7 +82,7 @@ def _packages(
             )
         else:
             below = outside[name].version if name in outside else ""
-            packages.append(Package(name, item.version, import_names(name, info.get(name)), address, below))
+            packages.append(Package(name, item.version, import_names(name, item.info), address, below))
     return tuple(packages), has_project, notes
 
 

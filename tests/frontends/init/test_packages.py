@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.frontends.init.packages import import_names, infos, origin, top_level
+from ozrepro.frontends.init.packages import import_names, origin, top_level
 from ozrepro.python.installed import Distribution
 
 
@@ -60,17 +60,16 @@ class TestImports:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         (info / "RECORD").write_text("".join(f"{file},,\n" for file in listed))
-        assert import_names(name, infos([str(site)])[name]) == expected
+        assert import_names(name, str(info)) == expected
 
     def test_names_to_import_are_told_by_top_level_txt(self, tmp_path: Path) -> None:
         info = tmp_path / "Zope_Thing-1.0.egg-info"
         info.mkdir()
         (info / "top_level.txt").write_text("zope\n_private\ntests\n")
-        assert import_names("zope-thing", infos([str(tmp_path)])["zope-thing"]) == ("zope",)
+        assert import_names("zope-thing", str(info)) == ("zope",)
 
     def test_a_distribution_without_metadata_has_no_names_to_import(self, tmp_path: Path) -> None:
-        assert import_names("a", None) == import_names("a", str(tmp_path / "a-1.dist-info")) == ()
-        assert infos([str(tmp_path / "nowhere")]) == {}
+        assert import_names("a", str(tmp_path / "a-1.dist-info")) == ()
 
 
 class TestOrigins:
@@ -91,4 +90,4 @@ class TestOrigins:
         assert origin(str(tmp_path)) == expected
 
     def test_a_distribution_of_an_index_has_no_address(self, tmp_path: Path) -> None:
-        assert origin(None) == origin(str(tmp_path)) == ("", False)
+        assert origin(str(tmp_path)) == ("", False)
