@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ LAYERS = (
 )
 """From the ground up: each room imports from those before its own, wherever in a file the import is.
 
-Front ends may use the public API as well, which loads its names on first use.
+What is imported for types alone counts too: a room that names another's types knows it. Front ends may use the public API as
+well, which loads its names on first use.
 """
 
 FLOOR = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
@@ -66,6 +68,37 @@ def test_a_room_imports_from_rooms_below_it_alone(room: str) -> None:
         if FLOOR[other] >= FLOOR[room] and (room, other) != ("frontends", "__init__")
     }
     assert not upward
+
+
+def name_of(path: Path) -> str:
+    """Return a file's name as a module."""
+    return ".".join(("ozrepro", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def needed_to_run(path: Path) -> set[str]:
+    """Return the modules of the package that a file imports, without those that it needs for types alone."""
+    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    modules: set[str] = set()
+    known = {name_of(file) for file in FILES}
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            continue
+        pending += ast.iter_child_nodes(node)
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "ozrepro":
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules |= {name if name in known else str(node.module) for name in names}
+    return modules
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    TopologicalSorter({name_of(path): needed_to_run(path) for path in FILES}).prepare()
+
+
+def test_the_model_of_lustre_knows_nothing_of_the_benchmark_that_uses_it() -> None:
+    lustre = "ozrepro.frontends.bench.lustre"
+    names = {name for path in FILES if name_of(path).startswith(lustre) for name in needed_to_run(path)}
+    assert {name for name in names if name.startswith("ozrepro.frontends") and not name.startswith(lustre)} == set()
 
 
 def test_no_file_has_more_lines_than_can_be_read_at_once() -> None:

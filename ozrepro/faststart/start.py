@@ -18,20 +18,6 @@ if TYPE_CHECKING:
     from ozrepro.environment import Environment
 
 
-def keep_apart() -> None:
-    """Keep the caller's Python packages and warnings from this process: they are meant for what it starts."""
-    site = sys.modules.get("site")
-    if os.environ.get("PYTHONPATH") or (site is not None and site.ENABLE_USER_SITE):
-        from ozrepro.faststart.ownpath import put_callers_behind
-
-        put_callers_behind()
-    if sys.warnoptions:  # PYTHONWARNINGS=error would make an error of a library's note to its developers
-        import warnings
-
-        warnings.resetwarnings()
-        warnings.simplefilter("ignore")
-
-
 def tell(text: str) -> None:
     """Say a line on standard error without what the command line needs; where that is closed or read by nobody, nothing."""
     try:

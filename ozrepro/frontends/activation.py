@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.environment import is_inherited
+from ozrepro.modulesystem.tools import COMMAND_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,22 +38,9 @@ _OF_A_TERMINAL = (
     *("TMUX", "TMUX_PANE", "STY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "GPG_TTY"),
     *("SSH_AGENT_PID", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "HOSTNAME", "MAIL", "INPUTRC", "ZDOTDIR"),
     *("EDITOR", "VISUAL", "PAGER", "LESS", "LESSOPEN", "HISTCONTROL", "HISTFILE", "HISTSIZE", "BASH_ENV", "PROMPT_COMMAND"),
-    *(
-        "PS1",
-        "PS2",
-        "PS4",
-        "PROMPT",
-        "LMOD_CMD",
-        "LMOD_DIR",
-        "LMOD_PKG",
-        "LMOD_ROOT",
-        "LMOD_VERSION",
-        "MODULESHOME",
-        "MODULES_CMD",
-    ),
-    *("LMOD_PAGER", "LMOD_PAGER_OPTS", "LMOD_COLORIZE", "MODULES_CMD", "MODULES_PAGER", "MODULES_COLOR"),
+    *("PS1", "PS2", "PS4", "PROMPT", *COMMAND_VARIABLES),
 )
-"""What else of the caller a shell at a prompt keeps: terminal, login, editor and prompt, which change no result."""
+"""What else of the caller a shell at a prompt keeps: terminal, login, editor, prompt and `module`, which change no result."""
 
 OF_THE_SHELL = ("PWD", "OLDPWD", "SHLVL", "_", "SHELL", "BASHOPTS", "SHELLOPTS", "UID", "EUID", "PPID", "status", "version")
 _OWN_WORDS = ("python", "python3", "pip", "pip3", "ipython")

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.modulesystem.index import Index, IndexedModule
-from ozrepro.store import write_whole
+from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -25,6 +25,12 @@ GROUP = "ozrepro.modulesystems"
 _BUILTIN = {"lmod": "ozrepro.modulesystem.lmod", "tcl": "ozrepro.modulesystem.tmod"}
 """The file of each built-in tool, by its name in locks and settings; the first that is there is taken where a shell has none."""
 
+COMMAND_VARIABLES = (
+    *("LMOD_CMD", "LMOD_DIR", "LMOD_PKG", "LMOD_ROOT", "LMOD_VERSION", "LMOD_PAGER", "LMOD_PAGER_OPTS", "LMOD_COLORIZE"),
+    *("MODULESHOME", "MODULES_CMD", "MODULES_PAGER", "MODULES_COLOR"),
+)
+"""What the command `module` of a shell at a prompt needs, and what decides how it prints: nothing of what it loads."""
+
 _PROGRAMS = {"LMOD_CMD": "lmod", "MODULES_CMD": "tcl"}
 _FUNCTIONS = ("BASH_FUNC_module%%", "BASH_FUNC__module_raw%%")
 _BEGINNINGS = {"_ModuleTable": "lmod", "__LMOD_REF_COUNT_": "lmod", "__MODULES_": "tcl"}

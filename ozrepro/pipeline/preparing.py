@@ -25,9 +25,9 @@ from ozrepro.pipeline.session import Session, method_of, naming, needs_lock
 from ozrepro.process import ended_by_signals
 from ozrepro.project.spec import digest_of
 from ozrepro.site import home_warning
-from ozrepro.store import Store, write_whole
 from ozrepro.store.claim import closed_to_others
 from ozrepro.store.publish import Generation, Recipe, examine, provide, read_generation
+from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ozrepro.methods.contract import Progress, Say
     from ozrepro.project.files import Files
     from ozrepro.project.lock import Section
+    from ozrepro.store import Store
     from ozrepro.store.manifest import Digests
 
 

@@ -228,23 +228,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ValueError("holds no table")  # noqa: TRY004 - the text is wrong, not a type of the program's
     return table
-
-
-def _open_closed(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o664)  # also where the umask lets everybody write
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, flushed to disk."""
-    # Random, not the pid: on a shared file system another node's process may have the same.
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    try:
-        with open(temporary, "wb", opener=_open_closed) as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise

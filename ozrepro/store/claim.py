@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ozrepro import process
 from ozrepro.errors import CommandFailed, StoreError
 from ozrepro.faststart.ready import stamp
+from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,9 +86,7 @@ def _hide_from_git(path: Path) -> None:
         found = os.lstat(path)
         if found.st_size or not stat.S_ISREG(found.st_mode):
             return
-    from ozrepro.store import write_whole  # an empty one was left by a killed process
-
-    write_whole(path, b"*\n")
+    write_whole(path, b"*\n")  # an empty one was left by a killed process
 
 
 def _is_store(folder: Path, names: set[str]) -> bool:

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro.errors import StoreError
 from ozrepro.faststart.ready import stamp
-from ozrepro.store import failed, manifest, planted, read_json, shown, write_whole
+from ozrepro.store import failed, manifest, planted, read_json, shown
 from ozrepro.store.owner import is_dead, myself, read_owner
 from ozrepro.store.turn import wait_turn
+from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import BuildError, NodeError, StoreError
 from ozrepro.site import mount_of
-from ozrepro.store import planted, write_whole
+from ozrepro.store import planted
 from ozrepro.store.owner import Owner, is_dead, myself, read_owner
+from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

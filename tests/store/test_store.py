@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ozrepro.errors import StoreError
-from ozrepro.store import Store, failed, shown, write_whole
+from ozrepro.store import Store, failed, shown
 from ozrepro.store.publish import Recipe, provide, read_generation
+from ozrepro.store.writing import write_whole
 from tests.store.driver import fill, key_of
 from tests.store.running import done, entries, run
 

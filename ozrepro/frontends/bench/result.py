@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ozrepro.errors import StoreError, UsageError
 from ozrepro.project.checking import Checker, shown
 from ozrepro.project.reader import Range, read_table
-from ozrepro.store import failed, write_whole
+from ozrepro.store import failed
+from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable

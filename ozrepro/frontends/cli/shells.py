@@ -21,8 +21,8 @@ from ozrepro.frontends import imageshell as inside
 from ozrepro.frontends.cli.call import take_method, take_name
 from ozrepro.frontends.jobscript import job_script
 from ozrepro.project.lock import lock_file
-from ozrepro.store import write_whole
 from ozrepro.store.manifest import digest_file
+from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -18,8 +18,9 @@ from ozrepro.errors import BuildError
 from ozrepro.methods.container import apptainer, image
 from ozrepro.methods.container.contents import Contents, as_table, look_inside, read_contents
 from ozrepro.methods.container.definition import with_first_lines
-from ozrepro.store import failed, write_whole
+from ozrepro.store import failed
 from ozrepro.store.manifest import digest_file
+from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from ozrepro.errors import Remedy, StoreError
 from ozrepro.methods.container.contents import as_table, read_contents
 from ozrepro.python.distributions import UNREADABLE
-from ozrepro.store import write_whole
 from ozrepro.store.manifest import digest_file
+from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
