@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -21,13 +20,13 @@ from ozrepro.methods.conda.channels import local_path
 from ozrepro.methods.conda.package_cache import MARK, Entry, is_whole, paths_in
 from ozrepro.methods.conda.worker_common import Refused, client, no_space, progress
 from ozrepro.project.checking import shown
+from ozrepro.store.manifest import digest_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rattler import Client
 
-_BLOCK = 1 << 20
 _AT_ONCE = 8
 _LEAVES = re.compile(r"invalid package-relative archive path: (.*)", re.DOTALL)
 """What rattler says of a member whose name is absolute or holds `..`."""
@@ -133,7 +132,7 @@ def _reason(error: BaseException) -> str:
 
 def _check(entry: Entry, archive: Path) -> None:
     """Raise Unlike where an archive is not the one that is locked."""
-    _compare(entry, _sha256(archive), archive.stat().st_size)
+    _compare(entry, digest_file(archive), archive.stat().st_size)
 
 
 async def _refuse_leaving(entry: Entry, archive: Path) -> None:
@@ -199,14 +198,6 @@ def _compare(entry: Entry, sha256: str, size: int | None) -> None:
         where=entry.url,
         hint="ask the channel's keeper; to accept what is there now, ozrepro lock --upgrade",
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _place(entry: Entry, content: Path, *, fresh: bool) -> None:

@@ -153,7 +153,7 @@ class Helper:
         """Return this machine's virtual packages; without the helper process where those of `names` need none."""
         found = quickly(names) if names is not None else None
         if found is None:
-            done = self._call({"task": "virtual-packages"}, "cannot see what this machine offers", _ignore)
+            done = self._call({"task": "virtual-packages"}, "cannot see what this machine offers", ignore)
             found = tuple(Virtual(*item) for item in done["virtual"])
         return found
 
@@ -253,5 +253,5 @@ def _how(status: int) -> str:
     return f"by signal {-status}" if status < 0 else f"with status {status} and no result"
 
 
-def _ignore(step: str, done: int, total: int) -> None:
+def ignore(step: str, done: int, total: int) -> None:
     """Take no notice."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping  # noqa: TC003  # the reader looks annotations up
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ozrepro.errors import BuildError, SpecError, UsageError
 from ozrepro.methods.conda.channels import Channel, LockedChannel, channels_here, find_channels
+from ozrepro.methods.conda.environment_yml import EnvironmentFile, read_environment
 from ozrepro.methods.conda.matchspec import name_in
 from ozrepro.methods.conda.records import LockedRecord, repeated
 from ozrepro.methods.conda.virtual import Virtual, check_virtual
@@ -22,26 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ozrepro.methods.conda.environment_yml import EnvironmentFile
     from ozrepro.methods.conda.table import CondaTable
     from ozrepro.methods.contract import Subject
     from ozrepro.modulesystem.loading import Request
     from ozrepro.modulesystem.record import Record
     from ozrepro.project.lock import Section
-    from ozrepro.project.spec import Spec
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.site import Site
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a spec asks for, its environment file read."""
-
-    channels: tuple[str, ...]
-    dependencies: tuple[str, ...]
-    pip: tuple[str, ...]
-    variables: Mapping[str, str]
-    platforms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,29 +160,28 @@ def mpi_request(subject: Subject[CondaTable]) -> Request | None:
     return loading.request_of(subject.table.mpi, "conda.mpi", subject.spec, subject.site)
 
 
-def wanted_of(subject: Subject[CondaTable]) -> Wanted:
+def wanted_of(subject: Subject[CondaTable]) -> EnvironmentFile:
     """Return what the spec asks for, its environment file read. Raises SpecError with all mistakes."""
-    table = subject.table
+    table, spec = subject.table, subject.spec
+    given = EnvironmentFile("", table.channels, table.dependencies, table.pip, {}, table.platforms)
     if not table.file:
-        return Wanted(table.channels, table.dependencies, table.pip, {}, table.platforms)
-    file = _file(subject.spec, table)
-    pip = (*file.pip, *table.pip)
-    return Wanted(file.channels or table.channels, file.dependencies, pip, file.variables, file.platforms or table.platforms)
-
-
-def _file(spec: Spec, table: CondaTable) -> EnvironmentFile:
-    from ozrepro.methods.conda.environment_yml import read_environment
-
+        return given
     path = spec.root / table.file
     if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
         raise SpecError(str(spec.path), [f"conda.file: {table.file}: leads out of the project; copy the file into it"])
     try:
-        return read_environment(spec.files.text(path, SMALL), str(path), table.channels)
+        file = read_environment(spec.files.text(path, SMALL), str(path), table.channels)
     except OSError as error:
         raise SpecError(str(spec.path), [f"conda.file: {table.file}: {error.strerror}; name a file of the project"]) from error
+    return replace(
+        file,
+        channels=file.channels or given.channels,
+        pip=(*file.pip, *given.pip),
+        platforms=file.platforms or given.platforms,
+    )
 
 
-def layer_of(subject: Subject[CondaTable], wanted: Wanted) -> Layer:
+def layer_of(subject: Subject[CondaTable], wanted: EnvironmentFile) -> Layer:
     """Return what the spec has pip add."""
     return Layer(subject.spec, "conda", wanted.pip, (), subject.table.passed)
 

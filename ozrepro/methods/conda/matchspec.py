@@ -33,12 +33,6 @@ def name_in(text: str) -> str:
     return match["name"].lower() if match else ""
 
 
-def channel_in(text: str) -> str:
-    """Return the channel that stands before a text's `::`, or ""."""
-    match = _PARTS.match(text.strip())
-    return (match["channel"] or "") if match else ""
-
-
 def check_spec(text: str) -> str | None:
     """Say what is wrong with one dependency of a spec, or None."""
     if len(text) > _LONGEST:
@@ -90,13 +84,13 @@ def foreign(text: str, channels: Collection[str]) -> str | None:
 
     None too where that is not certain yet: an address among the channels may have the name, by the settings' aliases.
     """
-    name, _ = without_subdir(channel_in(text))
-    if not name or "://" in name or any("://" in channel for channel in channels):
+    match = _PARTS.match(text.strip())
+    name, _ = without_subdir((match["channel"] or "") if match else "")
+    if not name or any("://" in channel for channel in (name, *channels)):
         return None
     known = {without_subdir(channel)[0] for channel in channels}
-    if name in known or ("defaults" in known and name in DEFAULTS):
-        return None
-    return f"{shown(text)} names the channel {shown(name)}, which is not in channels"
+    listed = name in known or ("defaults" in known and name in DEFAULTS)
+    return None if listed else f"{shown(text)} names the channel {shown(name)}, which is not in channels"
 
 
 def foreigners(written: object, good: Collection[str], listed: object) -> Iterator[tuple[int, str]]:

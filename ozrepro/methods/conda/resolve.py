@@ -14,7 +14,7 @@ from ozrepro.errors import BuildError, SpecError
 from ozrepro.methods.conda import python as conda_python
 from ozrepro.methods.conda.channels import Channel, find_channels
 from ozrepro.methods.conda.formats import Source, read_source
-from ozrepro.methods.conda.helper import Helper, Question, open_helper
+from ozrepro.methods.conda.helper import Helper, Question, ignore, open_helper
 from ozrepro.methods.conda.lock import Locked, layer_of, mpi_request, mpi_spec, wanted_of
 from ozrepro.methods.conda.matchspec import with_address
 from ozrepro.methods.conda.virtual import needed, offered, overrides
@@ -25,14 +25,14 @@ from ozrepro.python import install, layer
 from ozrepro.python import installed as outside
 from ozrepro.python.interpreter import running
 from ozrepro.python.layer import LockedLayer, open_uv
-from ozrepro.python.resolve import Wanted as PipWanted
+from ozrepro.python.resolve import Wanted
 from ozrepro.python.resolve import resolve as resolve_pip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ozrepro.methods.conda.environment_yml import EnvironmentFile
     from ozrepro.methods.conda.explicit import Named
-    from ozrepro.methods.conda.lock import Wanted
     from ozrepro.methods.conda.records import LockedRecord
     from ozrepro.methods.conda.table import CondaTable
     from ozrepro.methods.conda.virtual import Virtual
@@ -49,7 +49,7 @@ class _Task:
     """What is the same for each platform: the request, what its spec asks for, and what stands for this machine."""
 
     request: Request[CondaTable, Locked]
-    wanted: Wanted
+    wanted: EnvironmentFile
     helper: Helper
     channels: tuple[Channel, ...]
     detected: tuple[Virtual, ...]
@@ -129,7 +129,7 @@ def _solve(task: _Task, platform: str, kept: tuple[LockedRecord, ...], named: tu
         locked=kept,
     )
     question = replace(question, locked=_open_to_gpu(task.helper, question))
-    answer = task.helper.solve(question, _quiet)
+    answer = task.helper.solve(question, ignore)
     if named:
         _check_named(named, answer.records, task.channels)
     if answer.cpu_builds:
@@ -151,7 +151,7 @@ def _open_to_gpu(helper: Helper, question: Question) -> tuple[LockedRecord, ...]
     if not question.locked or needy or blind.virtual == question.virtual:
         return question.locked
     try:
-        found = helper.solve(blind, _quiet).cpu_builds
+        found = helper.solve(blind, ignore).cpu_builds
     except BuildError:
         return ()  # the spec cannot be had without a GPU, and nothing tells which packages differ
     return tuple(record for record in question.locked if record.name not in found)
@@ -167,7 +167,7 @@ def _check_named(named: tuple[Named, ...], records: tuple[LockedRecord, ...], ch
         raise BuildError("\n  ".join(("the channels do not give what is named:", *lines)), hint="ozrepro lock, without --from")
 
 
-def _content(locked: Locked, subject: Subject[CondaTable], wanted: Wanted) -> dict[str, Any]:
+def _content(locked: Locked, subject: Subject[CondaTable], wanted: EnvironmentFile) -> dict[str, Any]:
     """Return the section's content."""
     site = subject.site
     places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
@@ -190,7 +190,7 @@ def _pip(task: _Task, locked: Locked, previous: Locked | None) -> tuple[LockedPa
     lines = [entry.text for text in wanted.texts() for entry in entries_of(text)]
     with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
         prefix = Path(os.path.realpath(name)) / "env"
-        task.helper.install(locked.records, locked.addresses, prefix, _quiet)
+        task.helper.install(locked.records, locked.addresses, prefix, ignore)
         # Its Python is not started to be asked: this one tells uv where it runs, and the record what it resolves for.
         python = replace(conda_python.recorded(locked), path=running().path)
         provided = outside.distributions([str(install.site_packages(prefix))])
@@ -203,7 +203,7 @@ def _pip(task: _Task, locked: Locked, previous: Locked | None) -> tuple[LockedPa
                 hint=f"ask conda for {names} in this version, under dependencies",
             )
         minor = int(python.minor.split(".")[1])
-        question = PipWanted(
+        question = Wanted(
             spec.root,
             wanted.requirements,
             f">=3.{minor},<3.{minor + 1}",
@@ -227,7 +227,3 @@ def _kept(previous: Locked | None, upgrade: tuple[str, ...] | None) -> tuple[Loc
         return ()
     moving = {canonicalize_name(name) for name in upgrade or ()}
     return tuple(record for record in previous.records if canonicalize_name(record.name) not in moving)
-
-
-def _quiet(step: str, done: int, total: int) -> None:
-    """Take no notice."""

@@ -118,34 +118,27 @@ def quickly(names: Iterable[str]) -> tuple[Virtual, ...] | None:
     return (*glibc, Virtual("__linux", kernel[0] if kernel else "0"), Virtual("__unix", "0"))
 
 
-def satisfied(depends: Iterable[str], here: Sequence[Virtual], constrains: Iterable[str] = ()) -> list[str]:
+def satisfied(depends: Iterable[str], here: Iterable[Virtual]) -> list[str]:
     """Return what locked packages ask of the machine and `here` does not offer, one line each, with both versions.
 
-    `here` is what this machine has, whatever is said of it. A line of `constrains` counts only where the machine has the thing.
+    `here` is what this machine has, whatever is said of it.
     """
-    there = {item.name: item for item in here}
-    wrong: dict[str, None] = {}
-    for lines, must in ((depends, True), (constrains, False)):
-        for line in sorted({line for line in lines if line.startswith("__")}):
-            problem = _unmet(line, there, must=must)
-            if problem:
-                wrong.setdefault(problem)
-    return list(wrong)
+    by_name = {item.name: item for item in here}
+    lines = sorted({line for line in depends if line.startswith("__")})
+    return list(dict.fromkeys(filter(None, (_unmet(line, by_name) for line in lines))))
 
 
-def _unmet(line: str, there: Mapping[str, Virtual], *, must: bool) -> str | None:
+def _unmet(line: str, by_name: Mapping[str, Virtual]) -> str | None:
     name, _, want = line.partition(" ")
-    here = there.get(name)
+    here = by_name.get(name)
     if here is None:
-        lacking = _NONE.get(name, f"this machine has no {name}")
-        return f"{lacking}, the lock needs {name} {want or 'any'}" if must else None
-    cpu = name == "__archspec"
+        return f"{_NONE.get(name, f'this machine has no {name}')}, the lock needs {name} {want or 'any'}"
     try:
         if _fits(here, want):
             return None
     except ValueError:
         return f"the lock needs {shown(line)}, which cannot be read"
-    value, want = (here.build, want.rpartition(" ")[2]) if cpu else (here.version, want)
+    value, want = (here.build, want.rpartition(" ")[2]) if name == "__archspec" else (here.version, want)
     return f"{_WORDS.get(name, f'{name} here is {{}}').format(value)}, the lock needs {want}"
 
 

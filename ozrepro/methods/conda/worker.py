@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.methods.conda.worker_common import Refused, indented, no_space
+from ozrepro.methods.conda.worker_common import Refused, no_space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,24 +48,19 @@ def _tried() -> str:
 def perform(task: Mapping[str, Any]) -> dict[str, Any]:
     """Do a task and return what the result file holds: `done`, or `refused` with what, where and hint."""
     module, function = _TASKS[task["task"]]
+    prefix = task.get("prefix", "")
     try:
         return {"done": asyncio.run(getattr(import_module(f"ozrepro.methods.conda.{module}"), function)(task))}
     except Refused as error:
-        return {"refused": {"what": error.what, "where": error.where, "hint": error.hint}}
+        refused = error
     except Exception as error:  # noqa: BLE001  # rattler's errors have no common base, and each is one line for the user
         full = no_space(error)
         if full is not None:
-            return {
-                "refused": {
-                    "what": full,
-                    "where": task.get("prefix") or task.get("cache", ""),
-                    "hint": "free some space, then again",
-                }
-            }
-        traceback.print_exc()
-        return {
-            "refused": {"what": indented(f"{task['task']} failed: {error}"), "where": task.get("prefix", ""), "hint": _tried()}
-        }
+            refused = Refused(full, where=prefix or task.get("cache", ""), hint="free some space, then again")
+        else:
+            traceback.print_exc()
+            refused = Refused(f"{task['task']} failed: {error}", where=prefix, hint=_tried())
+    return {"refused": {"what": refused.what, "where": refused.where, "hint": refused.hint}}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -67,8 +67,6 @@ def test_a_virtual_package_that_is_lacking_is_told_with_both_versions(line: str,
 def test_a_virtual_package_that_is_there_is_no_reason_to_refuse() -> None:
     lines = ["__cuda", "__cuda >=11", "__glibc >=2.17,<3.0.a0", "__linux", "__archspec 1 zen*", "python", "__archspec >=1"]
     assert satisfied(lines, HERE) == []
-    assert satisfied([], HERE, constrains=["__osx >=11"]) == []
-    assert satisfied([], HERE, constrains=["__cuda >=12"]) == ["the NVIDIA driver here offers CUDA 11.8, the lock needs >=12"]
     assert satisfied(["__cuda >=12"], ()) == ["there is no NVIDIA driver here, the lock needs __cuda >=12"]
 
 
