@@ -47,7 +47,8 @@ def _check_pip(text: str) -> str | None:
 
 def _read_variable(checker: Checker, value: object, path: tuple[str, ...]) -> Any:
     if not isinstance(value, str):
-        checker.wrong(path, "is not a text", "write a text in quotes")
+        problem = "has no value" if value is None else "is a list or a table"
+        checker.wrong(path, problem, f'write a text: {path[-1]}: "…"')
     elif path not in cast("Reader", checker).quoted and value.lower() in ("true", "false"):
         checker.wrong(path, f"{value!r} is read in different ways", f'put it in quotes: {path[-1]}: "{value}"')
     elif len(value) > _LONGEST:

@@ -105,6 +105,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("", "environment file"),
         ("x" * (17 << 20), "larger than"),
         ("name: a\n", "has no dependencies"),
+        ("dependencies: [a]\nvariables:\n  A:\n", "variables.A: has no value"),
     ],
 )
 def test_hostile_environment_files_are_refused_at_once(text: str, said: str) -> None:
