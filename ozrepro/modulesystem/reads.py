@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping  # noqa: TC003  # the reader looks annotations up
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from ozrepro.project.reader import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from ozrepro.modulesystem.following import Case
-    from ozrepro.project.checking import Checker
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
-_KEYS = ("site", "site-unset", "needed", "without-effect", "unfollowed")
 _MOST = 6
 """Names or commands of one module that a line shows."""
 
@@ -91,28 +90,29 @@ def _listed(words: list[str] | tuple[str, ...]) -> str:
     return ", ".join(words[:_MOST]) + more
 
 
-def read_reads(checker: Checker, value: object, path: tuple[str, ...]) -> Reads:
-    """Return what `as_table` wrote, out of a lock that may be a stranger's; what is wrong is noted by `checker`."""
-    table = checker.table(value, path, _KEYS)
+def _check_name(text: str) -> str | None:
+    return None if _NAME.match(text) else f"{text!r} is not a variable name"
 
-    def named(text: str) -> str | None:
-        return None if _NAME.match(text) else f"{text!r} is no name of a variable"
 
-    site: dict[str, str | None] = dict.fromkeys(checker.texts_at(table, (*path, "site-unset"), check=named))
-    given = table.get("site", {})
-    values = checker.table(given, (*path, "site"), given if isinstance(given, dict) else ())
-    for name in values:
-        if problem := named(name):
-            checker.wrong((*path, "site", name), problem, "lock again")
-        elif name in site:
-            checker.wrong((*path, "site", name), "is among site-unset too", "lock again")
-        else:
-            site[name] = checker.text_at(values, (*path, "site", name))
-    unfollowed = table.get("unfollowed", {})
-    listed = checker.table(unfollowed, (*path, "unfollowed"), unfollowed if isinstance(unfollowed, dict) else ())
-    return Reads(
-        site,
-        checker.texts_at(table, (*path, "needed"), check=named),
-        checker.texts_at(table, (*path, "without-effect"), check=named),
-        {name: checker.texts_at(listed, (*path, "unfollowed", name)) for name in listed},
-    )
+_Name = Annotated[str, Check(_check_name)]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadsContent:
+    """What `as_table` writes, as it stands in the lock."""
+
+    site: Mapping[_Name, str] = field(default_factory=dict)
+    site_unset: tuple[_Name, ...] = ()
+    needed: tuple[_Name, ...] = ()
+    without_effect: tuple[_Name, ...] = ()
+    unfollowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield each variable that is said to be set and not to be."""
+        for name in sorted(self.site.keys() & set(self.site_unset)):
+            yield ("site", name), "is among site-unset too; lock again"
+
+    def reads(self) -> Reads:
+        """Return the value."""
+        site: dict[str, str | None] = {**dict.fromkeys(self.site_unset), **self.site}
+        return Reads(site, self.needed, self.without_effect, self.unfollowed)

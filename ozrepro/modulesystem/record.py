@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+from collections.abc import Mapping  # the reader looks annotations up
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,13 +14,14 @@ from ozrepro.modulesystem import LoadedModule, fingerprint, tools
 from ozrepro.modulesystem.change import Change, PathChange, path_values, read_change, replay
 from ozrepro.modulesystem.fingerprint import Print
 from ozrepro.modulesystem.following import as_parts, parts_of
-from ozrepro.modulesystem.reads import Reads, read_reads
+from ozrepro.modulesystem.reads import Reads, ReadsContent
 from ozrepro.modulesystem.shell import ShellParts
 from ozrepro.modulesystem.texts import is_followable
 from ozrepro.project.reader import Check, Read, read_table
+from ozrepro.project.values import INVALID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from ozrepro.environment import Cases
     from ozrepro.project.checking import Checker
@@ -148,27 +150,32 @@ class Record:
         return lines
 
 
-def _shell(checker: Checker, value: object, path: tuple[str, ...]) -> ShellParts:
-    table = checker.table(value, path, ("functions", "aliases", "limits", "effects"))
-    bodies: dict[str, dict[str, str]] = {}
-    for key in ("functions", "aliases"):
-        found = table.get(key, {})
-        entries = checker.table(found, (*path, key), found if isinstance(found, dict) else ())
-        bodies[key] = {}
-        for name, text in entries.items():
-            if not _WORD.match(name) or not isinstance(text, str) or "\0" in text:
-                checker.wrong((*path, key, name), "is nothing that a shell can have")
-            else:
-                bodies[key][name] = text
-    limits = checker.texts_at(table, (*path, "limits"), check=_limit)
-    effects = table.get("effects", {})
-    known = checker.table(effects, (*path, "effects"), effects if isinstance(effects, dict) else ())
-    texts = {name: checker.texts_at(known, (*path, "effects", name)) for name in known}
-    return ShellParts(bodies["functions"], bodies["aliases"], limits, texts)
-
-
 def _limit(text: str) -> str | None:
     return None if _LIMIT.match(text) else f"{text!r} is neither a ulimit nor a umask"
+
+
+def _check_word(name: str) -> str | None:
+    return None if _WORD.match(name) else "is nothing that a shell can have"
+
+
+def _body(checker: Checker, value: object, path: tuple[str, ...]) -> object:
+    if isinstance(value, str) and "\0" not in value:
+        return value  # whatever else it holds: a function may print a tab or colours
+    checker.wrong(path, "is nothing that a shell can have")
+    return INVALID
+
+
+_Bodies = Mapping[Annotated[str, Check(_check_word)], Annotated[str, Read(_body)]]
+
+
+@dataclass(frozen=True, slots=True)
+class ShellContent:
+    """What only a shell can take, as it stands in the lock."""
+
+    functions: _Bodies = field(default_factory=dict)
+    aliases: _Bodies = field(default_factory=dict)
+    limits: tuple[Annotated[str, Check(_limit)], ...] = ()
+    effects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def _kept(_: Checker, value: object, __: tuple[str, ...]) -> object:
@@ -229,8 +236,8 @@ class RecordContent:
     module: tuple[ModuleEntry, ...] = ()
     file: tuple[FileEntry, ...] = ()
     change: Annotated[Any, Read(_kept)] = field(default_factory=dict)
-    reads: Annotated[Reads, Read(read_reads)] = field(default_factory=Reads)
-    shell: Annotated[ShellParts, Read(_shell)] = field(default_factory=ShellParts)
+    reads: ReadsContent = field(default_factory=ReadsContent)
+    shell: ShellContent = field(default_factory=ShellContent)
 
     def problems(self) -> Iterator[tuple[str | tuple[str, ...], str]]:
         """Yield that no module is named."""
@@ -249,8 +256,8 @@ class RecordContent:
             prints=tuple(Print(item.file, item.sha256) for item in self.module),
             files=tuple(Print(item.path, item.sha256) for item in self.file),
             change=read_change(checker, self.change, (*path, "change"), self.tool),
-            reads=self.reads,
-            shell=self.shell,
+            reads=self.reads.reads(),
+            shell=ShellParts(self.shell.functions, self.shell.aliases, self.shell.limits, self.shell.effects),
         )
 
 

@@ -13,7 +13,7 @@ from ozrepro.errors import without_login
 from ozrepro.project.toml import line_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 _TYPES = {
     bool: "true or false",
@@ -102,57 +102,6 @@ class Checker:
         known = sorted(known)
         near = difflib.get_close_matches(path[-1][:_SHOWN], known, 1) if len(self.mistakes) < MOST else []
         self.wrong(path, "unknown key", f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}")
-
-    def text_at(self, table: Mapping[str, Any], path: tuple[str, ...], *, default: str = "", multiline: bool = False) -> str:
-        """Return the string at the last part of `path`."""
-        value = table.get(path[-1], default)
-        if not isinstance(value, str):
-            self.wrong(path, f"is {describe(value)}", "write a string in quotes")
-            return default
-        return self._clean(value, path, default, multiline=multiline)
-
-    def _clean(self, value: str, path: tuple[str, ...], default: str, *, multiline: bool = False) -> str:
-        bad = hidden_character(value.replace("\n", "").replace("\t", "") if multiline else value)
-        if bad:
-            self.wrong(path, f"holds the invisible character {bad}", "remove it")
-            return default
-        return value
-
-    def flag_at(self, table: Mapping[str, Any], path: tuple[str, ...], *, default: bool = False) -> bool:
-        """Return the boolean at the last part of `path`."""
-        value = table.get(path[-1], default)
-        if not isinstance(value, bool):
-            self.wrong(path, f"is {describe(value)}", "write true or false")
-            return default
-        return value
-
-    def texts_at(
-        self,
-        table: Mapping[str, Any],
-        path: tuple[str, ...],
-        *,
-        default: tuple[str, ...] = (),
-        check: Callable[[str], str | None] | None = None,
-    ) -> tuple[str, ...]:
-        """Return the array of strings at the last part of `path`; `check` says what is wrong with one of them, or None."""
-        value = table.get(path[-1], list(default))
-        if not isinstance(value, list):
-            self.wrong(path, f"is {describe(value)}", 'write an array of strings: ["…"]')
-            return default
-        good: list[str] = []
-        for index, item in enumerate(value):
-            place = (*path[:-1], f"{path[-1]}[{index}]")
-            if not isinstance(item, str):
-                self.wrong(place, f"is {describe(item)}", "write a string in quotes")
-            elif not item.strip():
-                self.wrong(place, "is empty", "remove it")
-            elif self._clean(item, place, ""):
-                problem = check(item) if check else None
-                if problem:
-                    self.wrong(place, problem)
-                else:
-                    good.append(item)
-        return tuple(good)
 
 
 def describe(value: object) -> str:

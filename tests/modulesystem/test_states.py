@@ -17,10 +17,11 @@ from ozrepro.modulesystem.capture import Asked, Captured, capture
 from ozrepro.modulesystem.change import Change, read_change, replay
 from ozrepro.modulesystem.following import Case
 from ozrepro.modulesystem.lmod import Lmod
-from ozrepro.modulesystem.reads import Reads, read_reads
+from ozrepro.modulesystem.reads import Reads, ReadsContent
 from ozrepro.modulesystem.record import Record
 from ozrepro.modulesystem.shell import ShellParts
 from ozrepro.project.checking import Checker
+from ozrepro.project.reader import read_table
 from ozrepro.project.toml import dumps, loads
 from tests.fake_cluster import Site
 from tests.fake_cluster.modulefiles import write
@@ -233,7 +234,7 @@ class TestReads:
 
     def test_what_a_module_reads_goes_through_a_lock_unchanged(self) -> None:
         checker = Checker("lock")
-        assert read_reads(checker, loads(dumps(self.READS.as_table())), ("reads",)) == self.READS
+        assert read_table(checker, ReadsContent, loads(dumps(self.READS.as_table())), ("reads",)).reads() == self.READS
         assert checker.mistakes == []
         assert Reads().as_table() == {}
 
@@ -250,7 +251,7 @@ class TestReads:
     )
     def test_what_is_wrong_in_a_stranger_s_lock_is_told(self, table: object, problem: str) -> None:
         checker = Checker("lock")
-        read_reads(checker, table, ("reads",))
+        read_table(checker, ReadsContent, table, ("reads",))
         assert problem in "\n".join(checker.mistakes)
 
     def test_what_a_caller_has_otherwise_is_told_with_both_values(self) -> None:

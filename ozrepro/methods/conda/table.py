@@ -15,7 +15,7 @@ from ozrepro.project.checking import shown
 from ozrepro.project.reader import Check, Read
 from ozrepro.project.requirement import check_requirement
 from ozrepro.project.settings import one_of
-from ozrepro.project.spec import PassedNames, PathInside, check_module
+from ozrepro.project.spec import ModuleName, PassedNames, PathInside  # noqa: TC001  # the reader looks annotations up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,22 +33,23 @@ def _check_date(text: str) -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    mpi: tuple[ModuleName, ...] = ()
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield that the last of the modules is no MPI."""
+        last = self.mpi[-1] if self.mpi else ""
+        if not _MPI.match(last):
+            what = f"{shown(last)} is not an MPI that conda knows as external" if last else "names no module"
+            place = " to stand last" if len(self.mpi) > 1 else ""
+            yield "mpi", f'{what}; write for example "openmpi/4.1.4"{place}'
+
+
 def _read_mpi(checker: Checker, value: object, path: tuple[str, ...]) -> tuple[str, ...]:
     """Return the modules of `mpi`: one name, or an array of those to load in order, the MPI the last."""
-    if isinstance(value, list):
-        names = checker.texts_at({path[-1]: value}, path, check=check_module)
-        if len(names) < len(value):
-            return ()  # it is told which of them are wrong
-    else:
-        names = tuple(filter(None, (checker.text_at({path[-1]: value}, path),)))
-        if not names:
-            return ()
-    last = names[-1] if names else ""
-    if not _MPI.match(last):
-        what = f"{shown(last)} is not an MPI that conda knows as external" if last else "names no module"
-        place = " to stand last" if len(names) > 1 else ""
-        checker.wrong(path, what, f'write for example "openmpi/4.1.4"{place}')
-    return names
+    names = [value] if isinstance(value, str) else value
+    return reader.read_table(checker, _Names, {path[-1]: names}, path[:-1]).mpi
 
 
 @dataclass(frozen=True, slots=True)
