@@ -106,7 +106,7 @@ class NoMethodError(OzreproError):
     exit_code = 4
 
     def __init__(self, session: str, reasons: Iterable[str], *, who: str = "no method", hint: str = "") -> None:
-        super().__init__(f"{who} can serve session {session!r} here:", problems=reasons, hint=hint)
+        super().__init__(f"{who} of session {session!r} is available here:", problems=reasons, hint=hint)
 
 
 class BuildError(OzreproError):

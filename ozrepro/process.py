@@ -141,7 +141,7 @@ def run(
 
     `argv[0]` should be an absolute path: PATH is only searched as `env` gives it. `env` is the whole environment. `text` goes to
     its standard input. `timeout` is in seconds. `on_line` is called with each line of its standard error as it comes.
-    Standard output comes back byte for byte (surrogates stand for what is no UTF-8), standard error as readable text.
+    Standard output comes back byte for byte (surrogates stand for what is not UTF-8), standard error as readable text.
     When the caller is interrupted, or after `timeout`, the whole group is ended, so that no installer goes on writing behind an
     error: asked first, then killed. Raises CommandFailed when the program cannot be started or takes longer than `timeout`.
     """

@@ -156,7 +156,7 @@ def is_trusted(root: str) -> bool:
 def tool_table(content: bytes) -> tuple[bytes, dict[str, Any]]:
     """Return the bytes of a pyproject.toml that hold `[tool.ozrepro]` and the table itself; both empty where it has none.
 
-    The file is parsed only when it names the table: tomllib costs 30 path-taking calls. A file that is no TOML gives an
+    The file is parsed only when it names the table: tomllib costs 30 path-taking calls. A file that is not TOML gives an
     empty table here; the long way reports it.
     """
     if b"tool.ozrepro" not in content and b"ozrepro]" not in content:

@@ -117,6 +117,6 @@ def execute(environment: Environment, command: list[str], name: str) -> NoReturn
         tell(f"{words[0]}: not found{where}")
         sys.exit(127)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no command"
+        reason = error.strerror if isinstance(error, OSError) else "is not a command"
         tell(f"{words[0]!r}: {reason}")
         sys.exit(126)

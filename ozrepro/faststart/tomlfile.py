@@ -24,7 +24,7 @@ _QUOTED = re.compile(r"""\"{3}|'{3}|"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?""")
 
 
 class TOMLDecodeError(ValueError):
-    """A text is no TOML, or is so long, so deep or of such numbers that nobody can have meant it."""
+    """A text is not TOML, or is so long, so deep or of such numbers that nobody can have meant it."""
 
 
 def loads(text: str) -> dict[str, Any]:

@@ -251,7 +251,7 @@ def _register(func: Body, *, spec: str | None, options: Mapping[str, Any]) -> An
         if not isinstance(session.virtualenv, OzreproEnv):
             raise failure(
                 OzreproError(
-                    f"runs only in its locked environment, and nox was told to use the backend {session.venv_backend!r}",
+                    f"runs only in its locked environment, and nox was asked to use the backend {session.venv_backend!r}",
                     where=f"session {session.name!r}",
                     hint="nox without --no-venv and --force-venv-backend",
                 )

@@ -36,7 +36,7 @@ FORMATS = "ozrepro.formats"
 
 
 def known(written: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the names of the methods, the package's own first; others only where one of `written` is no name of these."""
+    """Return the names of the methods, the package's own first; others only where one of `written` is not a name of these."""
     if all(name in BUILTIN for name in written):
         return BUILTIN
     return (*BUILTIN, *sorted(_plugins()))

@@ -161,7 +161,7 @@ def _is_table(word: str, words: Iterator[str], depth: int) -> bool:
 
 
 def _after_key(word: str, words: Iterator[str]) -> str:
-    """Return what stands behind `name =` or `["text"] =`, or the word itself where it is no key."""
+    """Return what stands behind `name =` or `["text"] =`, or the word itself where it is not a key."""
     if word == "[":
         key = [next(words), next(words), next(words)]
         return next(words) if key == [_LITERAL, "]", "="] else ""

@@ -31,7 +31,7 @@ _SECOND = 1_000_000_000
 
 
 def cached_index(system: Indexing, modulepath: Sequence[str], folder: Path, *, anew: bool = False) -> tuple[Index, float]:
-    """Return the index of the module directories and when it was made, in epoch seconds: from `folder`, or made anew.
+    """Return the index of the module directories and when it was made, in epoch seconds: from `folder`, or made again.
 
     A cache that cannot be read or written, is damaged, or that others could have written is passed over. Raises ModuleError.
     """

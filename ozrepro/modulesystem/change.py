@@ -190,9 +190,9 @@ class _Reader:
 
     def text(self, value: object, place: tuple[str, ...]) -> str:
         if not isinstance(value, str):
-            self.wrong(place, "is no string", "lock anew")
+            self.wrong(place, "is not a string", "lock again")
         elif not is_text(value):
-            self.wrong(place, "holds a NUL or is no text", "lock anew")
+            self.wrong(place, "holds a NUL or is not text", "lock again")
         else:
             return value
         return ""
@@ -201,29 +201,29 @@ class _Reader:
         try:
             found = base64.b64decode(self.text(value, place), validate=True).decode("utf-8", "surrogateescape")
         except (binascii.Error, ValueError):
-            self.wrong(place, "is no base64", "lock anew")
+            self.wrong(place, "is not base64", "lock again")
             return ""
         if "\0" in found:
-            self.wrong(place, "holds a NUL", "lock anew")
+            self.wrong(place, "holds a NUL", "lock again")
             return ""
         return found
 
     def texts(self, value: object, place: tuple[str, ...]) -> tuple[str, ...]:
         if not isinstance(value, list):
-            self.wrong(place, "is no array", "lock anew")
+            self.wrong(place, "is not an array", "lock again")
             return ()
         return tuple(self.text(item, (*place[:-1], f"{place[-1]}[{index}]")) for index, item in enumerate(value))
 
     def number(self, value: object, place: tuple[str, ...], least: int = 0) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
-            self.wrong(place, f"is no whole number between {least} and {_MOST}", "lock anew")
+            self.wrong(place, f"is not a whole number between {least} and {_MOST}", "lock again")
             return PIECE
         return value
 
     def inner(self, value: object, place: tuple[str, ...]) -> Mapping[str, Any]:
         if isinstance(value, dict):
             return value
-        self.wrong(place, "is no table", "lock anew")
+        self.wrong(place, "is not a table", "lock again")
         return {}
 
     def named(self, table: Mapping[str, Any], key: str, read: Callable[[object, tuple[str, ...]], _T]) -> dict[str, _T]:
@@ -235,9 +235,9 @@ class _Reader:
 
     def is_free(self, name: str, place: tuple[str, ...]) -> bool:
         if not is_variable(name):
-            self.wrong(place, "is no name of a variable", "a name has letters, digits and _")
+            self.wrong(place, "is not a variable name", "a name has letters, digits and _")
         elif is_bookkeeping(name):
-            self.wrong(place, "is a variable of the module tool's own", "lock anew")
+            self.wrong(place, "is a variable of the module tool's own", "lock again")
         else:
             return True
         return False
@@ -251,13 +251,13 @@ class _Reader:
         if key != "dynamic":
             return self.is_free(name, place)
         if not name or "=" in name or not name.isprintable():
-            self.wrong(place, "is no name of a variable")
+            self.wrong(place, "is not a variable name")
             return False
         return True
 
     def cases(self, value: object, place: tuple[str, ...]) -> tuple[Case, ...]:
         if not isinstance(value, list):
-            self.wrong(place, "is no array", "lock again")
+            self.wrong(place, "is not an array", "lock again")
             return ()
         return tuple(self.case(item, (*place[:-1], f"{place[-1]}[{index}]")) for index, item in enumerate(value))
 
@@ -266,11 +266,11 @@ class _Reader:
         names = self.texts(table.get("set", []), (*place, "set"))
         for name in names:
             if not CONDITION.match(name):
-                self.wrong((*place, "set"), f"{name!r} is no name of a variable", "lock again")
+                self.wrong((*place, "set"), f"{name!r} is not a variable name", "lock again")
                 return Case()
         path = {key: table[key] for key in PATH_KEYS if key in table}
         if table.get("unset", False) is not False and (table["unset"] is not True or path or "value" in table):
-            self.wrong((*place, "unset"), "stands beside a value", "lock again")
+            self.wrong((*place, "unset"), "cannot be combined with a value", "lock again")
         return Case(
             names,
             self.text(table["value"], (*place, "value")) if "value" in table else None,
@@ -283,7 +283,7 @@ class _Reader:
         table = self.inner(value, place) if isinstance(value, dict) else {}
         mark = self.text(table.get("separator", ":"), (*place, "separator"))
         if not 0 < len(mark) <= _LONGEST_MARK or not mark.isprintable():
-            self.wrong((*place, "separator"), "is no separator", 'write ":", ";" or another character')
+            self.wrong((*place, "separator"), "is not a separator", 'write ":", ";" or another character')
             mark = ":"
         counts = self.inner(table.get("counts", {}), (*place, "counts"))
         return PathChange(
@@ -304,16 +304,16 @@ class _Reader:
             if is_variable(name) and is_bookkeeping(name) and name != "LMOD_CMD":
                 found[name] = self.text(value, place)
             else:
-                self.wrong(place, "is no variable of the module tool's own", "lock anew")
+                self.wrong(place, "is not a variable of the module tool's own", "lock again")
         pieces = {name: value for name, value in found.items() if name.startswith(TABLE) and value}
         if pieces and not (all(map(_PIECES.match, pieces)) and is_lua_data(module_table(pieces))):
-            self.wrong(("bookkeeping",), f"{min(pieces)}: is no table of plain values: Lmod would run it", "lock anew")
+            self.wrong(("bookkeeping",), f"{min(pieces)}: is not a table of plain values: Lmod would run it", "lock again")
             found = {name: value for name, value in found.items() if name not in pieces}
         return found
 
     def table(self, table: Mapping[str, Any]) -> tuple[str, ...]:
         lines = self.texts(table.get("table", []), ("table",))
         if lines and not is_lua_data("\n".join((*lines, ""))):
-            self.wrong(("table",), "is no table of plain values: Lmod would run it", "lock anew")
+            self.wrong(("table",), "is not a table of plain values: Lmod would run it", "lock again")
             return ()
         return lines

@@ -36,7 +36,7 @@ def take(paths: Iterable[str]) -> tuple[Print, ...]:
 def digest(path: str) -> str:
     """Return a regular file's sha256 in hexadecimal. Raises OSError: a lock may name a device or a pipe, which has no end."""
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(errno.EINVAL, "is no regular file", path)
+        raise OSError(errno.EINVAL, "is not a regular file", path)
     return manifest.digest_file(path)
 
 

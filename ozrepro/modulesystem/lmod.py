@@ -129,7 +129,7 @@ class Lmod:
             # A modulefile or an rc file that ends Lmod leaves no word on standard output.
             said = clean_message(done.errors) or f"nothing, and ended with status {done.status}"
             what = f"Lmod {self.version()} cannot list the modules; a modulefile or an rc file ended it. It said:"
-            hint = "where a variable is asked for, name it in [tool.ozrepro] site-variables; else tell the site's staff"
+            hint = "where a variable is asked for, name it in [tool.ozrepro] site-variables; else report it to the site's staff"
             raise ModuleError("\n    ".join((what, *dict.fromkeys(said.splitlines()))), where=spider, hint=hint)
         try:
             return read_index(done.output, done.errors)

@@ -172,7 +172,7 @@ def counts_text(entries: Iterable[tuple[str, int]], rules: Arithmetic = LMOD) ->
 
 
 def counts_shared(text: str) -> dict[str, int]:
-    """Return the entries and counts in a `__MODULES_SHARE_…`, {} where it is no list of pairs."""
+    """Return the entries and counts in a `__MODULES_SHARE_…`, {} where it is not a list of pairs."""
     words = [word.replace("\\:", ":") for word in re.split(r"(?<!\\):", text)] if text else []
     pairs = zip(words[::2], words[1::2], strict=False)
     return {} if len(words) % 2 else {entry: int(count[:9]) for entry, count in pairs if count.isascii() and count.isdigit()}

@@ -71,7 +71,7 @@ def index_of(system: ModuleSystem, modulepath: Sequence[str], site: Site) -> Ind
 
 
 def index_for(names: Sequence[str], system: ModuleSystem, modulepath: Sequence[str], site: Site) -> Index:
-    """Return what the directories offer, made anew where the kept index lacks one of the names. Raises ModuleError.
+    """Return what the directories offer, made again where the kept index lacks one of the names. Raises ModuleError.
 
     Not every change is seen by the cache: a modulefile edited in place may lead to new directories. That a module is absent is a
     verdict, which a user cannot tell from a stale one.

@@ -35,7 +35,7 @@ def candidates(session: Session) -> tuple[str, ...]:
 
 
 def unavailable(session: Session, name: str, lock: Lock | None) -> Reason | None:
-    """Return why a method cannot serve the session here, or None. Raises LockError for a section that cannot be taken."""
+    """Return why a method is not available for the session here, or None. Raises LockError for a section that cannot be taken."""
     method = registry.load(name)
     if lock is None:
         return method.unavailable(session.subject(name), None)
@@ -57,7 +57,7 @@ def check_matches(session: Session, section: Section) -> None:
 
 
 def choose(session: Session, lock: Lock | None) -> Choice:
-    """Return the first method that can serve. Raises NoMethodError with every reason, UsageError as `candidates`."""
+    """Return the first available method. Raises NoMethodError with every reason, UsageError as `candidates`."""
     skipped: list[str] = []
     lacks_section = False
     for name in candidates(session):

@@ -131,7 +131,7 @@ def take_lock(task: Task) -> Locked:
 
 
 def choose_method(locked: Locked) -> Chosen:
-    """Return the session with the first method that can serve, its section checked against spec and machine."""
+    """Return the session with the first available method, its section checked against spec and machine."""
     session = locked.task.session
     choice = choose(session, session.lock())
     assert choice.section is not None, "with a lock, only a method with a section can be chosen"

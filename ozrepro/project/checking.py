@@ -28,7 +28,7 @@ _TYPES = {
     type(None): "null",
 }
 MOST = 30
-"""Mistakes of one file that are told; a file with more of them is no slip, and finding each one's line takes time."""
+"""Mistakes of one file that are told; a file with more of them is not a slip, and finding each one's line takes time."""
 
 _SHOWN = 200
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)

@@ -26,7 +26,7 @@ _OTHER_TEXT = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 
 def text_of(path: Path, largest: int = LARGEST) -> str:
-    """Return a file's text. Raises OSError as `content_of`, and for what is no UTF-8; its `strerror` says which."""
+    """Return a file's text. Raises OSError as `content_of`, and for what is not UTF-8; its `strerror` says which."""
     return _text(path, content_of(path, largest))
 
 
@@ -35,7 +35,7 @@ def _text(path: Path, content: bytes) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         other = next((name for mark, name in _OTHER_TEXT if content.startswith(mark)), "")
-        reason = f"is {other} text; save it as UTF-8" if other else f"is no UTF-8 text: {error.reason} at byte {error.start}"
+        reason = f"is {other} text; save it as UTF-8" if other else f"is not UTF-8 text: {error.reason} at byte {error.start}"
         raise OSError(errno.EILSEQ, reason, str(path)) from error
 
 

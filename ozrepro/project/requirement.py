@@ -44,7 +44,7 @@ class Entry:
 def check_requirement(text: str) -> str | None:
     """Say what is wrong with one requirement, or None: a name with version, `-r FILE`, `-c FILE`, `-e .`, or `name @ https://…`."""
     if len(text) > _LONGEST:
-        return f"{shown(text)} is no requirement: nobody writes one so long"
+        return f"{shown(text)} is not a requirement: it is too long"
     if "\\" in text:
         return f"{shown(text)} holds a backslash, which installers read in different ways"
     if _PROJECT.match(text):
@@ -56,13 +56,13 @@ def check_requirement(text: str) -> str | None:
     if text.startswith("-"):
         return f"{text!r} is an installer's option; allowed are -r FILE, -c FILE and -e ."
     if text.startswith(_CONTROL):
-        return check_address(text)  # a bare one is no requirement, and what the parser says of it helps nobody
+        return check_address(text)  # a bare one is not a requirement, and what the parser says of it helps nobody
     try:
         requirement = Requirement(text)
         requirement.specifier.contains("1", prereleases=True)  # a number of 5,000 digits is refused only now
     except (InvalidRequirement, RecursionError, ValueError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
-        return f'{shown(text)} is no requirement ({reason}); write for example "numpy>=1.26"'
+        return f'{shown(text)} is not a requirement ({reason}); write for example "numpy>=1.26"'
     if requirement.marker is not None and not is_decidable(requirement.marker):
         return f"{shown(text)} has a marker that cannot be decided"
     return check_address(requirement.url) if requirement.url else None
@@ -106,7 +106,7 @@ def _check_hashes(entry: Entry) -> str | None:
         return None
     wrong = [text for text in sorted(entry.sha256) if not _SHA256.match(text)]
     if wrong:
-        return f"--hash=sha256:{shown(wrong[0])} is no sha256, which has 64 hexadecimal digits"
+        return f"--hash=sha256:{shown(wrong[0])} is not a sha256, which has 64 hexadecimal digits"
     if not entry.sha256:
         return f"--hash={shown(entry.hashes[0])} cannot be compared: a lock holds sha256 alone; add --hash=sha256:…"
     return None
@@ -132,5 +132,5 @@ def check_address(url: str) -> str | None:
     if not _ADDRESS.match(url):
         return f"{shown(plain)} holds more than host, path and #sha256=…, such as a query or a variable"
     if not plain.endswith((".whl", ".tar.gz", ".zip")):
-        return f"{shown(plain)} is no wheel or source archive"
+        return f"{shown(plain)} is not a wheel or source archive"
     return None

@@ -75,7 +75,7 @@ _HINTS = (
     ("Could not acquire lock", "set OZREPRO_CACHE to a folder on a file system with working locks, such as a disk of the node"),
     (
         "Hash mismatch",
-        "the file is not the one that was locked: ask the index's keeper; to accept it, ozrepro lock --upgrade",
+        "the file is not the one that was locked: contact the index's administrator; to accept it, ozrepro lock --upgrade",
     ),
     (
         r"\b(401|407) |\b403 Forbidden|authentication credentials",
@@ -87,7 +87,7 @@ _HINTS = (
     ),
     (
         r"HTTP status server error",
-        "the same command again; if the index answers so again, ask its keeper",
+        "the same command again; if the index answers so again, contact its administrator",
     ),
     (
         "Request failed|dns error|[Nn]etwork|error sending request|tcp connect error|tunnel error",
@@ -112,7 +112,7 @@ def hint_for(errors: str) -> str:
     if _OWN_PROJECT.search(errors):
         return (
             "write name, version, dependencies and requires-python into [project] of pyproject.toml: "
-            "what is dynamic, or in a table of poetry, only building could tell"
+            "what is dynamic, or in a table of poetry, only a build could say"
         )
     return next((hint for pattern, hint in _HINTS if re.search(pattern, errors)), "")
 

@@ -103,7 +103,7 @@ def _requirements(values: object, tree: str) -> tuple[str, ...]:
         try:
             address = Requirement(text).url
         except (InvalidRequirement, RecursionError):
-            raise BuildError(f"{tree} asks for {shown(text)} to be built, which is no requirement") from None
+            raise BuildError(f"{tree} asks for {shown(text)} to be built, which is not a requirement") from None
         problem = check_address(address) if address else None
         if problem or "\n" in text:
             raise BuildError(f"{tree} asks for {shown(text)} to be built: {problem or 'it has more than one line'}")
@@ -123,7 +123,7 @@ def read_build_system(tree: Path) -> tuple[tuple[str, ...], str, list[str]]:
     requires = _requirements(table.get("requires", []), tree.name)
     paths = table.get("backend-path", [])
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-        raise BuildError("build-system.backend-path: is no array of strings", where=str(tree / "pyproject.toml"))
+        raise BuildError("build-system.backend-path: is not an array of strings", where=str(tree / "pyproject.toml"))
     return requires, str(table.get("build-backend") or "setuptools.build_meta:__legacy__"), paths
 
 
@@ -133,10 +133,10 @@ def unpacked(address: str, sha256: str, cert: str = "") -> Iterator[Path]:
     name = unquote(urlsplit(address).path.rpartition("/")[2])
     content = _fetch(address, cert)
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise BuildError(f"{name} has another sha256 than the index says", hint="tell the index's keeper")
+        raise BuildError(f"{name} has another sha256 than the index says", hint="contact the index's administrator")
     if not name.endswith(".tar.gz"):
         raise BuildError(
-            f"{name} is no .tar.gz: its build requirements cannot be read", hint="ask its authors for an sdist (PEP 625)"
+            f"{name} is not a .tar.gz: its build requirements cannot be read", hint="ask its authors for an sdist (PEP 625)"
         )
     with tempfile.TemporaryDirectory(prefix="ozrepro-") as folder:
         archive = Path(folder) / "sdist.tar.gz"
@@ -146,7 +146,7 @@ def unpacked(address: str, sha256: str, cert: str = "") -> Iterator[Path]:
         try:
             _unpack(archive, inside, name)
         except (EOFError, OSError, ValueError, tarfile.TarError, zlib.error) as error:
-            raise BuildError(f"{name} is no safe archive: {error}") from error
+            raise BuildError(f"{name} is not a safe archive: {error}") from error
         trees = [path for path in inside.iterdir() if path.is_dir()]
         if len(trees) != 1:
             raise BuildError(f"{name} has no single top folder")

@@ -70,7 +70,7 @@ def search_path(python: str, variables: Mapping[str, str]) -> tuple[str, ...]:
 
 
 class _Found(importlib.metadata.Distribution):
-    """One folder or file of metadata, read whatever bytes it has: importlib's own reader stops at what is no UTF-8."""
+    """One folder or file of metadata, read whatever bytes it has: importlib's own reader stops at what is not UTF-8."""
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -98,7 +98,7 @@ def recorded(path: str, version: str, *, free_threaded: bool = False) -> Interpr
 
 
 def ask(path: str, variables: Mapping[str, str] | None = None) -> Interpreter | None:
-    """Return what the interpreter at `path` says of itself, or None when it does not run or is no CPython.
+    """Return what the interpreter at `path` says of itself, or None when it does not run or is not CPython.
 
     `variables` are those that it needs to run, such as LD_LIBRARY_PATH for one of a module.
     """
@@ -117,7 +117,7 @@ def ask(path: str, variables: Mapping[str, str] | None = None) -> Interpreter | 
 def find(python: str, covered: Iterable[str] | None, path: str, project: Path) -> Interpreter | None:
     """Return an interpreter of the range `python`: the running one if it fits, else the newest on `path`.
 
-    `covered` limits the choice to these minor versions. A program that lies in the project is never started: a look at a clone
+    `covered` limits the choice to these minor versions. A program that is inside the project is never started: a look at a clone
     must run nothing of it. None when there is none.
     """
     wanted = SpecifierSet(python or DEFAULT_RANGE)

@@ -94,7 +94,7 @@ class Layer:
             raise SpecError(str(spec.path), [f"{place}: {name}: {error.strerror}; name a file of the project"]) from error
         mistakes = check_requirement_file(text)
         if mistakes:
-            raise SpecError(str(path), mistakes, hint=f"it stands in {place} of {spec.path.name}")
+            raise SpecError(str(path), mistakes, hint=f"it is in {place} of {spec.path.name}")
         return hashlib.sha256(text.encode()).hexdigest()
 
     def extras(self) -> tuple[str, ...] | None:
@@ -234,10 +234,10 @@ def project_metadata(path: Path, files: Files) -> dict[str, Any]:
     except OSError as error:
         raise SpecError(str(path), [f"cannot be read: {error.strerror}"]) from error
     except TOMLDecodeError as error:
-        raise SpecError(str(path), [f"is no valid TOML: {error}"]) from error
+        raise SpecError(str(path), [f"is not valid TOML: {error}"]) from error
     project = whole.get("project", {})
     if not isinstance(project, dict) or not isinstance(project.get("name", ""), str):
-        raise SpecError(str(path), ["project: is no table with a name"])
+        raise SpecError(str(path), ["project: is not a table with a name"])
     return {
         "project": {key: project[key] for key in _OF_A_PROJECT if key in project},
         "build-system": whole.get("build-system", {}),

@@ -35,7 +35,7 @@ def check_packages(
                 problem = f"{file.name!r} is a source archive, and the spec does not name {package.name} in build"
                 checker.wrong((*place, f"files[{index}]", "name"), problem)
         if package.url and _plain(package.url) not in addresses:
-            checker.wrong((*place, "url"), f"{package.url!r} stands neither in the spec nor in its requirement files")
+            checker.wrong((*place, "url"), f"{package.url!r} is neither in the spec nor in its requirement files")
 
 
 def check_requirements(

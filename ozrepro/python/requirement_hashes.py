@@ -53,7 +53,7 @@ def refused(package: LockedPackage, hashed: Iterable[Hashed], target: str) -> Bu
     return BuildError(
         f"no file of {package.name} {package.version}{f' for {target}' if target else ''} has a hash that is named there",
         where=places,
-        hint="make version and hashes anew (pip-compile --generate-hashes), or lock from the index that has these files",
+        hint="write version and hashes again (pip-compile --generate-hashes), or lock from the index that has these files",
     )
 
 

@@ -59,7 +59,7 @@ def look(path: str, uv: Uv, variables: Mapping[str, str], *, system_site_package
     python = interpreter.ask(path, variables)
     if python is None:
         raise BuildError(
-            "the modules' Python does not run, or is no CPython", where=path, hint=f"{path} --version, with them loaded"
+            "the modules' Python does not run, or is not CPython", where=path, hint=f"{path} --version, with them loaded"
         )
     with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
         prefix = Path(os.path.realpath(name)) / "env"

@@ -88,7 +88,7 @@ class Store:
             except (FileNotFoundError, PermissionError):  # what cannot be looked at cannot be used either
                 continue
             if path != self.folder and not stat.S_ISDIR(found.st_mode):
-                raise planted(path, "is no directory")
+                raise planted(path, "is not a directory")
             if path == self.folder:
                 found = os.stat(path)
             if found.st_mode & 0o002:
@@ -217,7 +217,7 @@ def read_json(path: Path) -> dict[str, Any]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("is no regular file")
+            raise ValueError("is not a regular file")
         content = stream.read(LARGEST_RECORD + 1)
     if len(content) > LARGEST_RECORD:
         raise ValueError("is too large")

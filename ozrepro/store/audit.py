@@ -49,7 +49,7 @@ def _wrong_with(store: Store, path: Path) -> str:
     try:
         found = os.lstat(path)
         if not stat.S_ISREG(found.st_mode):
-            return "is no regular file"
+            return "is not a regular file"
         if found.st_mode & 0o002:
             return "can be written by everybody"
         if not store.is_ours(found):

@@ -90,7 +90,7 @@ class Digests:
         return digest
 
     def read(self, path: str) -> str | None:
-        """Return the sha256 of what stands at `path`, or None where that is no regular file. Raises OSError.
+        """Return the sha256 of what stands at `path`, or None where that is not a regular file. Raises OSError.
 
         As `of` for a file that is not known yet, with one search for the path instead of two.
         """

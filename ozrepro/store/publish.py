@@ -78,7 +78,7 @@ def examine(store: Store, key: str) -> Generation | str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        return "the name is no symlink" if error.errno == errno.EINVAL else f"the name cannot be read: {error.strerror}"
+        return "the name is not a symlink" if error.errno == errno.EINVAL else f"the name cannot be read: {error.strerror}"
     folder = store.folder / "gens" / os.path.basename(target)
     if target != f"../gens/{folder.name}" or folder.name in ("", ".", ".."):
         return f"the name points elsewhere: {shown(target)}"
@@ -153,7 +153,7 @@ def _link(store: Store, key: str) -> str | None:
         return None
     except OSError as error:
         if error.errno == errno.EINVAL:
-            raise planted(path, "is no symlink") from error
+            raise planted(path, "is not a symlink") from error
         raise
 
 

@@ -151,7 +151,7 @@ class _Tickets:
             return os.readlink(self.path)
         except OSError as error:
             if error.errno == errno.EINVAL:
-                raise planted(self.path, "is no ticket") from error
+                raise planted(self.path, "is not a ticket") from error
             return None
 
     def _is_over(self, record: str) -> bool:

@@ -235,7 +235,7 @@ def _link(source: str, target: str) -> str:
 
 
 def _copy_script(script: Path, target: Path, own: Path, venv: Path) -> None:
-    """Copy a program of a venv that is a script of its Python, or one of its own; links are made anew with the venv."""
+    """Copy a program of a venv that is a script of its Python, or one of its own; links are made again with the venv."""
     if script.is_symlink() or not script.is_file() or target.exists():
         return
     content = script.read_bytes()

@@ -20,7 +20,7 @@ OF_MODULE = f"{LIBRARY.name[:-1]}x"
 
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
-    """Give an environment whose Python is this one's, but for its library, which lies in `lib` beside and nowhere else."""
+    """Give an environment whose Python is this one's, but for its library, which is inside `lib` beside and nowhere else."""
     if not sysconfig.get_config_var("Py_ENABLE_SHARED") or not LIBRARY.exists():
         pytest.skip("this Python has no library of its own")
     program = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -178,7 +178,7 @@ def test_a_failure_of_ozrepro_fails_its_session_and_lets_the_others_go_on(nox: P
     nox.spec('[venv]\npython = "3.10 or so"\n', "unbuildable")
     done = nox.run("nox", "-s", "broken", "work")
     assert done.returncode == 1
-    assert "'3.10 or so' is no version range" in done.stderr
+    assert "'3.10 or so' is not a version range" in done.stderr
     assert "alpha 1.0" in done.stdout
     assert "Traceback" not in done.stderr
 

@@ -15,7 +15,7 @@ from tests.fake_cluster import Site
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Give an empty folder that is no project."""
+    """Give an empty folder that is not a project."""
     (tmp_path / "here").mkdir()
     return tmp_path / "here"
 

@@ -243,9 +243,9 @@ class TestReads:
         [
             ({"other": 1}, "unknown key"),
             ({"site": 1}, "reads.site"),
-            ({"site": {"a b": "x"}}, "is no name of a variable"),
+            ({"site": {"a b": "x"}}, "is not a variable name"),
             ({"site": {"A": "x"}, "site-unset": ["A"]}, "is among site-unset too"),
-            ({"needed": ["$x"]}, "is no name of a variable"),
+            ({"needed": ["$x"]}, "is not a variable name"),
             ({"unfollowed": {"a": 1}}, "reads.unfollowed.a"),
         ],
     )

@@ -1,4 +1,4 @@
-"""Opening a user's file: what is no file is neither waited for nor read, and each file of a decision is read once."""
+"""Opening a user's file: what is not a file is neither waited for nor read, and each file of a decision is read once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OF_TEXT = ("UTF-16", "BOM", "Latin-1")
 
 
 def put(path: Path, kind: str) -> None:
-    """Put something that is no plain UTF-8 file of a sensible size at `path`."""
+    """Put something that is not a plain UTF-8 file of a sensible size at `path`."""
     path.unlink(missing_ok=True)
     if kind == "pipe":
         os.mkfifo(path)

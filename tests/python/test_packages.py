@@ -66,7 +66,7 @@ def of_file(**changes: Any) -> dict[str, Any]:
         (of_file(sha256="abc"), "package[0].files[0].sha256"),
         (of_file(sha256=SHA.upper()), "package[0].files[0].sha256"),
         (of_file(name="../alpha-1.0-py3-none-any.whl"), "package[0].files[0].name"),
-        (of_file(name="beta-1.0-py3-none-any.whl"), "is no file of 'alpha'"),
+        (of_file(name="beta-1.0-py3-none-any.whl"), "is not a file of 'alpha'"),
         (of_file(size=-1), "package[0].files[0].size"),
         (of_file(size=True), "package[0].files[0].size"),
         ("alpha", "package[0]"),

@@ -55,12 +55,12 @@ DAMAGES: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "no card": (lambda _, folder: (folder / "generation.json").unlink(), "generation.json or env cannot be read"),
     "a deep card": (lambda _, folder: (folder / "generation.json").write_text("[" * 100_000), "nested too deep"),
     "a large card": (lambda _, folder: os.truncate(folder / "generation.json", 1 << 40), "is too large"),
-    "a card that is a FIFO": (lambda _, folder: replace_by(os.mkfifo, folder / "generation.json"), "is no regular file"),
+    "a card that is a FIFO": (lambda _, folder: replace_by(os.mkfifo, folder / "generation.json"), "is not a regular file"),
     "another's card": (lambda _, folder: (folder / "generation.json").write_text("{}"), "another environment's"),
     "a name of nothing": (lambda name, _: relink(name, "../gens/none"), "the name points to nothing"),
     "a name of elsewhere": (lambda name, _: relink(name, "/etc"), "the name points elsewhere: /etc"),
     "a name above": (lambda name, _: relink(name, "../gens/.."), "the name points elsewhere"),
-    "a name that is a file": (lambda name, _: replace_by(Path.touch, name), "the name is no symlink"),
+    "a name that is a file": (lambda name, _: replace_by(Path.touch, name), "the name is not a symlink"),
     "other modes": (lambda _, folder: (folder / "env").chmod(0o755), "is not as it was published"),
     "open to everybody": (lambda _, folder: folder.chmod(0o777), "can be written by everybody"),
 }
@@ -114,7 +114,7 @@ def test_a_record_that_is_no_file_of_this_user_is_told(store: Store, generation:
     assert audit.records(store) == {path: "can be written by everybody"}
     path.unlink()
     path.symlink_to("/etc/passwd")
-    assert audit.records(store) == {path: "is no regular file"}
+    assert audit.records(store) == {path: "is not a regular file"}
     path.unlink()
     path.write_text("[" * 100_000, encoding="utf-8")
     assert audit.records(store) == {path: "is damaged"}

@@ -140,7 +140,7 @@ def test_a_cache_that_is_a_link_is_refused_before_a_clean_up_follows_it(tmp_path
     (store.folder / "cache").symlink_to("../..")
     os.utime(tmp_path / "conda", (1, 1))
     for use in (store.open, partial(cache_of, load_settings(tmp_path / "project", {}), "uv")):
-        with pytest.raises(StoreError, match="is no directory: somebody may have planted it"):
+        with pytest.raises(StoreError, match="is not a directory: somebody may have planted it"):
             use()
 
 

@@ -141,7 +141,7 @@ def test_something_planted_for_a_folder_of_the_store_is_refused(store: Store, na
     path = store.folder / name
     path.rmdir()
     plant(path)
-    hint = refuses(store, path, "is no directory: somebody may have planted it")
+    hint = refuses(store, path, "is not a directory: somebody may have planted it")
     subprocess.run(["sh", "-c", hint], check=True)
     store.open()
 
@@ -170,7 +170,7 @@ def test_something_planted_for_a_name_is_refused_before_anything_is_built(store:
     assert read_generation(store, KEY) is None
     outcome = run(store.folder)
     assert outcome.status == 1
-    assert f"{path}: is no symlink: somebody may have planted it" in outcome.said
+    assert f"{path}: is not a symlink: somebody may have planted it" in outcome.said
     assert "building" not in outcome.said
     hint = outcome.said.rpartition("try: ")[2]
     subprocess.run(["sh", "-c", hint], check=True)
@@ -193,7 +193,7 @@ def test_a_planted_folder_for_a_ticket_is_refused_and_nobody_waits_for_it(folder
     store = Store(folder, locks="ticket").open()
     ticket = folder / "locks" / f"{KEY}.ticket"
     ticket.mkdir()
-    with pytest.raises(StoreError, match="is no ticket: somebody may have planted it") as caught:
+    with pytest.raises(StoreError, match="is not a ticket: somebody may have planted it") as caught:
         provide(store, recipe(), print)
     assert caught.value.where == str(ticket)
 

@@ -69,7 +69,7 @@ class Executed(AssertionError):
 
 
 def inside(project: Project, *words: str, **more: str) -> Said:
-    """Carry out `ozrepro` in this process, which saves its start; any exception that is no OzreproError comes out."""
+    """Carry out `ozrepro` in this process, which saves its start; any exception that is not an OzreproError comes out."""
 
     def execute(*args: object) -> None:
         raise Executed(f"{words} went as far as starting a program: {args[0]!r}")

@@ -167,7 +167,7 @@ def test_a_pipe_as_a_modulefile_does_not_block(locked: tuple[Project, str], tmp_
     project, good = locked
     pipe = f"{tmp_path}/pipe"
     os.mkfifo(pipe)
-    case = hostile("pipe", _module("file", pipe), "is no regular file")
+    case = hostile("pipe", _module("file", pipe), "is not a regular file")
     project.lock().write_bytes(case.make(good))
     inside(project, "run", "work", "--", "true").refused(*case.words)
 

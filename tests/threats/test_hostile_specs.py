@@ -1,4 +1,4 @@
-"""A spec from someone else's repository: what is no name, version, file or https address is refused by its key."""
+"""A spec from someone else's repository: what is not a name, version, file or https address is refused by its key."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_a_lock_whose_every_path_names_a_program_runs_none_of_them(project: Proj
     rewrite(project, hostile)
     found = look(project)
     check_untouched(found, wires)
-    assert ("lies in the project" in found.output) == inside
+    assert ("is inside the project" in found.output) == inside
     if inside:
         # The machine need not have the modules for the interpreter to be asked.
         away = dataclasses.replace(project, environ={**project.environ, "LMOD_CMD": ":"})
@@ -205,7 +205,7 @@ def test_an_interpreter_in_the_store_is_refused(project: Project) -> None:
     rewrite(project, hostile)
     for words in (("status", "work"), ("build", "work"), ("run", "work", "--", "true")):
         said = project.ozrepro(*words, OZREPRO_STORE=str(store))
-        assert (said.returncode, "lies in the store" in said.stderr) == (3, True), said.stderr
+        assert (said.returncode, "is inside the store" in said.stderr) == (3, True), said.stderr
     assert wires.ran() == []
 
 
@@ -222,7 +222,7 @@ def test_an_apptainer_that_a_locked_module_does_not_give_is_refused(project: Pro
 
 
 def test_what_a_clone_s_own_texts_name_runs_only_when_it_is_locked_or_built(project: Project) -> None:
-    """PATH and MODULEPATH of the project's settings, directories of `use`, and a Python that lies in the project."""
+    """PATH and MODULEPATH of the project's settings, directories of `use`, and a Python that is inside the project."""
     wires = Wires(project.root / WIRE).make()
     wires.program("bin/python3.99")
     mods = wires.folder / "mods"

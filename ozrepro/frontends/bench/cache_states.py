@@ -148,7 +148,7 @@ class Servers(Protocol):
 
 @dataclass(slots=True)
 class Emulated:
-    """The emulated Lustre as it is, or mounted anew: with a client that has never seen a file.
+    """The emulated Lustre as it is, or remounted: with a client that has never seen a file.
 
     `meanwhile` starts what must not have files open there: a program is killed when it reads from a mount that is gone.
     """
@@ -162,7 +162,7 @@ class Emulated:
     def how(self) -> str:
         """Say it of this one."""
         if self.cold:
-            return "the emulated Lustre was mounted anew for each start"
+            return "the emulated Lustre was remounted for each start"
         return "started before on the emulated Lustre, discarded"
 
     @property

@@ -188,7 +188,8 @@ class Found:
 def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[str] = ()) -> Found:
     """Return the session's built methods as candidates.
 
-    Without `methods`, those that the spec describes; one that cannot serve is told with its reason. Each method named must serve.
+    Without `methods`, those that the spec describes; one that is not available is given with its
+    reason. Each method named must be available.
     Fails as `build` and `run` would: SpecError, UsageError, LockError where the lock is missing or no longer holds, and
     NoMethodError where none, or not the one named, can be measured; one that is not built is among these.
     """
@@ -212,7 +213,7 @@ def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[st
     lines = tuple(f"{method}: {item.reason}" for method, item in refused.items())
     if refused and (own or not kept):
         nearest = min(refused.values(), key=lambda item: item.steps)
-        who = "not every method asked for" if kept else "no method"
+        who = "not every requested method" if kept else "no method"
         raise nearest.error or NoMethodError(name, lines, who=who, hint=nearest.remedy)
     digest = hashlib.sha256(lock_file(session.root, name).read_bytes()).hexdigest()
     lacking = [] if own else [method for method in registry.BUILTIN if method not in session.spec.tables]

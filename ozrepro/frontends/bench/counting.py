@@ -133,7 +133,7 @@ def trace(starter: Starter, candidate: Candidate, workload: Workload, timeout: f
         process.Finished((strace,), end["status"], own_words(output), errors).checked("counting")
         text = log.read_text(encoding="utf-8", errors="surrogateescape")
     if not text.rstrip().endswith("+++"):  # it ends with how the last process did; strace goes on where a disk is full
-        raise CommandFailed(f"counting: what strace wrote is not whole: is there room in {tempfile.gettempdir()}?")
+        raise CommandFailed(f"counting: what strace wrote is incomplete: is there room in {tempfile.gettempdir()}?")
     return text
 
 

@@ -68,7 +68,7 @@ def _verdict(summary: Summary, verdict: Verdict) -> str:
     text = f"<h1>Which method for {escape(result.session)}?</h1><p class='soft'>Measured on {escape(where or 'this machine')}</p>"
     text += f'<div class="verdict"><p><strong>{escape(verdict.headline)}</strong></p>{sentences}</div>'
     if verdict.unmeasured:
-        text += f"<h2>What this does not tell</h2>{_list(verdict.unmeasured)}"
+        text += f"<h2>What this does not show</h2>{_list(verdict.unmeasured)}"
     return text
 
 

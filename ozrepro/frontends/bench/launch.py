@@ -251,7 +251,7 @@ def _why(status: int, errors: str, silent: int, ranks: int) -> str:
     if status:
         return _last_line(errors) or (f"killed by {_signal_name(-status)}" if status < 0 else "it said nothing on standard error")
     who = f"{silent} of {ranks} ranks" if ranks > 1 else "it"
-    return f"{who} ended before the times were told, as os._exit does"
+    return f"{who} ended before it reported its times, as os._exit does"
 
 
 def _signal_name(number: int) -> str:

@@ -206,7 +206,7 @@ def _is_noisy(times: Sequence[float]) -> bool:
 
 
 def _unlike(result: Result) -> dict[str, dict[str, str]]:
-    """Return what candidates have in other versions; a package that only one has is no difference of versions."""
+    """Return what candidates have in other versions; a package that only one has is not a difference of versions."""
     names = dict.fromkeys(package for item in result.candidates for package in sorted(item.versions))
     table = {package: {item.name: item.versions.get(package, "") for item in result.candidates} for package in sorted(names)}
     return {package: row for package, row in table.items() if len({version for version in row.values() if version}) > 1}

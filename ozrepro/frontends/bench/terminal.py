@@ -129,7 +129,7 @@ def _verdict(verdict: Verdict) -> Iterator[Line]:
         yield from _wrapped(text)
     if verdict.unmeasured:
         yield Line("")
-        yield Line("What this does not tell", "head")
+        yield Line("What this does not show", "head")
         for text in verdict.unmeasured:
             yield from _wrapped(text, start="- ")
 

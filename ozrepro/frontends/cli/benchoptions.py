@@ -28,7 +28,7 @@ FILES = {
 def own_files(given: Arguments, name: str) -> Arguments:
     """Return the arguments with files that are one session's own: its name stands in front of the ending.
 
-    What is no file's name stays as it is, for `check` to refuse.
+    What is not a file name stays as it is, for `check` to refuse.
     """
     files = {f"{form}_file": getattr(given, f"{form}_file") for form in FILES}
     paths = {key: Path(text) for key, text in files.items() if text and not os.path.isdir(text)}

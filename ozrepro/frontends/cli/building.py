@@ -40,7 +40,7 @@ def register(add: Add) -> None:
     made = add("build", "build now from the lock, so that jobs only use it", build)
     take_names(made)
     take_method(made)
-    made.add_argument("--rebuild", action="store_true", help="make a new generation even where there is a whole one")
+    made.add_argument("--rebuild", action="store_true", help="rebuild even if a complete environment exists")
     made = add("run", "run a command in a session's environment", run)
     take_name(made)
     take_method(made)
@@ -84,7 +84,7 @@ def run(call: Call) -> int:
 
 
 def status(call: Call) -> int:
-    """Show, for each session and method, whether it can serve, is locked, and is built."""
+    """Show, for each session and method, whether it is available, is locked, and is built."""
     names, code = names_of(call), 0
     found: list[dict[str, Any]] = []
     for name in names:
@@ -108,7 +108,7 @@ def status(call: Call) -> int:
         for item in found
         for method in item["methods"]
     ]
-    call.out.table(("SESSION", "METHOD", "LOCK", "ENVIRONMENT", "HERE"), rows)
+    call.out.table(("SESSION", "METHOD", "LOCK", "ENVIRONMENT", "AVAILABLE"), rows)
     for item in found:
         if len(item["same"]["methods"]) > 1:
             call.out.line(_same_words(item["session"], item["same"]))
@@ -119,12 +119,12 @@ def status(call: Call) -> int:
 
 
 def _here(method: Mapping[str, Any]) -> str:
-    """Return why a method cannot serve, or that it can and which bases of its image may be other ones when it is built again."""
+    """Return why a method is not available, or yes, and which bases of its image may be other ones when it is built again."""
     if method["reason"]:
         return f"{method['reason']}; run takes what is built" if "generation" in method else str(method["reason"])
     names = method.get("unpinned", ())
     verb = "base is" if len(names) == 1 else "bases are"
-    return f"can serve; its {verb} not pinned: {', '.join(names)}" if names else "can serve"
+    return f"yes; its {verb} not pinned: {', '.join(names)}" if names else "yes"
 
 
 def _passed(session: Session) -> tuple[str, ...]:
@@ -199,7 +199,7 @@ def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, 
 
 
 def _ready_generation(session: Session, name: str) -> Generation | None:
-    """Return what `ozrepro run` starts by its record of an earlier start, though the method could not be chosen anew here."""
+    """Return what `ozrepro run` starts by its record of an earlier start, though the method could not be chosen again here."""
     for option in (None, name):
         found = find_ready(str(session.root), session.name, option, session.site.environ)
         if found is not None and found.method == name:
@@ -218,7 +218,7 @@ def export(call: Call) -> int:
 
         if not is_valid_pylock_path(Path(call.arguments.output)):
             raise UsageError(
-                f"{call.arguments.output!r} is no name that installers take",
+                f"{call.arguments.output!r} is not a package name",
                 hint=f"--output pylock.{session.name}.toml (PEP 751)",
             )
     text = exporting.export(session, lock, call.arguments.format, call.out.say)

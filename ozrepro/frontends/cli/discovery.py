@@ -32,7 +32,7 @@ def register(add: Add) -> None:
     made.add_argument("pattern", metavar="PATTERN", nargs="?", default="", help="a part of a module's name, or a full name")
     made.add_argument("--provides", metavar="PACKAGE", default="", help="only modules that have this package")
     made.add_argument("--hidden", action="store_true", help="hidden modules too")
-    made.add_argument("--refresh", action="store_true", help="make the index of the modules anew")
+    made.add_argument("--refresh", action="store_true", help="rebuild the module index")
     take_json(made)
     made = add("init", "write a first spec and noxfile from what is there now", init)
     made.set_defaults(anywhere=True)
@@ -127,7 +127,7 @@ def spider(call: Call) -> int:
         _show_list(call, found)
     else:
         _show_none(call, offered)
-    call.out.say(f"index made {_ago(time.time() - offered.made)}; --refresh makes it anew")
+    call.out.say(f"index made {_ago(time.time() - offered.made)}; --refresh rebuilds it")
     return 0 if found else 1
 
 

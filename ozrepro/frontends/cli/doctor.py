@@ -1,4 +1,4 @@
-"""The command doctor: what is wrong with the site or with habits, why it matters, and what mends it."""
+"""The command doctor: what is wrong with the site or with habits, why it matters, and what fixes it."""
 
 from __future__ import annotations
 

@@ -262,7 +262,7 @@ def _read_side(session: Session, side: str) -> Lock:
         raise UsageError(f"{side!r} is neither a lock file nor a git revision")
     git = process.find_program("git", os.environ.get("PATH", ""), outside=str(session.root))
     if git is None:
-        raise UsageError(f"{side!r} is no lock file, and git is not here to find it as a revision")
+        raise UsageError(f"{side!r} is not a lock file, and git is not here to find it as a revision")
     # A repository's own configuration names programs; of those only transports could be asked for a missing object.
     words = [git, "-c", "safe.bareRepository=explicit", "-C", str(session.root), "cat-file", "blob"]
     env = {**os.environ, "GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}

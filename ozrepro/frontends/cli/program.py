@@ -138,7 +138,7 @@ def find_project(arguments: Arguments) -> Path:
     if given:
         root = Path(os.path.realpath(given))
         if not (root if arguments.anywhere else root / "sessions").is_dir():
-            what = "is no folder" if arguments.anywhere else "there is no folder 'sessions' in it"
+            what = "is not a folder" if arguments.anywhere else "there is no folder 'sessions' in it"
             raise UsageError(what, where=str(root), hint="name the project's folder")
         return root
     named = getattr(arguments, "name", None) or next(iter(getattr(arguments, "names", ())), None)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def names_of(call: Call) -> list[str]:
-    """Return the sessions named, or all of the project. Raises an error for a mistake in the settings: it is no session's own."""
+    """Return the sessions named, or all of the project. Raises an error for a mistake in the settings."""
     load_settings(call.root, os.environ, method=call.arguments.method)
     return call.arguments.names or session_names(call.root)
 

@@ -130,7 +130,7 @@ def shell(call: Call) -> int:
     _refuse_nested(call, "start a shell in")
     active = _activated(call, _find(call))
     if call.arguments.ipython and call.arguments.words:
-        raise UsageError("--ipython stands beside a command", hint="ozrepro shell NAME -- ipython …")
+        raise UsageError("--ipython cannot be combined with a command", hint="ozrepro shell NAME -- ipython …")
     if active.environment.is_image and not call.arguments.words:
         _start_inside(active, call)
     command = ["ipython"] if call.arguments.ipython else call.arguments.words

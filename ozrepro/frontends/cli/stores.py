@@ -72,7 +72,7 @@ def _list(call: Call, place: Store) -> int:
         )
     call.out.value({"schema": 1, "store": str(place.folder), "environments": entries, "unreadable": unreadable})
     # What no readable lock names may be named by one of these.
-    unused = "cannot be told" if unreadable else "no lock"
+    unused = "unknown" if unreadable else "no lock"
     rows = [
         (
             item["key"][:12],
@@ -124,9 +124,9 @@ def _gc(call: Call, place: Store) -> int:
     wanted, unreadable = wanted_by(place, call.root)
     if unreadable:
         raise OzreproError(
-            "cannot tell what is needed while a lock cannot be read:",
+            "what is needed is unknown while a lock cannot be read:",
             problems=unreadable,
-            hint="mend it, or leave it to a user who may read it, then: ozrepro store gc",
+            hint="fix it, or leave it to a user who may read it, then: ozrepro store gc",
         )
     plan = collect.plan(place, wanted, even_with_jobs=call.arguments.even_with_jobs)
     going = [item for item in plan if item.remove]

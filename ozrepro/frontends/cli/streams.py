@@ -65,7 +65,7 @@ class Streams:
         if self.output is None or self.output.failure is None or self.output.unread:
             return None
         failure = self.output.failure
-        hint = "the same command with >FILE where there is room: quota -s, or df -h, tells"
+        hint = "the same command with >FILE where there is room: quota -s, or df -h, shows"
         what = f"cannot be written: {failure.strerror} [errno {failure.errno}], so that not all of it is there"
         return OzreproError(what, where="standard output", hint=hint)
 

@@ -1,4 +1,4 @@
-"""What a check of the doctor gives: what was seen, why it matters, and the command that mends it."""
+"""What a check of the doctor gives: what was seen, why it matters, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Finding:
         level: how bad it is.
         seen: what was seen, in one line.
         why: why it matters, in one sentence.
-        mend: commands that mend it; several are alternatives.
+        mend: commands that fix it; several are alternatives.
         check: the check that found it; the examination writes it in.
 
     """

@@ -46,7 +46,7 @@ FOLDERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """The folders of the home that are measured, and the commands that empty or move each. The two ways of conda are OzSTAR's."""
 
-WHY = "A home has little room (20 GB and 200,000 files on OzSTAR); DIR stands for a folder of yours on project storage."
+WHY = "A home has little room (20 GB and 200,000 files on OzSTAR); DIR is a folder of yours on project storage."
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def check_folders(place: Surroundings) -> list[Finding]:
-    """Measure each of the folders that lies in the home; one that is a link to other storage costs the home nothing."""
+    """Measure each of the folders that is inside the home; one that is a link to other storage costs the home nothing."""
     until = time.monotonic() + ALL_SECONDS
     found: list[Finding] = []
     for name, mend in FOLDERS:
@@ -110,7 +110,7 @@ def check_folders(place: Surroundings) -> list[Finding]:
         if not os.path.isdir(real):
             continue
         if not place.is_in_home(real):
-            found.append(fine(f"~/{name} lies outside the home, in {real}"))
+            found.append(fine(f"~/{name} is outside the home, in {real}"))
             continue
         left = until - time.monotonic()
         if left <= 0:

@@ -44,7 +44,7 @@ def check_apptainer(place: Surroundings) -> list[Finding]:
         why = f'A session takes it from there: module = "{offered[0]}/VERSION" in its table [container].'
         seen = f"Apptainer is not on PATH; the site has it as a module: {', '.join(offered)}"
         return [note(seen, why, f"module spider {offered[0]}")]
-    return [fine("no Apptainer here: the container method cannot serve")]
+    return [fine("no Apptainer here: the container method is not available")]
 
 
 def _mounting(place: Surroundings, program: str) -> Iterator[Finding]:
@@ -69,8 +69,8 @@ def check_container_variables(place: Surroundings) -> list[Finding]:
     """Look for the variables by which Apptainer is told what an image sees: no session takes them."""
     found = sorted(name for name, value in place.environ.items() if value and _TOLD.match(name))
     if not found:
-        return [fine("no variable tells Apptainer what an image sees")]
-    why = "They change what you start by hand, and no session: what its image sees stands in its spec."
+        return [fine("no variable decides what an image sees")]
+    why = "They change what you start by hand, and no session: its spec says what its image sees."
     mends = []
     if any(name.endswith(("_BIND", "_BINDPATH", "_MOUNT")) for name in found):
         mends.append('bind = ["/some/folder"]  # in [container] of sessions/NAME.toml')
@@ -127,7 +127,7 @@ def check_gpu(place: Surroundings) -> list[Finding]:
     program = place.program("nvidia-smi")
     if program is None:
         if driver:
-            return [note(f"NVIDIA driver {driver}, and no nvidia-smi to tell its CUDA version")]
+            return [note(f"NVIDIA driver {driver}, and no nvidia-smi to report its CUDA version")]
         return [fine("no NVIDIA GPU here, as on most login nodes")]
     try:
         done = place.ask(program)
@@ -137,7 +137,7 @@ def check_gpu(place: Surroundings) -> list[Finding]:
     if done.status != 0 or not driver:
         said = ((done.output + done.errors).strip().splitlines() or [f"status {done.status}"])[0]
         return [note(f"nvidia-smi finds no GPU: {said[:120]}", "Programs for GPUs cannot run here; a login node may have none.")]
-    return [fine(f"NVIDIA driver {driver}, for CUDA up to {cuda or 'a version that it does not tell'}")]
+    return [fine(f"NVIDIA driver {driver}, for CUDA up to {cuda or 'a version that it does not report'}")]
 
 
 def read_smi(text: str) -> tuple[str, str]:
@@ -184,4 +184,4 @@ def check_scheduler(place: Surroundings) -> list[Finding]:
 def _version(place: Surroundings, command: str) -> str:
     done = place.ask(command, "--version")
     version = re.search(r"slurm\S*\s+(\d+(?:\.\d+)+)", done.output, re.IGNORECASE)
-    return f"Slurm {version[1]}" if version else "a scheduler that does not tell Slurm's version"
+    return f"Slurm {version[1]}" if version else "a scheduler that does not report Slurm's version"

@@ -30,7 +30,7 @@ def _switched_off(place: Surroundings) -> Iterator[Finding]:
     name = tools.switched_off(place.environ)
     if name is None:
         return
-    seen = f"{name}={place.short(place.environ[name])[:80]} is no program"
+    seen = f"{name}={place.short(place.environ[name])[:80]} is not a program"
     why = "`module` then does nothing and says nothing; some sites set it so in jobs. Locked sessions run all the same."
     if place.site.job:
         yield note(seen, why)
@@ -40,7 +40,7 @@ def _switched_off(place: Surroundings) -> Iterator[Finding]:
 
 def _version(place: Surroundings, system: ModuleSystem) -> Iterator[Finding]:
     if place.is_in_home(system.command):
-        yield note(f"{system.title} at {place.short(system.command)} lies in the home: it was not asked")
+        yield note(f"{system.title} at {place.short(system.command)} is inside the home: it was not asked")
         return
     version = system.version()
     if tuple(int(part) for part in re.findall(r"\d{1,6}", version)[:2]) < system.oldest:

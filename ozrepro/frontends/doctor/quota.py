@@ -59,7 +59,7 @@ def _values(words: list[str]) -> list[int]:
     if len(words) == 8:
         found = [*found[:3], *found[4:7]]
     elif len(words) == 7:
-        # One grace is missing: the last where the fourth word is no number, else the first.
+        # One grace is missing: the last where the fourth word is not a number, else the first.
         found = [*found[:3], *found[4:]] if found[3] is None else found[:6]
     return [int(item[1]) for item in found if item] if len(found) == 6 and all(found) else []
 

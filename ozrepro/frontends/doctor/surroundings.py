@@ -46,7 +46,7 @@ class Surroundings:
         return ":".join((self.environ.get("PATH", ""), *self.settings.path))
 
     def is_in_home(self, path: str | os.PathLike[str]) -> bool:
-        """Say whether something lies in the home, by its name or by what its name stands for."""
+        """Say whether something is inside the home, by its name or by what its name stands for."""
         homes = {str(self.home), os.path.realpath(self.home)} - {"/"}
         names = (os.path.abspath(path), os.path.realpath(path))
         return any(name == home or name.startswith(f"{home}/") for home in homes for name in names)

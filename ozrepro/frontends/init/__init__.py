@@ -89,7 +89,7 @@ class Conda:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What lies in the project.
+    """What is inside the project.
 
     Attributes:
         requirements: lines for `requirements`: the project itself, a requirement file.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ozrepro.python.installed import Distribution
 
 TOOLS = frozenset(("distribute", "ozrepro", "pip", "setuptools", "wheel"))
-"""What makes environments, and is no part of an analysis."""
+"""What makes environments, and is not a part of an analysis."""
 
 _NOT_IMPORTED = frozenset(("bin", "doc", "docs", "example", "examples", "share", "test", "tests"))
 

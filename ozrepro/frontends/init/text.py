@@ -26,7 +26,7 @@ def spec_text(found: Found, name: str, *, pin: bool = False) -> str:
     """Return the text of `sessions/NAME.toml`; with `pin`, each package with the version that is installed."""
     tables = [*_modules(found, pin), *_conda(found, pin), *_container(found), *_venv(found, pin)]
     methods = [line.strip("[]") for line in tables if line.startswith("[") and "." not in line]
-    chosen = "   # the first that can serve is taken" if len(methods) > 1 else ""
+    chosen = "   # the first available one is used" if len(methods) > 1 else ""
     return "\n".join(
         (
             f"# Made by ozrepro init from what was there. Edit it, then: ozrepro lock {name}",
@@ -143,7 +143,7 @@ def _imports(found: Found) -> list[str]:
         sets.append(_names((*conda.packages, *conda.pip)))
     names = sorted(set.intersection(*sets) if sets else own)
     if not names:
-        return ["# imports = […]   # names to import after a build, as a check: they could not be told"]
+        return ["# imports = […]   # names to import after a build, as a check: they are not known"]
     line = _line("imports", names)
     if (conda is not None and conda.file) or found.files.definition or found.files.image:
         return [f"# {' '.join(line.split())}   # as a check after a build, if all methods have them"]

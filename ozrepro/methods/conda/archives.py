@@ -157,7 +157,9 @@ def _leaving(entry: Entry, path: str) -> Refused:
     name = os.path.basename(entry.url)
     what = f"{name} of the channel {entry.channel} has a file {shown(path)}, which leaves the package"
     return Refused(
-        what, where=entry.url, hint="ask the channel's keeper; ozrepro lock --upgrade takes another build if there is one"
+        what,
+        where=entry.url,
+        hint="contact the channel's administrator; ozrepro lock --upgrade takes another build if there is one",
     )
 
 
@@ -196,7 +198,7 @@ def _compare(entry: Entry, sha256: str, size: int | None) -> None:
     raise Unlike(
         f"{os.path.basename(entry.url)} of the channel {entry.channel} is not the file that was locked: it {what}",
         where=entry.url,
-        hint="ask the channel's keeper; to accept what is there now, ozrepro lock --upgrade",
+        hint="contact the channel's administrator; to accept what is there now, ozrepro lock --upgrade",
     )
 
 

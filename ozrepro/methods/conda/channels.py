@@ -91,23 +91,25 @@ def without_subdir(text: str) -> tuple[str, str]:
 def check_channel(text: str) -> str | None:
     """Say what is wrong with one channel of a spec, or None."""
     if len(text) > _LONGEST or "\\" in text:
-        return f"{shown(text)} is no channel"
+        return f"{shown(text)} is not a channel"
     if "://" not in text:
         if NAME.match(text.rstrip("/")) and ".." not in text.split("/"):
             return None
-        return f'{shown(text)} is no channel; write a name such as "conda-forge", or https://… or file:///…'
+        return f'{shown(text)} is not a channel; write a name such as "conda-forge", or https://… or file:///…'
     try:
         parts = urlsplit(text)
         _ = parts.port
     except ValueError as error:
-        return f"{shown(text)} is no address: {error}"
+        return f"{shown(text)} is not an address: {error}"
     if "@" in parts.netloc or "/t/" in parts.path:
         return f"{shown(text)} holds a login or token; put it where `rattler auth login` or ~/.netrc keeps it"
     if parts.query or parts.fragment or "$" in text or any(char.isspace() for char in text):
         return f"{shown(text)} holds a query, a variable or a space"
     if parts.scheme.lower() == "file":
         return (
-            None if parts.path.startswith("/") and parts.netloc in ("", "localhost") else f"{shown(text)} is no file:///… address"
+            None
+            if parts.path.startswith("/") and parts.netloc in ("", "localhost")
+            else f"{shown(text)} is not a file:///… address"
         )
     if parts.scheme.lower() != "https":
         return f"{shown(text)} is not https; a mirror inside the cluster can be named in [tool.ozrepro.channels]"
@@ -141,7 +143,7 @@ def find_channels(
 def channel_alias(aliases: Mapping[str, str], environ: Mapping[str, str]) -> str:
     """Return where bare names are looked for: CONDA_CHANNEL_ALIAS, else the settings' `channel-alias`, else conda's own.
 
-    Raises UsageError where the variable is no address.
+    Raises UsageError where the variable is not an address.
     """
     text = environ.get("CONDA_CHANNEL_ALIAS", "")
     if text and (not _ADDRESS.match(text) or "@" in urlsplit(text).netloc or "?" in text):

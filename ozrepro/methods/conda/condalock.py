@@ -130,5 +130,5 @@ def _md5(value: object) -> str:
     if not value:
         return ""
     if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{32}", value):
-        raise ValueError(f"{shown(value)} is no md5")
+        raise ValueError(f"{shown(value)} is not an md5")
     return value

@@ -87,10 +87,10 @@ def read_explicit(text: str, where: str) -> tuple[tuple[Named, ...], str]:
     if len(text) > _LARGEST:
         raise SpecError(where, [f"is larger than {_LARGEST >> 20} MiB"])
     lines = [line.strip() for line in text.removeprefix("\ufeff").splitlines()]
-    mistakes = [] if "@EXPLICIT" in lines else ["has no line @EXPLICIT: it is no explicit file"]
+    mistakes = [] if "@EXPLICIT" in lines else ["has no line @EXPLICIT: it is not an explicit file"]
     platform = next((line.partition(":")[2].strip() for line in lines if line.startswith("# platform:")), "")
     if platform and platform not in SUBDIRS:
-        mistakes.append(f"{shown(platform)} is no platform")
+        mistakes.append(f"{shown(platform)} is not a platform")
     found: dict[str, Named] = {}
     for number, line in enumerate(lines, 1):
         if not line or line.startswith("#") or line == "@EXPLICIT":
@@ -98,7 +98,7 @@ def read_explicit(text: str, where: str) -> tuple[tuple[Named, ...], str]:
         try:
             named = read_url(line)
             if named.name in found:
-                raise ValueError(f"{named.name} stands there twice")
+                raise ValueError(f"{named.name} is listed twice")
             found[named.name] = named
         except ValueError as error:
             mistakes.append(f"line {number}: {error}")
@@ -111,7 +111,9 @@ def read_url(line: str) -> Named:
     """Return the package that an archive's address names, with the hash behind it. Raises ValueError saying what is wrong."""
     match = _LINE.match(line) if len(line) < 2000 else None
     if match is None:
-        raise ValueError(f"{shown(line)} is no address of a conda archive: CHANNEL/PLATFORM/NAME-VERSION-BUILD.conda#sha256:…")
+        raise ValueError(
+            f"{shown(line)} is not the address of a conda archive: CHANNEL/PLATFORM/NAME-VERSION-BUILD.conda#sha256:…"
+        )
     title = _TITLE.match(unquote(match["title"]))
     if title is None or not NAME.match(title["name"].lower()) or match["subdir"] not in SUBDIRS:
         raise ValueError(f"{shown(line)} names no package of a platform that is known")

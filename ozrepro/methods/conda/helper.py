@@ -204,7 +204,7 @@ def _tables(records: Iterable[LockedRecord], addresses: Mapping[str, str]) -> li
     for record in records:
         if record.channel not in addresses:
             raise BuildError(
-                f"the lock has {record.name} from the channel {record.channel!r}, whose address it does not tell",
+                f"the lock has {record.name} from the channel {record.channel!r}, whose address it does not give",
                 hint=f"[tool.ozrepro.channels] {record.channel.partition('/')[0]} = …",
             )
         tables.append({**record.as_table(), "address": addresses[record.channel]})

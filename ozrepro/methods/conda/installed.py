@@ -67,7 +67,7 @@ def _read(path: Path) -> Installed:
         )
         return Installed(record["name"], record["version"], record["build"], record.get("sha256", ""), files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BuildError(f"is no record of a package: {error}", where=str(path)) from error
+        raise BuildError(f"is not a record of a package: {error}", where=str(path)) from error
 
 
 def unlike_lock(packages: Iterable[Installed], records: Iterable[LockedRecord]) -> Iterator[str]:

@@ -25,7 +25,7 @@ async def install(task: Mapping[str, Any]) -> object:
     """Fetch what the cache lacks, then link all packages into the prefix. No script of a package is run.
 
     The caller compares each package as it is linked, and asks again where someone wrote into the cache. Here the entries are
-    looked at only where they cannot be linked: what was damaged is taken afresh and the prefix made anew.
+    looked at only where they cannot be linked: what was damaged is fetched again and the prefix made again.
     """
     cache, prefix = Path(task["cache"]), Path(task["prefix"])
     entries = [Entry.of(table, cache) for table in task["records"]]
@@ -73,7 +73,7 @@ async def _link(task: Mapping[str, Any], entries: Sequence[Entry]) -> None:
         client=client(),
     )
     for entry, inode in zip(entries, before, strict=True):
-        # rattler fetches anew what vanishes meanwhile, and does not check the hash of a local file.
+        # rattler fetches again what vanishes meanwhile, and does not check the hash of a local file.
         if os.stat(entry.folder).st_ino != inode or not is_marked(entry):
             what = f"the package cache changed while {entry.title} was installed from it"
             raise Refused(what, where=str(cache), hint="build again")

@@ -36,7 +36,7 @@ def name_in(text: str) -> str:
 def check_spec(text: str) -> str | None:
     """Say what is wrong with one dependency of a spec, or None."""
     if len(text) > _LONGEST:
-        return f"{shown(text)} is not a package: nobody writes one so long"
+        return f"{shown(text)} is not a package: it is too long"
     bad = hidden_character(text)
     if bad:
         return f"{shown(text)} holds the invisible character {bad}"

@@ -23,7 +23,7 @@ _LATER = re.compile(r"(\S+) (\S+)(?: \| \S+)* is excluded because due to strict 
 def from_rattler(record: RepoDataRecord) -> dict[str, Any]:
     """Return rattler's record as a table of the lock, its channel still an address. Raises Refused where it has no sha256."""
     if record.sha256 is None:
-        raise Refused(f"the channel {record.channel} does not tell the sha256 of {record.file_name}: it cannot be locked")
+        raise Refused(f"the channel {record.channel} does not give the sha256 of {record.file_name}: it cannot be locked")
     noarch = record.noarch
     license_ = record.license or ""
     table: dict[str, Any] = {

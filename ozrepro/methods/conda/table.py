@@ -38,7 +38,7 @@ class _Names:
     mpi: tuple[ModuleName, ...] = ()
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield that the last of the modules is no MPI."""
+        """Yield that the last of the modules is not an MPI."""
         last = self.mpi[-1] if self.mpi else ""
         if not _MPI.match(last):
             what = f"{shown(last)} is not an MPI that conda knows as external" if last else "names no module"
@@ -81,7 +81,7 @@ def read_table(checker: Checker, value: Any) -> CondaTable:
         right = 'write dependencies = ["python=3.12", …] or file = "environment.yml"'
         checker.wrong(("conda", "dependencies"), "is missing", right)
     if "dependencies" in given and "file" in given:
-        checker.wrong(("conda", "file"), "stands beside dependencies", "keep one of the two")
+        checker.wrong(("conda", "file"), "cannot be combined with dependencies", "keep one of the two")
     listed = given.get("channels", table.channels)
     for number, problem in foreigners(given.get("dependencies"), table.dependencies, listed):
         checker.wrong(("conda", f"dependencies[{number}]"), problem)

@@ -33,8 +33,8 @@ _WORDS = {
 _NONE = {
     "__cuda": "there is no NVIDIA driver here",
     "__glibc": "there is no glibc here",
-    "__linux": "this is no Linux",
-    "__osx": "this is no macOS",
+    "__linux": "this is not Linux",
+    "__osx": "this is not macOS",
 }
 _ELSEWHERE = {
     # What a platform other than this machine's has at least: current conda-forge builds ask for no more.
@@ -65,14 +65,14 @@ def check_overrides(table: Mapping[str, str]) -> dict[str, str]:
             wrong[key] = f"is not known; one of: {', '.join(KEYS)}"
         elif value and not (_ARCHSPEC.match(value) if key == "archspec" else value[0].isdigit() and is_version(value)):
             example = '"x86_64_v3"' if key == "archspec" else '"12.4"'
-            wrong[key] = f'{shown(value)} is no version; write for example {example}, or "" for none'
+            wrong[key] = f'{shown(value)} is not a version; write for example {example}, or "" for none'
     return wrong
 
 
 def overrides(spec: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
     """Return what is said of the machine, by key: the spec's own, else conda's variables. The empty text means none.
 
-    A variable that is no version is passed over: it may be meant for another tool.
+    A variable that is not a version is passed over: it may be meant for another tool.
     """
     variables = {key: environ[name] for key in KEYS if (name := f"CONDA_OVERRIDE_{key.upper()}") in environ}
     usable = {key: value.strip() for key, value in variables.items() if not check_overrides({key: value.strip()})}
@@ -89,7 +89,7 @@ def offered(detected: Sequence[Virtual], said: Mapping[str, str], subdir: str, h
         name = f"__{key}"
         system = {"glibc": "linux", "linux": "linux", "osx": "osx"}.get(key)
         if system is not None and not subdir.startswith(system):
-            continue  # what is said of one platform is no property of another
+            continue  # what is said of one platform is not a property of another
         if not value:
             found.pop(name, None)
         else:

@@ -88,6 +88,6 @@ def match_specs(texts: Sequence[str]) -> list[MatchSpec]:
             found.append(MatchSpec(text, strict=False))
         except InvalidMatchSpecError as error:
             raise Refused(
-                f"{text!r} is no package that can be asked for: {error}", hint="change dependencies in [conda]"
+                f"{text!r} is not a package that can be asked for: {error}", hint="change dependencies in [conda]"
             ) from error
     return found

@@ -1,7 +1,7 @@
 """Reads the YAML that conda's files are written in, and nothing that such a file never needs.
 
 Aliases (a few lines of them can stand for gigabytes), tags, several documents, deep nesting and huge files are refused. Plain
-words stay the text that they are: `3.10` is no number and `no` is no truth value, as nobody who writes a version means one.
+words stay the text that they are: `3.10` is not a number and `no` is not a truth value, as nobody who writes a version means one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Reader(Checker):
             mark = getattr(error, "problem_mark", None)
             place = f"line {mark.line + 1}: " if mark is not None else ""
             problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-            raise SpecError(where, [f"{place}is no valid YAML: {problem}"]) from error
+            raise SpecError(where, [f"{place}is not valid YAML: {problem}"]) from error
         except RecursionError as error:
             raise SpecError(where, ["is nested too deeply"]) from error
 

@@ -97,7 +97,7 @@ def read_bind(text: str, root: str) -> Mount:
     """
     parts = [part.replace("\\:", ":") for part in re.split(r"(?<!\\):", text)]
     if len(parts) > 3 or not parts[0] or (len(parts) == 3 and parts[2] not in ("ro", "rw")):
-        raise ValueError("is no SOURCE[:TARGET[:ro]]")
+        raise ValueError("is not SOURCE[:TARGET[:ro]]")
     source = os.path.normpath(os.path.join(root, os.path.expandvars(os.path.expanduser(parts[0]))))
     target = parts[1] if len(parts) > 1 and parts[1] else source
     if not target.startswith("/"):

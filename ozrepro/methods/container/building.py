@@ -180,7 +180,7 @@ def _told(error: apptainer.Failed, plan: Plan) -> BuildError:
         line = plan.written.line_of(command) if plan.written is not None else None
         place = f"{plan.name}, line {line}" if line else plan.name
         return BuildError(
-            f"%post failed at: {command}\n    {said}", where=place, hint="mend that line, then the same command again"
+            f"%post failed at: {command}\n    {said}", where=place, hint="fix that line, then the same command again"
         )
     if "no space left" in said.lower() or "disk quota" in said.lower():
         hint = "set APPTAINER_TMPDIR to a directory with room, check your quota (quota -s), then the same command again"
@@ -188,5 +188,5 @@ def _told(error: apptainer.Failed, plan: Plan) -> BuildError:
     return BuildError(
         f"Apptainer ended with status {error.status}:\n    {said}",
         where=plan.name,
-        hint="the same command again, once that is mended",
+        hint="the same command again, once that is fixed",
     )

@@ -74,11 +74,11 @@ def read_contents(table: Mapping[str, Any]) -> Contents:
     """
     python, distributions = str(table["python"]), read_distributions(table["distributions"])
     if not _PYTHON.match(python):
-        raise ValueError(f"{shown(python)} is no Python's version")
+        raise ValueError(f"{shown(python)} is not a Python version")
     tree, system = str(table["tree"]), sorted(map(str, table["system"]))
     check_texts(system, system)
     if not _TREE.match(tree):
-        raise ValueError(f"{shown(tree)} is no sha256")
+        raise ValueError(f"{shown(tree)} is not a sha256")
     return Contents(python=python, tree=tree, distributions=distributions, system=tuple(system))
 
 

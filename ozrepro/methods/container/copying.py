@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def copied(definition: Definition, root: Path, files: Files) -> dict[str, str]:
     """Return a digest for each path that the definition copies into the image, small files as `files` has read them.
 
-    Raises SpecError for one that is not there, or is no file or folder.
+    Raises SpecError for one that is not there, or is not a file or folder.
     """
     found: dict[str, str] = {}
     missing: list[str] = []

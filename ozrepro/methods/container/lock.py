@@ -81,7 +81,7 @@ class Base:
         return not self.digest and self.bootstrap != "scratch"
 
     def answers(self, bootstrap: str, source: str) -> bool:
-        """Say whether this is the base that a definition or a spec names so. Raises ValueError where that is no name."""
+        """Say whether this is the base that a definition or a spec names so. Raises ValueError where that is not a name."""
         if (self.bootstrap, bootstrap) != ("docker", "docker"):
             return (self.bootstrap, self.source) == (bootstrap, source)
         named = read_reference(source)

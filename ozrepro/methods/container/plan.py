@@ -47,7 +47,7 @@ def refused_program(module: Record, site: Site) -> str | None:
     if program is None:
         return None  # it is not here, which is told as that
     if any(is_inside(program, folder) for folder in (site.settings.root, site.settings.store)):
-        return f"container.module.change.path.PATH: gives {shown(program)}, which lies in the project or the store"
+        return f"container.module.change.path.PATH: gives {shown(program)}, which is inside the project or the store"
     if program not in {item.path for item in module.files}:
         return f"container.module.file: has no sha256 of {shown(program)}, which the module gives"
     return None

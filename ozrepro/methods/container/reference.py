@@ -69,7 +69,7 @@ def read_reference(text: str) -> Reference:
     rest = text.removeprefix("docker://").strip("/")
     rest, at, digest = rest.partition("@")
     if at and not DIGEST.match(digest):
-        raise ValueError(f"{digest!r} is no digest sha256:…")
+        raise ValueError(f"{digest!r} is not a digest sha256:…")
     first, _, behind = rest.partition("/")
     if behind and ("." in first or ":" in first or first == "localhost"):
         host, rest = first, behind
@@ -81,11 +81,11 @@ def read_reference(text: str) -> Reference:
     if host == HUB and "/" not in path:
         path = f"library/{path}"
     if not _HOST.match(host):
-        raise ValueError(f"{host!r} is no registry's host")
+        raise ValueError(f"{host!r} is not a registry host")
     if not _REPOSITORY.match(path):
-        raise ValueError(f"{path!r} is no repository's name")
+        raise ValueError(f"{path!r} is not a repository name")
     if colon and not _TAG.match(tag):
-        raise ValueError(f"{tag!r} is no tag")
+        raise ValueError(f"{tag!r} is not a tag")
     return Reference(host, path, tag or ("" if digest else "latest"), digest)
 
 

@@ -55,7 +55,7 @@ def digest_of(reference: Reference, aliases: Mapping[str, str], environ: Mapping
     found = f"sha256:{hashlib.sha256(content).hexdigest()}"
     said = headers.get("Docker-Content-Digest") or found
     if not DIGEST.match(said):
-        raise BuildError(f"the registry answers with {said[:100]!r}, which is no sha256 digest", where=reference.name)
+        raise BuildError(f"the registry answers with {said[:100]!r}, which is not a sha256 digest", where=reference.name)
     if (said, reference.digest or said) != (found, found):
         raise BuildError(
             "the registry's answer has another digest than it should", where=reference.name, hint="the same command again"

@@ -138,9 +138,9 @@ def _check_python(checker: Checker, path: tuple[str, ...], locked: Locked, site:
     if not locked.python:
         return  # it is said already
     if in_project:
-        checker.wrong(path, f"{shown(locked.python)} lies in the project: the Python of modules is the site's")
+        checker.wrong(path, f"{shown(locked.python)} is inside the project: the Python of modules is the site's")
     elif is_inside(locked.python, site.settings.store):
-        checker.wrong(path, f"{shown(locked.python)} lies in the store: the Python of modules is the site's")
+        checker.wrong(path, f"{shown(locked.python)} is inside the store: the Python of modules is the site's")
     elif locked.python not in {item.path for item in locked.modules.files}:
         checker.wrong(path, f"{shown(locked.python)} has no sha256 in `file`")
 

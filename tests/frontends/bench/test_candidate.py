@@ -61,7 +61,7 @@ def test_a_method_that_is_not_locked_or_not_built_is_told_with_its_reason(built:
 @pytest.mark.parametrize("methods", [(), ("venv",)])
 def test_a_session_that_is_not_built_says_how_to_build_it(small: Project, methods: tuple[str, ...]) -> None:
     small.done("lock", "work")
-    words = r"no method can serve .*\n  venv: not built: .*\n  try: ozrepro build work --method venv"
+    words = r"no method of .*\n  venv: not built: .*\n  try: ozrepro build work --method venv"
     with pytest.raises(NoMethodError, match=words):
         find(small.root, "work", small.environ, methods)
 
@@ -91,7 +91,7 @@ def test_a_method_that_is_asked_for_must_be_there(built: Project) -> None:
     spec.write_text(spec.read_text() + '[conda]\ndependencies = ["python=3.12"]\n')
     with pytest.raises(NoMethodError, match=r"conda: not locked for this platform .*\n  try: ozrepro lock work --method conda"):
         find(built.root, "work", built.environ, ("conda",))
-    with pytest.raises(NoMethodError, match=r"not every method asked for can serve .*\n  conda: not locked for this platform"):
+    with pytest.raises(NoMethodError, match=r"not every requested method of .*\n  conda: not locked for this platform"):
         find(built.root, "work", built.environ, ("venv", "conda"))
 
 

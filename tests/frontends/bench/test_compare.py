@@ -133,7 +133,7 @@ def test_a_comparison_tells_failed_starts_and_an_incomplete_result() -> None:
 
 
 def test_another_lock_may_have_the_same_versions() -> None:
-    """Such as one that was made anew after a comment of the spec."""
+    """Such as one that was made again after a comment of the spec."""
     one = a_result()
     assert differences(one, replace(one, lock="1" * 64)) == (
         "lock: 000000000000, then 111111111111, with the same versions of what both measured",

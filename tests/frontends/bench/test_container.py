@@ -94,7 +94,7 @@ def test_a_user_without_rights_has_both_served_by_the_emulator(both: OrdinaryPro
     if reason:
         pytest.skip(reason)
     words = ("--emulate", "quiet", "--workload", "imports", "--state", "warm,cold-client", "--ranks", "1,2", "--rounds", "1")
-    path = both.root.parent / "e.json"  # the image lies in the project's own folder, which is served for that
+    path = both.root.parent / "e.json"  # the image is inside the project's own folder, which is served for that
     both.done("bench", "work", *words, "--json", str(path))
     result = read_result(path)
     assert result.complete

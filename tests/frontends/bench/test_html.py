@@ -68,7 +68,7 @@ def test_the_html_report_has_every_section(usual: str) -> None:
     """In an order that begins with the verdict."""
     assert re.findall(r"<h[12]>(.*?)</h", usual) == [
         "Which method for analysis?",
-        "What this does not tell",
+        "What this does not show",
         "What was compared",
         "Times",
         "Requests",

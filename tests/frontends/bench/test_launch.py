@@ -96,7 +96,7 @@ def test_a_program_that_fails_silently_is_said_to(starter: Starter, here: Candid
 
 def test_a_program_that_ends_itself_without_a_word_has_no_times(starter: Starter, here: Candidate) -> None:
     done = starter.start(here, Workload("quiet", ("import os",), "os._exit(0)"))
-    assert (done.status, done.ready, done.error) == (0, (), "it ended before the times were told, as os._exit does")
+    assert (done.status, done.ready, done.error) == (0, (), "it ended before it reported its times, as os._exit does")
 
 
 def test_too_long_a_start_is_ended_and_the_next_one_works(starter: Starter, here: Candidate, tmp_path: Path) -> None:

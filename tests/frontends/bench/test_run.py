@@ -119,7 +119,7 @@ def test_a_program_that_tells_no_times_is_a_failure(setting: Setting, here: Cand
     told: list[str] = []
     found = measure(Plan((Workload("quiet", ("import os",), "os._exit(0)"),), rounds=3), (here,), setting, ignore, told.append)
     assert [(row.status, row.last) for row in found.rows] == [(0, None)]
-    assert any("is not started again: it ended before the times were told" in line for line in told)
+    assert any("is not started again: it ended before it reported its times" in line for line in told)
 
 
 @needs_strace
@@ -338,7 +338,7 @@ def test_a_trace_for_which_there_is_no_room_is_not_taken_for_a_whole_one(
     plan = Plan((of_imports("imports", ("own",)),), rounds=1, warmups=0)
     found = measure(plan, (here,), replace(setting, counts=True), ignore, ignore)
     assert found.counts == ()
-    assert any(f"what strace wrote is not whole: is there room in {small_disk}?" in note for note in found.notes)
+    assert any(f"what strace wrote is incomplete: is there room in {small_disk}?" in note for note in found.notes)
 
 
 def test_without_strace_the_result_says_what_is_missing(setting: Setting, here: Candidate) -> None:

@@ -46,7 +46,7 @@ def test_a_failed_start_has_no_time_and_counts_as_failed() -> None:
 
 
 def test_ratios_pair_rounds_in_which_both_went_well() -> None:
-    """A drift that both share is divided out; a round with a failure is no pair."""
+    """A drift that both share is divided out; a round with a failure is not a pair."""
     rows = []
     for number in range(1, 11):
         drift = 1.0 + number
@@ -94,7 +94,7 @@ def test_phases_are_medians_of_starts_that_went_well() -> None:
 
 
 def test_versions_that_differ_between_methods_are_listed() -> None:
-    """A package that one candidate alone has is no difference of versions."""
+    """A package that one candidate alone has is not a difference of versions."""
     candidates = (
         About("venv", versions={"numpy": "1", "six": "1", "pip": "24"}),
         About("conda", versions={"numpy": "2", "six": "1"}),

@@ -51,7 +51,7 @@ def test_bars_are_drawn_in_proportion(share: float, drawn: str, plain: str) -> N
 
 
 def test_the_terminal_report_has_all_parts() -> None:
-    """What was compared, what differs, each case, counts, the verdict and what it does not tell."""
+    """What was compared, what differs, each case, counts, the verdict and what it does not show."""
     text = shown(made(refused=("venv: not locked for this platform (any)",)))
     for part in (
         "analysis: 3 compared on node, lustre",
@@ -61,7 +61,7 @@ def test_the_terminal_report_has_all_parts() -> None:
         "faster by",
         "METADATA",
         "Take container.",
-        "What this does not tell",
+        "What this does not show",
         "- Not measured: venv: not locked for this platform (any)",
     ):
         assert part in text
@@ -113,6 +113,6 @@ def test_an_empty_result_can_be_shown() -> None:
 
 
 def test_control_characters_of_a_stranger_do_not_break_lines() -> None:
-    """A line feed in a name is no line of the report."""
+    """A line feed in a name is not a line of the report."""
     text = shown(a_result(rows=(a_row(status=1, ready=(), error="a\nb"),)))
     assert ": a b" in text

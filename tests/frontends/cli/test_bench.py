@@ -225,7 +225,7 @@ def test_a_script_that_ends_itself_fails_the_bench(built: Project) -> None:
     (built.root / "fit.py").write_text("import os\nos._exit(0)\n")
     done = built.ozrepro("bench", "work", *QUICK, "--workload", "fit.py")
     assert done.returncode == 1, done.stderr
-    assert "venv failed in 1 start (fit.py, warm, 1 rank): it ended before the times were told" in " ".join(done.stdout.split())
+    assert "venv failed in 1 start (fit.py, warm, 1 rank): it ended before it reported its times" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,7 @@ class TestTheStore:
         built.lock().write_text("<<<<<<< HEAD\n")
         refused = built.ozrepro("store", "gc", "--yes")
         assert refused.returncode == 1
-        assert "cannot tell what is needed while a lock cannot be read" in refused.stderr
+        assert "what is needed is unknown while a lock cannot be read" in refused.stderr
         assert len(list((built.store() / "gens").iterdir())) == 1
 
     def test_store_commands_without_a_store_have_nothing_to_do(self, project: Project) -> None:

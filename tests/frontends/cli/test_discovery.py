@@ -141,7 +141,7 @@ class TestTheIndex:
         log.write_text("")
         again = logged.project.ozrepro("spider", "python")
         assert again.stdout == first.stdout
-        assert again.stderr == "ozrepro: index made 3 minutes ago; --refresh makes it anew\n"
+        assert again.stderr == "ozrepro: index made 3 minutes ago; --refresh rebuilds it\n"
         assert calls(log) == []
         assert "ozrepro: index made just now; " in logged.project.ozrepro("spider", "--refresh").stderr
         assert calls(log) == ["spider"]

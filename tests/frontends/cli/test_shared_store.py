@@ -104,7 +104,7 @@ def test_a_project_that_the_member_may_not_look_into_is_named_by_list(owner: Use
     assert listed.stdout.splitlines()[1].endswith(f"work in {member.root}")
     assert listed.stderr == f"ozrepro: cannot be read: {unreadable}\n"
     member.lock().unlink()
-    assert member.done("store", "list").splitlines()[1].endswith("cannot be told")
+    assert member.done("store", "list").splitlines()[1].endswith("unknown")
     found = json.loads(member.done("store", "list", "--json"))
     assert found["environments"][0]["used_by"] is None
     assert found["unreadable"] == [unreadable]
@@ -113,7 +113,7 @@ def test_a_project_that_the_member_may_not_look_into_is_named_by_list(owner: Use
 def test_a_clean_up_by_the_member_removes_nothing_and_says_why(owner: User, member: User) -> None:
     refused = member.ozrepro("store", "gc", "--yes")
     assert refused.returncode == 1
-    assert f"cannot tell what is needed while a lock cannot be read:\n  {owner.root}: Permission denied\n" in refused.stderr
+    assert f"what is needed is unknown while a lock cannot be read:\n  {owner.root}: Permission denied\n" in refused.stderr
     assert owner.done("run", "work", "--", "echo", "there") == "there\n"
 
 

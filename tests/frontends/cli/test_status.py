@@ -1,4 +1,4 @@
-"""What `status` shows is what `run` does, also where the method could not be chosen anew."""
+"""What `status` shows is what `run` does, also where the method could not be chosen again."""
 
 from __future__ import annotations
 

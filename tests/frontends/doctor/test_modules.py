@@ -29,10 +29,10 @@ def test_lmod_is_found_with_its_version_and_directories(visitor: Patient, site: 
 
 
 def test_a_switched_off_lmod_is_wrong_and_in_a_job_a_note(visitor: Patient) -> None:
-    assert by_level(check_modules(visitor.place(LMOD_CMD=":")), "wrong") == ["LMOD_CMD=: is no program"]
+    assert by_level(check_modules(visitor.place(LMOD_CMD=":")), "wrong") == ["LMOD_CMD=: is not a program"]
     found = check_modules(visitor.place(LMOD_CMD=":", SLURM_JOB_ID="7"))
     assert not by_level(found, "wrong")
-    assert "LMOD_CMD=: is no program" in by_level(found, "note")
+    assert "LMOD_CMD=: is not a program" in by_level(found, "note")
 
 
 def test_the_other_tool_is_told_with_the_reason_for_the_choice(visitor: Patient, site: Site) -> None:
@@ -62,7 +62,7 @@ def test_an_lmod_in_the_home_is_not_run(patient: Patient, site: Site) -> None:
     lmod = patient.plant("lmod/libexec/lmod", "#!/bin/sh\ntouch ~/ran\n")
     lmod.chmod(0o755)
     found = check_modules(patient.place(LMOD_CMD=str(lmod), MODULEPATH=site.modulepath()))
-    assert any("lies in the home" in seen for seen in by_level(found, "note"))
+    assert any("is inside the home" in seen for seen in by_level(found, "note"))
     assert not (patient.home / "ran").exists()
 
 

@@ -38,7 +38,7 @@ def test_modules_with_an_environment_on_top_and_a_way_without_them() -> None:
     assert spec_text(Found(MODULES, VENV), "work") == (
         "# Made by ozrepro init from what was there. Edit it, then: ozrepro lock work\n"
         'description = ""   # what it does, in one line\n'
-        'methods = ["modules", "venv"]   # the first that can serve is taken\n'
+        'methods = ["modules", "venv"]   # the first available one is used\n'
         'imports = ["astropy", "numpy"]   # checked after a build\n'
         "\n"
         "[modules]\n"
@@ -56,7 +56,7 @@ def test_modules_with_an_environment_on_top_and_a_way_without_them() -> None:
 
 def test_versions_are_written_only_when_asked_for() -> None:
     found = spec_of(Found(MODULES, VENV, CONDA), pin=True)
-    assert table_of(found, "modules").requirements == ("astropy==6.1.0",)
+    assert table_of(found, "modules").venv.requirements == ("astropy==6.1.0",)
     assert table_of(found, "venv").requirements == ("astropy==6.1.0", "numpy==1.22.3", "alpha==1.0")
     assert table_of(found, "conda").dependencies == ("python=3.10.4", "alpha=1.0")
 
@@ -66,14 +66,14 @@ def test_another_version_than_the_modules_is_named_and_the_same_is_left_to_them(
         "3.10", False, (Package("numpy", "1.24.4", ("numpy",), "", "1.22.3"), Package("scipy", "1.8.1", ("scipy",), "", "1.8.1"))
     )
     found = spec_of(Found(MODULES, venv))
-    assert table_of(found, "modules").requirements == ("numpy==1.24.4",)
+    assert table_of(found, "modules").venv.requirements == ("numpy==1.24.4",)
     assert table_of(found, "venv").requirements == ("numpy", "scipy")
 
 
 def test_what_the_project_s_files_name_is_not_named_twice() -> None:
     files = Files(("-e .", "-r requirements.txt"), frozenset(("numpy", "astropy")))
     found = spec_of(Found(MODULES, VENV, None, files))
-    assert table_of(found, "modules").requirements == ("-e .", "-r requirements.txt")
+    assert table_of(found, "modules").venv.requirements == ("-e .", "-r requirements.txt")
     assert table_of(found, "venv").requirements == ("-e .", "-r requirements.txt")
 
 

@@ -73,5 +73,5 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, content: str) -> 
     (tmp_path / "conda-meta" / f"{title}.json").write_text(content)
     with comparing(tmp_path, Digests()) as comparison:
         comparison.look(title)
-        with pytest.raises(BuildError, match="is no record of a package"):
+        with pytest.raises(BuildError, match="is not a record of a package"):
             comparison.finish()

@@ -274,7 +274,7 @@ class TestNoMethod:
 
     def check(self, project: Project, *reasons: str) -> None:
         """Insist on exit 4 of build and run with a line a method, and on the same text from nox."""
-        text = "\n".join(("no method can serve session 'work' here:", *(f"  {reason}" for reason in reasons)))
+        text = "\n".join(("no method of session 'work' is available here:", *(f"  {reason}" for reason in reasons)))
         said, ran = (project.ozrepro(*words) for words in (("build",), ("run", "work", "--", "true")))
         assert (said.returncode, ran.returncode) == (4, 4), said.stderr
         assert said.stderr.startswith(f"ozrepro: {text}\n  try: ozrepro "), said.stderr

@@ -55,7 +55,7 @@ def test_mistakes_in_the_table_are_told_by_key() -> None:
         ("__cuda >=12,<13", "the NVIDIA driver here offers CUDA 11.8, the lock needs >=12,<13"),
         ("__glibc >=2.28,<3.0.a0", "the C library here is glibc 2.17, the lock needs >=2.28,<3.0.a0"),
         ("__archspec 1 x86_64_v3", "the CPU here is zen2, the lock needs x86_64_v3"),
-        ("__osx >=11", "this is no macOS, the lock needs __osx >=11"),
+        ("__osx >=11", "this is not macOS, the lock needs __osx >=11"),
         ("__strange", "this machine has no __strange, the lock needs __strange any"),
         ("__cuda >=>", "the lock needs '__cuda >=>', which cannot be read"),
     ],

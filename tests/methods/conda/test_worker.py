@@ -329,7 +329,7 @@ def test_a_missing_or_partial_result_is_a_failure_with_what_was_said(
 
 def test_the_channel_of_a_record_must_have_an_address(small_channel: Path, helper: Helper) -> None:
     records = ask(helper, small_channel.as_uri(), "beta").records
-    with pytest.raises(BuildError, match="whose address it does not tell"):
+    with pytest.raises(BuildError, match="whose address it does not give"):
         fetch(helper, records, {})
 
 

@@ -122,7 +122,7 @@ def test_home_and_variables_of_an_entry_are_the_caller_s(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("", "is no SOURCE"), (":/a", "is no SOURCE"), ("/a:/b:rx", "is no SOURCE"), ("/a:/b:ro:x", "is no SOURCE"),
+    [("", "is not SOURCE"), (":/a", "is not SOURCE"), ("/a:/b:rx", "is not SOURCE"), ("/a:/b:ro:x", "is not SOURCE"),
      ("/a:b", "'b' is not an absolute path inside"), ("/a:../b:ro", "absolute path")],
 )  # fmt: skip
 def test_a_malformed_entry_of_bind_is_refused(text: str, problem: str) -> None:

@@ -98,7 +98,7 @@ def test_a_failing_line_of_post_is_named_with_its_log_and_nothing_half_built_sta
     error = failing(tmp_path, COMMANDS)
     assert error.where == "sessions/work.def, line 6"
     assert error.what.splitlines()[:2] == ["%post failed at: sh -c echo because >&2; exit 3", "    because"]
-    assert error.hint == "mend that line, then the same command again"
+    assert error.hint == "fix that line, then the same command again"
 
 
 def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ class TestGivenImages:
         said = plain.offline.ozrepro("lock")
         assert said.returncode == 0, said.stderr
         assert f"the base oci {containers.layout} is not pinned" in said.stderr
-        assert f"can serve; its base is not pinned: oci {containers.layout}\n" in plain.done("status")
+        assert f"yes; its base is not pinned: oci {containers.layout}\n" in plain.done("status")
         assert python(plain.offline, "print(1)") == "1\n"
 
 
@@ -252,7 +252,7 @@ HOSTILE = (
     ("\nimports = ", '\nbind = ["/:/host"]\nimports = ', "container.bind: the lock has ('/:/host',), and the spec ()"),
     ("\nimports = ", '\npass = ["LD_PRELOAD"]\nimports = ', "container.pass: the lock has ('LD_PRELOAD',), and the spec ()"),
     ("\nimports = ", '\ngenerated = ["Bootstrap: docker"]\nimports = ', "generated: and `from` are given together"),
-    ('\nsha256 = "', '\nsha256 = "0; rm -rf /', "is no sha256 digest"),
+    ('\nsha256 = "', '\nsha256 = "0; rm -rf /', "is not a sha256 digest"),
     ("\ntool = ", "\nextra = 1\ntool = ", "unknown key"),
 )
 

@@ -253,9 +253,9 @@ class TestSpec:
             METHOD.inputs(subject_of(spec))
         assert caught.value.problems == (
             "container.bind: '/a:b' 'b' is not an absolute path inside",
-            "container.image: 'library/A b' is no repository's name",
+            "container.image: 'library/A b' is not a repository name",
         )
-        for base, said in (("docker://a:", "'' is no tag"), ("debian", "neither docker://… nor a file .sif")):
+        for base, said in (("docker://a:", "'' is not a tag"), ("debian", "neither docker://… nor a file .sif")):
             with pytest.raises(SpecError, match=said):
                 METHOD.inputs(subject_of(spec_at(tmp_path, f'[container]\nfrom = "conda"\nbase = "{base}"\n')))
         METHOD.inputs(subject_of(spec_at(tmp_path, '[container]\nfrom = "conda"\nbase = "images/x.sif"\n')))
@@ -378,5 +378,5 @@ class TestAgreement:
         assert asked.exists(), "without a lock it would be seen"
         assert absent is not None
         assert absent.what == "no Apptainer here (apptainer or singularity on PATH, or a module)", (
-            "a broken Lmod is no error of ours"
+            "a broken Lmod is not an error of ours"
         )

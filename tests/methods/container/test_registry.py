@@ -249,7 +249,7 @@ def test_a_damaged_login_file_is_passed_over(hub: Registry, home: Path, content:
         (Answer(403, body=b""), "without a login", "apptainer registry login"),
         (Answer(429, body=b""), "the registry answers 429 for library/python", "the same command again"),
         (Answer(headers=(("Docker-Content-Digest", f"sha256:{'0' * 64}"),)), "another digest than it should", "again"),
-        (Answer(headers=(("Docker-Content-Digest", "md5:1"),)), "'md5:1', which is no sha256 digest", ""),
+        (Answer(headers=(("Docker-Content-Digest", "md5:1"),)), "'md5:1', which is not a sha256 digest", ""),
         (Answer(cut=True), "its answer was cut off", "registries"),
         (Answer(body=b"x" * ((8 << 20) + 1)), "larger than a manifest", ""),
         (Answer(401, (("WWW-Authenticate", 'Bearer realm="REALM"'),)), "it gives no token", ""),

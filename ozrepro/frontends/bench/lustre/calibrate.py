@@ -80,7 +80,7 @@ def calibrate(folder: Path, say: Callable[[str], None]) -> Profile:
     with own as name:
         try:
             if few:
-                say(f"{folder} has {len(files)} files: making {_MADE}. This node has then seen them; another folder tells more")
+                say(f"{folder} has {len(files)} files: making {_MADE}. This node has then seen them; another folder shows more")
                 files = list(_make(Path(name)))
             stream = _stream(Path(name), say)
         except OSError as error:

@@ -91,7 +91,7 @@ class Counts:
 
 
 def count(events: Iterable[Event]) -> Counts:
-    """Count events by kind, and the distinct paths behind them. A link that an open followed is no call of its own."""
+    """Count events by kind, and the distinct paths behind them. A link that an open followed is not a call of its own."""
     calls: Counter[str] = Counter()
     paths: dict[str, set[str]] = {name: set() for name in ("found", "missing", "opened", "read")}
     size = 0
