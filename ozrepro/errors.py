@@ -101,7 +101,7 @@ class DriftError(LockError):
 
 
 class NoMethodError(OzreproError):
-    """No method can serve the session here, or not `who` was asked for; `problems` has one line for each."""
+    """No method of the session is available here, or not `who` was asked for; `problems` has one line for each."""
 
     exit_code = 4
 

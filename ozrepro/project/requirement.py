@@ -125,7 +125,7 @@ def check_address(url: str) -> str | None:
     """Say why a requirement's address is refused, or None. Only https addresses of a wheel or sdist are taken."""
     plain = url.split("#", maxsplit=1)[0]
     if not url.startswith("https://"):
-        kind = "a version control address" if url.startswith(_CONTROL) else "no https address"
+        kind = "a version control address" if url.startswith(_CONTROL) else "not an https address"
         return f"{shown(plain)} is {kind}; give the https address of a wheel, with #sha256=…, or put the wheel into a wheelhouse"
     if "@" in url.split("/")[2]:
         return "the address holds a user name or password; put them into ~/.netrc or the index settings"

@@ -304,7 +304,5 @@ def look(candidate: Candidate, caller: Mapping[str, str], cwd: Path) -> dict[str
     said = [line.split(" ", 2) for line in done.output.splitlines() if line.startswith("ozrepro-look: ")]
     found = {line[1]: line[2] for line in said if len(line) == 3}
     if done.status or "base" not in found:
-        raise BuildError(
-            f"its Python does not start: {_last_line(done.errors)}", where=candidate.name, hint="ozrepro verify NAME"
-        )
+        raise BuildError(f"its Python does not start: {_last_line(done.errors)}", where=candidate.name)
     return found

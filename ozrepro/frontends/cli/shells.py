@@ -130,7 +130,7 @@ def shell(call: Call) -> int:
     _refuse_nested(call, "start a shell in")
     active = _activated(call, _find(call))
     if call.arguments.ipython and call.arguments.words:
-        raise UsageError("--ipython cannot be combined with a command", hint="ozrepro shell NAME -- ipython …")
+        raise UsageError("--ipython cannot be combined with a command", hint=f"ozrepro shell {call.arguments.name} -- ipython …")
     if active.environment.is_image and not call.arguments.words:
         _start_inside(active, call)
     command = ["ipython"] if call.arguments.ipython else call.arguments.words
@@ -139,7 +139,7 @@ def shell(call: Call) -> int:
     chosen = call.arguments.shell or activation.own_shell(os.environ)
     program = shutil.which(chosen, path=os.environ.get("PATH")) or shutil.which(chosen)
     if program is None:
-        raise OzreproError(f"{chosen} is not installed here", hint="ozrepro shell NAME --shell bash")
+        raise OzreproError(f"{chosen} is not installed here", hint=f"ozrepro shell {call.arguments.name} --shell bash")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         _start_program(active, [program, *_PLAIN[chosen]])  # commands come from a file or a pipe, and there is no prompt
     return _interact(active, chosen, program)

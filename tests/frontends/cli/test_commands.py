@@ -66,7 +66,7 @@ def test_status_shows_each_method_with_its_reason(built: Project) -> None:
         'methods = ["modules", "venv"]\nimports = ["alpha", "beta"]\n[modules]\nload = ["gcc/11"]\n[venv]\nrequirements = ["alpha"]\n'
     )
     lines = built.done("status", "--plain", OZREPRO_PLATFORM="milan").splitlines()
-    assert lines[0].split() == ["SESSION", "METHOD", "LOCK", "ENVIRONMENT", "HERE"]
+    assert lines[0].split() == ["SESSION", "METHOD", "LOCK", "ENVIRONMENT", "AVAILABLE"]
     assert lines[1].split(maxsplit=4) == ["work", "modules", "none", "-", "not locked for this platform (linux-64/milan)"]
     assert lines[2].startswith("work     venv     locked  built, ")
     found = json.loads(built.done("status", "work", "--json"))

@@ -80,7 +80,7 @@ def test_usual_texts_are_judged_without_rattler() -> None:
         ("numpy-1-0.conda", "names no package"),
         ("__cuda >=12", "conda.virtual-packages"),
         ("num\u202epy", "invisible character"),
-        ("x" * 2000, "so long"),
+        ("x" * 2000, "too long"),
     ],
 )
 def test_mistakes_in_a_matchspec_are_told_in_words(text: str, said: str) -> None:
