@@ -160,5 +160,5 @@ def find_project(arguments: Arguments) -> Path:
     raise UsageError(
         "no sessions/*.toml here or above",
         where=str(here),
-        hint="make sessions/NAME.toml, or name the project with --project DIR",
+        hint="ozrepro init, or name the project with --project DIR",
     )

@@ -38,7 +38,7 @@ def try_each(call: Call, names: list[str], act: Callable[[str], int]) -> int:
     Raises UsageError where there is none, and the error of one that is alone.
     """
     if not names:
-        raise UsageError("there are no sessions", where=str(call.root / "sessions"), hint="make sessions/NAME.toml")
+        raise UsageError("there are no sessions", where=str(call.root / "sessions"), hint="ozrepro init")
     status = 0
     for name in names:
         try:
