@@ -153,7 +153,7 @@ class Environment:
         removed: variables to unset even if the caller's would be kept.
         prefix: words in front of every command, such as `apptainer exec IMAGE`.
         passed: names of further variables of the caller that are kept; `UCX_*` stands for all that begin so.
-        container_env_prefix: of an image, what stands in front of a variable's name so that it is set inside; "" for all else.
+        container_env_prefix: of an image, what goes in front of a variable's name so that it is set inside; "" for all else.
         host_programs: names of the programs of the machine, which `started` puts beside the prefix; of every environment.
 
     """

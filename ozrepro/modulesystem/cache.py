@@ -30,14 +30,14 @@ _NO_MODULES = {".git", ".hg", ".svn", "CVS"}
 _SECOND = 1_000_000_000
 
 
-def cached_index(system: Indexing, modulepath: Sequence[str], folder: Path, *, anew: bool = False) -> tuple[Index, float]:
+def cached_index(system: Indexing, modulepath: Sequence[str], folder: Path, *, refresh: bool = False) -> tuple[Index, float]:
     """Return the index of the module directories and when it was made, in epoch seconds: from `folder`, or made again.
 
     A cache that cannot be read or written, is damaged, or that others could have written is passed over. Raises ModuleError.
     """
     key = "\0".join((system.kind, system.version(), system.identity, *modulepath))
     path = folder / f"index-{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
-    found = None if anew else _read(path)
+    found = None if refresh else _read(path)
     if found is not None:
         return found
     began = time.time()
@@ -59,7 +59,7 @@ def _is_fresh(mtime: int, began: float) -> bool:
 def watched(index: Index, modulepath: Sequence[str]) -> list[str]:
     """Return the directories that hold or could hold modulefiles, and the rc files in them.
 
-    A directory without a module stands in no index, and a file that is put into it changes no other: so each one below a
+    A directory without a module is in no index, and a file that is put into it changes no other: so each one below a
     directory of MODULEPATH is taken. One that a hierarchy will look into but that is empty, or not there yet, is found by the
     name of a module, where the directories of others are made of their parents' names.
     """
@@ -98,7 +98,7 @@ def _below(roots: Sequence[str]) -> Iterator[str]:
 
 
 def _folders(module: IndexedModule) -> list[str]:
-    """Return the directories from that of a modulefile up to the one that stands in MODULEPATH."""
+    """Return the directories from that of a modulefile up to the one that is in MODULEPATH."""
     found: list[str] = []
     path = module.file
     for _ in module.name.split("/"):

@@ -1,4 +1,4 @@
-"""The change that loading modules makes, as data: what stands in the lock, and its replay without the module tool.
+"""The change that loading modules makes, as data: what is in the lock, and its replay without the module tool.
 
 `probes` finds it, `differences` compares it with a real load.
 """
@@ -54,7 +54,7 @@ class Change:
         paths: path variables and what is put where.
         removed: variables unset.
         dynamic: variables whose value follows the host, the clock or the job: they cannot be locked and are left out of a replay,
-            or, where they stand in `paths` too, some of their entries are.
+            or, where they are in `paths` too, some of their entries are.
         bookkeeping: the tool's own variables that follow from nothing else, without which `module list` in a shell shows nothing;
             an empty one is not set although it would follow.
         table: the lines of Lmod's table of loaded modules, () where it cannot be reproduced.
@@ -74,7 +74,7 @@ class Change:
     rules: Arithmetic = LMOD
 
     def as_table(self) -> dict[str, Any]:
-        """Return the change as it stands in the lock: sorted, without empty parts; values that are no text are in base64."""
+        """Return the change as it is in the lock: sorted, without empty parts; values that are no text are in base64."""
         plain = {name: value for name, value in sorted(self.variables.items()) if is_text(value)}
         coded = {name: _coded(value) for name, value in sorted(self.variables.items()) if name not in plain}
         parts: dict[str, Any] = {

@@ -63,14 +63,14 @@ class Case:
         return self.refers_to() | {name.rstrip(":") for name in self.names}
 
     def as_table(self) -> dict[str, Any]:
-        """Return the case as it stands in the lock."""
+        """Return the case as it is in the lock."""
         path = path_table(self.path) if self.path is not None else {}
         parts = {"set": list(self.names), "value": self.value, **path, "unset": self.removed}
         return {key: value for key, value in parts.items() if value or (key == "value" and value is not None)}
 
 
 def path_table(path: PathChange) -> dict[str, Any]:
-    """Return the change of a path variable as it stands in the lock."""
+    """Return the change of a path variable as it is in the lock."""
     parts = {
         "prepend": list(path.prepend),
         "append": list(path.append),

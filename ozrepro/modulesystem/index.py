@@ -26,7 +26,7 @@ class IndexedModule:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """All modules below some directories, by exact name; a name may stand in several places of a hierarchy."""
+    """All modules below some directories, by exact name; a name may be in several places of a hierarchy."""
 
     modules: Mapping[str, tuple[IndexedModule, ...]]
 

@@ -2,7 +2,7 @@
 
 One load cannot tell a directory put in front from one put behind, nor a fixed value from one that follows HOME or the job. The
 second has a sentinel in every path variable, in what the first unset and in what it pushed, and another home, user and job.
-What the two have of the caller are marks, which stand in values where these follow the caller's variables.
+What the two have of the caller are marks, which occur in values where these follow the caller's variables.
 """
 
 from __future__ import annotations

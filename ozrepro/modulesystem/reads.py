@@ -19,7 +19,7 @@ _MOST = 6
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """What is read. What follows the caller stands in the change, as cases.
+    """What is read. What follows the caller is in the change, as cases.
 
     Attributes:
         site: variables that decide what the modules do: their locked value, None for one that was not set.
@@ -39,7 +39,7 @@ class Reads:
         return {**dict.fromkeys(self.needed, True), **self.site}
 
     def as_table(self) -> dict[str, Any]:
-        """Return it as it stands in the lock, without empty parts."""
+        """Return it as it is in the lock, without empty parts."""
         parts = {
             "site": {name: value for name, value in sorted(self.site.items()) if value is not None},
             "site-unset": sorted(name for name, value in self.site.items() if value is None),
@@ -99,7 +99,7 @@ _Name = Annotated[str, Check(_check_name)]
 
 @dataclass(frozen=True, slots=True)
 class ReadsContent:
-    """What `as_table` writes, as it stands in the lock."""
+    """What `as_table` writes, as it is in the lock."""
 
     site: Mapping[_Name, str] = field(default_factory=dict)
     site_unset: tuple[_Name, ...] = ()

@@ -65,7 +65,7 @@ class Record:
     reads: Reads = field(default_factory=Reads)
 
     def as_table(self) -> dict[str, Any]:
-        """Return the load as it stands in the lock."""
+        """Return the load as it is in the lock."""
         digests = {item.path: item.sha256 for item in self.prints}
         reads = self.reads.as_table()
         modules = [
@@ -170,7 +170,7 @@ _Bodies = Mapping[Annotated[str, Check(_check_word)], Annotated[str, Read(_body)
 
 @dataclass(frozen=True, slots=True)
 class ShellContent:
-    """What only a shell can take, as it stands in the lock."""
+    """What only a shell can take, as it is in the lock."""
 
     functions: _Bodies = field(default_factory=dict)
     aliases: _Bodies = field(default_factory=dict)
@@ -268,7 +268,7 @@ def read_record(checker: Checker, value: object, path: tuple[str, ...], places: 
 
 
 def shell_table(parts: ShellParts) -> dict[str, Any]:
-    """Return what a shell is given, as it stands in the lock; empty parts are left out."""
+    """Return what a shell is given, as it is in the lock; empty parts are left out."""
     tables: dict[str, Any] = {
         "functions": dict(parts.functions),
         "aliases": dict(parts.aliases),
@@ -301,7 +301,7 @@ def local(text: str, places: Mapping[str, str]) -> str:
 
 
 def hides_a_place(lines: Iterable[str], places: Mapping[str, str]) -> bool:
-    """Say whether a folder of one person stands in lines in base64, as Lmod's table has the scripts that `source_sh` runs."""
+    """Say whether a folder of one person is in lines in base64, as Lmod's table has the scripts that `source_sh` runs."""
     for coded in _CODED.findall("\n".join(lines)):
         try:
             text = base64.b64decode(coded, altchars=b"-_").decode("utf-8", "replace")

@@ -99,7 +99,7 @@ class Script:
             self.effects.append(f"alias {name}={value}")
 
     def take(self, text: str) -> None:
-        """Take commands as they stand in a script. What begins on a line that does not end a command is one effect to its end."""
+        """Take commands as they are in a script. What begins on a line that does not end a command is one effect to its end."""
         lines = text.split("\n")
         for number, line in enumerate(lines):
             if not line.strip() or line.lstrip().startswith("#"):

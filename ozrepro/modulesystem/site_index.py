@@ -80,11 +80,11 @@ def index_for(names: Sequence[str], system: ModuleSystem, modulepath: Sequence[s
     found, made = cached_index(system, modulepath, folder)
     if made >= began or all(name in found.modules for name in names):
         return found
-    return cached_index(system, modulepath, folder, anew=True)[0]
+    return cached_index(system, modulepath, folder, refresh=True)[0]
 
 
-def look(site: Site, *, use: Sequence[str] = (), anew: bool = False) -> Offered:
-    """Return what the site's own module directories offer, those of `use` before them; `anew` passes the cache over.
+def look(site: Site, *, use: Sequence[str] = (), refresh: bool = False) -> Offered:
+    """Return what the site's own module directories offer, those of `use` before them; `refresh` passes the cache over.
 
     Raises NoModulesError, ModuleError.
     """
@@ -95,7 +95,7 @@ def look(site: Site, *, use: Sequence[str] = (), anew: bool = False) -> Offered:
     if not modulepath:
         hint = "set OZREPRO_MODULEPATH to the site's module directories"
         raise NoModulesError("the module system has no directories here (MODULEPATH is empty)", hint=hint)
-    return Offered(modulepath, *cached_index(system, modulepath, _folder(site.settings, site.environ), anew=anew))
+    return Offered(modulepath, *cached_index(system, modulepath, _folder(site.settings, site.environ), refresh=refresh))
 
 
 def _folder(settings: Settings, environ: Mapping[str, str]) -> Path:

@@ -79,7 +79,7 @@ class Text:
 
     Attributes:
         names: variables that it names where it reads them.
-        guessed: further words that may be names of variables: some are put together at run time, or stand in a sourced script.
+        guessed: further words that may be names of variables: some are put together at run time, or are in a sourced script.
         literals: what it compares values with.
         unfollowed: what else decides, and cannot be followed: a program that it runs, the clock.
 

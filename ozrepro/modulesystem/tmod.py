@@ -209,7 +209,7 @@ class EnvironmentModules:
     def base_modulepath(self, environ: Mapping[str, str]) -> tuple[str, ...]:
         """Return MODULEPATH without what loaded modules added, else what the site's own configuration sets.
 
-        Which those are stands in __MODULES_LMUSE since 5.5, and in the text of the loaded modulefiles before.
+        Which those are is in __MODULES_LMUSE since 5.5, and in the text of the loaded modulefiles before.
         """
         path = [folder for folder in environ.get("MODULEPATH", "").split(":") if folder]
         if not path:

@@ -2,7 +2,7 @@
 
 Its `renderSettings` (modulecmd.tcl, read in 4.5.2, 5.2.0 and 5.7.0) writes what modulefiles want printed first, then its own
 statements in no order, then what modulefiles print, then the status. A value has a backslash before each character that a shell
-would take for its own, and since 5.6 stands in single quotes; a newline stands bare. A user's shell runs all of it.
+would take for its own, and since 5.6 is in single quotes; a newline is bare. A user's shell runs all of it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def read(output: str, messages: str = "", home: str = "") -> tuple[Reading, bool
     script.take(output[start:end])
     script.close()
     for name, counts in [item for item in script.values.items() if item[0].endswith(_OLD)]:
-        # Up to 4.8 counts stand in another variable, and all of them do.
+        # Up to 4.8 counts are in another variable, and all of them do.
         pairs = {entry: count for entry, count in counts_shared(counts).items() if count > 1 or not entry}
         if pairs and not name.startswith(_LISTS):
             script.assign(f"{TCL.count}{name.removesuffix(_OLD)}", counts_text(pairs.items(), TCL))

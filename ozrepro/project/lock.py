@@ -51,7 +51,7 @@ class Section:
 
     @property
     def title(self) -> str:
-        """The section's name as it stands in the file."""
+        """The section's name as it is in the file."""
         return f"{self.method}.{self.platform}"
 
     @property
@@ -101,7 +101,7 @@ def write_text(lock: Lock) -> str:
 
 
 def read_text(text: str, session: str, where: str, methods: Methods) -> Lock:
-    """Return the lock that `text` holds. `where` stands in messages.
+    """Return the lock that `text` holds. `where` is for messages.
 
     Raises LockError: merge conflict, no TOML, a newer schema, another session's lock, or a malformed section.
     """

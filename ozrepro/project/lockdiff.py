@@ -17,7 +17,7 @@ _OF_THE_TOOL = ("change.table",)
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that differs: what, and how it stands on each side ("" where it is not there; both, if `what` says it all)."""
+    """One thing that differs: what, and how it is on each side ("" where it is not there; both, if `what` says it all)."""
 
     what: str
     left: str

@@ -61,7 +61,7 @@ class Settings:
     registries: Mapping[str, str] = field(default_factory=dict)
     files: Files = field(default_factory=Files, compare=False, repr=False)
     named_by_project: frozenset[str] = frozenset()
-    """Of `path` and `modulepath` those that stand in pyproject.toml: programs there are the project's word."""
+    """Of `path` and `modulepath` those that are in pyproject.toml: programs there are the project's word."""
     unread: tuple[str, ...] = ()
     """The project's `modulepath` where a command only looks: a modulefile is code, which is read when it is asked for."""
 

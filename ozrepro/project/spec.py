@@ -184,7 +184,7 @@ def check_inside(path: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Common:
-    """The keys that are no method's."""
+    """The keys that belong to no method."""
 
     description: Annotated[str, MULTILINE] = ""
     methods: tuple[str, ...] = ()

@@ -45,7 +45,7 @@ def of_the_files(errors: str, cache: str, target: str = "") -> NotWritten | None
         if line.startswith("warning:"):
             continue
         named, found = _PATH.search(line), _NUMBER.search(line)
-        path = named[1] if named is not None else path  # what a cause is about may stand in the line before
+        path = named[1] if named is not None else path  # what a cause is about may be on the line before
         if found is None:
             continue
         number = int(found[1])

@@ -122,7 +122,7 @@ def _publish(fresh: Path, place: Path, damaged: Path) -> LockedFile | None:
 
 
 def _set_aside(place: Path, damaged: Path) -> None:
-    """Move what is damaged out of the way, and back if it is whole after all: somebody else has mended it meanwhile."""
+    """Move what is damaged out of the way, and back if it is whole after all: somebody else has repaired it meanwhile."""
     with suppress(OSError):
         os.rename(place, damaged)
         if _published(damaged) is not None:

@@ -197,7 +197,7 @@ def _body(prefix: Path, path: str) -> str:
     with suppress(OSError), open(prefix / path, "rb") as stream:
         head = [stream.readline(1 << 16) for _ in range(3)]
         own = os.fsencode(f"{prefix}/bin/")
-        # A path longer than a kernel takes behind #! stands in a second line, as sh reads it, and a third ends that.
+        # A path longer than a kernel takes behind #! is on a second line, as sh reads it, and a third ends that.
         start = 1 if own in head[0] else 3 if head[0] == b"#!/bin/sh\n" and own in head[1] else 0
         if start:
             return hashlib.sha256(b"".join(head[start:]) + stream.read()).hexdigest()

@@ -190,7 +190,7 @@ def constraints(base: Mapping[str, Distribution], overridden: Container[str], st
 
 
 def tolerant(base: Mapping[str, Distribution], markers: Mapping[str, str]) -> dict[str, Distribution]:
-    """Return the base without the requirements in which it contradicts itself: nobody but the site can mend its modules.
+    """Return the base without the requirements in which it contradicts itself: only the site can fix its modules.
 
     Only for resolving: a module that wants another version of its neighbour would make every resolution that meets it impossible.
     """

@@ -1,4 +1,4 @@
-"""The Python packages of a session, whichever method they belong to: what the spec asks for, and how it stands in the lock.
+"""The Python packages of a session, whichever method they belong to: what the spec asks for, and how it is in the lock.
 
 A plain venv has nothing else; a venv on modules has this layer on top of them.
 """
@@ -200,7 +200,7 @@ def versions_of(packages: Sequence[LockedPackage]) -> dict[str, str]:
 
 
 def packages_table(packages: Sequence[LockedPackage], build: Sequence[LockedPackage]) -> dict[str, Any]:
-    """Return the packages as they stand in a section."""
+    """Return the packages as they are in a section."""
     tables: dict[str, Any] = {"package": [package.as_table() for package in packages]}
     if build:
         tables["build"] = [package.as_table() for package in build]

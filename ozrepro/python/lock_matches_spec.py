@@ -25,7 +25,7 @@ _URL = re.compile(r"https://[^\s\"',;\]]+", re.IGNORECASE)
 def check_packages(
     checker: Checker, base: tuple[str, ...], packages: Sequence[LockedPackage], build: Iterable[str], texts: Iterable[str]
 ) -> None:
-    """Note each source archive of a package that `build` does not name, and each address that stands in none of the `texts`."""
+    """Note each source archive of a package that `build` does not name, and each address that is in none of the `texts`."""
     compiled = {canonicalize_name(name) for name in build}
     addresses = frozenset(_plain(url) for text in texts for url in _URL.findall(text))
     for number, package in enumerate(packages):

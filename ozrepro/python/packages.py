@@ -90,7 +90,7 @@ class LockedFile:
         return self.name.endswith(".whl")
 
     def as_table(self) -> dict[str, Any]:
-        """Return the file as it stands in the lock."""
+        """Return the file as it is in the lock."""
         return {"name": self.name, **({} if self.size is None else {"size": self.size}), "sha256": self.sha256}
 
     def tags(self) -> frozenset[Tag]:
@@ -132,7 +132,7 @@ class LockedPackage:
         return not self.marker or Marker(self.marker).evaluate({**environment, "extra": ""})
 
     def as_table(self) -> dict[str, Any]:
-        """Return the package as it stands in the lock."""
+        """Return the package as it is in the lock."""
         table: dict[str, Any] = {"name": self.name, "version": self.version}
         for key in ("marker", "index", "url"):
             if getattr(self, key):

@@ -60,7 +60,7 @@ class Job:
 def job_of(environ: Mapping[str, str]) -> Job | None:
     """Return the job that a process with these variables runs in, or None.
 
-    LSF numbers the parts of an array apart. SGE's names are general, so one that only its jobs have must stand beside; what a
+    LSF numbers the parts of an array apart. SGE's names are general, so one that only its jobs have must be set too; what a
     batch script of Flux has is the id in the enclosing instance.
     """
     index = environ.get("LSB_JOBINDEX", "0")

@@ -125,7 +125,7 @@ _WORDS = {True: "yes", False: "no", None: "-"}
 
 
 def measured(system: ModuleSystem, trees: Mapping[str, Tree], scratch: Path) -> str:
-    """Return a tool's row of the table, as it stands in the page."""
+    """Return a tool's row of the table, as it is in the page."""
     bench = Bench(system, trees, scratch)
     return row_of(system, [check(bench) for check in COLUMNS.values()])
 

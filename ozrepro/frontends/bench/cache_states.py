@@ -27,7 +27,7 @@ _SERVERS = "the servers' own caches"
 
 
 class State(Protocol):
-    """What is done before a start. `how` and `leaves` stand in the result, for those who read the numbers."""
+    """What is done before a start. `how` and `leaves` are in the result, for those who read the numbers."""
 
     @property
     def how(self) -> str:
@@ -76,7 +76,7 @@ class FreshCopy:
     number: int = 0
 
     def prepare(self, candidate: Candidate) -> Candidate:
-        """Copy the prefix and return the candidate that stands there."""
+        """Copy the prefix and return the candidate that is there."""
         self.number += 1
         target = self.work / f"copy-{os.getpid()}-{self.number}" / os.path.basename(candidate.prefix)
         try:

@@ -222,7 +222,7 @@ class Within:
 def within(first: Summary, second: Summary) -> tuple[Within, ...]:
     """Return what both results say of their candidates against the first one that both have timed, in the order of the first.
 
-    The same methods may stand in another order in the two, and one may lack what the other has for its reference.
+    The same methods may be in another order in the two, and one may lack what the other has for its reference.
     """
     reference = next((name for name in first.names if _is_timed(first, name) and _is_timed(second, name)), "")
     found = []

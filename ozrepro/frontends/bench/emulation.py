@@ -80,7 +80,7 @@ def serve(
             about=replace(real.about, fs={"type": KIND, "profile": profile.name}, notes=(*real.about.notes, NOTE)),
             place=replace(real.place, srun=""),  # the mounts are this run's own, and on this node
             states={word: Emulated(servers, word != "warm", starter.renew) for word in states},
-            client=profile,  # what is predicted stands beside what these servers are asked for
+            client=profile,  # what is predicted is shown next to what these servers are asked for
             check=servers.totals,
             counters_root=starter.work,  # where there are none: a real client of this node has nothing to do with it
         )

@@ -26,7 +26,7 @@ FILES = {
 
 
 def own_files(given: Arguments, name: str) -> Arguments:
-    """Return the arguments with files that are one session's own: its name stands in front of the ending.
+    """Return the arguments with files that are one session's own: its name goes in front of the ending.
 
     What is not a file name stays as it is, for `check` to refuse.
     """

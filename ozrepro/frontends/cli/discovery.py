@@ -111,7 +111,7 @@ def spider(call: Call) -> int:
 
     words = call.arguments
     site = look_around(load_settings(call.root, os.environ), os.environ).for_looking()
-    offered = site_index.look(site, anew=words.refresh)
+    offered = site_index.look(site, refresh=words.refresh)
     found = search.search(offered.index, words.pattern, package=words.provides, hidden=words.hidden)
     call.out.value(
         {

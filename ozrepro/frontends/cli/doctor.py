@@ -43,13 +43,13 @@ def doctor(call: Call) -> int:
 
 
 def _value(item: Finding) -> dict[str, Any]:
-    return {"check": item.check, "level": item.level, "seen": item.seen, "why": item.why, "mend": list(item.mend)}
+    return {"check": item.check, "level": item.level, "seen": item.seen, "why": item.why, "remedy": list(item.remedy)}
 
 
 def _show(call: Call, item: Finding) -> None:
     call.out.line(f"{item.level}: {item.seen}")
     if item.why:
         call.out.line(f"  why: {item.why}")
-    for number, words in enumerate(item.mend):
+    for number, words in enumerate(item.remedy):
         call.out.line(f"   or: {words}" if number else f"  try: {words}")
     call.out.line()

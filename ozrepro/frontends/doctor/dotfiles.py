@@ -85,15 +85,15 @@ def check_dotfiles(place: Surroundings) -> list[Finding]:
             continue
         for number, words, alone in lines_that_hurt(text, fish=name.endswith(".fish")):
             # A command that does nothing takes its place: an `if` with only a comment in it is a mistake to bash.
-            mend = f"sed -i --follow-symlinks '{number}s/^/: # /' ~/{name}" if alone else f"${{EDITOR:-vi}} +{number} ~/{name}"
-            found.append(wrong(f"~/{name} line {number}: {place.short(words)}", _WHY, mend))
+            remedy = f"sed -i --follow-symlinks '{number}s/^/: # /' ~/{name}" if alone else f"${{EDITOR:-vi}} +{number} ~/{name}"
+            found.append(wrong(f"~/{name} line {number}: {place.short(words)}", _WHY, remedy))
         if _HOOK.search(text):
             why = "Each shell then starts with conda's base environment first on PATH, unless that is switched off."
-            mend = "conda config --set auto_activate_base false"
+            remedy = "conda config --set auto_activate_base false"
             if not re.search(
                 r"^auto_activate(?:_base)?:\s*(?:false|no)\b", place.read(place.home / ".condarc") or "", re.MULTILINE
             ):
-                found.append(note(f"~/{name} starts conda (conda init)", why, mend))
+                found.append(note(f"~/{name} starts conda (conda init)", why, remedy))
     return found or [fine("start-up files of shells load no modules, environments or search paths")]
 
 
@@ -104,8 +104,8 @@ def check_collections(place: Surroundings) -> list[Finding]:
         for path in sorted((place.home / folder).glob("default*")):
             if path.is_file() and re.fullmatch(r"default(\.\w+)?", path.name):
                 why = "A login loads it where the site restores collections, with whatever versions its names then stand for."
-                mend = f"mv ~/{folder}/{path.name} ~/{folder}/was-{path.name}"
-                found.append(wrong(f"~/{folder}/{path.name} is a default collection of modules", why, mend))
+                remedy = f"mv ~/{folder}/{path.name} ~/{folder}/was-{path.name}"
+                found.append(wrong(f"~/{folder}/{path.name} is a default collection of modules", why, remedy))
     for own in fingerprint.user_rc_files({"HOME": str(place.home)}):
         name = own.rpartition("/")[2]
         why = "It changes which versions names stand for, for you alone; ozrepro's locks pass it over."

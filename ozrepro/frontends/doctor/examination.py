@@ -65,5 +65,5 @@ def examine(place: Surroundings, checks: Iterable[Check] = CHECKS) -> Iterator[F
             what = error.what if isinstance(error, OzreproError) else str(error)
             found = [note(f"the check {name} failed: {what}")]
         for item in found:
-            shown = (place.short(item.seen), place.short(item.why), tuple(map(place.short, item.mend)))
-            yield replace(item, check=name, seen=shown[0], why=shown[1], mend=shown[2])
+            shown = (place.short(item.seen), place.short(item.why), tuple(map(place.short, item.remedy)))
+            yield replace(item, check=name, seen=shown[0], why=shown[1], remedy=shown[2])

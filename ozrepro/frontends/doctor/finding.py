@@ -17,7 +17,7 @@ class Finding:
         level: how bad it is.
         seen: what was seen, in one line.
         why: why it matters, in one sentence.
-        mend: commands that fix it; several are alternatives.
+        remedy: commands that fix it; several are alternatives.
         check: the check that found it; the examination writes it in.
 
     """
@@ -25,18 +25,18 @@ class Finding:
     level: Level
     seen: str
     why: str = ""
-    mend: tuple[str, ...] = ()
+    remedy: tuple[str, ...] = ()
     check: str = ""
 
 
-def wrong(seen: str, why: str, *mend: str) -> Finding:
+def wrong(seen: str, why: str, *remedy: str) -> Finding:
     """Return a finding that something is wrong."""
-    return Finding("wrong", seen, why, mend)
+    return Finding("wrong", seen, why, remedy)
 
 
-def note(seen: str, why: str = "", *mend: str) -> Finding:
+def note(seen: str, why: str = "", *remedy: str) -> Finding:
     """Return a finding that is worth knowing and no fault."""
-    return Finding("note", seen, why, mend)
+    return Finding("note", seen, why, remedy)
 
 
 def fine(seen: str) -> Finding:

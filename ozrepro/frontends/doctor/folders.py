@@ -104,7 +104,7 @@ def check_folders(place: Surroundings) -> list[Finding]:
     """Measure each of the folders that is inside the home; one that is a link to other storage costs the home nothing."""
     until = time.monotonic() + ALL_SECONDS
     found: list[Finding] = []
-    for name, mend in FOLDERS:
+    for name, remedy in FOLDERS:
         path = place.home / name
         real = os.path.realpath(path)
         if not os.path.isdir(real):
@@ -116,16 +116,16 @@ def check_folders(place: Surroundings) -> list[Finding]:
         if left <= 0:
             found.append(note(f"~/{name} was not measured: the others took {ALL_SECONDS:g} s", WHY))
             continue
-        found.append(_judge(place, name, measure(real, seconds=min(left, MOST_SECONDS)), mend))
+        found.append(_judge(place, name, measure(real, seconds=min(left, MOST_SECONDS)), remedy))
     return found or [fine("no caches or environments of package managers in the home")]
 
 
-def _judge(place: Surroundings, name: str, measured: Measured, mend: tuple[str, ...]) -> Finding:
+def _judge(place: Surroundings, name: str, measured: Measured, remedy: tuple[str, ...]) -> Finding:
     seen = f"~/{name} holds {measured}"
     if measured.is_large:
         if name == ".conda" and is_moved(place):
-            mend = ("conda clean --all", *mend[1:])
-        return wrong(seen, WHY, *(words.format(name, os.path.basename(name)) for words in mend))
+            remedy = ("conda clean --all", *remedy[1:])
+        return wrong(seen, WHY, *(words.format(name, os.path.basename(name)) for words in remedy))
     return fine(seen) if measured.whole else note(f"{seen}, and was not counted to the end", WHY)
 
 

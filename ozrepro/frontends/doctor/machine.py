@@ -71,12 +71,12 @@ def check_container_variables(place: Surroundings) -> list[Finding]:
     if not found:
         return [fine("no variable decides what an image sees")]
     why = "They change what you start by hand, and no session: its spec says what its image sees."
-    mends = []
+    remedies = []
     if any(name.endswith(("_BIND", "_BINDPATH", "_MOUNT")) for name in found):
-        mends.append('bind = ["/some/folder"]  # in [container] of sessions/NAME.toml')
+        remedies.append('bind = ["/some/folder"]  # in [container] of sessions/NAME.toml')
     if any("ENV_" in name for name in found):
-        mends.append('pass = ["NAME"]  # in [container], for a variable that is set without the prefix')
-    return [note(f"set for Apptainer: {', '.join(found[:_SHOWN])}{', …' if len(found) > _SHOWN else ''}", why, *mends)]
+        remedies.append('pass = ["NAME"]  # in [container], for a variable that is set without the prefix')
+    return [note(f"set for Apptainer: {', '.join(found[:_SHOWN])}{', …' if len(found) > _SHOWN else ''}", why, *remedies)]
 
 
 def _module_folders(place: Surroundings) -> tuple[str, ...]:

@@ -126,11 +126,11 @@ def check_kept_out(place: Surroundings) -> list[Finding]:
     if not names:
         return [fine("sessions get all that a job usually has")]
     why = "A session starts from a list, so that the shell does not change its result; these load code, or are your site's own."
-    mends = (
+    remedies = (
         f'pass = ["{names[0]}"]  # in the spec, or in [tool.ozrepro]',
         f"export OZREPRO_PASS={names[0]}  # for all projects here",
     )
-    return [note(f"kept out of sessions: {listed(names)}", why, *mends)]
+    return [note(f"kept out of sessions: {listed(names)}", why, *remedies)]
 
 
 def check_own_python(place: Surroundings) -> list[Finding]:

@@ -113,10 +113,10 @@ def _judge(place: Surroundings, quota: Quota) -> Iterator[Finding]:
     yield _full(f"{where}: {used}", limit, quota.files_used, quota.files_limit, files)
 
 
-def _full(seen: str, of: str, used: int, limit: int, mend: str) -> Finding:
+def _full(seen: str, of: str, used: int, limit: int, remedy: str) -> Finding:
     if not limit:
         return fine(f"{seen}, no limit")
     seen = f"{seen}{of} ({100 * used // limit} %)"
     if used < NEAR * limit:
         return fine(seen)
-    return wrong(seen, "A full quota stops logins and jobs, and leaves half-written files behind.", mend)
+    return wrong(seen, "A full quota stops logins and jobs, and leaves half-written files behind.", remedy)

@@ -80,8 +80,8 @@ def _check_group(place: Surroundings, store: Store) -> list[Finding]:
     closed, shown = _closed(store.folder), place.short(store.folder)
     if closed:
         why = "The group may enter the store, but members cannot start what is built there, as after a build with umask 077."
-        mend = opening(store.folder, os.stat(store.folder).st_uid, closed)
-        return [wrong(f"the group cannot read {', '.join(closed)} of the store {shown}", why, mend)]
+        remedy = opening(store.folder, os.stat(store.folder).st_uid, closed)
+        return [wrong(f"the group cannot read {', '.join(closed)} of the store {shown}", why, remedy)]
     try:
         store.check_readable()
     except StoreError as error:
@@ -135,16 +135,16 @@ def check_locks(place: Surroundings) -> list[Finding]:
 def _try_names(place: Surroundings, folder: Path, trial: str) -> list[Finding]:
     name = os.path.join(trial, "name")
     why = "An environment is published by making a symbolic link that nobody else has made."
-    mend = f"export OZREPRO_STORE=DIR  # {_ELSEWHERE}"
+    remedy = f"export OZREPRO_STORE=DIR  # {_ELSEWHERE}"
     try:
         os.symlink("one", name)
     except OSError as error:
-        return [wrong(f"no symbolic links in {place.short(folder)}: {error.strerror}", why, mend)]
+        return [wrong(f"no symbolic links in {place.short(folder)}: {error.strerror}", why, remedy)]
     try:
         os.symlink("two", name)
     except FileExistsError:
         return []
-    return [wrong(f"a name in {place.short(folder)} could be taken twice", why, mend)]
+    return [wrong(f"a name in {place.short(folder)} could be taken twice", why, remedy)]
 
 
 def _try_flock(place: Surroundings, folder: Path, path: str) -> list[Finding]:

@@ -37,7 +37,7 @@ class Unlike(Refused):
 
 
 async def fill(entries: Sequence[Entry], cache: Path, forget: Sequence[str]) -> list[str]:
-    """Put entries into the cache, and return their titles. Those that stand there and are in `forget` are replaced.
+    """Put entries into the cache, and return their titles. Those that are there and are in `forget` are replaced.
 
     Raises Refused, and leaves the cache with whole entries only.
     """

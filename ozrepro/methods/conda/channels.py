@@ -48,7 +48,7 @@ class Channel:
     written: str = ""
 
     def as_table(self) -> dict[str, str]:
-        """Return the channel as it stands in the lock."""
+        """Return the channel as it is in the lock."""
         return {"name": self.name, **({"address": self.written} if self.written else {})}
 
 
@@ -64,7 +64,7 @@ def _check_address(text: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class LockedChannel:
-    """One channel as it stands in the lock."""
+    """One channel as it is in the lock."""
 
     name: Annotated[str, Check(check_name)]
     address: Annotated[str, Check(_check_address)] = ""

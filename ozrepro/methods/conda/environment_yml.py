@@ -86,7 +86,7 @@ class _File:
 
 
 def read_environment(text: str, where: str, channels: Sequence[str] = ()) -> EnvironmentFile:
-    """Return what the file says. `where` stands in messages; `channels` are those that count where the file names none.
+    """Return what the file says. `where` is for messages; `channels` are those that count where the file names none.
 
     Raises SpecError with every mistake and its line.
     """

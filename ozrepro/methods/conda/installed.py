@@ -1,4 +1,4 @@
-"""What stands in a conda environment, as its own records (`conda-meta/*.json`) tell it."""
+"""What is in a conda environment, as its own records (`conda-meta/*.json`) tell it."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _read_later(_: Checker, value: object, __: tuple[str, ...]) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content(LayerContent):
-    """A section as it stands in the lock. The load of the system's MPI has a reader of its own."""
+    """A section as it is in the lock. The load of the system's MPI has a reader of its own."""
 
     channels: tuple[LockedChannel, ...] = ()
     virtual: tuple[Annotated[str, Check(check_virtual)], ...] = ()

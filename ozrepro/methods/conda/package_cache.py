@@ -53,7 +53,7 @@ def is_whole(entry: Entry) -> bool:
 
 
 def is_marked(entry: Entry) -> bool:
-    """Say whether what stands in the cache was unpacked here, from the archive that is locked."""
+    """Say whether what is in the cache was unpacked here, from the archive that is locked."""
     try:
         with open(f"{entry.folder}/{MARK}", encoding="ascii") as stream:
             return stream.read(65) == entry.sha256

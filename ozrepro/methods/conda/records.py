@@ -79,7 +79,7 @@ class LockedRecord:
             yield "file", f"{self.file!r} is not {self.title}.conda or .tar.bz2"
 
     def as_table(self) -> dict[str, Any]:
-        """Return the record as it stands in the lock."""
+        """Return the record as it is in the lock."""
         table: dict[str, Any] = {}
         for key in _FIELDS:
             value = getattr(self, key)

@@ -53,7 +53,7 @@ class Virtual(NamedTuple):
     build: str = "0"
 
     def as_text(self) -> str:
-        """Return it as conda shows it and as it stands in the lock: `__cuda=12.4=0`."""
+        """Return it as conda shows it and as it is in the lock: `__cuda=12.4=0`."""
         return "=".join(self)
 
 

@@ -27,7 +27,7 @@ class Reader(Checker):
     """Reads one file: `tree` is what it holds, `quoted` the paths of quoted words; mistakes are noted with their lines."""
 
     def __init__(self, text: str, where: str) -> None:
-        """Read `text`. Raises SpecError where it is no such YAML; `where` stands in messages."""
+        """Read `text`. Raises SpecError where it is no such YAML; `where` is for messages."""
         super().__init__(where)
         self._lines: dict[Path, int] = {}
         self.quoted: set[Path] = set()

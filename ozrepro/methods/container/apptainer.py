@@ -45,7 +45,7 @@ class Program:
 
     @property
     def variable_prefix(self) -> str:
-        """What stands in front of a variable's name so that it is set inside, over what the image says."""
+        """What goes in front of a variable's name so that it is set inside, over what the image says."""
         return "APPTAINERENV_" if self.kind == "apptainer" else "SINGULARITYENV_"
 
     @property
@@ -85,7 +85,7 @@ class Mount:
     read_only: bool = False
 
     def word(self) -> str:
-        """Return the value of `--mount`: fields in CSV, each quoted, so that any path can stand in one."""
+        """Return the value of `--mount`: fields in CSV, each quoted, so that any path can be in one."""
         fields = ["type=bind", f"source={self.source}", f"destination={self.target}", *(["ro"] if self.read_only else [])]
         return ",".join('"' + text.replace('"', '""') + '"' for text in fields)
 
@@ -134,7 +134,7 @@ def alone(program: Program, environ: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An image to be built: the definition's text or a source such as `docker://…`, for which `what` stands in messages.
+    """An image to be built: the definition's text or a source such as `docker://…`, for which `what` is for messages.
 
     Attributes:
         source: a definition file's path, or what Apptainer fetches.

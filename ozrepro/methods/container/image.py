@@ -127,7 +127,7 @@ def digest_of(path: str, cache: Path) -> str:
 def mount_kind(mountinfo: str, folder: str) -> str:
     """Return how a running program sees its image, from its /proc/self/mountinfo (proc(5)).
 
-    `folder` is the end of the place where Apptainer mounts images, which stands in that text below the session's own mounts.
+    `folder` is the end of the place where Apptainer mounts images, which is in that text below the session's own mounts.
     """
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")

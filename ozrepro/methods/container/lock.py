@@ -72,7 +72,7 @@ class Base:
             yield "from", f"{shown(self.source)} is not an image's public name"
 
     def as_table(self) -> dict[str, str]:
-        """Return the base as it stands in the lock."""
+        """Return the base as it is in the lock."""
         return {"bootstrap": self.bootstrap, "from": self.source, **({"digest": self.digest} if self.digest else {})}
 
     @property
@@ -178,7 +178,7 @@ def _kept(_: Checker, value: object, __: tuple[str, ...]) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """A section as it stands in the lock. The load of Apptainer's module has a reader of its own."""
+    """A section as it is in the lock. The load of Apptainer's module has a reader of its own."""
 
     tool: Annotated[str, _matching(_TOOL, "is not a program with a version")]
     definition: str = ""
@@ -273,7 +273,7 @@ def _is_of_image(locked: Locked) -> bool:
 
 
 def as_content(locked: Locked, site: Site) -> dict[str, Any]:
-    """Return a section's content as it stands in the lock."""
+    """Return a section's content as it is in the lock."""
     places = record.places_of(str(site.settings.root), site.environ.get("HOME", ""))
     module = record.replaced(locked.module.as_table(), lambda text: record.portable(text, places)) if locked.module else None
     named = {"definition": locked.definition, "image": locked.image, "from": locked.source}

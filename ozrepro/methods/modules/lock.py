@@ -96,7 +96,7 @@ def _absolute(path: str) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content(LayerContent, record.RecordContent):
-    """A section as it stands in the lock."""
+    """A section as it is in the lock."""
 
     python: Annotated[str, Check(_absolute)]
     version: Annotated[str, Check(_check_version)]

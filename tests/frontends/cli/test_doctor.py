@@ -60,7 +60,7 @@ def test_doctor_s_json_has_every_finding_and_no_home(login: Project) -> None:
     found = json.loads(done.stdout)
     assert found["schema"] == 1
     assert found["wrong"] == sum(item["level"] == "wrong" for item in found["findings"]) == 2
-    assert {"check", "level", "seen", "why", "mend"} == set(found["findings"][0])
+    assert {"check", "level", "seen", "why", "remedy"} == set(found["findings"][0])
     assert str(home(login)) not in done.stdout
     assert "fine" in {item["level"] for item in found["findings"]}
 

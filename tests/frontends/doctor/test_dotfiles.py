@@ -96,7 +96,7 @@ def test_each_start_up_file_is_read(patient: Patient, name: str) -> None:
     patient.plant(name, "\nconda activate work\n")
     (found,) = check_dotfiles(patient.place())
     assert (found.level, found.seen) == ("wrong", f"~/{name} line 2: conda activate work")
-    assert found.mend == (f"sed -i --follow-symlinks '2s/^/: # /' ~/{name}",)
+    assert found.remedy == (f"sed -i --follow-symlinks '2s/^/: # /' ~/{name}",)
 
 
 def test_the_suggested_command_removes_the_line(patient: Patient, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_the_suggested_command_removes_the_line(patient: Patient, tmp_path: Path
     kept.write_text("if true; then\n  module load gcc\nfi\necho read\n")
     (patient.home / ".bashrc").symlink_to(kept)
     (found,) = check_dotfiles(patient.place())
-    subprocess.run(["sh", "-c", found.mend[0]], env=patient.environ, check=True)
+    subprocess.run(["sh", "-c", found.remedy[0]], env=patient.environ, check=True)
     assert [item.level for item in check_dotfiles(patient.place())] == ["fine"]
     assert (patient.home / ".bashrc").is_symlink()
     assert subprocess.run(["bash", str(kept)], env=patient.environ, capture_output=True, check=True).stdout == b"read\n"
@@ -117,7 +117,7 @@ def test_a_start_up_line_with_more_on_it_gets_no_command(patient: Patient, line:
     """A command could break what stands around it."""
     patient.plant(".bashrc", line + "\n")
     (found,) = check_dotfiles(patient.place())
-    assert found.mend == ("${EDITOR:-vi} +1 ~/.bashrc",)
+    assert found.remedy == ("${EDITOR:-vi} +1 ~/.bashrc",)
 
 
 def test_conda_s_own_block_is_noted_unless_it_activates_nothing(patient: Patient) -> None:
@@ -143,7 +143,7 @@ def test_a_default_collection_is_wrong(patient: Patient, name: str) -> None:
     (found,) = check_collections(patient.place())
     assert (found.level, found.seen) == ("wrong", f"~/{name} is a default collection of modules")
     path.rename(path.with_name(f"was-{path.name}"))
-    assert found.mend[0].endswith(f"/was-{path.name}")
+    assert found.remedy[0].endswith(f"/was-{path.name}")
     assert [item.level for item in check_collections(patient.place())] == ["fine"]
 
 

@@ -35,9 +35,9 @@ def test_many_files_of_conda_are_wrong_with_both_ways_to_move_them(patient: Pati
     assert found.level == "wrong"
     assert found.seen.startswith("~/.conda holds ")
     assert found.seen.endswith(" in 20,002 files")
-    assert "pkgs_dirs" in found.mend[0]
-    assert "envs_dirs" in found.mend[0]
-    assert found.mend[1] == "mv ~/.conda DIR/conda && ln -s DIR/conda ~/.conda"
+    assert "pkgs_dirs" in found.remedy[0]
+    assert "envs_dirs" in found.remedy[0]
+    assert found.remedy[1] == "mv ~/.conda DIR/conda && ln -s DIR/conda ~/.conda"
 
 
 def test_a_folder_of_few_large_files_is_wrong(patient: Patient) -> None:
@@ -50,7 +50,7 @@ def test_a_folder_of_few_large_files_is_wrong(patient: Patient) -> None:
     found = only(check_folders(patient.place()))
     assert found.level == "wrong"
     assert "1.0 GiB" in found.seen
-    assert any("APPTAINER_CACHEDIR" in words for words in found.mend)
+    assert any("APPTAINER_CACHEDIR" in words for words in found.remedy)
     image.unlink()
 
 
@@ -114,4 +114,4 @@ def test_conda_s_own_setting_is_read(patient: Patient, text: str, moved: bool) -
 def test_where_conda_is_moved_the_rest_is_only_to_be_cleaned(patient: Patient) -> None:
     patient.plant(".condarc", "pkgs_dirs:\n  - /fred/oz1/me/pkgs\n")
     many(patient.home / ".conda" / "pkgs", 20_001)
-    assert only(check_folders(patient.place())).mend[0] == "conda clean --all"
+    assert only(check_folders(patient.place())).remedy[0] == "conda clean --all"

@@ -120,7 +120,7 @@ def test_apptainer_as_a_module_is_noted(patient: Patient, site: Site, tmp_path: 
     assert [item.level for item in check_apptainer(patient.place(LMOD_CMD=site.lmod_cmd, MODULEPATH="/nowhere"))] == ["fine"]
     (tmp_path / "modules" / "apptainer").mkdir(parents=True)
     (found,) = check_apptainer(patient.place(LMOD_CMD=site.lmod_cmd, MODULEPATH=str(tmp_path / "modules")))
-    assert (found.level, found.mend) == ("note", ("module spider apptainer",))
+    assert (found.level, found.remedy) == ("note", ("module spider apptainer",))
 
 
 def test_namespaces_and_fuse_are_tried(patient: Patient) -> None:
@@ -180,7 +180,7 @@ def test_variables_that_tell_apptainer_what_an_image_sees_are_noted(patient: Pat
     ]
     (found,) = check_container_variables(patient.place(APPTAINER_BIND="/secret", SINGULARITYENV_TOKEN="abc"))
     assert (found.level, found.seen) == ("note", "set for Apptainer: APPTAINER_BIND, SINGULARITYENV_TOKEN")
-    assert [words.partition(" ")[0] for words in found.mend] == ["bind", "pass"]
+    assert [words.partition(" ")[0] for words in found.remedy] == ["bind", "pass"]
     assert "secret" not in repr(found)
 
 

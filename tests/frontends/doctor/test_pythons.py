@@ -25,7 +25,7 @@ def test_packages_of_the_user_are_counted_and_named(patient: Patient) -> None:
         (patient.home / SITE_PACKAGES / name).mkdir(parents=True)
     found = check_user_packages(patient.place())
     assert wrong(found) == [f"~/{SITE_PACKAGES} has 3 packages: numpy, old, Zarr"]
-    assert found[0].mend[0] == f"mv ~/{SITE_PACKAGES} ~/{SITE_PACKAGES}.off"
+    assert found[0].remedy[0] == f"mv ~/{SITE_PACKAGES} ~/{SITE_PACKAGES}.off"
     assert [item.level for item in check_user_packages(patient.place(PYTHONNOUSERSITE="1"))] == ["note"]
 
 
@@ -127,6 +127,6 @@ class TestOfAPythonThatIsNotHere:
 def test_what_a_job_has_and_a_session_does_not_get_is_one_note_without_values(patient: Patient) -> None:
     (found,) = check_kept_out(patient.place(SCRATCH="/scratch/secret", XALT_DIR="/x", SLURM_JOB_ID="1"))
     assert (found.level, found.seen) == ("note", "kept out of sessions: SCRATCH, XALT_DIR")
-    assert found.mend[1].startswith("export OZREPRO_PASS=SCRATCH")
+    assert found.remedy[1].startswith("export OZREPRO_PASS=SCRATCH")
     (found,) = check_kept_out(patient.place(SCRATCH="/scratch/secret", OZREPRO_PASS="SCRATCH"))
     assert found.level == "fine"

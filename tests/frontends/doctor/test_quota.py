@@ -68,7 +68,7 @@ def test_a_full_quota_is_wrong_in_bytes_and_in_files(patient: Patient) -> None:
     assert (space.level, files.level) == ("wrong", "wrong")
     assert space.seen == "/home: 99 GiB used of 100 GiB (98 %)"
     assert files.seen == "/home: 999,000 files of 1,000,000 (99 %)"
-    assert "--inodes" in files.mend[0]
+    assert "--inodes" in files.remedy[0]
 
 
 def test_a_finding_on_the_quota_does_not_tell_the_home_s_path(patient: Patient) -> None:

@@ -104,7 +104,7 @@ def test_a_store_that_everybody_may_write_to_is_wrong(patient: Patient) -> None:
     (patient.root / ".ozrepro").chmod(0o777)
     (found,) = check_store(patient.place())
     assert found.level == "wrong"
-    assert found.mend[0].startswith("chmod o-w ")
+    assert found.remedy[0].startswith("chmod o-w ")
 
 
 @pytest.mark.parametrize("name", ["names", "gens/one"])
@@ -116,7 +116,7 @@ def test_a_store_that_the_group_may_enter_and_not_read_is_wrong_until_the_comman
     found = check_store(patient.place())
     assert levels(found) == ["wrong", "fine"]
     assert f"the group cannot read {name} of the store" in found[0].seen
-    subprocess.run(["sh", "-c", found[0].mend[0]], check=True)
+    subprocess.run(["sh", "-c", found[0].remedy[0]], check=True)
     assert levels(check_store(patient.place())) == ["fine"]
 
 

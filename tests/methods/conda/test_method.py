@@ -188,7 +188,7 @@ class TestLocking:
         assert said.returncode == 1
         assert "[conda]: no file of beta 1.0 has a hash that is named there" in said.stderr
 
-    def test_a_package_that_pip_would_take_over_conda_s_is_refused_with_the_mend(
+    def test_a_package_that_pip_would_take_over_conda_s_is_refused_with_the_remedy(
         self, project: Project, channel: Channel
     ) -> None:
         found = conda(project, channel)

@@ -76,7 +76,7 @@ def test_a_changed_source_is_refused(flavours: Modular, tmp_path: Path) -> None:
     assert "flavoured-1.0.tar.gz with the locked sha256 no longer" in said.stderr
 
 
-def test_a_library_whose_module_is_not_loaded_is_a_compiler_s_error_with_the_mend(flavours: Modular) -> None:
+def test_a_library_whose_module_is_not_loaded_is_a_compiler_s_error_with_the_remedy(flavours: Modular) -> None:
     flavours.spec(flavours.site.names["python"], more=MORE)
     said = flavours.project.ozrepro("lock", "work")
     assert said.returncode == 1
