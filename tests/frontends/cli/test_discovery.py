@@ -204,8 +204,8 @@ class TestInit:
         assert found.methods == ("modules", "venv")
         assert found.imports == ("alpha", "numpy", "pandas", "scipy")
         assert table_of(found, "modules").load == (site.names["python-scientific"],)
-        assert table_of(found, "modules").system_site_packages
-        assert table_of(found, "modules").requirements == ("alpha",)
+        assert table_of(found, "modules").venv.system_site_packages
+        assert table_of(found, "modules").venv.requirements == ("alpha",)
         assert table_of(found, "venv").requirements == ("alpha", "numpy", "pandas", "scipy")
         text = (started.root / "sessions" / "work.toml").read_text()
         assert str(started.root.parent) not in text
@@ -222,7 +222,7 @@ class TestInit:
     def test_init_writes_versions_when_asked(self, started: Project) -> None:
         started.done("init", "work", "--yes", "--pin")
         found = load_spec(started.root, "work")
-        assert table_of(found, "modules").requirements == ("alpha==1.0",)
+        assert table_of(found, "modules").venv.requirements == ("alpha==1.0",)
 
     def test_init_overwrites_nothing(self, project: Project) -> None:
         spec = project.spec("# mine\n")
