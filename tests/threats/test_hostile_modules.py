@@ -94,7 +94,7 @@ ALL = [
     hostile("module-extra", _module("run", "x"), "module[0].run", "unknown key"),
     hostile("file-no-hash", lambda section: section["file"][0].pop("sha256"), "file[0]", "lacks sha256"),
     hostile("file-hidden", lambda section: section["file"][0].update(path="/x\u202ey"), "file[0].path"),
-    hostile("set-odd-name", _change("set", {"BASH_FUNC_ls%%": "() { rm; }"}), "change.set", "no name of a variable"),
+    hostile("set-odd-name", _change("set", {"BASH_FUNC_ls%%": "() { rm; }"}), "change.set", "is not a variable name"),
     hostile("set-equals", _change("set", {"A=B": "c"}), "change.set"),
     hostile("set-number", _change("set", {"A": 1}), "change.set.A"),
     hostile("set-nul", _change("set", {"A": "a\0b"}), "change.set.A", "NUL"),
