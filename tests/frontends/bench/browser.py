@@ -26,7 +26,7 @@ window.onload = () => {
     range.selectNodeContents(node);
     for (const box of range.getClientRects()) seen("text", node.data.trim(), box);
   }
-  inside.querySelectorAll(".bar i").forEach((bar) => seen("bar", bar.className, bar.getBoundingClientRect()));
+  inside.querySelectorAll(".part, .dot").forEach((bar) => seen("bar", bar.className, bar.getBoundingClientRect()));
   const style = view.getComputedStyle(inside.body);
   const answer = {width: inside.scrollingElement.scrollWidth, height: inside.scrollingElement.scrollHeight,
     back: style.backgroundColor, front: style.color, boxes: found};
@@ -39,7 +39,7 @@ window.onload = () => {
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Something on a page, in CSS pixels: a line of text, or a part of a bar."""
+    """Something on a page, in CSS pixels: a line of text, a part of a bar, or a dot."""
 
     kind: str
     words: str

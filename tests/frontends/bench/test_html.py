@@ -68,11 +68,14 @@ def test_the_html_report_has_every_section(usual: str) -> None:
     """In an order that begins with the verdict."""
     assert re.findall(r"<h[12]>(.*?)</h", usual) == [
         "Which method for analysis?",
-        "What this does not show",
+        "How long a start takes",
+        "Compared with modules",
+        "Where the time goes",
         "What was compared",
-        "Times",
-        "Requests",
+        "All times",
+        "Requests to the file system",
         "Many nodes",
+        "What this does not show",
         "How it was measured",
     ]
 
@@ -117,15 +120,55 @@ def failing(result: Result, lost: Callable[[Row], bool]) -> Result:
     return replace(result, rows=tuple(rows))
 
 
-def test_a_bar_has_the_phases_of_a_start_and_the_slowest_of_a_case_is_whole() -> None:
-    """One that failed has none; a start far from the others is marked."""
+def test_a_bar_has_the_phases_of_a_start_on_an_axis_of_all() -> None:
+    """Half the time is half as long; one that failed has no bar, and a start far from the others is counted."""
     first = made(speed={"modules": {"warm": 0.3}, "conda": {"warm": 0.6}, "venv": {"warm": 0.6}}, ranks=(1,))
     rows = [replace(row, ready=tuple(9 * time for time in row.ready)) if row.round == 3 else row for row in first.rows]
     text = report(failing(replace(first, rows=tuple(rows)), lambda row: row.candidate == "venv"))
-    bars = [sum(map(float, re.findall(r"width:([\d.]+)%", bar))) for bar in re.findall(r'<td class="bar">(.*?)</td>', text)]
-    assert bars[1:] == [pytest.approx(100, abs=0.3), 0]
-    assert 40 < bars[0] < 60
+    drawn = text.partition("Where the time goes")[2].partition("</figure>")[0]
+    bars = [sum(map(float, re.findall(r"width:([\d.]+)%", row))) for row in drawn.split('class="row"')[1:]]
+    assert len(bars) == 2
+    assert bars[1] == pytest.approx(100 / 1.04, abs=0.3)
+    assert 0.45 < bars[0] / bars[1] < 0.55
     assert len(re.findall(r", \d far\b", text)) == 2
+
+
+def test_every_figure_has_an_axis_with_a_label_and_its_unit(usual: str) -> None:
+    """And says what its marks are."""
+    figures = re.findall(r"<figure[^>]*>(.*?)</figure>", usual)
+    labels = [re.findall(r'class="label">(.*?)<', figure) for figure in figures]
+    assert labels == [
+        ["seconds from the start to the end of the first call (logarithmic)"],
+        ["time divided by that of modules in the same round (logarithmic)"],
+        ["seconds, one phase after the other"],
+    ]
+    for figure in figures:
+        assert len(re.findall(r"<b style", figure)) >= 2
+        assert "<figcaption>" in figure
+
+
+def test_the_words_of_the_cases_are_explained_where_they_stand() -> None:
+    """Those that occur, and no other."""
+    text = report(made(workloads=("imports",), ranks=(1,), speed={"venv": {"warm": 0.3}, "conda": {"warm": 0.4}}))
+    assert re.findall(r"<dt>(.*?)</dt>", text) == ["warm", "imports"]
+    text = report(made(workloads=("imports", "empty")))
+    assert sorted(re.findall(r"<dt>(.*?)</dt>", text)) == ["cold-client", "empty", "imports", "ranks", "warm"]
+
+
+def test_one_method_gives_a_short_report() -> None:
+    """Without a comparison: no ratio, no other versions, no other columns."""
+    text = report(made(speed={"venv": {"warm": 0.3}}, ranks=(1,)))
+    assert re.findall(r"<h[12]>(.*?)</h", text) == [
+        "How fast does analysis start?",
+        "How long a start takes",
+        "Where the time goes",
+        "What was started",
+        "All times",
+        "Requests to the file system",
+        "What this does not show",
+        "How it was measured",
+    ]
+    assert "against" not in text
 
 
 TWO = {name: SPEED[name] for name in ("modules", "container")}
@@ -213,14 +256,14 @@ def test_the_model_is_shown_of_the_main_workload() -> None:
     """The table says which, and has no number of another; without a count of it there is none."""
     result = made(workloads=("imports", "empty"), ranks=(1,), rounds=2)
     text = report(result)
-    assert "The model&#x27;s own word of imports: what waits" in text
+    assert "has read imports: predicted by a model" in text
     assert "<td>busy</td>" in text
     assert len(re.findall("<td>busy</td>", text)) == 4
     less = report(replace(result, replay=tuple(item for item in result.replay if item.workload == "empty")))
-    assert "The model&#x27;s own word" not in less
+    assert "predicted by a model" not in less
     assert "<h2>Many nodes</h2>" not in less
     before = report(replace(result, replay=tuple(replace(item, workload="") for item in result.replay[:4])))
-    assert "own word of the workload that was started last: what" in before
+    assert "has read the workload that was started last: predicted" in before
 
 
 def test_what_a_lustre_client_counted_has_a_column_where_there_is_any() -> None:
