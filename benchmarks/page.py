@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from measured import Measured
 
+    from ozrepro.frontends.bench.summary import Case
+
 RESULTS = ROOT / "benchmarks" / "results"
 DOCS = ROOT / "docs" / "explanation"
 PAGE, FIGURES = "benchmark.md", "benchmark"
@@ -65,20 +67,39 @@ def _short(cells: Sequence[Measured]) -> list[str]:
 
 
 def _fastest_words(cells: Sequence[Measured], state: str) -> list[str]:
-    """Say how often each method is clearly the fastest, also that it never is."""
-    found = [cell.fastest(case) for cell in cells for case in cell.cases(state)]
-    told = [name for name in found if name != TOO_FEW]
-    lead = {COLD: "Cold", WARM: "Warm"}[state]
+    """Say which method is clearly fastest and how often, also that none is, with the times of a usual case."""
+    fastest = [(cell, case, cell.fastest(case)) for cell in cells for case in cell.cases(state)]
+    lead = {COLD: "The first start on a node", WARM: "Every later start"}[state]
+    clear = [name for _, _, name in fastest if name != TOO_FEW]
+    wins = {name: clear.count(name) for name in methods_of(cells) if name in clear}
     lines = []
-    if told:
-        each = [f"{name} in {told.count(name)}" for name in methods_of(cells)]
-        none = f", none in {told.count('')}" if told.count("") else ""
-        lines.append(f"- {lead}, of {_count(len(told), 'case')}, the clearly fastest is {', '.join(each)}{none}.")
-    few = len(found) - len(told)
+    if wins:
+        often = " and ".join(f"with {name} in {_of_all(number, len(clear))}" for name, number in wins.items())
+        none = f"; in {clear.count('')} no method is" if "" in clear else ""
+        lines.append(f"- {lead} is clearly fastest {often}{none}.{_example(fastest)}")
+    elif clear:
+        lines.append(f"- {lead} is clearly fastest with no method: choose by what follows.{_example(fastest)}")
+    few = len(fastest) - len(clear)
     if few:
-        words = f"{_count(few, 'more case' if told else 'case')} {'has' if few == 1 else 'have'} under {FEWEST} rounds"
-        lines.append(f"- {lead}, {words}: too few to say which is fastest.")
+        words = f"{_count(few, 'more case' if clear else 'case')} {'has' if few == 1 else 'have'} under {FEWEST} rounds"
+        lines.append(f"- {lead}: {words}, too few to say which is fastest.")
     return lines
+
+
+def _of_all(number: int, cases: int) -> str:
+    if number == cases == 2:
+        return "both cases"
+    return f"all {_count(cases, 'case')}" if number == cases else f"{number} of {_count(cases, 'case')}"
+
+
+def _example(fastest: Sequence[tuple[Measured, Case, str]]) -> str:
+    """Return the times of the first case of one rank on busy servers, or of the first there is, fastest first."""
+    cell, case, _ = next(
+        (item for item in fastest if item[0].preset == "busy" and item[1][2] == 1 and item[2] != TOO_FEW), fastest[0]
+    )
+    times = {name: seconds for name in cell.names if (seconds := cell.summary.seconds(name, case)) is not None}
+    each = ", ".join(f"{time_words(times[name])} with {name}" for name in sorted(times, key=lambda name: times[name]))
+    return f" `{cell.session}` on `{cell.preset}` takes {each}." if times else ""
 
 
 def _metadata_words(cells: Sequence[Measured]) -> list[str]:
@@ -88,11 +109,10 @@ def _metadata_words(cells: Sequence[Measured]) -> list[str]:
     if not all(sent.values()):
         return []
     least, most = min(sent, key=lambda name: sent[name]), max(sent, key=lambda name: sent[name])
-    each = ", ".join(f"{name} {number:,}" for name, number in sent.items())
+    each = ", ".join(f"{sent[name]:,} times with {name}" for name in sorted(sent, key=lambda name: sent[name]))
     factor = sent[most] / sent[least]
-    return [
-        f"- A cold start of `{cell.session}` asks the metadata server for: {each}; {most} {_factor(factor)} as often as {least}."
-    ]
+    text = f"- A first start of `{cell.session}` asks the metadata server, which all users share, {each}"
+    return [f"{text}: with {most} {_factor(factor)} as often as with {least}."]
 
 
 def _growth_words(cells: Sequence[Measured]) -> list[str]:
@@ -104,10 +124,11 @@ def _growth_words(cells: Sequence[Measured]) -> list[str]:
     for name in first.names:
         times = [cell.summary.seconds(name, case) for cell in (first, last) for case in cell.cases(COLD) if case[2] == 1]
         if len(times) == 2 and None not in times:
-            parts.append(f"{name} from {time_words(times[0] or 0)} to {time_words(times[1] or 0)}")
+            parts.append(f"from {time_words(times[0] or 0)} to {time_words(times[1] or 0)} with {name}")
     if not parts:
         return []
-    return [f"- From `{first.preset}` to `{last.preset}`, a cold start of `{first.session}` goes with {'; '.join(parts)}."]
+    servers = f"From `{first.preset}` to `{last.preset}` servers"
+    return [f"- {servers} the time of a first start of `{first.session}` goes {', '.join(parts)}."]
 
 
 def _inside_words(cells: Sequence[Measured]) -> list[str]:
@@ -121,7 +142,7 @@ def _inside_words(cells: Sequence[Measured]) -> list[str]:
     ]
     if not found:
         return []
-    return [f"- Of a warm start in the image, {_between(found)} pass before its interpreter begins."]
+    return [f"- An image has its price: {_between(found)} of every later start pass before Python begins."]
 
 
 def _verdicts(cells: Sequence[Measured]) -> list[str]:

@@ -70,27 +70,29 @@ def short(text: str) -> str:
 class TestWhoWins:
     def test_the_page_says_that_a_faster_container_is_faster(self, tmp_path: Path) -> None:
         text = page.page_text(cells(tmp_path, table_of(speed=WINS)))
-        assert "Cold, of 2 cases, the clearly fastest is modules in 0, conda in 0, container in 2." in short(text)
+        assert "The first start on a node is clearly fastest with container in both cases. `analysis` on `busy` takes " in short(
+            text
+        )
         assert "Start-up of imports with 4 ranks: with nothing known to the client, container takes" in text
 
     def test_the_page_says_that_a_slower_container_is_slower(self, tmp_path: Path) -> None:
         text = page.page_text(cells(tmp_path, table_of(speed=LOSES)))
-        assert "Cold, of 2 cases, the clearly fastest is modules in 2, conda in 0, container in 0." in short(text)
-        assert "Warm, of 2 cases, the clearly fastest is modules in 2, conda in 0, container in 0." in short(text)
+        assert "The first start on a node is clearly fastest with modules in both cases." in short(text)
+        assert "Every later start is clearly fastest with modules in both cases." in short(text)
 
     def test_the_page_names_no_winner_without_a_clear_difference(self, tmp_path: Path) -> None:
         text = page.page_text(cells(tmp_path, table_of(speed=DRAW)))
-        assert "Cold, of 2 cases, the clearly fastest is modules in 0, conda in 0, container in 0, none in 2." in short(text)
+        assert "The first start on a node is clearly fastest with no method: choose by what follows." in short(text)
 
     def test_three_rounds_are_reported_as_too_few_for_a_verdict(self, tmp_path: Path) -> None:
         few = table_of(preset="storm", ranks=(1,), rounds=3)
         text = page.page_text(cells(tmp_path, table_of(), few))
-        assert "Cold, of 2 cases," in short(text)
-        assert "Cold, 1 more case has under 6 rounds: too few to say which is fastest." in short(text)
+        assert "with container in both cases" in short(text)
+        assert "The first start on a node: 1 more case has under 6 rounds, too few to say which is fastest." in short(text)
         row = next(line for line in text.splitlines() if line.startswith("| storm | cold |"))
         assert "**" not in row
         alone = short(page.page_text(cells(tmp_path, few, {**few, "session": "other"})))
-        assert "Warm, 2 cases have under 6 rounds: too few to say which is fastest." in alone
+        assert "Every later start: 2 cases have under 6 rounds, too few to say which is fastest." in alone
         assert "clearly fastest" not in alone
 
     def test_only_a_clear_ratio_is_in_bold(self, tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ class TestRequests:
     def test_the_factor_is_of_what_was_asked_for(self, tmp_path: Path) -> None:
         text = page.page_text(cells(tmp_path, table_of()))
         assert (
-            "asks the metadata server for: modules 793, conda 793, container 6; modules 132 times as often as container."
+            "6 times with container, 793 times with modules, 793 times with conda: with modules 132 times as often as with container."
             in short(text)
         )
 
@@ -165,7 +167,7 @@ class TestPage:
         found = cells(tmp_path, table_of(preset="storm"), table_of(preset="busy"), table_of(preset="quiet", speed=LOSES))
         assert [cell.preset for cell in found] == ["quiet", "busy", "storm"]
         (line,) = (line for line in page.page_text(found).splitlines() if line.startswith("- From `quiet` to `storm`"))
-        assert re.search(r"modules from \d+ ms to [12]\.\d\d s; .*container from [12]\.\d\d s to \d+ ms\.", line)
+        assert re.search(r"from \d+ ms to [12]\.\d\d s with modules, .*from [12]\.\d\d s to \d+ ms with container\.", line)
 
     def test_the_replay_goes_to_64_nodes_and_its_ends_are_told(self, tmp_path: Path) -> None:
         text = page.page_text(cells(tmp_path, table_of()))

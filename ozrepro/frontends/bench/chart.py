@@ -97,10 +97,11 @@ def log_axis(values: Sequence[float], label: str, name: Callable[[float], str]) 
     low, high = min(values), max(values)
     room = max(0.08 * math.log(high / low), math.log(LEAST / (high / low)) / 2)
     low, high = low * math.exp(-room), high * math.exp(room)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    shown: list[float] = []
-    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
-        ticks = [round(digit * 10.0**decade, 9) for decade in decades for digit in digits]
+    first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
+    stride = math.ceil(NEAREST * math.log10(high / low))  # over seven decades not each one has room for its name
+    shown = [10.0**decade for decade in range(first, last + 1, stride)]
+    for digits in ((1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        ticks = [round(digit * 10.0**decade, 9) for decade in range(first - 1, last + 1) for digit in digits]
         ticks = [tick for tick in ticks if low <= tick <= high]
         if any(math.log(above / below) < NEAREST * math.log(high / low) for below, above in pairwise(ticks)):
             break
