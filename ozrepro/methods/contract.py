@@ -365,4 +365,30 @@ class Derives(Protocol):
         """Return the section that this one was made from, or None."""
 
 
+@dataclass(frozen=True, slots=True)
+class PackageList:
+    """Where a method's table of a spec names the packages that a user may add.
+
+    Attributes:
+        keys: the way to the array, from the spec's top; what is absent of it is made.
+        beginning: what else the array's own table holds where it is made.
+        check: says what is wrong with an entry, or None.
+        package: returns the name of the package that an entry asks for, "" where it names none.
+
+    """
+
+    keys: tuple[str, ...]
+    check: Callable[[str], str | None]
+    package: Callable[[str], str]
+    beginning: Mapping[str, object] = field(default_factory=dict)
+
+
+@runtime_checkable
+class NamesPackages(Protocol):
+    """A method whose table of the spec names packages."""
+
+    def package_list(self, table: Any) -> PackageList | Reason:
+        """Return where its packages are named, or why none can be added there."""
+
+
 AnyMethod = Method[Any, Any]

@@ -189,10 +189,16 @@ def save_lock(root: Path, lock: Lock, files: Files | None = None) -> bool:
             return False
     except OSError:
         pass
+    replace_text(path, text)
+    return True
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file of the project, whole or not at all; one that was there keeps its mode. Raises LockError."""
     temporary = ""
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with open(descriptor, "w", encoding="utf-8") as stream:
+        with open(descriptor, "w", encoding="utf-8", newline="") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
@@ -206,4 +212,3 @@ def save_lock(root: Path, lock: Lock, files: Files | None = None) -> bool:
         if not isinstance(error, OSError):
             raise
         raise LockError(f"cannot be written: {error.strerror}", where=str(path), hint="check quota and permissions") from error
-    return True

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from ozrepro.errors import without_login
 from ozrepro.project.checking import MOST, shown
@@ -134,3 +135,11 @@ def check_address(url: str) -> str | None:
     if not plain.endswith((".whl", ".tar.gz", ".zip")):
         return f"{shown(plain)} is not a wheel or source archive"
     return None
+
+
+def package_in(text: str) -> str:
+    """Return the name of the package that a requirement asks for, in its normal form; "" where it names none, as `-r FILE`."""
+    try:
+        return canonicalize_name(Requirement(text).name)
+    except (InvalidRequirement, RecursionError):
+        return ""

@@ -44,6 +44,8 @@ class Arguments(argparse.Namespace):
     sides: list[str]
     rebuild: bool
     words: list[str]
+    words_given: list[str]
+    group: str
     format: str
     output: str | None
     shell: str | None
@@ -90,6 +92,12 @@ def take_names(
 ) -> None:
     """Let a command take sessions: as many as argparse's `count` says, by default any number and none for all."""
     _completed(parser.add_argument("names", metavar="NAME", nargs=count, help=words))
+
+
+def take_sessions_word(parser: argparse.ArgumentParser) -> None:
+    """Let a command take a session and packages; the session may be left out where the project has one."""
+    words = "the session, which may be left out where there is one, and packages such as numpy or 'numpy>=2'"
+    _completed(parser.add_argument("words_given", metavar="NAME PKG", nargs="+", help=words))
 
 
 def _completed(action: argparse.Action) -> None:

@@ -89,7 +89,7 @@ def _check_source(call: Call, session: Session, old: Lock, source: str) -> list[
     made = lock_session(
         session, _teller(call, session), methods=_takers(session, source), change=Change(source=source), write=False
     )
-    return [item.line() for item in _locks(old, made.lock)]
+    return [item.line() for item in differences(old, made.lock)]
 
 
 def _takers(session: Session, source: str) -> tuple[str, ...]:
@@ -105,18 +105,20 @@ def _teller(call: Call, session: Session) -> Callable[[str], None]:
     return lambda text: call.out.say(f"{session.name}: {text}")
 
 
-def _lock(call: Call, session: Session) -> int:
-    upgrade, source = call.arguments.upgrade, call.arguments.source
-    done = lock_session(
-        session,
-        _teller(call, session),
-        methods=_takers(session, source) if source else None,
-        change=Change(None if upgrade is None else tuple(upgrade), source or "", call.arguments.accept),
-    )
+def lock_and_say(call: Call, session: Session, change: Change | None = None, methods: tuple[str, ...] | None = None) -> Locking:
+    """Lock a session and print what became of it. Raises as `lock_session`."""
+    done = lock_session(session, _teller(call, session), methods=methods, change=change)
     for name, reason in done.skipped:
         call.out.say(f"{session.name}: not locked: {name}: {reason.what}")
     what = "written" if done.changed else "unchanged"
     call.out.line(f"{session.name}: sessions/{session.name}.lock {what} ({', '.join(done.resolved)})")
+    return done
+
+
+def _lock(call: Call, session: Session) -> int:
+    upgrade, source = call.arguments.upgrade, call.arguments.source
+    change = Change(None if upgrade is None else tuple(upgrade), source or "", call.arguments.accept)
+    done = lock_and_say(call, session, change, _takers(session, source) if source else None)
     _check_left(session, done)
     return 0
 
@@ -194,7 +196,7 @@ def diff(call: Call) -> int:
     else:
         left = _read_side(session, sides[0])
         right = _read_side(session, sides[1]) if len(sides) == 2 else _own_lock(session)
-        found = _locks(left, right or Lock(session.name))
+        found = differences(left, right or Lock(session.name))
     call.out.value({"schema": 1, "session": session.name, "differences": [item.as_dict() for item in found]})
     for item in found:
         call.out.line(item.line())
@@ -203,7 +205,8 @@ def diff(call: Call) -> int:
     return 0
 
 
-def _locks(left: Lock, right: Lock) -> list[Difference]:
+def differences(left: Lock, right: Lock) -> list[Difference]:
+    """Return what differs between two locks, section by section."""
     keys = sorted({(item.method, item.platform) for lock in (left, right) for item in lock.sections})
     found: list[Difference] = []
     for method, platform in keys:

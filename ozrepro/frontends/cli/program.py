@@ -27,6 +27,7 @@ READER_GONE = 141
 _GROUPS = {
     "discovery": ("init", "spider"),
     "locking": ("lock", "verify", "diff"),
+    "adding": ("add",),
     "building": ("status", "build", "run", "export"),
     "shells": ("shell", "activate"),
     "bench": ("bench",),
@@ -36,7 +37,7 @@ _GROUPS = {
 """The modules of this folder that have commands, and which. One that is not asked for is not loaded: each costs imports."""
 
 
-_PREPARING = ("init", "lock", "build")
+_PREPARING = ("init", "add", "lock", "build")
 """The commands that a user begins with, and that jobs do without."""
 
 

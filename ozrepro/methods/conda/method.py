@@ -10,7 +10,7 @@ from ozrepro.methods.comparing import Inside
 from ozrepro.methods.conda import activating, installed, lock
 from ozrepro.methods.conda.building import build, has_python, lines_of
 from ozrepro.methods.conda.helper import without_cache
-from ozrepro.methods.conda.table import read_table
+from ozrepro.methods.conda.table import package_list, read_table
 from ozrepro.methods.conda.virtual import needed, satisfied
 from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, ShellParts, Traits
 from ozrepro.project.spec import digest_of
@@ -34,6 +34,7 @@ class Conda:
     traits = Traits(scope="machine", takes_source=True, facts=("libc", "driver"))
 
     read_table = staticmethod(read_table)
+    package_list = staticmethod(package_list)
     read_section = staticmethod(lock.read_section)
     mismatches = staticmethod(lock.mismatches)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ozrepro.methods.conda.channels import PLATFORMS, check_channel
-from ozrepro.methods.conda.matchspec import check_spec, foreigners, moment
+from ozrepro.methods.conda.matchspec import check_spec, foreigners, moment, name_in
 from ozrepro.methods.conda.virtual import check_overrides
+from ozrepro.methods.contract import PackageList, Reason
 from ozrepro.project import reader
 from ozrepro.project.checking import shown
 from ozrepro.project.reader import Check, Read
@@ -86,3 +87,10 @@ def read_table(checker: Checker, value: Any) -> CondaTable:
     for number, problem in foreigners(given.get("dependencies"), table.dependencies, listed):
         checker.wrong(("conda", f"dependencies[{number}]"), problem)
     return table
+
+
+def package_list(table: CondaTable) -> PackageList | Reason:
+    """Return where the packages are named, or that a file has them."""
+    if table.file:
+        return Reason(f"its packages are in {table.file}", f"add them to dependencies of {table.file}")
+    return PackageList(("conda", "dependencies"), check_spec, name_in)

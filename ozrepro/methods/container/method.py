@@ -15,7 +15,7 @@ from ozrepro.methods.container.launching import environment_of
 from ozrepro.methods.container.lock import read_section
 from ozrepro.methods.container.matching import mismatches
 from ozrepro.methods.container.plan import module_program
-from ozrepro.methods.container.table import read_table
+from ozrepro.methods.container.table import package_list, read_table
 from ozrepro.methods.contract import ImageFacts, Launch, Plan, Reason, Traits
 from ozrepro.modulesystem import loading
 from ozrepro.modulesystem.site_index import find_system, index_of
@@ -41,6 +41,7 @@ class Container:
     traits = Traits(scope="machine", builds_to_lock=True, is_image=True, facts=("libc", "driver"))
 
     read_table = staticmethod(read_table)
+    package_list = staticmethod(package_list)
     read_section = staticmethod(read_section)
     inputs = staticmethod(inputs_of)
     mismatches = staticmethod(mismatches)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from ozrepro.errors import UsageError
 from ozrepro.methods import registry
-from ozrepro.methods.contract import DefinesImage
+from ozrepro.methods.contract import DefinesImage, Reason
 from ozrepro.project import reader
 from ozrepro.project.reader import Check, Key
 from ozrepro.project.spec import ModuleName, PassedNames, PathInside  # noqa: TC001  # the reader looks annotations up
@@ -70,3 +70,12 @@ def read_table(checker: Checker, value: object) -> ContainerTable:
         if key in given and needed not in given:
             checker.wrong((*path, key), f"is given without {needed}", f"remove it, or write {needed}")
     return reader.read_table(checker, ContainerTable, value, path)
+
+
+def package_list(table: ContainerTable) -> Reason:
+    """Return why no package can be added to an image by its name."""
+    if table.source:
+        return Reason(f"its image is made from {table.source}", f"add them to {table.source}")
+    if table.definition:
+        return Reason(f"its packages are in {table.definition}", f"add them to %post of {table.definition}")
+    return Reason(f"its image is {table.image}", "name another image")

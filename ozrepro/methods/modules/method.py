@@ -13,7 +13,7 @@ from ozrepro.methods import image_definition
 from ozrepro.methods.comparing import inside_of
 from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, ShellParts, Traits
 from ozrepro.methods.modules import lock
-from ozrepro.methods.modules.table import read_table
+from ozrepro.methods.modules.table import package_list, read_table
 from ozrepro.modulesystem import loading
 from ozrepro.modulesystem.site_index import other_tool
 from ozrepro.project.lock import Section
@@ -41,6 +41,7 @@ class Modules:
     traits = Traits(scope="cluster", facts=("cpu",))
 
     read_table = staticmethod(read_table)
+    package_list = staticmethod(package_list)
     read_section = staticmethod(lock.read_section)
     mismatches = staticmethod(lock.mismatches)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ozrepro.methods.contract import PackageList
 from ozrepro.modulesystem.table import ModuleRequests
 from ozrepro.project import reader
+from ozrepro.project.requirement import check_requirement, package_in
 from ozrepro.project.spec import Distribution, PassedNames, Requirement  # noqa: TC001  # the reader looks annotations up
 
 if TYPE_CHECKING:
@@ -35,3 +37,9 @@ def read_table(checker: Checker, value: object) -> ModulesTable:
     if isinstance(value, dict) and "load" not in value and "collection" not in value:
         checker.wrong(("modules", "load"), "is missing", 'name the modules: load = ["name/version"]')
     return reader.read_table(checker, ModulesTable, value, ("modules",))
+
+
+def package_list(table: ModulesTable) -> PackageList:
+    """Return where the packages on top are named; a new layer sees what the toolchain has, and adds what it lacks."""
+    keys = ("modules", "venv", "requirements")
+    return PackageList(keys, check_requirement, package_in, {"system-site-packages": True})

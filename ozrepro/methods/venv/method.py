@@ -12,7 +12,7 @@ from ozrepro.errors import BuildError
 from ozrepro.methods import image_definition
 from ozrepro.methods.comparing import inside_of
 from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, Traits
-from ozrepro.methods.venv.table import read_table
+from ozrepro.methods.venv.table import package_list, read_table
 from ozrepro.project import reader
 from ozrepro.project.checking import Checker
 from ozrepro.project.lock import Section
@@ -71,6 +71,7 @@ class Venv:
     traits = Traits(scope="any")
 
     read_table = staticmethod(read_table)
+    package_list = staticmethod(package_list)
 
     def read_section(self, checker: Checker, section: Section, site: Site) -> Locked:
         """Return the section's content; what is wrong is noted."""
