@@ -200,8 +200,9 @@ def _say_left_out(layer: LockedLayer, say: Say) -> None:
     for item in layer.packages:
         if not any(file.is_wheel for file in item.files):
             say(f"{item.name} {item.version} is locked as a source archive: the image is made without it")
-    if layer.project:
-        say(f"{layer.project[0]}, the project itself, is not in the image: it is seen there at its own path")
+    for project in layer.projects:
+        what = f"of {project.path}" if project.path else "the project itself"
+        say(f"{project.name}, {what}, is not in the image: it is seen there at its own path")
 
 
 def _folder(address: str) -> str:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _PATH = re.compile(r"[`'\"](/[^`'\"]+)[`'\"]")
 _NUMBER = re.compile(r"(?:os error |\[Errno )(\d+)\b")
-_OWN_PROJECT = re.compile(r"`[^`]* @ file://[^`]*`\s+cause: Building source distributions for .* is disabled")
 _HINT = re.compile(r"\n\s*hint: [^\n]*`requires-python`[^\n]*")
 _NARROWER = re.compile(r"\(e\.g\., ([^\n]+) only supports [^\n]*\(like `?([^`)\n]+)`?\)")
 _NEEDS = re.compile(r"([A-Za-z0-9][^\s,]*) (?:requires|depends on) Python ?(>=3\.[0-9]+)")
@@ -109,11 +108,6 @@ _HINTS = (
 
 def hint_for(errors: str) -> str:
     """Return what to try where uv failed with these words, "" where that is not known."""
-    if _OWN_PROJECT.search(errors):
-        return (
-            "write name, version, dependencies and requires-python into [project] of pyproject.toml: "
-            "what is dynamic, or in a table of poetry, only a build could say"
-        )
     return next((hint for pattern, hint in _HINTS if re.search(pattern, errors)), "")
 
 

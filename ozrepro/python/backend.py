@@ -16,8 +16,9 @@ import urllib.error
 import urllib.request
 import zlib
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -29,7 +30,7 @@ from ozrepro.project.requirement import check_address
 from ozrepro.project.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.python.uv import Uv
@@ -41,59 +42,109 @@ _LEGACY = ("setuptools>=40.8.0", "wheel")
 """What PEP 517 says to use for a tree without a [build-system] table (wheel for setuptools before 70.1)."""
 
 _ASK = """
-import importlib, json, os, sys
-name, paths, hook = json.loads(sys.argv[1])
+import importlib, json, os, sys, zipfile
+name, paths, hook, folder = json.loads(sys.argv[1])
+target = os.path.abspath(sys.argv[2])  # backends change the arguments, and the current folder
 sys.path[:0] = [os.path.abspath(path) for path in paths]
 module, _, inner = name.partition(":")
 backend = importlib.import_module(module)
 for part in filter(None, inner.split(".")):
     backend = getattr(backend, part)
-ask = getattr(backend, hook, None)
-with open(sys.argv[2], "w") as stream:
-    json.dump(list(ask(None)) if ask else [], stream)
+if hook == "metadata":
+    prepare = getattr(backend, "prepare_metadata_for_build_wheel", None)
+    if prepare:
+        with open(os.path.join(folder, prepare(folder), "METADATA"), encoding="utf-8") as stream:
+            answer = stream.read()
+    else:
+        with zipfile.ZipFile(os.path.join(folder, backend.build_wheel(folder))) as wheel:
+            place = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+            answer = wheel.read(place).decode("utf-8")
+else:
+    ask = getattr(backend, hook, None)
+    answer = list(ask(None)) if ask else []
+with open(target, "w", encoding="utf-8") as stream:
+    json.dump(answer, stream)
 """
 
 
-def build_requirements(
-    uv: Uv, tree: Path, interpreter: Interpreter, variables: Mapping[str, str], *, editable: bool
-) -> tuple[str, ...]:
-    """Return all requirements for building the source tree, declared and asked for. Raises BuildError, CommandFailed.
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A source tree's build backend in an environment of its own, `prefix`, with what the tree declares; see `opened`."""
 
-    `variables` are those in which it will be built, such as the compilers' of loaded modules.
+    uv: Uv
+    tree: Path
+    prefix: Path
+    variables: Mapping[str, str]
+    limits: tuple[str, ...]
+    declared: tuple[str, ...]
+    name: str
+    paths: list[str]
+
+    def install(self, requirements: Sequence[str]) -> None:
+        """Install requirements into its environment, from wheels alone. Raises CommandFailed."""
+        if not requirements:
+            return
+        limits = self.prefix.parent / "limits.txt"
+        limits.write_text("\n".join(self.limits) + "\n", encoding="utf-8")
+        words = ["pip", "install", "--quiet", "--python", str(self.prefix / "bin" / "python"), "--only-binary", ":all:"]
+        words += [*self.uv.indexes.flags(), "-c", str(limits), "-r", "-"]
+        doing = f"cannot install the build requirements of {self.tree.name}"
+        self.uv.run(words, doing=doing, text="\n".join(requirements) + "\n")
+
+    def ask(self, hook: str) -> Any:
+        """Return what a hook answers, [] where the backend has none. Raises BuildError, CommandFailed with its words."""
+        python, home = self.prefix / "bin" / "python", self.prefix.parent
+        answer, folder = home / "answer.json", home / "out"
+        folder.mkdir(exist_ok=True)
+        path = self.variables.get("PATH", self.uv.variables["PATH"])
+        own = {**self.variables, "PATH": f"{self.prefix}/bin:{path}", "HOME": str(home), "VIRTUAL_ENV": str(self.prefix)}
+        words = [str(python), "-c", _ASK, json.dumps([self.name, self.paths, hook, str(folder)]), str(answer)]
+        done = process.run(words, env=own, cwd=self.tree, timeout=600)
+        doing = "what the project requires" if hook == "metadata" else f"what it needs to build {self.tree.name}"
+        done.checked(f"cannot ask {self.name} {doing}", hint=_hint(done.errors))
+        try:
+            return json.loads(answer.read_text(encoding="utf-8"))
+        except (OSError, RecursionError, ValueError) as error:
+            raise BuildError(f"{self.name} does not say {doing}: {error}") from error
+
+
+def _hint(errors: str) -> str:
+    """Return what to do where a backend finds no version, as setuptools-scm and hatch-vcs say it."""
+    scm = "unable to detect version" in errors or "git archive" in errors
+    return "commit the project to git, with a tag such as v0.1: its version is taken from there" if scm else ""
+
+
+@contextmanager
+def opened(
+    uv: Uv, tree: Path, interpreter: Interpreter, variables: Mapping[str, str], limits: tuple[str, ...] = ()
+) -> Iterator[Backend]:
+    """Give the backend of a source tree. Raises BuildError, CommandFailed.
+
+    `variables` are those in which it will be built, such as the compilers' of loaded modules; `limits` are constraints of what it
+    is built with.
     """
-    declared, backend, paths = read_build_system(tree)
-    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
-        prefix, answer = Path(name) / "env", Path(name) / "answer.json"
+    declared, name, paths = read_build_system(tree)
+    with tempfile.TemporaryDirectory(prefix="ozrepro-") as folder:
+        prefix = Path(folder) / "env"
         uv.run(
             ["venv", "--quiet", "--no-project", "--python", interpreter.path, str(prefix)],
             doing="cannot make a build environment",
         )
-        python = prefix / "bin" / "python"
-        if declared:
-            install = [
-                "pip",
-                "install",
-                "--quiet",
-                "--python",
-                str(python),
-                "--only-binary",
-                ":all:",
-                *uv.indexes.flags(),
-                "-r",
-                "-",
-            ]
-            uv.run(install, doing=f"cannot install the build requirements of {tree.name}", text="\n".join(declared) + "\n")
-        hook = f"get_requires_for_build_{'editable' if editable else 'wheel'}"
-        question = json.dumps([backend, paths, hook])
-        path = variables.get("PATH", uv.variables["PATH"])
-        own = {**variables, "PATH": f"{prefix}/bin:{path}", "HOME": name, "VIRTUAL_ENV": str(prefix)}
-        done = process.run([str(python), "-c", _ASK, question, str(answer)], env=own, cwd=tree, timeout=600)
-        done.checked(f"cannot ask {backend} what it needs to build {tree.name}")
-        try:
-            asked = json.loads(answer.read_text(encoding="utf-8"))
-        except (OSError, RecursionError, ValueError) as error:
-            raise BuildError(f"{backend} does not say what it needs to build {tree.name}: {error}") from error
-    return tuple(dict.fromkeys((*declared, *_requirements(asked, tree.name))))
+        backend = Backend(uv, tree, prefix, variables, limits, declared, name, paths)
+        backend.install(declared)
+        yield backend
+
+
+def build_requirements(backend: Backend, *, editable: bool) -> tuple[str, ...]:
+    """Return all requirements for building the source tree, declared and asked for. Raises BuildError, CommandFailed."""
+    asked = backend.ask(f"get_requires_for_build_{'editable' if editable else 'wheel'}")
+    return tuple(dict.fromkeys((*backend.declared, *_requirements(asked, backend.tree.name))))
+
+
+def metadata(backend: Backend) -> str:
+    """Return the core metadata of the source tree, as its backend makes it. Raises BuildError, CommandFailed."""
+    backend.install(_requirements(backend.ask("get_requires_for_build_wheel"), backend.tree.name))
+    return str(backend.ask("metadata"))
 
 
 def _requirements(values: object, tree: str) -> tuple[str, ...]:

@@ -136,19 +136,28 @@ def _set_aside(place: Path, damaged: Path) -> None:
 def _build(
     uv: Uv, tree: Path, interpreter: Interpreter, build: Sequence[LockedPackage], variables: Mapping[str, str], out: Path
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name, constraints(uv, build) as locked:
+    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
         # A copy: backends leave objects behind, and the next compiler would take them for its own.
         copy = Path(name) / tree.name
         shutil.copytree(tree, copy, symlinks=True)
+        build_wheel(uv, copy, interpreter.path, build, variables, out)
+
+
+def build_wheel(uv: Uv, tree: Path, python: str, build: Sequence[LockedPackage], variables: Mapping[str, str], out: Path) -> None:
+    """Build a wheel from a tree that may be written to into the folder `out`, for the interpreter at `python`.
+
+    `build` and `variables` are as for `compile_wheel`. Raises BuildError with the compiler's words.
+    """
+    with constraints(uv, build) as locked:
         # Without the first, a backend of uv's own is the running uv and not the locked one; without the second, the tree's
         # [tool.uv.sources] say where its build requirements come from.
         words = ["build", "--wheel", "--force-pep517", "--no-sources", "--no-create-gitignore", *locked, *uv.indexes.flags()]
-        words = [uv.path, *words, "--python", interpreter.path, "--out-dir", str(out), str(copy)]
+        words = [uv.path, *words, "--python", python, "--out-dir", str(out), str(tree)]
         environment = building_variables(uv, variables)
         # From the cache first, as Uv.run_cached does; but what the backend has begun is not compiled twice.
-        done = process.run([*words, "--offline"], env=environment, cwd=name)
+        done = process.run([*words, "--offline"], env=environment, cwd=tree.parent)
         if done.status != 0 and _RAN not in done.errors and not environment.get("UV_OFFLINE"):
-            done = process.run(words, env=environment, cwd=name)
+            done = process.run(words, env=environment, cwd=tree.parent)
     if done.status != 0:
         raise BuildError(_explained(tree.name, done), hint=_hint(done.errors))
 

@@ -145,24 +145,6 @@ def _lines(uv: Uv, chosen: Iterable[Chosen]) -> str:
     return "".join(f"{item.line(no_index=uv.indexes.no_index)}\n" for item in chosen)
 
 
-def install_project(uv: Uv, prefix: Path, root: Path, extras: Sequence[str], build: Sequence[LockedPackage]) -> None:
-    """Install the project at `root` in editable form, by a call of its own: an editable has no hash. Raises CommandFailed."""
-    target = root.as_uri() + (f"[{','.join(extras)}]" if extras else "")
-    with constraints(uv, build) as flags:
-        words = [
-            "pip",
-            "install",
-            "--python",
-            str(prefix / "bin" / "python"),
-            "--no-deps",
-            *uv.indexes.flags(),
-            *flags,
-            "-e",
-            target,
-        ]
-        uv.run_cached(words, doing="cannot install the project itself")
-
-
 def _own_cache(uv: Uv, build: Sequence[LockedPackage]) -> dict[str, str]:
     """Return the cache of a set of build requirements: uv hands back a wheel built before, whatever it was built with."""
     return {"UV_CACHE_DIR": f"{uv.variables['UV_CACHE_DIR']}-{_built_with(build)}"}
@@ -195,12 +177,12 @@ def site_packages(prefix: Path) -> Path:
 class Expected:
     """What a fresh environment must hold and be able to do.
 
-    `project` is the name of the editable project, "" where there is none; `markers` are the interpreter's; `outside` are the
+    `projects` are the names of the local projects; `markers` are the interpreter's; `outside` are the
     distributions that programs find outside the environment's own site-packages.
     """
 
     chosen: Sequence[Chosen]
-    project: str
+    projects: Sequence[str]
     imports: Sequence[str]
     markers: Mapping[str, str]
     outside: Mapping[str, base.Distribution] = field(default_factory=dict)
@@ -220,7 +202,7 @@ def check(
     with ThreadPoolExecutor(max_workers=cores + 1) as pool:
         # The imports run while everything is compiled: each takes the bytecode that the other has written.
         compiling = compile_bytecode(pool, prefix, folder, variables, cores)
-        wrong = list(check_distributions(folder, wanted.chosen, wanted.project or None))
+        wrong = list(check_distributions(folder, wanted.chosen, wanted.projects))
         if not wrong:
             wrong = check_requirements(folder, wanted) + check_imports(prefix, wanted.imports, variables)
         for part in compiling:
@@ -240,7 +222,7 @@ def check(
 def differences(prefix: Path, wanted: Expected, digests: manifest.Digests) -> list[str]:
     """Return what the files of an environment have otherwise than was locked or recorded. Starts nothing, imports nothing."""
     folder = site_packages(prefix)
-    wrong = list(check_distributions(folder, wanted.chosen, wanted.project or None))
+    wrong = list(check_distributions(folder, wanted.chosen, wanted.projects))
     return [*(wrong or check_requirements(folder, wanted)), *_records(prefix, folder, digests)]
 
 
@@ -275,12 +257,12 @@ def distributions(folder: Path) -> dict[str, str]:
     return found
 
 
-def check_distributions(folder: Path, chosen: Sequence[Chosen], project: str | None) -> Iterator[str]:
+def check_distributions(folder: Path, chosen: Sequence[Chosen], projects: Iterable[str]) -> Iterator[str]:
     """Yield each difference between the distributions installed and those locked."""
     wanted: dict[str, str] = {canonicalize_name(item.package.name): item.package.version for item in chosen}
     found = distributions(folder)
-    if project is not None:
-        wanted[canonicalize_name(project)] = found.get(canonicalize_name(project), "any")
+    for project in projects:
+        wanted[project] = found.get(project, "any")
     for name in sorted(wanted.keys() | found.keys()):
         if name not in found:
             yield f"{name} {wanted[name]} is not installed"

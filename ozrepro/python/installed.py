@@ -139,27 +139,35 @@ def stub_wheels(base: Mapping[str, Distribution], folder: Path) -> None:
 
     The same distributions give the same bytes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for distribution in base.values():
-        info = f"{distribution.name.replace('-', '_')}-{distribution.version}.dist-info"
-        files = {
-            f"{info}/METADATA": _stub_metadata(distribution),
-            f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: ozrepro\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        }
-        record = ""
+        write_stub(folder, distribution.name, distribution.version, _stub_metadata(distribution))
+
+
+def write_stub(folder: Path, name: str, version: str, metadata: str) -> Path:
+    """Write a wheel that has metadata and nothing else, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    info = f"{name.replace('-', '_')}-{version}.dist-info"
+    files = {
+        f"{info}/METADATA": metadata,
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: ozrepro\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = ""
+    for path, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        record += f"{path},sha256={digest},{len(text.encode())}\n"
+    files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n"
+    wheel = folder / stub_name(name, version)
+    with zipfile.ZipFile(wheel, "w") as archive:
         for path, text in files.items():
-            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-            record += f"{path},sha256={digest},{len(text.encode())}\n"
-        files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n"
-        with zipfile.ZipFile(folder / _stub_name(distribution), "w") as archive:
-            for path, text in files.items():
-                entry = zipfile.ZipInfo(path)
-                entry.create_system, entry.external_attr = 3, 0o100644 << 16
-                archive.writestr(entry, text)
+            entry = zipfile.ZipInfo(path)
+            entry.create_system, entry.external_attr = 3, 0o100644 << 16
+            archive.writestr(entry, text)
+    return wheel
 
 
-def _stub_name(distribution: Distribution) -> str:
-    return f"{distribution.name.replace('-', '_')}-{distribution.version}-py3-none-any.whl"
+def stub_name(name: str, version: str) -> str:
+    """Return the file name of a stub."""
+    return f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
 
 
 def _stub_metadata(distribution: Distribution) -> str:
@@ -185,7 +193,7 @@ def constraints(base: Mapping[str, Distribution], overridden: Container[str], st
     """
     kept = [distribution for name, distribution in sorted(base.items()) if name not in overridden]
     if stubs is not None:
-        return "".join(f"{item.name} @ {(stubs.absolute() / _stub_name(item)).as_uri()}\n" for item in kept)
+        return "".join(f"{item.name} @ {(stubs.absolute() / stub_name(item.name, item.version)).as_uri()}\n" for item in kept)
     return "".join(f"{item.name}=={item.version}\n" for item in kept)
 
 

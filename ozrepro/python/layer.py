@@ -5,9 +5,9 @@ A plain venv has nothing else; a venv on modules has this layer on top of them.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +15,11 @@ from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.project.checking import shown
-from ozrepro.project.files import SMALL, Files
 from ozrepro.project.reader import Key
 from ozrepro.project.requirement import check_requirement_file
-from ozrepro.project.toml import TOMLDecodeError, loads
 from ozrepro.python import lock_matches_spec
-from ozrepro.python.packages import LockedPackage  # noqa: TC001  # the reader looks annotations up
+from ozrepro.python.packages import LockedPackage, LockedProject  # noqa: TC001  # the reader looks annotations up
+from ozrepro.python.projects import reachable, read_folder
 from ozrepro.python.requirement_hashes import Hashed, check_hashes, hashed_in
 from ozrepro.python.uv import Uv, find_uv
 from ozrepro.store import caches
@@ -30,16 +29,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ozrepro.project.checking import Checker
+    from ozrepro.project.files import Files
     from ozrepro.project.spec import Spec
     from ozrepro.python.install import Chosen
     from ozrepro.python.interpreter import Interpreter
+    from ozrepro.python.local import Project
+    from ozrepro.python.projects import Folders
     from ozrepro.python.resolve import Resolved, Wanted
     from ozrepro.site import Site
-
-_OF_A_PROJECT = (
-    *("name", "requires-python", "dependencies", "optional-dependencies", "dynamic"),
-    *("scripts", "gui-scripts", "entry-points"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +50,22 @@ class Layer:
     passed: tuple[str, ...]
 
     def inputs(self) -> list[Path]:
-        """Return requirement files and, where the project itself is installed, its pyproject.toml."""
+        """Return requirement files, and what says what a local project requires, such as its pyproject.toml."""
         root = self.spec.root
         files = [root / text[2:].strip() for text in self.requirements if text.startswith(("-r", "-c"))]
-        return [*files, *([root / "pyproject.toml"] if self.extras() is not None else [])]
+        return [*files, *(root / name for folder in self.folders().folders.values() for name in folder.inputs)]
 
     def contents(self) -> dict[str, object]:
         """Return what the files say, for a digest. Raises SpecError with all mistakes of a file."""
         found: dict[str, object] = {}
-        for path in self.inputs():
-            name = path.relative_to(self.spec.root).as_posix()
-            found[name] = self._own(path) if name == "pyproject.toml" else self._content(path)
+        for text in self.requirements:
+            if text.startswith(("-r", "-c")):
+                path = self.spec.root / text[2:].strip()
+                found[path.relative_to(self.spec.root).as_posix()] = self._content(path)
+        for place, folder in self.folders().folders.items():
+            name = f"{place}/pyproject.toml" if place else "pyproject.toml"
+            found[name] = folder.contents(self.spec.root, self.spec.files)
         return found
-
-    def _own(self, path: Path) -> dict[str, Any]:
-        """Return what pyproject.toml says. Raises SpecError for an extra that it lacks: uv would go on without."""
-        metadata = project_metadata(path, self.spec.files)
-        known = metadata["project"].get("optional-dependencies", {})
-        if "optional-dependencies" in metadata["project"].get("dynamic", ()) or not isinstance(known, dict):
-            return metadata
-        there = {canonicalize_name(name): name for name in known}
-        mistakes: list[str] = []
-        for extra in self.extras() or ():
-            if canonicalize_name(extra) not in there:
-                near = difflib.get_close_matches(canonicalize_name(extra), there, 1)
-                advice = f"did you mean {there[near[0]]!r}?" if near else "add it to [project.optional-dependencies]"
-                mistakes.append(f"{self.key}.requirements: -e .: {path.name} has no extra {extra!r}; {advice}")
-        if mistakes:
-            raise SpecError(str(self.spec.path), mistakes)
-        return metadata
 
     def _content(self, path: Path) -> str:
         spec, name = self.spec, path.relative_to(self.spec.root)
@@ -97,27 +81,18 @@ class Layer:
             raise SpecError(str(path), mistakes, hint=f"it is in {place} of {spec.path.name}")
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def extras(self) -> tuple[str, ...] | None:
-        """Return the extras of `-e .[…]`, or None where the project itself is not wanted."""
+    def asked(self) -> dict[str, tuple[str, ...]]:
+        """Return the folders of the local projects that are asked for, from the project's root, with their extras."""
+        found: dict[str, tuple[str, ...]] = {}
         for text in self.requirements:
             if text.startswith("-e"):
                 inside = text.partition("[")[2].rstrip("] ")
-                return tuple(sorted(part.strip() for part in inside.split(",") if part.strip()))
-        return None
+                found[""] = tuple(sorted(part.strip() for part in inside.split(",") if part.strip()))
+        return found
 
-    def project(self) -> tuple[str, ...]:
-        """Return the name of the editable project and its extras, or () where it is not wanted.
-
-        Raises BuildError for a project without a name.
-        """
-        extras = self.extras()
-        if extras is None:
-            return ()
-        path = self.spec.root / "pyproject.toml"
-        name = project_metadata(path, self.spec.files).get("project", {}).get("name")
-        if not name:
-            raise BuildError("-e . needs a [project] table with a name", where=str(path))
-        return (canonicalize_name(name), *extras)
+    def folders(self) -> Folders:
+        """Return the local projects that it may be made from. Raises SpecError."""
+        return reachable(self.spec.root, self.spec.files, self.asked())
 
     def texts(self) -> list[str]:
         """Return the requirement lines and the text of each file that they name."""
@@ -139,34 +114,29 @@ class Layer:
                 found += [replace(item, place=f"[{self.key}]") for item in hashed_in("", text)]
         return tuple(found)
 
-    def head(self) -> dict[str, Any]:
-        """Return the keys of the layer that come before the packages in the lock."""
-        project = self.project()
+    def head(self, local: Sequence[LockedProject] = ()) -> dict[str, Any]:
+        """Return the keys of the layer that come before the packages in the lock; `local` are the local projects."""
+        own = [item for item in local if not item.path]
         return {
             "imports": list(self.spec.imports),
             **({"pass": sorted(self.passed)} if self.passed else {}),
-            **({"project": {"name": project[0], "extras": list(project[1:])}} if project else {}),
+            **({"project": own[0].as_table()} if own else {}),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class LockedLayer:
-    """The layer in a lock, read and checked. `project` is the editable project's name, "" where there is none."""
+    """The layer in a lock, read and checked. `projects` are those of the project's folder, installed in editable form."""
 
     imports: tuple[str, ...]
     passed: tuple[str, ...]
-    project: str
-    extras: tuple[str, ...]
+    projects: tuple[LockedProject, ...]
     packages: tuple[LockedPackage, ...]
     build: tuple[LockedPackage, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class LockedProject:
-    """The editable project of a section."""
-
-    name: str
-    extras: tuple[str, ...] = ()
+    def local_here(self, markers: Mapping[str, str]) -> tuple[LockedProject, ...]:
+        """Return the local projects that are needed where the marker variables are these."""
+        return tuple(item for item in self.projects if item.applies(markers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,20 +145,25 @@ class LayerContent:
 
     imports: tuple[str, ...] = ()
     passed: Annotated[tuple[str, ...], Key("pass")] = ()
-    project: LockedProject = LockedProject("")
+    project: LockedProject | None = None
+    local: tuple[LockedProject, ...] = ()
     package: tuple[LockedPackage, ...] = ()
     build: tuple[LockedPackage, ...] = ()
 
     def problems(self) -> Iterator[tuple[str | tuple[str, ...], str]]:
-        """Yield that what builds packages is a source archive itself."""
+        """Yield that what builds packages is a source archive itself, and a local project that is none."""
+        if self.project is not None and self.project.path:
+            yield ("project", "path"), "is of another folder: those are in local"
+        if any(not item.path for item in self.local):
+            yield "local", "has no path"
         if any(not file.is_wheel for package in self.build for file in package.files):
             yield "build", "holds a source archive: what builds packages must be wheels"
 
     @property
     def layer(self) -> LockedLayer:
         """The layer."""
-        project = self.project
-        return LockedLayer(self.imports, self.passed, project.name, project.extras, self.package, self.build)
+        projects = (*([self.project] if self.project is not None else []), *self.local)
+        return LockedLayer(self.imports, self.passed, projects, self.package, self.build)
 
 
 def versions_of(packages: Sequence[LockedPackage]) -> dict[str, str]:
@@ -199,9 +174,12 @@ def versions_of(packages: Sequence[LockedPackage]) -> dict[str, str]:
     return {name: " | ".join(dict.fromkeys(every)) for name, every in found.items()}
 
 
-def packages_table(packages: Sequence[LockedPackage], build: Sequence[LockedPackage]) -> dict[str, Any]:
-    """Return the packages as they are in a section."""
-    tables: dict[str, Any] = {"package": [package.as_table() for package in packages]}
+def packages_table(
+    packages: Sequence[LockedPackage], build: Sequence[LockedPackage], local: Sequence[LockedProject] = ()
+) -> dict[str, Any]:
+    """Return the packages, and the local projects but for that of the root, as they are in a section."""
+    others = [item.as_table() for item in local if item.path]
+    tables: dict[str, Any] = {**({"local": others} if others else {}), "package": [package.as_table() for package in packages]}
     if build:
         tables["build"] = [package.as_table() for package in build]
     return tables
@@ -218,30 +196,30 @@ def check_agreement(
         **found,
         "imports": (list(locked.imports), list(layer.spec.imports)),
         "pass": (sorted(locked.passed), sorted(layer.passed)),
-        "project": ([*filter(None, (locked.project,)), *locked.extras], list(layer.project())),
     }
     for key, (there, expected) in asked.items():
         if there != expected:
             checker.wrong((*base, key), f"is {shown(there)} where the spec asks for {shown(expected)}")
+    _check_projects(checker, base, locked, layer)
     lock_matches_spec.check_packages(checker, base, locked.packages, layer.build, layer.texts())
     check_hashes(checker, base, locked.packages, layer.hashed())
 
 
-def project_metadata(path: Path, files: Files) -> dict[str, Any]:
-    """Return the parts of pyproject.toml that decide what is installed for the project and how. Raises SpecError."""
-    try:
-        whole = loads(files.text(path, SMALL))
-    except OSError as error:
-        raise SpecError(str(path), [f"cannot be read: {error.strerror}"]) from error
-    except TOMLDecodeError as error:
-        raise SpecError(str(path), [f"is not valid TOML: {error}"]) from error
-    project = whole.get("project", {})
-    if not isinstance(project, dict) or not isinstance(project.get("name", ""), str):
-        raise SpecError(str(path), ["project: is not a table with a name"])
-    return {
-        "project": {key: project[key] for key in _OF_A_PROJECT if key in project},
-        "build-system": whole.get("build-system", {}),
-    }
+def _check_projects(checker: Checker, base: tuple[str, ...], locked: LockedLayer, layer: Layer) -> None:
+    """Note a local project that the spec does not lead to, one that it asks for and the section lacks, and another name."""
+    folders, asked = layer.folders().folders, layer.asked()
+    for item in locked.projects:
+        place = (*base, "local" if item.path else "project")
+        folder = folders.get(item.path)
+        if folder is None:
+            checker.wrong(place, f"is {shown(item.path or item.name)}, which the spec does not ask for")
+        elif folder.name and folder.name != item.name:
+            checker.wrong(place, f"is {shown(item.name)} where the spec asks for {shown(folder.name)}")
+        elif item.path in asked and not item.path and item.extras != asked[item.path]:
+            checker.wrong(place, f"has the extras {shown(list(item.extras))} where the spec asks for {shown(list(asked['']))}")
+    for path in asked.keys() - {item.path for item in locked.projects}:
+        if not folders[path].is_virtual:
+            checker.wrong(base, f"lacks the project in {shown(path or '.')}, which the spec asks for")
 
 
 def open_uv(site: Site, say: Callable[[str], None] | None = None) -> Uv:
@@ -255,7 +233,6 @@ def open_uv(site: Site, say: Callable[[str], None] | None = None) -> Uv:
 
 def lock_build_packages(
     uv: Uv,
-    layer: Layer,
     task: Wanted,
     resolved: Resolved,
     found: Interpreter,
@@ -267,23 +244,47 @@ def lock_build_packages(
 
     `variables` are those in which it will be built.
     """
-    from ozrepro.python import backend
+    from ozrepro.python import backend, local
     from ozrepro.python.resolve import resolve
 
+    limits = tuple(map(str, task.limits.get("build-constraint-dependencies", ())))
     needed: list[str] = []
     for package in resolved.packages:
         for file in package.files:
             if not file.is_wheel:
-                with backend.unpacked(resolved.sources[file.sha256], file.sha256, uv.indexes.cert) as tree:
-                    needed += backend.build_requirements(uv, tree, found, variables or {}, editable=False)
-    if layer.extras() is not None:
-        needed += backend.build_requirements(uv, layer.spec.root, found, variables or {}, editable=True)
+                with (
+                    backend.unpacked(resolved.sources[file.sha256], file.sha256, uv.indexes.cert) as tree,
+                    backend.opened(uv, tree, found, variables or {}, limits) as own,
+                ):
+                    needed += backend.build_requirements(own, editable=False)
+    needed += local.build_requirements(uv, task.projects, found, variables or {}, limits)
     if not needed:
         return ()
     tools = replace(
-        task, platforms=resolved.platforms, requirements=tuple(dict.fromkeys(needed)), build=(), outside={}, hashed=()
+        task,
+        platforms=resolved.platforms,
+        requirements=tuple(dict.fromkeys(needed)),
+        build=(),
+        outside={},
+        hashed=(),
+        projects=(),
+        limits={"constraint-dependencies": [*limits]} if limits else {},
     )
     return resolve(uv, tools, found, previous.build if previous else (), upgrade).packages
+
+
+@contextmanager
+def local_projects(
+    uv: Uv, layer: Layer, found: Interpreter, site: Site, say: Callable[[str], None], variables: Mapping[str, str] | None = None
+) -> Iterator[tuple[Project, ...]]:
+    """Give the local projects that the spec asks for and those that they need; see `local.opened`, which says what it raises."""
+    from ozrepro.python import local
+
+    folders, asked = layer.folders(), layer.asked()
+    for line in folders.not_followed():
+        say(line)
+    with local.opened(uv, folders, asked, found, variables or {}, site.environ) as projects:
+        yield projects
 
 
 def check_resolved(resolved: Resolved, layer: Layer, platform: str, minor: str) -> None:
@@ -293,7 +294,8 @@ def check_resolved(resolved: Resolved, layer: Layer, platform: str, minor: str) 
     """
     from ozrepro.python.resolve import check_files
 
-    unknown = {canonicalize_name(name) for name in layer.build} - {package.name for package in resolved.packages}
+    known = {package.name for package in resolved.packages} | {project.name for project in resolved.local}
+    unknown = {canonicalize_name(name) for name in layer.build} - known
     if unknown:
         raise BuildError(
             f"build names what nothing requires: {', '.join(sorted(unknown))}", hint=f"remove it from build in [{layer.key}]"
@@ -319,7 +321,29 @@ def identity(locked: LockedLayer, chosen: Sequence[Chosen], site: Site) -> dict[
     }
     if locked.build:
         found["build"] = sorted(file.sha256 for package in locked.build for file in package.files)
-    if locked.project:
-        root = site.settings.root
-        found["project"] = [str(root), locked.project, project_metadata(root / "pyproject.toml", site.settings.files)]
-    return found
+    return {**found, **decides_projects(locked, site)}
+
+
+def decides_projects(locked: LockedLayer, site: Site) -> dict[str, Any]:
+    """Return what decides the local projects of a built environment; empty where it has none."""
+    root, files = site.settings.root, site.settings.files
+    if not locked.projects:
+        return {}
+    built_with = sorted(file.sha256 for package in locked.build for file in package.files)
+    return {"project": [str(root), built_with, *([item.as_table(), _decides(item, root, files)] for item in locked.projects)]}
+
+
+def _decides(project: LockedProject, root: Path, files: Files) -> dict[str, Any]:
+    """Return what decides how a local project is installed: its files' words, and the digests of what is compiled."""
+    digests = {}
+    for path in project.compiles:
+        try:
+            digests[path] = hashlib.sha256(files.content(root / path)).hexdigest()
+        except OSError as error:
+            digests[path] = str(error.strerror)
+    return {"compiles": digests, "says": read_folder(root, project.path, files).contents(root, files)}
+
+
+def watched_sources(locked: LockedLayer, root: Path) -> tuple[str, ...]:
+    """Return the paths of the compiled sources of local projects: after a change of one, the environment is built again."""
+    return tuple(str(root / path) for item in locked.projects for path in item.compiles)

@@ -143,6 +143,39 @@ class LockedPackage:
         return table
 
 
+def _check_path(path: str) -> str | None:
+    parts = path.split("/")
+    return f"{shown(path)} leads out of the project" if path.startswith(("/", "~")) or ".." in parts else None
+
+
+@dataclass(frozen=True, slots=True)
+class LockedProject:
+    """A local project in a lock: its folder from the project's root, and the sources in it that are compiled, from there too."""
+
+    name: Annotated[str, Check(_check_name)]
+    extras: tuple[str, ...] = ()
+    path: Annotated[str, Check(_check_path)] = ""
+    marker: Annotated[str, Check(_check_marker)] = ""
+    compiles: tuple[Annotated[str, Check(_check_path)], ...] = ()
+
+    def applies(self, environment: Mapping[str, str]) -> bool:
+        """Say whether the project is needed where the marker variables are those of `environment`."""
+        return not self.marker or Marker(self.marker).evaluate({**environment, "extra": ""})
+
+    def as_table(self) -> dict[str, object]:
+        """Return the project as it is in the lock."""
+        table: dict[str, object] = {"name": self.name}
+        if self.path:
+            table["path"] = self.path
+        else:
+            table["extras"] = list(self.extras)
+        if self.marker:
+            table["marker"] = self.marker
+        if self.compiles:
+            table["compiles"] = list(self.compiles)
+        return table
+
+
 def sorted_packages(packages: list[LockedPackage]) -> tuple[LockedPackage, ...]:
     """Return the packages in the lock's order: name, version, marker."""
     return tuple(sorted(packages, key=lambda item: (item.name, Version(item.version), item.marker)))

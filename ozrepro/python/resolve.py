@@ -23,7 +23,7 @@ from ozrepro.errors import BuildError, CommandFailed
 from ozrepro.project.requirement import check_address
 from ozrepro.project.toml import dumps, loads
 from ozrepro.python import installed as base
-from ozrepro.python import requirement_hashes
+from ozrepro.python import local, requirement_hashes
 from ozrepro.python.advice import about_python
 from ozrepro.python.interpreter import markers_of, minors_of, tags_of
 from ozrepro.python.markers import shorten
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from ozrepro.python.installed import Distribution
     from ozrepro.python.interpreter import Interpreter
+    from ozrepro.python.local import Project
+    from ozrepro.python.packages import LockedProject
     from ozrepro.python.requirement_hashes import Hashed
     from ozrepro.python.uv import Uv
 
@@ -49,7 +51,8 @@ class Wanted:
     `outside` are the distributions that the environment finds outside itself: their versions are kept, but of those `overridden`,
     and none of them is in the result. `hashed` are the requirements that name hashes: of these packages no other files are taken.
     `owner` is whose Python it is where no key of the spec sets it, such as `the modules`. `texts` are the requirement files as
-    they were read, by their path in the project: uv is handed these, not what is on disk by then.
+    they were read, by their path in the project: uv is handed these, not what is on disk by then. `projects` are the local ones,
+    with the requirements of which `limits` go, as keys of `[tool.uv]`.
     """
 
     root: Path
@@ -63,6 +66,8 @@ class Wanted:
     hashed: tuple[Hashed, ...] = ()
     owner: str = ""
     texts: Mapping[str, str] = field(default_factory=dict)
+    projects: tuple[Project, ...] = ()
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,9 @@ class Resolved:
     covers: Mapping[str, tuple[str, ...]]
     gaps: Mapping[str, tuple[str, ...]]
     """Platform and minor, such as `linux-aarch64 3.12`, to the packages that have no file for it."""
+
+    local: tuple[LockedProject, ...] = ()
+    """The local projects that are needed."""
 
 
 def resolve(
@@ -90,7 +98,7 @@ def resolve(
     `upgrade` None keeps all, an empty iterable upgrades all, names upgrade these. `say` is told uv's warnings.
     Raises CommandFailed with uv's explanation when nothing fits, BuildError for a source that a lock may not hold.
     """
-    if not wanted.requirements:
+    if not wanted.requirements and not wanted.projects:
         return Resolved((), wanted.platforms, {}, {item: minors_of(wanted.python) for item in wanted.platforms}, {})
     upgraded = None if upgrade is None else tuple(upgrade)
     narrow = replace(wanted, platforms=tuple(item for item in wanted.platforms if item == wanted.here) or wanted.platforms)
@@ -119,13 +127,15 @@ def _resolve(
         output = folder / "pylock.found.toml"
         if previous and upgraded != ():
             output.write_text(_preferences(previous), encoding="utf-8")
-        names = [word for name in upgraded or () for word in ("--upgrade-package", name)]
+        upgrades = [word for name in upgraded or () for word in ("--upgrade-package", name)]
         outside = _outside_flags(wanted, folder, interpreter.markers)
-        more = [*names, *outside, "-o", str(output)]
+        more = [*upgrades, *outside, "-o", str(output)]
         compile_lines(uv, folder, wanted, interpreter, "\n".join(_lines(wanted, folder)), more, say)
         entries = loads(output.read_text(encoding="utf-8")).get("packages", [])
-    packages, sources = packages_of(entries, wanted)
+    names = {project.metadata.name for project in wanted.projects}
+    packages, sources = packages_of((entry for entry in entries if entry["name"] not in names), wanted)
     packages = _with_indexes(uv, wanted, interpreter, packages)
+    local.check_indexes(uv.indexes, wanted.root, wanted.projects, packages)
     minors = minors_of(wanted.python)
     kept = _narrowed(packages, wanted)
     if wanted.hashed:
@@ -136,7 +146,9 @@ def _resolve(
         f"{platform} {minor}": gap for platform in wanted.platforms for minor in minors if (gap := _gap(kept, platform, minor))
     }
     covers = {p: tuple(m for m in minors if f"{p} {m}" not in gaps) for p in wanted.platforms}
-    return Resolved(kept, wanted.platforms, sources, covers, gaps)
+    return Resolved(
+        kept, wanted.platforms, sources, covers, gaps, local.needed(entries, wanted.projects, lambda item: narrowed(item, wanted))
+    )
 
 
 def _narrowed(packages: Iterable[LockedPackage], wanted: Wanted) -> tuple[LockedPackage, ...]:
@@ -158,7 +170,7 @@ def _refuse_unnamed(found: Sequence[LockedPackage], named: Sequence[LockedPackag
 def workspace(wanted: Wanted) -> Iterator[Path]:
     """Give a folder for one resolution: uv takes the limits of a universal resolution only from a pyproject.toml."""
     limits = [marker for platform in wanted.platforms if (marker := _limit(platform, wanted.python))]
-    table: dict[str, Any] = {"environments": list(dict.fromkeys(limits))}
+    table: dict[str, Any] = {**wanted.limits, "environments": list(dict.fromkeys(limits))}
     if wanted.here in wanted.platforms and not wanted.build:
         table["required-environments"] = [_limit(wanted.here, "", machine=True)]
     with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
@@ -223,9 +235,10 @@ def _lines(wanted: Wanted, folder: Path) -> list[str]:
     lines: list[str] = []
     for text in wanted.requirements:
         if text.startswith("-e"):
-            extras = text.partition("[")[2]
-            lines.append(f"-e {wanted.root.as_uri()}" + (f"[{extras}" if extras else ""))
-        elif text.startswith(("-r", "-c")):
+            if not wanted.projects:
+                raise BuildError(f"{text}: this method installs no local project", hint="use the method venv, modules or conda")
+            continue  # their own lines come last
+        if text.startswith(("-r", "-c")):
             name = text[2:].strip()
             copy = folder / "project" / name
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -234,7 +247,7 @@ def _lines(wanted: Wanted, folder: Path) -> list[str]:
             lines.append(f"{text[:2]} {shlex.quote(str(copy))}")
         else:
             lines.append(text)
-    return lines
+    return [*lines, *local.write_stubs(folder / "local", wanted.projects)]
 
 
 def _outside_flags(wanted: Wanted, folder: Path, markers: Mapping[str, str]) -> list[str]:
@@ -270,8 +283,6 @@ def packages_of(entries: Iterable[Mapping[str, Any]], wanted: Wanted) -> tuple[l
     sources: dict[str, str] = {}
     for entry in entries:
         name, version, marker = entry["name"], str(entry.get("version", "")), str(entry.get("marker", ""))
-        if entry.get("directory", {}).get("editable"):
-            continue  # the project itself: never in the lock by path, installed last by a call of its own
         for kind in ("vcs", "directory"):
             if kind in entry:
                 raise BuildError(
@@ -332,7 +343,7 @@ def _with_indexes(uv: Uv, wanted: Wanted, interpreter: Interpreter, packages: li
         for package in packages
         if not package.url
     ]
-    plain = replace(wanted, requirements=())
+    plain = replace(wanted, requirements=(), projects=(), limits={})
     with workspace(plain) as folder:
         output = compile_lines(uv, folder, plain, interpreter, "\n".join(pins), ["--no-deps", "--emit-index-annotation"])
     found: dict[tuple[str, str], str] = {}

@@ -148,22 +148,6 @@ class TestAPythonThatIsTooOld:
         assert "requires-python" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '[project]\nname = "own"\nversion = "1"\ndynamic = ["dependencies"]\n',
-        '[project]\nname = "own"\ndynamic = ["version"]\n',
-        '[tool.poetry]\nname = "own"\nversion = "1"\n[tool.poetry.dependencies]\nsix = "*"\n',
-    ],
-    ids=["dynamic dependencies", "dynamic version", "poetry"],
-)
-def test_a_project_whose_metadata_needs_a_build_is_refused_with_the_keys_to_write(project: Project, uv: Uv, text: str) -> None:
-    (project.root / "pyproject.toml").write_text(text)
-    with pytest.raises(CommandFailed) as caught:
-        resolve(uv, wanted(project, "-e ."), running(), (), None)
-    assert caught.value.hint.startswith("write name, version, dependencies and requires-python into [project] of pyproject.toml")
-
-
 class TestAnIndexThatDoesNotAnswer:
     """What uv says of it reaches the user, without the password, and no advice is about the requirements."""
 

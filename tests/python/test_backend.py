@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import BuildError
-from ozrepro.python.backend import build_requirements, read_build_system, unpacked
+from ozrepro.python.backend import build_requirements, opened, read_build_system, unpacked
 from ozrepro.python.interpreter import running
 from ozrepro.python.uv import Uv
 from tests.conftest import Project
@@ -25,8 +25,8 @@ def digest(path: Path) -> str:
 @UNPACKS
 def test_what_the_backend_asks_for_at_run_time_is_found(project: Project, uv: Uv) -> None:
     sdist = make_sdist(project.wheelhouse, "gamma")
-    with unpacked(sdist.as_uri(), digest(sdist)) as tree:
-        assert build_requirements(uv, tree, running(), {}, editable=False) == ("helper-tool>=1",)
+    with unpacked(sdist.as_uri(), digest(sdist)) as tree, opened(uv, tree, running(), {}) as backend:
+        assert build_requirements(backend, editable=False) == ("helper-tool>=1",)
 
 
 def test_an_sdist_with_another_hash_is_refused(project: Project) -> None:

@@ -42,11 +42,11 @@ def build(locked: Locked, target: Target, variables_of: Callable[[], Mapping[str
     packages = helper.install(locked.records, locked.addresses, prefix, progress, digests=digests).packages
     activating.keep(activating.capture(prefix, {**locked.below(), **locked.variables}), prefix)
     chosen: tuple[Chosen, ...] = ()
-    if locked.layer.packages or has_python(prefix):
+    if locked.layer.packages or locked.layer.projects or has_python(prefix):
         from ozrepro.methods.conda import python as conda_python
 
         chosen = conda_python.choose(locked, prefix)
-        conda_python.add(chosen, target.site, prefix, digests, say, progress)
+        conda_python.add(chosen, locked.layer, variables_of(), target, digests, say, progress)
     progress("checking files, requirements and imports", len(locked.records), len(locked.records))
     variables = variables_of()
     if has_python(prefix):
@@ -85,7 +85,7 @@ def _problems(
         return wrong if not locked.layer.imports else [*wrong, "imports are named and the environment has no Python"]
     from ozrepro.methods.conda import python as conda_python
 
-    wrong += conda_python.problems(chosen, prefix, interpreter_of(prefix).markers)
+    wrong += conda_python.problems(chosen, locked.layer, prefix, interpreter_of(prefix).markers)
     return wrong or conda_python.failed_imports(locked, prefix, variables)
 
 

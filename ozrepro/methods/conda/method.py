@@ -14,7 +14,7 @@ from ozrepro.methods.conda.table import package_list, read_table
 from ozrepro.methods.conda.virtual import needed, satisfied
 from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, ShellParts, Traits
 from ozrepro.project.spec import digest_of
-from ozrepro.python.layer import versions_of
+from ozrepro.python.layer import decides_projects, versions_of, watched_sources
 from ozrepro.store.manifest import Digests
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class Conda:
             "pip": sorted(file.sha256 for package in locked.layer.packages for file in package.files),
             "variables": dict(locked.variables),
             "imports": list(locked.layer.imports),
+            **decides_projects(locked.layer, site),
             **({"mpi": digest_of(locked.mpi.change.as_table())} if locked.mpi is not None else {}),
         }
         return Plan(identity, build_there)
@@ -124,7 +125,8 @@ class Conda:
             expected=mpi.reads.expected() if mpi else {},
             passed=(*locked.layer.passed, *(mpi.asked() if mpi else ())),
         )
-        watched = (str(prefix / "bin" / "python"), *(mpi.watched() if mpi else ()))
+        local = watched_sources(locked.layer, target.site.settings.root)
+        watched = (str(prefix / "bin" / "python"), *(mpi.watched() if mpi else ()), *local)
         shell = ShellParts(mpi.shell.functions, mpi.shell.aliases, mpi.shell.limits) if mpi else ShellParts()
         return Launch(environment, watched, shell)
 
@@ -194,7 +196,9 @@ class Conda:
             return wrong
         from ozrepro.methods.conda import python as conda_python
 
-        return list(conda_python.problems(conda_python.locked_files(locked), prefix, conda_python.recorded(locked).markers))
+        return list(
+            conda_python.problems(conda_python.locked_files(locked), locked.layer, prefix, conda_python.recorded(locked).markers)
+        )
 
     def formats(self) -> Mapping[str, Callable[[ExportRequest[Any, Any]], str]]:
         """Return conda's explicit file, conda-lock's file, and environment.yml."""

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ozrepro.methods.comparing import Inside
-    from ozrepro.methods.contract import Progress, Say
+    from ozrepro.methods.contract import Progress, Say, Target
     from ozrepro.python.interpreter import Interpreter
-    from ozrepro.site import Site
+    from ozrepro.python.layer import LockedLayer
     from ozrepro.store.manifest import Digests
 
 _FREE = re.compile(r"_cp3[0-9]+t\Z", re.ASCII)
@@ -51,15 +51,30 @@ def locked_files(locked: Locked) -> tuple[install.Chosen, ...]:
     return install.choose_files(locked.layer.packages, recorded(locked)) if locked.layer.packages else ()
 
 
-def add(chosen: Sequence[install.Chosen], site: Site, prefix: Path, digests: Digests, say: Say, progress: Progress) -> None:
-    """Install what pip adds, and check that it is what the wheels hold and leaves what is there alone.
+def add(
+    chosen: Sequence[install.Chosen],
+    layer: LockedLayer,
+    variables: Mapping[str, str],
+    target: Target,
+    digests: Digests,
+    say: Say,
+    progress: Progress,
+) -> None:
+    """Install what pip adds and the local projects, and check that it is what the wheels hold and leaves what is there alone.
 
+    `variables` are those of the environment, which compilers get.
     Raises BuildError, CommandFailed; where uv's cache had other files it has forgotten them by then.
     """
-    if not chosen:
+    prefix, site = target.prefix, target.site
+    if not (chosen or layer.projects):
         return
     uv, before = open_uv(site, say), take(prefix, digests)
     install.install(uv, prefix, chosen, (), progress)
+    if layer.projects:
+        from ozrepro.python import localinstall
+
+        local = layer.local_here(interpreter_of(prefix).markers)
+        localinstall.install_projects(uv, prefix, site.settings.root, local, layer.build, site.environ, variables)
     try:
         install.check_contents(uv, prefix, before, install.archives(chosen, ()), digests)
     except NotAsRecordedError as error:
@@ -79,14 +94,16 @@ def compile_modules(prefix: Path, variables: Mapping[str, str]) -> None:
             part.result()
 
 
-def problems(chosen: Sequence[install.Chosen], prefix: Path, markers: Mapping[str, str]) -> Iterator[str]:
+def problems(chosen: Sequence[install.Chosen], layer: LockedLayer, prefix: Path, markers: Mapping[str, str]) -> Iterator[str]:
     """Yield what is wrong with what pip added, and each requirement of it that is not met; `markers` are the Python's."""
     there = outside.distributions([str(install.site_packages(prefix))])
     for item in chosen:
         name, version = item.package.name, item.package.version
         if name not in there or there[name].version != version:
             yield f"{name} {version} is locked, and {there[name].version if name in there else 'none'} is there"
-    yield from outside.unmet(there, [item.package.name for item in chosen], markers)
+    local = [item.name for item in layer.local_here(markers)]
+    yield from (f"{name}, a local project, is not installed" for name in local if name not in there)
+    yield from outside.unmet(there, [*(item.package.name for item in chosen), *local], markers)
 
 
 def failed_imports(locked: Locked, prefix: Path, variables: Mapping[str, str]) -> list[str]:

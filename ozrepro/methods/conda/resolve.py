@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ozrepro.methods.conda.virtual import Virtual
     from ozrepro.methods.contract import Request, Say, Subject
     from ozrepro.modulesystem.record import Record
-    from ozrepro.python.packages import LockedPackage
 
 
 _WHERE = "packages go into pip of [conda], variables into an environment.yml"
@@ -97,7 +96,7 @@ def _resolve_one(task: _Task, platform: str) -> Locked:
     locked = _solve(task, platform, _kept(previous, request.upgrade), source.named)
     if not wanted.pip:
         return locked
-    return replace(locked, layer=replace(locked.layer, packages=_pip(task, locked, previous)))
+    return replace(locked, layer=_pip(task, locked, previous))
 
 
 def _check_channels(subject: Subject[CondaTable], dependencies: Sequence[str], channels: tuple[Channel, ...]) -> None:
@@ -137,7 +136,7 @@ def _solve(task: _Task, platform: str, kept: tuple[LockedRecord, ...], named: tu
         task.request.say(f"{platform}: builds for the CPU were taken of {builds}: no CUDA was seen or said here")
     names = set(needed(line for record in answer.records for line in record.depends))
     virtual = tuple(item for item in question.virtual if item.name in names)
-    empty = LockedLayer(subject.spec.imports, asked.passed, "", (), (), ())
+    empty = LockedLayer(subject.spec.imports, asked.passed, (), (), ())
     return Locked(platform, task.channels, virtual, wanted.variables, answer.records, empty)
 
 
@@ -175,15 +174,18 @@ def _content(locked: Locked, subject: Subject[CondaTable], wanted: EnvironmentFi
     content: dict[str, Any] = {
         "channels": [channel.as_table() for channel in locked.channels],
         **({"virtual": [item.as_text() for item in locked.virtual]} if locked.virtual else {}),
-        **layer_of(subject, wanted).head(),
+        **layer_of(subject, wanted).head(locked.layer.projects),
         **({"variables": dict(locked.variables)} if locked.variables else {}),
         "record": [item.as_table() for item in locked.records],
         **({"mpi": mpi} if mpi else {}),
     }
-    return content | (layer.packages_table(locked.layer.packages, ()) if locked.layer.packages else {})
+    on_top = locked.layer
+    if on_top.packages or on_top.projects:
+        content |= layer.packages_table(on_top.packages, on_top.build, on_top.projects)
+    return content
 
 
-def _pip(task: _Task, locked: Locked, previous: Locked | None) -> tuple[LockedPackage, ...]:
+def _pip(task: _Task, locked: Locked, previous: Locked | None) -> LockedLayer:
     """Resolve what pip adds in an environment of the records, so that what they provide is neither shadowed nor repeated."""
     request, subject = task.request, task.request.subject
     spec, site, wanted = subject.spec, subject.site, layer_of(subject, task.wanted)
@@ -203,22 +205,26 @@ def _pip(task: _Task, locked: Locked, previous: Locked | None) -> tuple[LockedPa
                 hint=f"ask conda for {names} in this version, under dependencies",
             )
         minor = int(python.minor.split(".")[1])
-        question = Wanted(
-            spec.root,
-            wanted.requirements,
-            f">=3.{minor},<3.{minor + 1}",
-            (site.platform,),
-            site.platform,
-            (),
-            provided,
-            hashed=wanted.hashed(),
-            owner="the conda packages",
-            texts=wanted.files(),
-        )
-        kept = previous.layer.packages if previous else ()
-        resolved = resolve_pip(open_uv(site, request.say), question, python, kept, request.upgrade, request.say)
-        layer.check_resolved(resolved, wanted, site.platform, python.minor)
-    return resolved.packages
+        uv, before = open_uv(site, request.say), previous.layer if previous else None
+        with layer.local_projects(uv, wanted, python, site, request.say) as projects:
+            question = Wanted(
+                spec.root,
+                wanted.requirements,
+                f">=3.{minor},<3.{minor + 1}",
+                (site.platform,),
+                site.platform,
+                (),
+                provided,
+                hashed=wanted.hashed(),
+                owner="the conda packages",
+                texts=wanted.files(),
+                projects=projects,
+                limits=wanted.folders().limits(),
+            )
+            resolved = resolve_pip(uv, question, python, before.packages if before else (), request.upgrade, request.say)
+            layer.check_resolved(resolved, wanted, site.platform, python.minor)
+            build = layer.lock_build_packages(uv, question, resolved, python, before, request.upgrade)
+    return replace(locked.layer, projects=resolved.local, packages=resolved.packages, build=build)
 
 
 def _kept(previous: Locked | None, upgrade: tuple[str, ...] | None) -> tuple[LockedRecord, ...]:

@@ -14,7 +14,7 @@ from ozrepro.methods.modules.lock import (
     start_interpreter,
     variables_of,
 )
-from ozrepro.python import compiled, install, toolchain
+from ozrepro.python import compiled, install, localinstall, toolchain
 from ozrepro.python import installed as outside
 from ozrepro.python.layer import open_uv
 from ozrepro.store.manifest import Digests, take
@@ -57,8 +57,8 @@ def build(
         if wheels:
             folders = [compiled_folder(site) / compile_key(package, locked) for package in sources]
             compiled.install_compiled(uv, prefix, wheels, folders, uv.variables)
-        if locked.layer.project:
-            install.install_project(uv, prefix, site.settings.root, locked.layer.extras, locked.layer.build)
+        local = locked.layer.local_here(python.markers)
+        localinstall.install_projects(uv, prefix, site.settings.root, local, locked.layer.build, site.environ, uv.variables)
         progress("checking files, requirements and imports", len(chosen), len(chosen))
         archives = install.archives(chosen, ()) | {package.name: wheel.sha256 for package, wheel in wheels}
         install.check_contents(uv, prefix, before, archives, digests)
@@ -81,7 +81,8 @@ def expected(
 ) -> install.Expected:
     """Return what the venv must hold on top of what the modules have."""
     kept = {name: item for name, item in installed.items() if name not in locked.overrides}
-    return install.Expected(chosen, locked.layer.project, locked.layer.imports, python.markers, kept)
+    local = [item.name for item in locked.layer.local_here(python.markers)]
+    return install.Expected(chosen, local, locked.layer.imports, python.markers, kept)
 
 
 def _check(

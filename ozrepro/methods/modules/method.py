@@ -124,6 +124,7 @@ class Modules:
             passed=(*locked.layer.passed, *modules.asked(), *SITE_VARIABLES),
         )
         watched = dict.fromkeys((str(prefix / "bin" / "python"), *modules.watched(), *locked.folders))
+        watched |= dict.fromkeys(layer.watched_sources(locked.layer, target.site.settings.root))
         shell = ShellParts(modules.shell.functions, modules.shell.aliases, modules.shell.limits)
         return Launch(environment, tuple(watched), shell)
 

@@ -50,7 +50,7 @@ def resolve(request: Request[ModulesTable, Locked], platform: str) -> dict[str, 
             hint="name a module with Python in load, such as python/… (ozrepro spider python); the system's own is never taken",
         )
     made = load.record(fingerprint.interpreter_files(path))
-    empty = LockedLayer(subject.spec.imports, on_top.passed, *_project(on_top), (), ())
+    empty = LockedLayer(subject.spec.imports, on_top.passed, (), (), ())
     locked = Locked(platform, made, path, "", False, table.venv.system_site_packages, (), {}, empty)
     variables, uv = variables_of(locked, site), open_uv(site)
     tools = toolchain.look(path, uv, variables, system_site_packages=table.venv.system_site_packages)
@@ -106,11 +106,6 @@ def _path_of(captured: Captured) -> tuple[str, ...]:
     return tuple(fill(entry, {}) for entry in found.prepend if len(parts_of(entry)) == 1) if found is not None else ()
 
 
-def _project(layer: Layer) -> tuple[str, tuple[str, ...]]:
-    project = layer.project()
-    return (project[0], project[1:]) if project else ("", ())
-
-
 def _packages(
     locked: Locked,
     layer: Layer,
@@ -128,26 +123,29 @@ def _packages(
     for reason in overridden.values():
         say(f"{reason}: another version is installed over it")
     minor = int(python.minor.split(".")[1])
-    task = Wanted(
-        layer.spec.root,
-        layer.requirements,
-        f">=3.{minor},<3.{minor + 1}",
-        (site.platform,),
-        site.platform,
-        layer.build,
-        found.outside,
-        frozenset(overridden),
-        layer.hashed(),
-        "the modules",
-        layer.files(),
-    )
-    resolved = resolve_packages(uv, task, python, previous.packages if previous else (), upgrade, say)
-    packages.check_resolved(resolved, layer, site.platform, python.minor)
+    with packages.local_projects(uv, layer, python, site, say, uv.variables) as projects:
+        task = Wanted(
+            layer.spec.root,
+            layer.requirements,
+            f">=3.{minor},<3.{minor + 1}",
+            (site.platform,),
+            site.platform,
+            layer.build,
+            found.outside,
+            frozenset(overridden),
+            layer.hashed(),
+            "the modules",
+            layer.files(),
+            projects,
+            layer.folders().limits(),
+        )
+        resolved = resolve_packages(uv, task, python, previous.packages if previous else (), upgrade, say)
+        packages.check_resolved(resolved, layer, site.platform, python.minor)
+        build = packages.lock_build_packages(uv, task, resolved, python, previous, upgrade, uv.variables)
     twice = [f"{item.name} {found.hidden[item.name].version}" for item in resolved.packages if item.name in found.hidden]
     if twice:
         say(f"the modules' Python has {', '.join(twice)}, which system-site-packages = true in [modules.venv] would show")
-    build = packages.lock_build_packages(uv, layer, task, resolved, python, previous, upgrade, uv.variables)
-    done = replace(locked.layer, packages=resolved.packages, build=build)
+    done = replace(locked.layer, projects=resolved.local, packages=resolved.packages, build=build)
     now = replace(locked, layer=done)
     compiled = []
     for package in resolved.packages:
@@ -175,7 +173,7 @@ def _plain(lines: Sequence[str]) -> list[str]:
 def _content(locked: Locked, layer: Layer, site: Site, say: Say) -> dict[str, Any]:
     """Return the section's content, with the project's and the home's folders replaced by marks. Raises BuildError."""
     table = locked.modules.as_table()
-    head = layer.head()
+    head = layer.head(locked.layer.projects)
     content: dict[str, Any] = {
         **{key: table.pop(key) for key in ("tool", "system", "modulepath", "load", "parents") if key in table},
         "python": locked.python,
@@ -195,4 +193,4 @@ def _content(locked: Locked, layer: Layer, site: Site, say: Say) -> dict[str, An
     marked = record.replaced(content, lambda text: record.portable(text, places))
     if record.replaced(marked, lambda text: record.local(text, places)) != content:
         raise BuildError(f"the modules use the words {' or '.join(places)} in their values, which a lock uses itself")
-    return {**marked, **packages.packages_table(locked.layer.packages, locked.layer.build)}
+    return {**marked, **packages.packages_table(locked.layer.packages, locked.layer.build, locked.layer.projects)}

@@ -124,27 +124,30 @@ class Venv:
         uv = open_uv(site, say)
         previous = request.old[PLATFORM].layer if PLATFORM in request.old else None
         platforms = _platforms(subject)
-        task = Wanted(
-            subject.spec.root,
-            wanted.requirements,
-            python,
-            tuple(platforms),
-            site.platform,
-            wanted.build,
-            hashed=wanted.hashed(),
-            texts=wanted.files(),
-        )
-        resolved = resolve(uv, task, here, previous.packages if previous else (), request.upgrade, say)
-        layer.check_resolved(resolved, wanted, site.platform if site.platform in platforms else "", here.minor)
-        _say_gaps(resolved, platforms, say)
-        build = layer.lock_build_packages(uv, wanted, task, resolved, here, previous, request.upgrade)
-        head = wanted.head()
+        with layer.local_projects(uv, wanted, here, site, say) as projects:
+            task = Wanted(
+                subject.spec.root,
+                wanted.requirements,
+                python,
+                tuple(platforms),
+                site.platform,
+                wanted.build,
+                hashed=wanted.hashed(),
+                texts=wanted.files(),
+                projects=projects,
+                limits=wanted.folders().limits(),
+            )
+            resolved = resolve(uv, task, here, previous.packages if previous else (), request.upgrade, say)
+            layer.check_resolved(resolved, wanted, site.platform if site.platform in platforms else "", here.minor)
+            _say_gaps(resolved, platforms, say)
+            build = layer.lock_build_packages(uv, task, resolved, here, previous, request.upgrade)
+        head = wanted.head(resolved.local)
         content: dict[str, Any] = {"python": python, "imports": head.pop("imports")}
         if "pass" in head:
             content["pass"] = head.pop("pass")
         content |= {"platforms": list(resolved.platforms), **head}
         content["covers"] = {platform: list(minors) for platform, minors in resolved.covers.items() if minors}
-        content |= layer.packages_table(resolved.packages, build)
+        content |= layer.packages_table(resolved.packages, build, resolved.local)
         return (Section(self.name, PLATFORM, request.digest, content),)
 
     def plan(self, locked: Locked, site: Site) -> Plan:
@@ -167,6 +170,8 @@ class Venv:
         progress: Progress,
     ) -> Digests:
         """Make the venv, install each locked file by its hash, then the project, and check all of it."""
+        from ozrepro.python import localinstall
+
         site, prefix, packages = target.site, target.prefix, locked.layer
         uv = open_uv(site, say)
         variables = self.environment(locked, target).environment.variables_for(site.environ)
@@ -175,8 +180,8 @@ class Venv:
             install.make_venv(uv, python, prefix)
             digests, before = Digests(), take(prefix)
             install.install(uv, prefix, chosen, packages.build, progress)
-            if packages.project:
-                install.install_project(uv, prefix, site.settings.root, packages.extras, packages.build)
+            local = packages.local_here(python.markers)
+            localinstall.install_projects(uv, prefix, site.settings.root, local, packages.build, site.environ, uv.variables)
             progress("checking files, requirements and imports", len(chosen), len(chosen))
             install.check_contents(uv, prefix, before, install.archives(chosen, packages.build), digests)
             return install.check(prefix, _expected(locked, python, chosen), variables, digests)
@@ -191,7 +196,7 @@ class Venv:
             variables={"VIRTUAL_ENV": str(target.prefix), "PYTHONNOUSERSITE": "1"},
             passed=locked.layer.passed,
         )
-        return Launch(environment, (str(binaries / "python"),))
+        return Launch(environment, (str(binaries / "python"), *layer.watched_sources(locked.layer, target.site.settings.root)))
 
     def versions(self, locked: Locked) -> Mapping[str, str]:
         """Return the packages' versions; one that differs between Pythons has them all."""
@@ -269,7 +274,8 @@ def _interpreter(locked: Locked, site: Site) -> interpreter.Interpreter:
 
 
 def _expected(locked: Locked, python: interpreter.Interpreter, chosen: tuple[install.Chosen, ...]) -> install.Expected:
-    return install.Expected(chosen, locked.layer.project, locked.layer.imports, python.markers)
+    local = [item.name for item in locked.layer.local_here(python.markers)]
+    return install.Expected(chosen, local, locked.layer.imports, python.markers)
 
 
 def _find(python: str, covered: tuple[str, ...] | None, site: Site) -> interpreter.Interpreter | None:

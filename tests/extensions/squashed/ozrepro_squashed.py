@@ -187,7 +187,7 @@ def _python(python: str, site: Site) -> interpreter.Interpreter:
 
 def _expected(locked: Locked, python: interpreter.Interpreter) -> install.Expected:
     chosen = install.choose_files(locked.layer.packages, python)
-    return install.Expected(chosen, locked.layer.project, locked.layer.imports, python.markers)
+    return install.Expected(chosen, (), locked.layer.imports, python.markers)
 
 
 def _packing_list(request: ExportRequest[Table, Locked]) -> str:

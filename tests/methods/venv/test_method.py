@@ -97,7 +97,7 @@ class TestTheProjectItself:
         own.spec('[venv]\nrequirements = ["-e .[mroe]"]\n')
         failed = own.ozrepro("lock")
         assert failed.returncode == 2
-        assert "venv.requirements: -e .: pyproject.toml has no extra 'mroe'; did you mean 'more'?" in failed.stderr
+        assert "-e .: our-own has no extra 'mroe'; did you mean 'more'?" in failed.stderr
 
     def test_an_extra_of_the_project_may_be_spelt_in_another_way(self, own: Project) -> None:
         own.spec('[venv]\nrequirements = ["-e .[MORE]"]\n')
