@@ -71,6 +71,10 @@ def _is_tight(path: str) -> bool:
 
 
 _HINTS = (
+    (
+        "setuptools-scm was unable to detect version",
+        "its version is that of its commit: git init, git add --all, git commit, git tag v0.1",
+    ),
     ("Could not acquire lock", "set OZREPRO_CACHE to a folder on a file system with working locks, such as a disk of the node"),
     (
         "Hash mismatch",

@@ -28,6 +28,7 @@ from ozrepro.errors import BuildError
 from ozrepro.project.checking import shown
 from ozrepro.project.requirement import check_address
 from ozrepro.project.toml import TOMLDecodeError, loads
+from ozrepro.python.advice import hint_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -101,17 +102,11 @@ class Backend:
         words = [str(python), "-c", _ASK, json.dumps([self.name, self.paths, hook, str(folder)]), str(answer)]
         done = process.run(words, env=own, cwd=self.tree, timeout=600)
         doing = "what the project requires" if hook == "metadata" else f"what it needs to build {self.tree.name}"
-        done.checked(f"cannot ask {self.name} {doing}", hint=_hint(done.errors))
+        done.checked(f"cannot ask {self.name} {doing}", hint=hint_for(done.errors))
         try:
             return json.loads(answer.read_text(encoding="utf-8"))
         except (OSError, RecursionError, ValueError) as error:
             raise BuildError(f"{self.name} does not say {doing}: {error}") from error
-
-
-def _hint(errors: str) -> str:
-    """Return what to do where a backend finds no version, as setuptools-scm and hatch-vcs say it."""
-    scm = "unable to detect version" in errors or "git archive" in errors
-    return "commit the project to git, with a tag such as v0.1: its version is taken from there" if scm else ""
 
 
 @contextmanager

@@ -178,7 +178,8 @@ class Expected:
     """What a fresh environment must hold and be able to do.
 
     `projects` are the names of the local projects; `markers` are the interpreter's; `outside` are the
-    distributions that programs find outside the environment's own site-packages.
+    distributions that programs find outside the environment's own site-packages; `overridden` those that may be otherwise than
+    others require.
     """
 
     chosen: Sequence[Chosen]
@@ -186,6 +187,7 @@ class Expected:
     imports: Sequence[str]
     markers: Mapping[str, str]
     outside: Mapping[str, base.Distribution] = field(default_factory=dict)
+    overridden: Sequence[str] = ()
 
 
 def check(
@@ -244,7 +246,7 @@ def _records(prefix: Path, folder: Path, digests: manifest.Digests) -> list[str]
 def check_requirements(folder: Path, wanted: Expected) -> list[str]:
     """Return a line for each requirement of a distribution in `folder` that no visible one meets."""
     own = base.distributions([str(folder)])
-    return base.unmet({**wanted.outside, **own}, own, wanted.markers)
+    return base.unmet({**wanted.outside, **own}, own, wanted.markers, wanted.overridden)
 
 
 def distributions(folder: Path) -> dict[str, str]:

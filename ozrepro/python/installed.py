@@ -230,14 +230,22 @@ def demanded(requirements: Iterable[str], base: Mapping[str, Distribution], mark
     return found
 
 
-def unmet(installed: Mapping[str, Distribution], names: Iterable[str], markers: Mapping[str, str]) -> list[str]:
+def unmet(
+    installed: Mapping[str, Distribution],
+    names: Iterable[str],
+    markers: Mapping[str, str],
+    overridden: Container[str] = (),
+) -> list[str]:
     """Return a line for each requirement of the distributions `names` that nothing in `installed` meets.
 
-    `installed` is all that the environment sees, base and venv; `uv pip check` knows the venv alone. Extras are not looked into.
+    `installed` is all that the environment sees, base and venv; `uv pip check` knows the venv alone.
+    Extras are not looked into, nor requirements of what is `overridden`.
     """
     lines: set[str] = set()
     for item in (installed[name] for name in map(canonicalize_name, names) if name in installed):
         for _, requirement, other in _failing(item, installed, markers):
+            if canonicalize_name(requirement.name) in overridden:
+                continue
             wanted = str(requirement).partition(";")[0].strip()
             there = f"{other.name} {other.version} is there" if other is not None else "it is not there"
             lines.add(f"{item.name} {item.version} requires {wanted}, and {there}")

@@ -15,10 +15,10 @@ from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.project.checking import shown
-from ozrepro.project.reader import Key
+from ozrepro.project.reader import Check, Key
 from ozrepro.project.requirement import check_requirement_file
 from ozrepro.python import lock_matches_spec
-from ozrepro.python.packages import LockedPackage, LockedProject  # noqa: TC001  # the reader looks annotations up
+from ozrepro.python.packages import LockedPackage, LockedProject, check_name  # the reader looks annotations up
 from ozrepro.python.projects import reachable, read_folder
 from ozrepro.python.requirement_hashes import Hashed, check_hashes, hashed_in
 from ozrepro.python.uv import Uv, find_uv
@@ -117,22 +117,29 @@ class Layer:
     def head(self, local: Sequence[LockedProject] = ()) -> dict[str, Any]:
         """Return the keys of the layer that come before the packages in the lock; `local` are the local projects."""
         own = [item for item in local if not item.path]
+        overridden = self.folders().overridden()
         return {
             "imports": list(self.spec.imports),
             **({"pass": sorted(self.passed)} if self.passed else {}),
+            **({"overridden": [*overridden]} if overridden else {}),
             **({"project": own[0].as_table()} if own else {}),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class LockedLayer:
-    """The layer in a lock, read and checked. `projects` are those of the project's folder, installed in editable form."""
+    """The layer in a lock, read and checked.
+
+    `projects` are those of the project's folder, installed in editable form; `overridden` the packages that may be otherwise than
+    others require.
+    """
 
     imports: tuple[str, ...]
     passed: tuple[str, ...]
     projects: tuple[LockedProject, ...]
     packages: tuple[LockedPackage, ...]
     build: tuple[LockedPackage, ...]
+    overridden: tuple[str, ...] = ()
 
     def local_here(self, markers: Mapping[str, str]) -> tuple[LockedProject, ...]:
         """Return the local projects that are needed where the marker variables are these."""
@@ -145,6 +152,7 @@ class LayerContent:
 
     imports: tuple[str, ...] = ()
     passed: Annotated[tuple[str, ...], Key("pass")] = ()
+    overridden: tuple[Annotated[str, Check(check_name)], ...] = ()
     project: LockedProject | None = None
     local: tuple[LockedProject, ...] = ()
     package: tuple[LockedPackage, ...] = ()
@@ -163,7 +171,7 @@ class LayerContent:
     def layer(self) -> LockedLayer:
         """The layer."""
         projects = (*([self.project] if self.project is not None else []), *self.local)
-        return LockedLayer(self.imports, self.passed, projects, self.package, self.build)
+        return LockedLayer(self.imports, self.passed, projects, self.package, self.build, self.overridden)
 
 
 def versions_of(packages: Sequence[LockedPackage]) -> dict[str, str]:
@@ -196,6 +204,7 @@ def check_agreement(
         **found,
         "imports": (list(locked.imports), list(layer.spec.imports)),
         "pass": (sorted(locked.passed), sorted(layer.passed)),
+        "overridden": (list(locked.overridden), list(layer.folders().overridden())),
     }
     for key, (there, expected) in asked.items():
         if there != expected:

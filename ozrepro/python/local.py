@@ -23,7 +23,7 @@ from ozrepro.python.packages import LockedPackage, LockedProject
 from ozrepro.python.treecopy import copy_of, native_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ozrepro.python.indexes import Indexes
@@ -234,3 +234,16 @@ def check_indexes(indexes: Indexes, root: Path, given: Sequence[Project], packag
         mistakes.append(f"tool.uv.sources.{package.name}: {what}")
     if mistakes:
         raise SpecError(str(root / "pyproject.toml"), mistakes)
+
+
+def check_complete(requirements: Iterable[str], given: Sequence[Project], names: Collection[str]) -> None:
+    """Raise BuildError where something that the spec asks for is not among the `names` of what was found."""
+    asked = [Requirement(text) for text in requirements if not text.startswith("-")]
+    wanted: dict[str, str] = {canonicalize_name(item.name): item.name for item in asked if item.marker is None}
+    wanted |= {item.metadata.name: item.metadata.name for item in given if item.asked is not None and not item.folder.is_virtual}
+    missing = [wanted[name] for name in sorted(wanted.keys() - set(names))]
+    if missing:
+        raise BuildError(
+            f"asked for, and not in the answer of uv: {', '.join(missing)}",
+            hint="remove it from the requirements, or from exclude-dependencies of [tool.uv]",
+        )

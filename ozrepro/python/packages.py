@@ -40,7 +40,8 @@ def _check_sha256(text: str) -> str | None:
     return None if _SHA256.match(text) else f"{shown(text)} is not a sha256 in hexadecimal: every file needs one"
 
 
-def _check_name(name: str) -> str | None:
+def check_name(name: str) -> str | None:
+    """Return what is wrong with the name of a distribution, or None."""
     return None if name and canonicalize_name(name) == name else f"{name!r} is not a normalized distribution name"
 
 
@@ -105,7 +106,7 @@ class LockedPackage:
     `built` is the wheel that was compiled from its source archive, where the lock's platform says against what.
     """
 
-    name: Annotated[str, Check(_check_name)]
+    name: Annotated[str, Check(check_name)]
     version: Annotated[str, Check(_check_version)]
     files: tuple[LockedFile, ...]
     marker: Annotated[str, Check(_check_marker)] = ""
@@ -152,7 +153,7 @@ def _check_path(path: str) -> str | None:
 class LockedProject:
     """A local project in a lock: its folder from the project's root, and the sources in it that are compiled, from there too."""
 
-    name: Annotated[str, Check(_check_name)]
+    name: Annotated[str, Check(check_name)]
     extras: tuple[str, ...] = ()
     path: Annotated[str, Check(_check_path)] = ""
     marker: Annotated[str, Check(_check_marker)] = ""

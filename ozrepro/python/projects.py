@@ -187,6 +187,10 @@ class Folders:
         """Return what `[tool.uv]` of the project's folder limits a resolution by."""
         return uvtable.limits_of(self._top()) if self.folders else {}
 
+    def overridden(self) -> tuple[str, ...]:
+        """Return the names of the packages whose requirements `[tool.uv]` overrides."""
+        return uvtable.overridden(self._top()) if self.folders else ()
+
     def not_followed(self) -> list[str]:
         """Return a line where uv would follow more than is followed here."""
         names = uvtable.not_followed(self._top()) if self.folders else []

@@ -146,9 +146,11 @@ def _resolve(
         f"{platform} {minor}": gap for platform in wanted.platforms for minor in minors if (gap := _gap(kept, platform, minor))
     }
     covers = {p: tuple(m for m in minors if f"{p} {m}" not in gaps) for p in wanted.platforms}
-    return Resolved(
-        kept, wanted.platforms, sources, covers, gaps, local.needed(entries, wanted.projects, lambda item: narrowed(item, wanted))
+    projects = local.needed(entries, wanted.projects, lambda item: narrowed(item, wanted))
+    local.check_complete(
+        wanted.requirements, wanted.projects, {*wanted.outside, *(item.name for item in kept), *(item.name for item in projects)}
     )
+    return Resolved(kept, wanted.platforms, sources, covers, gaps, projects)
 
 
 def _narrowed(packages: Iterable[LockedPackage], wanted: Wanted) -> tuple[LockedPackage, ...]:

@@ -32,6 +32,7 @@ _FOLLOWED = frozenset((
 ))  # fmt: skip
 """Keys that count here too, and those that change nothing of what is installed."""
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
 
 
@@ -52,6 +53,13 @@ def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def limits_of(pyproject: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of `[tool.uv]` that limit a resolution."""
     return {key: value for key, value in table_of(pyproject).items() if key in LIMITS and value}
+
+
+def overridden(pyproject: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the packages that `[tool.uv]` has in another version than others require, or leaves out."""
+    limits = limits_of(pyproject)
+    texts = [*limits.get("override-dependencies", ()), *limits.get("exclude-dependencies", ())]
+    return tuple(sorted({canonicalize_name(found[0]) for text in texts if (found := _NAME.match(str(text)))}))
 
 
 def not_followed(pyproject: Mapping[str, Any]) -> list[str]:

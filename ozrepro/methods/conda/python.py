@@ -103,7 +103,7 @@ def problems(chosen: Sequence[install.Chosen], layer: LockedLayer, prefix: Path,
             yield f"{name} {version} is locked, and {there[name].version if name in there else 'none'} is there"
     local = [item.name for item in layer.local_here(markers)]
     yield from (f"{name}, a local project, is not installed" for name in local if name not in there)
-    yield from outside.unmet(there, [*(item.package.name for item in chosen), *local], markers)
+    yield from outside.unmet(there, [*(item.package.name for item in chosen), *local], markers, layer.overridden)
 
 
 def failed_imports(locked: Locked, prefix: Path, variables: Mapping[str, str]) -> list[str]:

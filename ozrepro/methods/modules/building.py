@@ -82,7 +82,7 @@ def expected(
     """Return what the venv must hold on top of what the modules have."""
     kept = {name: item for name, item in installed.items() if name not in locked.overrides}
     local = [item.name for item in locked.layer.local_here(python.markers)]
-    return install.Expected(chosen, local, locked.layer.imports, python.markers, kept)
+    return install.Expected(chosen, local, locked.layer.imports, python.markers, kept, locked.layer.overridden)
 
 
 def _check(

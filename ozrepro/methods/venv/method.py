@@ -275,7 +275,7 @@ def _interpreter(locked: Locked, site: Site) -> interpreter.Interpreter:
 
 def _expected(locked: Locked, python: interpreter.Interpreter, chosen: tuple[install.Chosen, ...]) -> install.Expected:
     local = [item.name for item in locked.layer.local_here(python.markers)]
-    return install.Expected(chosen, local, locked.layer.imports, python.markers)
+    return install.Expected(chosen, local, locked.layer.imports, python.markers, overridden=locked.layer.overridden)
 
 
 def _find(python: str, covered: tuple[str, ...] | None, site: Site) -> interpreter.Interpreter | None:

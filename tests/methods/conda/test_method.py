@@ -23,6 +23,7 @@ from tests.fake_cluster.channel import Channel
 from tests.fake_cluster.server import Server
 from tests.fake_cluster.smallpackages import LINES, ODD, compile_mpi
 from tests.methods.modules.modular import Modular, edit, modular
+from tests.methods.venv.test_projects import STATIC, make, tree
 from tests.wheels import make_wheel
 
 SHOW = "import numpy, sys; print(numpy.__version__, sys.prefix)"
@@ -614,6 +615,21 @@ class TestOtherTools:
         said = found.ozrepro("lock", "again", "--from", "conda-lock")
         assert said.returncode == 0, said.stderr
         assert "not taken over from conda-lock: 1 package of pip (alpha==1.0); packages go" in said.stderr
+
+    def test_the_project_itself_is_installed_as_pip_would(self, work: Project) -> None:
+        make_wheel(work.wheelhouse, "alpha")
+        make(work.root, STATIC)
+        describe(work, "python=3.10", "noarch-tool", more='pip = ["-e ."]', imports='"fit"')
+        before = tree(work.root)
+        work.done("lock")
+        lock = load_lock(work.root, "work")
+        assert lock is not None
+        assert lock.sections[0].content["project"] == {"name": "fit", "extras": []}
+        work.done("build")
+        assert tree(work.root) == before
+        show = "import alpha, fit; print(fit.version, fit.__file__)"
+        assert work.done("run", "work", "--", "python", "-c", show).strip() == f"3 {work.root / 'fit' / '__init__.py'}"
+        work.done("verify", "work", "--level", "2")
 
     def test_a_check_against_another_tool_s_file_compares_and_writes_nothing(self, work: Project) -> None:
         describe(work, "python=3.10", "noarch-tool=1.1")

@@ -190,6 +190,24 @@ class TestLimitsOfUv:
         assert lock is not None
         assert lock.sections[0].content["package"][0]["version"] == taken
 
+    @pytest.mark.parametrize("limit", ['override-dependencies = ["beta==1.0"]', 'exclude-dependencies = ["beta"]'])
+    def test_what_they_override_is_not_missed_by_the_checks_of_a_build(self, fit: Project, limit: str) -> None:
+        make_wheel(fit.wheelhouse, "alpha", requires=("beta>=2",))
+        (fit.root / "pyproject.toml").write_text(f"{STATIC}[tool.uv]\n{limit}\n")
+        fit.done("lock")
+        fit.done("build")
+        fit.done("verify", "work", "--level", "2")
+        assert ("beta" in names(fit)) == limit.startswith("override")
+        assert "unchanged" in fit.done("lock")
+
+    def test_what_the_spec_asks_for_is_not_left_out_of_a_lock(self, fit: Project) -> None:
+        (fit.root / "pyproject.toml").write_text(f'{STATIC}[tool.uv]\nexclude-dependencies = ["beta"]\n')
+        fit.spec('[venv]\nrequirements = ["-e .", "beta"]\n')
+        refused = fit.ozrepro("lock")
+        assert refused.returncode == 1
+        assert "asked for, and not in the answer of uv: beta" in refused.stderr
+        assert not fit.lock().exists()
+
     def test_what_does_not_count_is_named(self, fit: Project) -> None:
         more = '[tool.uv]\nprerelease = "allow"\n[dependency-groups]\ndev = ["beta"]\n'
         (fit.root / "pyproject.toml").write_text(STATIC + more)

@@ -114,6 +114,10 @@ def test_a_project_goes_from_init_to_a_run_and_nothing_is_written_beside_its_cod
     assert git(real.root, "status", "--short", "--untracked-files=all").split() == [
         word for path in ("noxfile.py", "sessions/analysis.lock", "sessions/analysis.toml") for word in ("??", path)
     ]
+    real.done("add", "analysis", "idna")
+    assert 'name = "idna"' in real.lock("analysis").read_text()
+    show = "import idna, spots; print(spots.answer())"
+    assert real.done("run", "analysis", "--", "python", "-c", show) == "11\n"
     code = next(real.root.glob("**/spots/__init__.py"))
     code.write_text(f"{code.read_text()}answer = lambda: 22\n")
     assert real.done("run", "analysis", "--", "python", "-c", "import spots; print(spots.answer())") == "22\n"
