@@ -24,13 +24,19 @@ __all__ = [
 
 
 def without_login(text: str) -> str:
-    """Return `text` without the user names, passwords, queries and conda tokens of addresses in it: each may be a secret."""
+    """Return `text` without the user names, passwords, queries and conda tokens of addresses in it: each may be a secret.
+
+    A token is what follows `/t/`, where `conda list --explicit` leaves it out too; but for a folder of names that begin with t,
+    such as `packages/source/t/tqdm`, and but for files of this machine.
+    """
     if "://" not in text:
         return text
     import re
 
     text = re.sub(r"(?<=://)(?:[^\s/'\":]*:[^\s'\"]*|[^\s/'\"]*)@", "", text)
-    text = re.sub(r"(://[^\s'\"?]*?)/t/[A-Za-z0-9-]+(?=/|\b)", r"\1", text)  # as `conda list --explicit` leaves them out
+    word = r"(?:<TOKEN>|[A-Za-z0-9._~%-]+)(?=[/?#]|\b|$)"
+    text = re.sub(rf"((?<!file)://[^\s'\"?/]+)/t/{word}", r"\1", text)
+    text = re.sub(rf"((?<!file)://[^\s'\"?]*?)/t/(?!t(?!k-)[a-z._-]*(?:[/\s'\"]|$)){word}", r"\1", text)
     return re.sub(r"(://[^\s'\"?]*)\?[^\s'\")]*", r"\1", text)
 
 
@@ -65,7 +71,7 @@ class OzreproError(Exception):
         self.title = without_login(what)
         self.what = "\n  ".join((self.title, *self.problems))
         super().__init__(self.what)
-        self.where = where
+        self.where = without_login(where)
         self.hint = hint if isinstance(hint, Remedy) else without_login(hint)
 
     def __str__(self) -> str:

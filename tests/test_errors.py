@@ -21,8 +21,14 @@ from ozrepro.errors import UsageError, without_login
         ("https://host.example/t/xy-s3cret/chan?sig=s3cret", "https://host.example/chan"),
         ("https://host.example/latest/a.conda", "https://host.example/latest/a.conda"),
         ("file:///srv/t.d/a.conda", "file:///srv/t.d/a.conda"),
+        ("https://host.example/t/topsecret/chan", "https://host.example/chan"),
+        ("https://host.example:8080/conda/t/tk-s3cret_x/chan", "https://host.example:8080/conda/chan"),
+        ("https://conda.anaconda.org/t/<TOKEN>/chan/noarch/a.conda", "https://conda.anaconda.org/chan/noarch/a.conda"),
+        ("https://host.example/source/t/tqdm/tqdm-1.tar.gz", "https://host.example/source/t/tqdm/tqdm-1.tar.gz"),
+        ("file:///srv/t/data/a.conda", "file:///srv/t/data/a.conda"),
     ],
 )
 def test_an_address_is_told_without_login_query_and_token(address: str, plain: str) -> None:
     assert without_login(address) == plain
-    assert str(UsageError(f"cannot read {address} now", hint=address)) == f"cannot read {plain} now\n  try: {plain}"
+    said = UsageError(f"cannot read {address} now", where=address, hint=address)
+    assert str(said) == f"{plain}: cannot read {plain} now\n  try: {plain}"

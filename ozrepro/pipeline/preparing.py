@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.environment import Environment, says_where
-from ozrepro.errors import LockError
+from ozrepro.errors import LockError, without_login
 from ozrepro.faststart import ready
 from ozrepro.methods import registry
 from ozrepro.methods.contract import Launch, Target
@@ -185,7 +185,7 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
     `may_lock` resolves and writes a missing lock, except in CI and inside a job, where it is an error as everywhere else.
     Raises LockError where a file of the project was edited meanwhile: nothing is certified that was not read.
     """
-    value: Any = Task(session, say, progress, may_lock, rebuild)
+    value: Any = Task(session, lambda line: say(without_login(line)), progress, may_lock, rebuild)
     for step in STEPS:
         value = step(value)
     prepared: Prepared = value

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from ozrepro.environment import asked_method
-from ozrepro.errors import SpecError, UsageError
+from ozrepro.errors import SpecError, UsageError, without_login
 from ozrepro.faststart.ready import store_folder
 from ozrepro.project.checking import Checker
 from ozrepro.project.files import SMALL, Files
@@ -125,10 +125,15 @@ def _platform(name: str) -> str | None:
     )
 
 
+def _channel(name: str) -> str | None:
+    good = all(map(_SOURCE.match, name.split("/")))
+    return None if good else "is not a channel's name; write one such as conda-forge, or pkgs/main in quotes"
+
+
 def _address(address: str) -> str | None:
     host = address.rpartition("://")[2].partition("/")[0]
-    if "@" in host or "?" in address or "$" in address or " " in address:
-        return "holds a login, a query, a variable or a space; store credentials in ~/.netrc"
+    if "@" in host or "?" in address or "$" in address or " " in address or without_login(address) != address:
+        return "holds a login, a token, a query, a variable or a space; store credentials in ~/.netrc"
     return None
 
 
@@ -136,7 +141,8 @@ Known = Callable[[Iterable[str]], tuple[str, ...]]
 """Gives the names of methods or module tools that exist, with those of plug-ins where one of the given names is not built in."""
 
 _Folders = tuple[Annotated[str, Check(_absolute)], ...]
-_Addresses = Mapping[Annotated[str, Check(_source)], Annotated[str, Check(_address)]]
+_Address = Annotated[str, Check(_address)]
+_Addresses = Mapping[Annotated[str, Check(_source)], _Address]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +164,7 @@ class _Table:
     locks: Literal["auto", "flock", "ticket"] = "auto"
     lock_timeout: Annotated[float, Range(1e-3, _LONGEST, "seconds")] = 3600.0
     indexes: _Addresses = field(default_factory=dict)
-    channels: _Addresses = field(default_factory=dict)
+    channels: Mapping[Annotated[str, Check(_channel)], _Address] = field(default_factory=dict)
     registries: _Addresses = field(default_factory=dict)
 
 

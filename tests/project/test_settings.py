@@ -111,7 +111,7 @@ def test_a_pyproject_that_is_no_toml_is_named(tmp_path: Path) -> None:
 def test_an_address_with_a_login_is_refused_and_not_repeated(tmp_path: Path, address: str) -> None:
     """Such a file is committed; an address of a registry may have no scheme."""
     (tmp_path / "pyproject.toml").write_text(f'[tool.ozrepro.registries]\n"docker.io" = "{address}"\n')
-    with pytest.raises(SpecError, match="holds a login, a query") as caught:
+    with pytest.raises(SpecError, match="holds a login, a token, a query") as caught:
         load_settings(tmp_path, {})
     assert "s3cret" not in str(caught.value)
 
@@ -137,10 +137,21 @@ def test_settings_that_are_not_a_table_are_refused(tmp_path: Path, text: str, ki
 
 
 def test_each_address_of_the_settings_is_checked_with_its_line(tmp_path: Path) -> None:
-    write(tmp_path, '[tool.ozrepro.channels]\nlab = 3\n"a b" = "https://x"\nfine = "https://y"\n')
+    write(tmp_path, '[tool.ozrepro.channels]\nlab = 3\n"a b" = "https://x"\nfine = "https://y"\n"pkgs/main" = "https://y"\n')
     with pytest.raises(SpecError) as caught:
         load_settings(tmp_path, {})
     assert list(caught.value.problems) == [
         "line 2, tool.ozrepro.channels.lab: is a whole number; write a string in quotes",
-        "line 3, tool.ozrepro.channels.a b: is not a valid name; letters, digits and ._- only",
+        "line 3, tool.ozrepro.channels.a b: is not a channel's name; write one such as conda-forge, or pkgs/main in quotes",
     ]
+
+
+@pytest.mark.parametrize("table", ["channels", "indexes", "registries"])
+@pytest.mark.parametrize(
+    "address", ["https://me:s3cret@h/c", "https://h/t/s3cret/c", "https://h/c/t/tk-s3cret", "https://h/c?sig=s3cret"]
+)
+def test_no_address_of_the_settings_holds_a_secret_and_none_is_shown(tmp_path: Path, table: str, address: str) -> None:
+    write(tmp_path, f'[tool.ozrepro.{table}]\nlab = "{address}"\n')
+    with pytest.raises(SpecError, match="holds a login, a token, a query") as caught:
+        load_settings(tmp_path, {})
+    assert "s3cret" not in str(caught.value)

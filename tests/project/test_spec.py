@@ -178,14 +178,14 @@ def test_a_missing_spec_names_the_sessions_that_are_there(tmp_path: Path) -> Non
 def test_all_mistakes_of_conda_are_told_with_the_others_each_with_line_and_key() -> None:
     found = mistakes(
         'descripton = "x"\n[conda]\nchannels = ["conda-forge", "no channel!"]\n'
-        'dependencies = ["python=3.10", "numpy=>1", "other::pkg"]\nplatforms = ["linux"]\nexclude-newer = "yesterday"\n'
+        'dependencies = ["python=3.10", "numpy=>1", "https://u:pw@h/c::pkg"]\nplatforms = ["linux"]\nexclude-newer = "yesterday"\n'
         'mpi = "lam/7"\npip = ["--pre"]\n[conda.virtual-packages]\ncuda = "new"\ngpu = "1"\n'
     )
     for start, what in (
         ("line 1, descripton: ", "unknown key"),
         ("line 3, conda.channels[1]: ", "'no channel!' is not a channel"),
         ("line 4, conda.dependencies[1]: ", "'numpy=>1': unable to parse version spec"),
-        ("line 4, conda.dependencies[2]: ", "names the channel 'other', which is not in channels"),
+        ("line 4, conda.dependencies[2]: ", "'https://h/c' holds a login or token"),
         ("line 5, conda.platforms[0]: ", "'linux' is not known"),
         ("line 6, conda.exclude-newer: ", "is not a date"),
         ("line 7, conda.mpi: ", "not an MPI that conda knows"),

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.errors import visible
+from ozrepro.errors import visible, without_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ class Output:
 
     def say(self, text: str) -> None:
         """Tell what is going on, on standard error."""
-        print(f"ozrepro: {visible(text)}", file=sys.stderr, flush=True)
+        print(f"ozrepro: {visible(without_login(text))}", file=sys.stderr, flush=True)
 
     def value(self, value: Any) -> None:
         """Print the JSON value, if JSON was asked for."""

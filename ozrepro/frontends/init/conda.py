@@ -14,12 +14,12 @@ from packaging.utils import canonicalize_name
 from ozrepro.errors import without_login
 from ozrepro.frontends.init import Conda, Package
 from ozrepro.frontends.init.packages import TOOLS, import_names, top_level
-from ozrepro.methods.conda.channels import check_channel
-from ozrepro.methods.conda.matchspec import check_spec, foreign
+from ozrepro.methods.conda.channels import check_public
+from ozrepro.methods.conda.matchspec import check_spec
 from ozrepro.python.installed import distributions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 FILES = ("environment.yml", "environment.yaml")
 _SPECS = re.compile(r"# *(\w+) specs: *(.*)")
@@ -45,19 +45,19 @@ def look_at_conda(environ: Mapping[str, str], root: Path) -> tuple[Conda | None,
     if not asked:
         return None, ["the active conda environment does not say what was asked for: passed over"]
     channels, notes = _sound(_channels(records.values()))
-    return _described(folder, records, {name: _plain(text, name, channels) for name, text in asked.items()}, channels), notes
+    return _described(folder, records, {name: _plain(text, name) for name, text in asked.items()}, channels), notes
 
 
 def _sound(channels: Iterable[str]) -> tuple[tuple[str, ...], list[str]]:
     """Return the channels that a spec may name, and what to say of the others."""
-    wrong = {text: problem for text in channels if (problem := check_channel(text))}
+    wrong = {text: problem for text in channels if (problem := check_public(text))}
     kept = tuple(text for text in channels if text not in wrong)
     return kept, [f"a channel of the conda environment is left out: {problem}" for problem in wrong.values()]
 
 
-def _plain(text: str, name: str, channels: Collection[str]) -> str:
+def _plain(text: str, name: str) -> str:
     """Return what was asked for as it was written, or the name alone where a spec cannot hold that."""
-    return name if check_spec(text) or foreign(text, channels) else text
+    return name if check_spec(text) else text
 
 
 def _history(folder: Path) -> str:

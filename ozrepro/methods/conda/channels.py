@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, unquote, urlsplit
 
-from ozrepro.errors import SpecError, UsageError
+from ozrepro.errors import SpecError, UsageError, without_login
 from ozrepro.project.checking import shown
 from ozrepro.project.reader import Check
 
@@ -24,6 +24,9 @@ ALIAS = "https://conda.anaconda.org"
 
 DEFAULTS = {"pkgs/main": "https://repo.anaconda.com/pkgs/main", "pkgs/r": "https://repo.anaconda.com/pkgs/r"}
 """What conda's documentation gives for `defaults` on Linux and macOS."""
+
+WELL_KNOWN = frozenset({"anaconda", "bioconda", "conda-forge", "defaults", "intel", "nvidia", "pkgs", "pytorch"})
+"""Channels whose name means the same to everybody, by its first part: an address of a site for one is a mirror's."""
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*\Z", re.ASCII)
 SUBDIRS = (
@@ -37,6 +40,7 @@ PLATFORMS = SUBDIRS[1:]
 
 _ADDRESS = re.compile(r"(https?|file)://", re.IGNORECASE)
 _LONGEST = 500
+_KEPT = "put it where `rattler auth login` or ~/.netrc keeps it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,11 @@ class Channel:
         """Return the channel as it is in the lock."""
         return {"name": self.name, **({"address": self.written} if self.written else {})}
 
+    @property
+    def public(self) -> str:
+        """The address for others: the spec's own, else the public one of that name, whatever stands for it here."""
+        return self.written or address_of(self.name, {}, ALIAS)
+
 
 def check_name(name: str) -> str | None:
     """Say what is wrong with a channel's name in a lock, or None."""
@@ -59,7 +68,17 @@ def check_name(name: str) -> str | None:
 
 
 def _check_address(text: str) -> str | None:
-    return check_channel(text) if "://" in text else f"{text!r} is not an address" if text else None
+    return check_public(text) if "://" in text else f"{text!r} is not an address" if text else None
+
+
+def check_public(text: str) -> str | None:
+    """Say what is wrong with a channel where no settings can name a mirror, or None."""
+    return check_channel(text) or _unencrypted(text)
+
+
+def _unencrypted(text: str) -> str | None:
+    mirror = "a mirror inside the cluster can be named in [tool.ozrepro.channels]"
+    return f"{shown(text)} is not https; {mirror}" if text.lower().startswith("http:") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +90,8 @@ class LockedChannel:
 
 
 def normal(address: str) -> str:
-    """Return an address in its one spelling: host in lower case, no slash at the end, no folder of a platform, no login."""
-    parts = urlsplit(address.strip())
+    """Return an address in its one spelling: host in lower case, no slash at the end, no platform, no login or token."""
+    parts = urlsplit(without_login(address.strip()))
     host = (parts.hostname or "") if parts.scheme.lower() != "file" else ""
     port = parts.port
     if port is not None and (parts.scheme.lower(), port) not in (("https", 443), ("http", 80)):
@@ -89,20 +108,21 @@ def without_subdir(text: str) -> tuple[str, str]:
 
 
 def check_channel(text: str) -> str | None:
-    """Say what is wrong with one channel of a spec, or None."""
+    """Say what is wrong with one channel of a spec, or None. Which addresses may be http, `find_channels` knows."""
     if len(text) > _LONGEST or "\\" in text:
         return f"{shown(text)} is not a channel"
     if "://" not in text:
         if NAME.match(text.rstrip("/")) and ".." not in text.split("/"):
             return None
         return f'{shown(text)} is not a channel; write a name such as "conda-forge", or https://… or file:///…'
+    text = text.replace("/t/<TOKEN>", "", 1)  # conda's own mask
     try:
         parts = urlsplit(text)
         _ = parts.port
     except ValueError as error:
         return f"{shown(text)} is not an address: {error}"
-    if "@" in parts.netloc or "/t/" in parts.path:
-        return f"{shown(text)} holds a login or token; put it where `rattler auth login` or ~/.netrc keeps it"
+    if "@" in parts.netloc or ("/t/" in f"{parts.path}/" and parts.scheme.lower() != "file"):
+        return f"{shown(text)} holds a login or token; {_KEPT}"
     if parts.query or parts.fragment or "$" in text or any(char.isspace() for char in text):
         return f"{shown(text)} holds a query, a variable or a space"
     if parts.scheme.lower() == "file":
@@ -111,8 +131,8 @@ def check_channel(text: str) -> str | None:
             if parts.path.startswith("/") and parts.netloc in ("", "localhost")
             else f"{shown(text)} is not a file:///… address"
         )
-    if parts.scheme.lower() != "https":
-        return f"{shown(text)} is not https; a mirror inside the cluster can be named in [tool.ozrepro.channels]"
+    if parts.scheme.lower() not in ("https", "http"):
+        return f"{shown(text)} is not a channel; write a name, or https://… or file:///…"
     return None if parts.hostname else f"{shown(text)} names no host"
 
 
@@ -128,6 +148,8 @@ def find_channels(
     names = {without_subdir(text)[0] for text in texts if "://" not in text}
     for text in texts:
         problem = check_channel(text)
+        if problem is None and not _named(text, aliases, alias):
+            problem = _unencrypted(text)
         if problem:
             mistakes.append(f"conda.channels: {problem}")
         elif text != "nodefaults":
@@ -146,8 +168,9 @@ def channel_alias(aliases: Mapping[str, str], environ: Mapping[str, str]) -> str
     Raises UsageError where the variable is not an address.
     """
     text = environ.get("CONDA_CHANNEL_ALIAS", "")
-    if text and (not _ADDRESS.match(text) or "@" in urlsplit(text).netloc or "?" in text):
-        raise UsageError(f"CONDA_CHANNEL_ALIAS={text!r} is not a plain address", hint="unset CONDA_CHANNEL_ALIAS")
+    if text and (not _ADDRESS.match(text) or "@" in urlsplit(text).netloc or without_login(text) != text):
+        what = f"CONDA_CHANNEL_ALIAS={without_login(text)!r} is not a plain address: it holds no login, token or query"
+        raise UsageError(what, hint=f"unset CONDA_CHANNEL_ALIAS; a login: {_KEPT}")
     return normal(text or aliases.get("channel-alias") or ALIAS)
 
 
@@ -162,28 +185,33 @@ def _channels(
 
 
 def address_of(name: str, aliases: Mapping[str, str], alias: str) -> str:
-    """Return the address of a channel given by name: the settings' own, that of its first part, a public one, or the alias's."""
-    if name in aliases:
-        return normal(aliases[name])
-    first, _, rest = name.partition("/")
-    if rest and first in aliases:
-        return f"{normal(aliases[first])}/{rest}"
+    """Return the address of a channel given by name: the settings' own, that of its first parts, a public one, or the alias's."""
+    parts = name.split("/")
+    for count in range(len(parts), 0, -1):
+        first, rest = "/".join(parts[:count]), parts[count:]
+        if first in aliases:
+            return "/".join((normal(aliases[first]), *rest))
     return DEFAULTS.get(name) or f"{alias}/{name}"
+
+
+def _named(text: str, aliases: Mapping[str, str], alias: str) -> str:
+    """Return the name that an address has by the settings, by `defaults`, or by where bare names are looked for; else ""."""
+    address, keys = normal(text), [(name, normal(there)) for name, there in aliases.items() if name != "channel-alias"]
+    for name, there in (*keys, *DEFAULTS.items()):
+        if there == address:
+            return name
+    for start, there in (*((f"{name}/", there) for name, there in keys), ("", ALIAS), ("", alias)):
+        name = start + address[len(there) + 1 :]
+        if address.startswith(f"{there}/") and NAME.match(name):
+            return name
+    return ""
 
 
 def _written(text: str, aliases: Mapping[str, str], alias: str, names: Collection[str], before: Sequence[Channel]) -> Channel:
     """Return the channel of an address: one that has a name already, else one named after the address's end."""
     address = normal(text)
-    for name, there in aliases.items():
-        if normal(there) == address and name != "channel-alias":
-            return Channel(name, address)
-    for name, there in DEFAULTS.items():
-        if there == address:
-            return Channel(name, address_of(name, aliases, alias))
-    for base in (ALIAS, alias):
-        if address.startswith(f"{base}/") and NAME.match(address[len(base) + 1 :]):
-            name = address[len(base) + 1 :]
-            return Channel(name, address_of(name, aliases, alias))
+    if known := _named(text, aliases, alias):
+        return Channel(known, address_of(known, aliases, alias))
     last = re.sub(r"[^A-Za-z0-9._-]+", "-", unquote(address.rpartition("/")[2])).strip("-.") or "channel"
     taken = {channel.name for channel in before if channel.address != address} | set(names)
     name, number = last, 2

@@ -29,7 +29,7 @@ def write_condalock(platforms: Mapping[str, Sequence[LockedRecord]], channels: S
 
     Raises BuildError for a package without an md5, which the format demands of conda packages.
     """
-    addresses = {channel.name: channel.address for channel in channels}
+    addresses = {channel.name: channel.public for channel in channels}
     packages: list[dict[str, Any]] = []
     for platform, records in sorted(platforms.items()):
         for record in topological(records):
@@ -41,7 +41,7 @@ def write_condalock(platforms: Mapping[str, Sequence[LockedRecord]], channels: S
     metadata = {
         # conda-lock compares these with its own digest of its sources; there are none, so that it never does.
         "content_hash": {platform: _content(records) for platform, records in sorted(platforms.items())},
-        "channels": [{"url": channel.address, "used_env_vars": []} for channel in channels],
+        "channels": [{"url": channel.public, "used_env_vars": []} for channel in channels],
         "platforms": sorted(platforms),
         "sources": [],
     }

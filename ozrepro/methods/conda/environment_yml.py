@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from ozrepro.methods.conda.channels import PLATFORMS, check_channel
-from ozrepro.methods.conda.matchspec import check_spec, foreigners
+from ozrepro.methods.conda.matchspec import check_spec
 from ozrepro.methods.conda.yamlfile import Reader, dump
 from ozrepro.project.checking import shown
 from ozrepro.project.reader import Check, Read, read_table
@@ -17,8 +17,6 @@ from ozrepro.project.settings import one_of
 from ozrepro.project.values import INVALID, read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ozrepro.project.checking import Checker
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
@@ -85,8 +83,8 @@ class _File:
     platforms: tuple[Annotated[str, Check(one_of(PLATFORMS))], ...] = ()
 
 
-def read_environment(text: str, where: str, channels: Sequence[str] = ()) -> EnvironmentFile:
-    """Return what the file says. `where` is for messages; `channels` are those that count where the file names none.
+def read_environment(text: str, where: str) -> EnvironmentFile:
+    """Return what the file says; `where` is for messages.
 
     Raises SpecError with every mistake and its line.
     """
@@ -97,8 +95,6 @@ def read_environment(text: str, where: str, channels: Sequence[str] = ()) -> Env
     given = {key: value for key, value in reader.tree.items() if value is not None}
     file = read_table(reader, _File, given, ())
     texts = tuple(item.strip() for item in file.dependencies if isinstance(item, str))
-    for number, problem in foreigners(given.get("dependencies"), texts, given.get("channels") or channels):
-        reader.wrong((f"dependencies[{number}]",), problem)
     if "dependencies" not in reader.tree:
         reader.wrong((), "has no dependencies", "add dependencies:")
     reader.finish(f"edit {where}")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from ozrepro.errors import BuildError, SpecError
-from ozrepro.methods.conda.channels import SUBDIRS, check_channel, name_of, normal
+from ozrepro.errors import BuildError, SpecError, without_login
+from ozrepro.methods.conda.channels import SUBDIRS, check_channel, normal
 from ozrepro.methods.conda.matchspec import NAME
 from ozrepro.methods.conda.records import topological
 from ozrepro.project.checking import shown
@@ -35,33 +35,42 @@ _LARGEST = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """One package that another tool's file names: enough to ask the channel for exactly this one. `channel` is an address."""
+    """One package that another tool's file names: enough to ask the channels for exactly this one.
+
+    What the file does not tell is "". `channel` is an address, of whichever host the file was made with.
+    """
 
     name: str
     version: str
     build: str
-    channel: str
-    subdir: str
-    file: str
+    channel: str = ""
+    subdir: str = ""
+    file: str = ""
     sha256: str = ""
     md5: str = ""
 
-    def spec(self) -> str:
-        """Return the text that asks the solver for this package and no other."""
+    def spec(self, channels: Iterable[Channel]) -> str:
+        """Return the text that asks the solver for this package and no other. A digest says which, else the channel's name."""
         hashes = [f"{key}={value}" for key, value in (("sha256", self.sha256), ("md5", self.md5)) if value]
         inside = ",".join((f'version="=={self.version}"', f'build="{self.build}"', *hashes))
-        return f"{self.name}[{inside}]"
+        channel = next((item.name for item in channels if not hashes and self._is_of(item)), "")
+        return f"{channel}{'::' if channel else ''}{self.name}[{inside}]"
 
     def differs(self, record: LockedRecord, channels: Iterable[Channel]) -> str | None:
-        """Say what a record has otherwise than the file says, or None."""
-        pairs = (
-            ("file", self.file, record.file),
-            ("channel", name_of(self.channel, channels), record.channel),
-            ("sha256", self.sha256 or record.sha256, record.sha256),
-            ("md5", self.md5 if record.md5 else "", record.md5 if self.md5 else ""),
-        )
+        """Say what a record has otherwise than the file says, or None. Hosts are not compared: a mirror has the same files."""
+        pairs = [("version", self.version, record.version), ("build", self.build, record.build)]
+        pairs += [("file", self.file or record.file, record.file), ("sha256", self.sha256 or record.sha256, record.sha256)]
+        pairs.append(("md5", self.md5 if record.md5 else "", record.md5 if self.md5 else ""))
         lines = [f"{key} is {there}, named is {mine}" for key, mine, there in pairs if mine != there]
+        if self.channel and not (self.sha256 or self.md5):
+            there = next(item for item in channels if item.name == record.channel)
+            if not self._is_of(there):
+                lines.append(f"comes from the channel {record.channel}, and without a hash must come from {self.channel}")
         return f"{self.name}: {'; '.join(lines)}" if lines else None
+
+    def _is_of(self, channel: Channel) -> bool:
+        """Say whether the address may be the channel's: it has the name, on any host."""
+        return self.channel in (channel.address, channel.public) or self.channel.endswith(f"/{channel.name}")
 
 
 def write_explicit(records: Iterable[LockedRecord], addresses: Mapping[str, str], platform: str) -> str:
@@ -109,7 +118,8 @@ def read_explicit(text: str, where: str) -> tuple[tuple[Named, ...], str]:
 
 def read_url(line: str) -> Named:
     """Return the package that an archive's address names, with the hash behind it. Raises ValueError saying what is wrong."""
-    match = _LINE.match(line) if len(line) < 2000 else None
+    plain = re.sub(r"\?[^#]*", "", line)
+    match = _LINE.match(plain) if len(line) < 2000 else None
     if match is None:
         raise ValueError(
             f"{shown(line)} is not the address of a conda archive: CHANNEL/PLATFORM/NAME-VERSION-BUILD.conda#sha256:…"
@@ -117,8 +127,8 @@ def read_url(line: str) -> Named:
     title = _TITLE.match(unquote(match["title"]))
     if title is None or not NAME.match(title["name"].lower()) or match["subdir"] not in SUBDIRS:
         raise ValueError(f"{shown(line)} names no package of a platform that is known")
-    base = match["base"] if "://" in match["base"] else ""
-    problem = check_channel(base) if base else f"{shown(line)} is a path on one machine; write its file:///… address"
+    base = without_login(match["base"])
+    problem = check_channel(base) if "://" in base else f"{shown(line)} is a path on one machine; write its file:///… address"
     if problem:
         raise ValueError(problem)
     file = unquote(match["file"])

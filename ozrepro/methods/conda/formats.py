@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from ozrepro.errors import SpecError, UsageError, without_login
+from ozrepro.errors import SpecError, UsageError
 from ozrepro.faststart.ready import content_of
+from ozrepro.methods.conda.channels import WELL_KNOWN
 from ozrepro.methods.conda.condalock import read_condalock, write_condalock
 from ozrepro.methods.conda.environment_yml import EnvironmentFile, write_environment
 from ozrepro.methods.conda.explicit import Named, read_explicit, read_url, write_explicit
@@ -52,14 +53,16 @@ def to_explicit(request: ExportRequest[CondaTable, Locked]) -> str:
     """Return this machine's section as an @EXPLICIT file. What it cannot hold is said."""
     here = request.sections[request.here]
     _say_left_out(request, "conda-explicit", (here,))
-    return without_login(write_explicit(here.records, here.addresses, request.here))
+    _say_private(request, here)
+    return write_explicit(here.records, {channel.name: channel.public for channel in here.channels}, request.here)
 
 
 def to_condalock(request: ExportRequest[CondaTable, Locked]) -> str:
     """Return the sections of all platforms as a conda-lock file. What it cannot hold is said."""
     _say_left_out(request, "conda-lock", request.sections.values())
     records = {platform: item.records for platform, item in request.sections.items()}
-    return without_login(write_condalock(records, request.sections[request.here].channels))
+    _say_private(request, request.sections[request.here])
+    return write_condalock(records, request.sections[request.here].channels)
 
 
 def to_environment(request: ExportRequest[CondaTable, Locked]) -> str:
@@ -68,7 +71,7 @@ def to_environment(request: ExportRequest[CondaTable, Locked]) -> str:
     _say_left_out(request, "environment.yml", ())
     file = EnvironmentFile(
         name=request.subject.spec.name,
-        channels=(*(channel.written or channel.name for channel in here.channels), "nodefaults"),
+        channels=tuple(channel.written or channel.name for channel in here.channels),
         dependencies=tuple(f"{item.name}={item.version}={item.build}" for item in here.records),
         pip=tuple(f"{item.name}=={item.version}" for item in here.layer.packages),
         variables=here.variables,
@@ -78,6 +81,15 @@ def to_environment(request: ExportRequest[CondaTable, Locked]) -> str:
 
 FORMATS = {"conda-explicit": to_explicit, "conda-lock": to_condalock, "environment.yml": to_environment}
 """The functions that write each format."""
+
+
+def _say_private(request: ExportRequest[CondaTable, Locked], section: Locked) -> None:
+    """Say of which channels only the settings know where they are: the file names a public address, which may not be one."""
+    for channel in section.channels:
+        first, settings = channel.name.partition("/")[0], request.subject.site.settings.channels
+        if not channel.written and first not in WELL_KNOWN and not settings.keys().isdisjoint({first, channel.name}):
+            where = f"the file names {channel.public} for the channel {channel.name}"
+            request.say(f"{request.subject.spec.name}: {where}: its address in [tool.ozrepro.channels] is this site's")
 
 
 def _say_left_out(request: ExportRequest[CondaTable, Locked], form: str, sections: Iterable[Locked]) -> None:

@@ -60,7 +60,7 @@ def definition(request: ImageRequest[CondaTable, Locked]) -> list[str]:
         raise BuildError(
             "a conda section with the system's MPI cannot be put into an image", hint="write a definition of your own"
         )
-    addresses = {item.name: item.written or address_of(item.name, {}, ALIAS) for item in locked.channels}
+    addresses = {item.name: item.public for item in locked.channels}
     explicit = write_explicit(locked.records, addresses, request.platform)
     requirements = hashed_lines(locked.layer.packages)
     return of_conda(request.base or USUAL_BASE, explicit, requirements, locked.variables, request.title)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ozrepro.errors import BuildError, SpecError, UsageError
 from ozrepro.methods.conda.channels import Channel, LockedChannel, channels_here, find_channels
 from ozrepro.methods.conda.environment_yml import EnvironmentFile, read_environment
-from ozrepro.methods.conda.matchspec import name_in
+from ozrepro.methods.conda.matchspec import channel_in, name_in
 from ozrepro.methods.conda.records import LockedRecord, repeated
 from ozrepro.methods.conda.virtual import Virtual, check_virtual
 from ozrepro.project.checking import Checker, shown
@@ -125,8 +125,8 @@ def _read_mpi(checker: Checker, table: object, base: tuple[str, ...], site: Site
 
 def mismatches(subject: Subject[CondaTable], locked: Locked) -> list[str]:
     """Return what a section that claims to answer this spec holds and the spec does not ask for, one line each."""
-    wanted, site, checker, base = wanted_of(subject), subject.site, Checker(""), ("conda", locked.platform)
-    channels = find_channels(wanted.channels, site.settings.channels, site.environ, where=str(subject.spec.path))
+    wanted, checker, base = wanted_of(subject), Checker(""), ("conda", locked.platform)
+    channels = channels_of(subject, wanted)
     asked: dict[str, tuple[object, object]] = {
         "channels": ([item.as_table() for item in locked.channels], [item.as_table() for item in channels]),
         "variables": (dict(locked.variables), dict(wanted.variables)),
@@ -170,7 +170,7 @@ def wanted_of(subject: Subject[CondaTable]) -> EnvironmentFile:
     if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
         raise SpecError(str(spec.path), [f"conda.file: {table.file}: leads out of the project; copy the file into it"])
     try:
-        file = read_environment(spec.files.text(path, SMALL), str(path), table.channels)
+        file = read_environment(spec.files.text(path, SMALL), str(path))
     except OSError as error:
         raise SpecError(str(spec.path), [f"conda.file: {table.file}: {error.strerror}; name a file of the project"]) from error
     return replace(
@@ -179,6 +179,16 @@ def wanted_of(subject: Subject[CondaTable]) -> EnvironmentFile:
         pip=(*file.pip, *given.pip),
         platforms=file.platforms or given.platforms,
     )
+
+
+def channels_of(subject: Subject[CondaTable], wanted: EnvironmentFile) -> tuple[Channel, ...]:
+    """Return the channels with their addresses here: those listed, and last what a `CHANNEL::package` names besides, as conda.
+
+    Raises SpecError with all mistakes.
+    """
+    spec, site = subject.spec, subject.site
+    texts = (*wanted.channels, *filter(None, map(channel_in, wanted.dependencies)))
+    return find_channels(texts, site.settings.channels, site.environ, where=str(spec.path))
 
 
 def layer_of(subject: Subject[CondaTable], wanted: EnvironmentFile) -> Layer:

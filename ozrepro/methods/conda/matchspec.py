@@ -9,11 +9,11 @@ import datetime as dt
 import re
 from typing import TYPE_CHECKING
 
-from ozrepro.methods.conda.channels import DEFAULTS, without_subdir
+from ozrepro.methods.conda.channels import DEFAULTS, check_channel, normal, without_subdir
 from ozrepro.project.checking import hidden_character, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterable
 
     from ozrepro.methods.conda.channels import Channel
 
@@ -24,6 +24,7 @@ _LONGEST = 1000
 _PARTS = re.compile(r"(?:(?P<channel>[^\s\[\]]+)::)?(?P<name>\w[\w.-]*)(?P<rest>(?:[\s=<>!~\[].*)?)\Z", re.ASCII)
 _NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 _PLAIN = re.compile(rf"(\s*([=<>]=?|!=)\s*{_NUMBERS.pattern}(,(?=[=<>!])|\Z))*", re.ASCII)
+_LOCATED = re.compile(r"[\[,]\s*(url|fn)\s*=")
 _BUILD = re.compile(r"[A-Za-z0-9_.+*^$()|-]+\Z", re.ASCII)
 
 
@@ -48,7 +49,9 @@ def check_spec(text: str) -> str | None:
         return f'{shown(text)} names no package; write for example "numpy>=1.26" or "numpy=1.26"'
     if match["name"].startswith("__"):
         return f'{match["name"]} is a property of the machine: set it in [conda.virtual-packages], such as cuda = "12.4"'
-    return None if _PLAIN.fullmatch(match["rest"]) else _refused(text)
+    channel = channel_in(plain)
+    problem = check_channel(channel) if channel else None
+    return problem or (None if _PLAIN.fullmatch(match["rest"]) else _refused(text))
 
 
 def _refused(text: str) -> str | None:
@@ -57,11 +60,14 @@ def _refused(text: str) -> str | None:
     from rattler.exceptions import InvalidMatchSpecError
 
     try:
-        build = MatchSpec(text, strict=False).build
+        wanted = MatchSpec(text, strict=False)
+        build = wanted.build
     except InvalidMatchSpecError as error:
         return f'{shown(text)}: {str(error).splitlines()[0]}; write for example "numpy=1.26" or "numpy>=1.26,<2"'
     if build is not None and not _BUILD.match(build):
         return f'{shown(text)} has more than name, version and build; write for example "numpy>=1.26,<2"'
+    if (wanted.channel is not None and "::" not in text) or _LOCATED.search(text):
+        return f'{shown(text)} names a channel or address in brackets; write for example "conda-forge::numpy>=1.26"'
     return None
 
 
@@ -79,39 +85,26 @@ def is_version(text: str) -> bool:
     return True
 
 
-def foreign(text: str, channels: Collection[str]) -> str | None:
-    """Say that a dependency's `NAME::` is none of the channels, or None.
-
-    None too where that is not certain yet: an address among the channels may have the name, by the settings' aliases.
-    """
+def channel_in(text: str) -> str:
+    """Return the channel that a text names, without a platform behind it, or ""."""
     match = _PARTS.match(text.strip())
-    name, _ = without_subdir((match["channel"] or "") if match else "")
-    if not name or any("://" in channel for channel in (name, *channels)):
-        return None
-    known = {without_subdir(channel)[0] for channel in channels}
-    listed = name in known or ("defaults" in known and name in DEFAULTS)
-    return None if listed else f"{shown(text)} names the channel {shown(name)}, which is not in channels"
-
-
-def foreigners(written: object, good: Collection[str], listed: object) -> Iterator[tuple[int, str]]:
-    """Yield number and problem of each of the `good` texts whose channel is not among those `listed`, as a file has both."""
-    words = [word for word in listed if isinstance(word, str)] if isinstance(listed, (list, tuple)) else []
-    for number, text in enumerate(written if words and isinstance(written, list) else ()):
-        if text in good and (problem := foreign(text, words)):
-            yield number, problem
+    return without_subdir((match["channel"] or "") if match else "")[0]
 
 
 def with_address(text: str, channels: Iterable[Channel]) -> str:
     """Return a text whose `NAME::` is the address that the channel has here: the solver knows no mirrors.
 
-    Raises ValueError where the channel is none of `channels`.
+    Of the two channels of `defaults` it is the first. Raises ValueError where the channel is none of `channels`.
     """
     name, mark, rest = text.rpartition("::")
     if not mark:
         return text
     plain, subdir = without_subdir(name)
+    channels, address = tuple(channels), normal(plain) if "://" in plain else ""
+    if plain == "defaults" and all(channel.name != plain for channel in channels):
+        plain = next(iter(DEFAULTS))
     for channel in channels:
-        if plain in (channel.name, channel.address, channel.written):
+        if plain == channel.name or (address and address in (channel.address, channel.public)):
             wanted = f"{rest[:-1]},subdir={subdir}]" if rest.endswith("]") else f"{rest}[subdir={subdir}]"
             return f"{channel.address}::{wanted if subdir else rest}"
     raise ValueError(f"{shown(text)} names the channel {shown(plain)}, which is not in channels")

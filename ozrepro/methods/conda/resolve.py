@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from ozrepro.errors import BuildError, SpecError
+from ozrepro.errors import BuildError
 from ozrepro.methods.conda import python as conda_python
 from ozrepro.methods.conda.channels import Channel, find_channels
 from ozrepro.methods.conda.formats import Source, read_source
 from ozrepro.methods.conda.helper import Helper, Question, ignore, open_helper
-from ozrepro.methods.conda.lock import Locked, layer_of, mpi_request, mpi_spec, wanted_of
+from ozrepro.methods.conda.lock import Locked, channels_of, layer_of, mpi_request, mpi_spec, wanted_of
 from ozrepro.methods.conda.matchspec import with_address
 from ozrepro.methods.conda.virtual import needed, offered, overrides
 from ozrepro.modulesystem import loading, record
@@ -29,8 +29,6 @@ from ozrepro.python.resolve import Wanted
 from ozrepro.python.resolve import resolve as resolve_pip
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ozrepro.methods.conda.environment_yml import EnvironmentFile
     from ozrepro.methods.conda.explicit import Named
     from ozrepro.methods.conda.records import LockedRecord
@@ -59,8 +57,8 @@ def resolve(request: Request[CondaTable, Locked], here: str) -> tuple[Section, .
     """Return a section for each platform that the spec names, this machine's first. Raises BuildError, CommandFailed."""
     subject, site, say = request.subject, request.subject.site, request.say
     wanted, helper = wanted_of(subject), open_helper(site, say)
-    channels = find_channels(wanted.channels, site.settings.channels, site.environ, where=str(subject.spec.path))
-    _check_channels(subject, wanted.dependencies, channels)
+    channels = channels_of(subject, wanted)
+    _say_unlisted(subject, wanted, channels, say)
     others = [platform for platform in wanted.platforms if platform != here]
     if others and wanted.pip:
         say(f"{', '.join(others)} must be locked there: what pip adds can be found for this machine alone")
@@ -99,31 +97,25 @@ def _resolve_one(task: _Task, platform: str) -> Locked:
     return replace(locked, layer=_pip(task, locked, previous))
 
 
-def _check_channels(subject: Subject[CondaTable], dependencies: Sequence[str], channels: tuple[Channel, ...]) -> None:
-    """Raise SpecError for dependencies of channels that are not listed: here the names of all are known, by the aliases too."""
-    mistakes: list[str] = []
-    for text in dependencies:
-        try:
-            with_address(text, channels)
-        except ValueError as error:
-            mistakes.append(f"dependencies: {error}")
-    spec, file = subject.spec, subject.table.file
-    if mistakes and file:
-        raise SpecError(str(spec.root / file), mistakes, hint=f"edit {file}")
-    if mistakes:
-        raise SpecError(str(spec.path), [f"conda.{line}" for line in mistakes], hint=f"edit sessions/{spec.path.name}")
+def _say_unlisted(subject: Subject[CondaTable], wanted: EnvironmentFile, channels: tuple[Channel, ...], say: Say) -> None:
+    """Say which channels are asked because a dependency names them, and no list does."""
+    listed = find_channels(wanted.channels, subject.site.settings.channels, subject.site.environ)
+    for channel in channels[len(listed) :]:
+        texts = [text for text in wanted.dependencies if with_address(text, channels).startswith(f"{channel.address}::")]
+        say(f"the channel {channel.name} is not in channels, and is asked last: {', '.join(texts)} names it")
 
 
 def _solve(task: _Task, platform: str, kept: tuple[LockedRecord, ...], named: tuple[Named, ...]) -> Locked:
     subject, wanted = task.request.subject, task.wanted
     asked = subject.table
     said = overrides(asked.virtual_packages, subject.site.environ)
+    exactly = [item.spec(task.channels) for item in named]
     question = Question(
         channels=task.channels,
-        specs=(*wanted.dependencies, *([mpi_spec(asked.mpi[-1])] if asked.mpi else []), *(item.spec() for item in named)),
+        specs=(*wanted.dependencies, *([mpi_spec(asked.mpi[-1])] if asked.mpi else []), *exactly),
         subdir=platform,
         virtual=offered(task.detected, said, platform, task.here),
-        priority=asked.channel_priority,
+        priority="disabled" if named else asked.channel_priority,  # each is named, and may come from any of the channels
         exclude_newer=asked.exclude_newer,
         locked=kept,
     )

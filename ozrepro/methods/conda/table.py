@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ozrepro.methods.conda.channels import PLATFORMS, check_channel
-from ozrepro.methods.conda.matchspec import check_spec, foreigners, moment, name_in
+from ozrepro.methods.conda.matchspec import check_spec, moment, name_in
 from ozrepro.methods.conda.virtual import check_overrides
 from ozrepro.methods.contract import PackageList, Reason
 from ozrepro.project import reader
@@ -83,9 +83,6 @@ def read_table(checker: Checker, value: Any) -> CondaTable:
         checker.wrong(("conda", "dependencies"), "is missing", right)
     if "dependencies" in given and "file" in given:
         checker.wrong(("conda", "file"), "cannot be combined with dependencies", "keep one of the two")
-    listed = given.get("channels", table.channels)
-    for number, problem in foreigners(given.get("dependencies"), table.dependencies, listed):
-        checker.wrong(("conda", f"dependencies[{number}]"), problem)
     return table
 
 

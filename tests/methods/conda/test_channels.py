@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ozrepro.errors import SpecError, UsageError
-from ozrepro.methods.conda.channels import Channel, LockedChannel, channels_here, check_channel, find_channels, name_of, normal
+from ozrepro.methods.conda.channels import (
+    Channel,
+    LockedChannel,
+    channels_here,
+    check_channel,
+    check_public,
+    find_channels,
+    name_of,
+    normal,
+)
 from ozrepro.methods.conda.lock import Content
 from ozrepro.project.checking import Checker
 from ozrepro.project.reader import read_table
@@ -22,6 +31,55 @@ def test_a_bare_name_is_looked_for_at_the_public_place_or_the_alias() -> None:
     assert find_channels(["a"], mirror, {"CONDA_CHANNEL_ALIAS": "https://Other:443/"}) == (Channel("a", "https://other/a"),)
     with pytest.raises(UsageError, match="not a plain address"):
         find_channels(["a"], {}, {"CONDA_CHANNEL_ALIAS": "https://me:secret@host"})
+
+
+@pytest.mark.parametrize("tail", ["/t/tk-s3cret", "/t/tk-s3cret/conda", "?sig=s3cret"])
+def test_an_alias_with_a_token_is_refused_and_not_shown(tail: str) -> None:
+    with pytest.raises(UsageError, match="not a plain address") as caught:
+        find_channels(["a"], {}, {"CONDA_CHANNEL_ALIAS": f"https://host{tail}"})
+    assert "s3cret" not in str(caught.value)
+    assert "rattler auth login" in str(caught.value)
+
+
+def test_http_is_taken_where_the_settings_name_the_mirror() -> None:
+    mirror = "http://127.0.0.1:8799/conda"
+    for aliases, environ in (
+        ({"channel-alias": mirror}, {}),
+        ({"conda-forge": f"{mirror}/conda-forge"}, {}),
+        ({}, {"CONDA_CHANNEL_ALIAS": mirror}),
+    ):
+        (found,) = find_channels([f"{mirror}/conda-forge"], aliases, environ)
+        assert (found.name, found.written) == ("conda-forge", "")
+        (label,) = find_channels([f"{mirror}/conda-forge/label/dev"], aliases, environ)
+        assert label == Channel("conda-forge/label/dev", f"{mirror}/conda-forge/label/dev")
+        with pytest.raises(SpecError, match="is not https"):
+            find_channels(["http://other/conda-forge"], aliases, environ)
+    assert check_public(f"{mirror}/conda-forge"), "no lock holds one"
+
+
+def test_conda_s_mask_of_a_token_is_no_part_of_the_channel() -> None:
+    assert find_channels(["https://conda.anaconda.org/t/<TOKEN>/conda-forge"], {}, {}) == (FORGE,)
+
+
+def test_a_key_with_a_slash_is_one_channel_s_address_and_goes_before_that_of_its_first_part() -> None:
+    aliases = {"pkgs/main": "file:///srv/main", "conda-forge/label": "https://m/l", "conda-forge": "https://m/cf"}
+    found = find_channels(["defaults", "conda-forge", "conda-forge/label/dev"], aliases, {})
+    assert [item.address for item in found] == [
+        "file:///srv/main",
+        "https://repo.anaconda.com/pkgs/r",
+        "https://m/cf",
+        "https://m/l/dev",
+    ]
+
+
+def test_the_address_for_others_is_the_public_one_or_the_spec_s_own() -> None:
+    aliases = {"conda-forge": "file:///home/me/cf", "pkgs": "http://m/pkgs"}
+    found = find_channels(["conda-forge", "pkgs/main", "https://repo.host/tools"], aliases, {"CONDA_CHANNEL_ALIAS": "http://m"})
+    assert [item.public for item in found] == [
+        "https://conda.anaconda.org/conda-forge",
+        "https://repo.anaconda.com/pkgs/main",
+        "https://repo.host/tools",
+    ]
 
 
 def test_the_settings_own_address_goes_first_also_for_labels() -> None:
@@ -70,7 +128,8 @@ def test_a_written_address_gets_a_name_and_stays_in_the_lock() -> None:
     "text",
     [
         "https://user:secret@host/chan",
-        "https://host/t/tk-1234/chan",
+        "https://host/t/secret/chan",
+        "https://host/conda/t/tk-secret",
         "https://host/chan?token=1",
         "http://host/chan",
         "ftp://host/chan",
@@ -84,7 +143,7 @@ def test_a_written_address_gets_a_name_and_stays_in_the_lock() -> None:
     ],
 )
 def test_a_channel_with_a_login_or_of_another_form_is_refused(text: str) -> None:
-    assert check_channel(text)
+    assert check_public(text)
     with pytest.raises(SpecError) as caught:
         find_channels([text], {}, {})
     assert "secret" not in str(caught.value)

@@ -85,7 +85,7 @@ def test_rattler_reads_a_written_explicit_file() -> None:
         "    [MatchSpec(text).sha256.hex() for text in sys.argv[1:]]]), flush=True)\n"
         "os._exit(0)\n"
     )
-    specs = [item.spec() for item in read_explicit(text, "spec.txt")[0]]
+    specs = [item.spec(CHANNELS) for item in read_explicit(text, "spec.txt")[0]]
     done = subprocess.run([sys.executable, "-c", code, *specs], input=text, capture_output=True, text=True, check=True)
     platform, urls, hashes = json.loads(done.stdout)
     assert platform == "linux-64"
@@ -109,6 +109,27 @@ def test_mistakes_in_an_explicit_file_are_told_with_their_lines() -> None:
         read_explicit(f"{good}\n", "spec.txt")
 
 
+@pytest.mark.parametrize(
+    "base",
+    [
+        "https://conda.anaconda.org/conda-forge",
+        "http://127.0.0.1:8799/conda-forge",
+        "file:///srv/mirror/conda-forge",
+        "https://conda.anaconda.org/t/<TOKEN>/conda-forge",
+        "https://me:s3cret@mirror/conda/conda-forge",
+    ],
+)
+def test_a_package_is_the_named_one_by_its_digest_and_name_whatever_the_host(base: str) -> None:
+    here, locked = (Channel("conda-forge", "https://mirror/cf"), Channel("other", "https://mirror/other")), record("alpha")
+    named = read_explicit(f"@EXPLICIT\n{base}/linux-64/{locked.file}\n", "x")[0][0]
+    for mark in (f"#sha256:{locked.sha256}", f"#{locked.md5}", ""):
+        named = read_explicit(f"@EXPLICIT\n{base}/linux-64/{locked.file}{mark}\n", "x")[0][0]
+        assert named.differs(locked, here) is None
+        assert named.spec(here).startswith("alpha[" if mark else "conda-forge::alpha[")
+        assert "s3cret" not in str(named)
+    assert "must come from" in str(named.differs(replace(locked, channel="other"), here)), "no hash tells which is meant"
+
+
 def test_a_line_without_a_hash_is_taken() -> None:
     found, platform = read_explicit("@EXPLICIT\nhttps://repo.anaconda.com/pkgs/main/linux-64/a-b-1.0-h_0.tar.bz2\n", "x")
     assert found == (Named("a-b", "1.0", "h_0", "https://repo.anaconda.com/pkgs/main", "linux-64", "a-b-1.0-h_0.tar.bz2"),)
@@ -122,4 +143,4 @@ def test_any_text_is_an_explicit_file_or_a_spec_error(text: str) -> None:
             found, _ = read_explicit(whole, "x")
         except SpecError:
             continue
-        assert all("/" not in item.file and '"' not in item.spec().partition("[")[0] for item in found)
+        assert all("/" not in item.file and '"' not in item.spec(()).partition("[")[0] for item in found)

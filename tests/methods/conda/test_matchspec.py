@@ -98,8 +98,24 @@ def test_a_channels_name_becomes_its_address() -> None:
     assert with_address("conda-forge::numpy>=1", channels) == "https://mirror/cf::numpy>=1"
     assert with_address("conda-forge/linux-64::numpy", channels) == "https://mirror/cf::numpy[subdir=linux-64]"
     assert with_address("numpy", channels) == "numpy"
+    assert with_address("https://conda.anaconda.org/conda-forge/::numpy", channels) == "https://mirror/cf::numpy"
     with pytest.raises(ValueError, match="not in channels"):
         with_address("other::numpy", channels)
+    both = (Channel("pkgs/main", "https://mirror/main"), Channel("pkgs/r", "https://mirror/r"))
+    assert with_address("defaults::numpy", both) == "https://mirror/main::numpy"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://u:s3cret@h/c::numpy", "https://h/t/s3cret/c::numpy>=1", "https://h/c?sig=s3cret::numpy"]
+)
+def test_a_secret_in_a_package_s_channel_is_refused_and_not_shown(text: str) -> None:
+    problem = check_spec(text)
+    assert problem
+    assert "s3cret" not in problem
+
+
+def test_a_channel_in_brackets_is_refused_with_the_form_that_follows_mirrors() -> None:
+    assert "conda-forge::numpy" in str(check_spec("numpy[channel='conda-forge']"))
 
 
 def test_dates_of_exclude_newer_are_read_as_moments() -> None:

@@ -561,6 +561,17 @@ class TestFailures:
         assert not (work.store() / "gens").exists() or os.listdir(work.store() / "gens") == []
 
 
+def empty_channel(project: Project) -> str:
+    """Make a channel without packages and return its address."""
+    folder = project.root.parent / "empty"
+    for subdir in ("noarch", "linux-64"):
+        (folder / subdir).mkdir(parents=True)
+        (folder / subdir / "repodata.json").write_text(
+            json.dumps({"info": {"subdir": subdir}, "packages": {}, "packages.conda": {}})
+        )
+    return folder.as_uri()
+
+
 class TestOtherTools:
     @pytest.mark.parametrize(("form", "file"), [("conda-explicit", "env.txt"), ("conda-lock", "conda-lock.yml")])
     def test_an_exported_file_is_read_back_and_gives_the_same_packages(self, work: Project, form: str, file: str) -> None:
@@ -573,12 +584,40 @@ class TestOtherTools:
         assert work.ozrepro("run", "again", "--", "noarch-tool").returncode == 0
 
     @pytest.mark.parametrize("form", ["conda-explicit", "conda-lock", "environment.yml"])
-    def test_an_exported_file_holds_no_token_of_the_channel_s_address(self, work: Project, form: str) -> None:
+    def test_an_exported_file_names_public_addresses_and_not_those_of_this_site(
+        self, work: Project, channel: Channel, form: str
+    ) -> None:
         work.done("lock")
-        address = "https://packages.example/t/xy-11112222-3333"
-        text = work.done("export", "work", "--format", form, CONDA_CHANNEL_ALIAS=address)
-        assert "xy-1111" not in text
-        assert "https://packages.example/conda-forge" in text or form == "environment.yml"
+        text = work.done("export", "work", "--format", form)
+        assert channel.alias not in text
+        assert "https://conda.anaconda.org/conda-forge" in text or form == "environment.yml"
+        assert "nodefaults" not in text, "conda 26.7 takes it for a channel"
+
+    def test_a_channel_that_only_the_settings_know_is_told_when_it_is_exported(self, work: Project, channel: Channel) -> None:
+        (work.root / "pyproject.toml").write_text(f'[tool.ozrepro.channels]\nsurvey = "{channel.alias}/conda-forge"\n')
+        work.spec('[conda]\nchannels = ["survey"]\ndependencies = ["python"]\n')
+        work.done("lock")
+        said = work.ozrepro("export", "work", "--format", "conda-explicit")
+        assert channel.alias not in said.stdout
+        assert "names https://conda.anaconda.org/survey for the channel survey" in said.stderr
+
+    @pytest.mark.parametrize("alias", ["https://packages.example/t/xy-s3cret", "https://me:s3cret@packages.example"])
+    def test_an_alias_with_a_secret_is_refused_by_every_command_and_not_shown(self, work: Project, alias: str) -> None:
+        work.done("lock")
+        for words in (("lock",), ("build",), ("status",), ("export", "work", "--format", "conda-explicit")):
+            said = work.ozrepro(*words, CONDA_CHANNEL_ALIAS=alias)
+            assert "s3cret" not in said.stdout + said.stderr
+            assert "is not a plain address" in said.stderr + said.stdout, (words, said)
+
+    def test_a_package_of_a_channel_that_is_not_listed_is_taken_and_told(self, work: Project) -> None:
+        (work.root / "environment.yml").write_text("channels:\n  - other\ndependencies:\n  - conda-forge::noarch-tool\n")
+        work.spec('[conda]\nfile = "environment.yml"\n')
+        (work.root / "pyproject.toml").write_text(f'[tool.ozrepro.channels]\nother = "{empty_channel(work)}"\n')
+        said = work.ozrepro("lock")
+        assert said.returncode == 0, said.stderr
+        assert "the channel conda-forge is not in channels, and is asked last: conda-forge::noarch-tool names it" in said.stderr
+        assert {record["channel"] for record in records(work).values()} == {"conda-forge"}
+        work.done("lock", "--check")
 
     def test_what_another_tool_s_file_cannot_hold_or_bring_is_said(self, project: Project, channel: Channel) -> None:
         found = conda(project, channel)
@@ -654,7 +693,6 @@ class TestOtherTools:
     def test_an_exported_environment_file_gives_the_same_packages(self, work: Project) -> None:
         work.done("lock")
         work.done("export", "work", "--format", "environment.yml", "--output", "environment.yml")
-        assert "nodefaults" in (work.root / "environment.yml").read_text()
         work.spec('[conda]\nfile = "environment.yml"\n', "again")
         work.done("lock", "again")
         assert records(work, "again") == records(work)
@@ -665,7 +703,7 @@ class TestOtherTools:
         built.done("lock", "again", "--from", str(prefix))
         assert records(built, "again") == records(built)
 
-    def test_the_explicit_file_has_what_conda_and_mamba_read(self, work: Project, channel: Channel) -> None:
+    def test_the_explicit_file_has_what_conda_and_mamba_read(self, work: Project) -> None:
         """Comment lines, `@EXPLICIT`, then one address a line with its hash, packages behind what they need (conda's manual)."""
         work.done("lock")
         lines = work.done("export", "work", "--format", "conda-explicit").splitlines()
@@ -675,7 +713,7 @@ class TestOtherTools:
         found = [line.partition("#") for line in lines[start + 1 :]]
         assert len(found) == len(records(work))
         for address, _, digest in found:
-            assert address.startswith(f"{channel.alias}/conda-forge/")
+            assert address.startswith("https://conda.anaconda.org/conda-forge/")
             assert digest.startswith("sha256:")
             assert len(digest) == 71
         names = [address.rpartition("/")[2] for address, _, _ in found]
