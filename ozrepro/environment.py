@@ -285,14 +285,15 @@ class Environment:
     def refused(self, argv: Sequence[str]) -> str:
         """Return the words for which a command line is not started here, "" for one that is.
 
-        A launcher would start its program without the prefix, unless the prefix is among what it is given; an installer cannot
-        add to an image.
+        A launcher would start its program without the prefix, unless the prefix is among what it is given; an installer would
+        change what is locked, or cannot.
         """
         program, size = _program(argv), len(self.prefix)
         if self.prefix and program in LAUNCHERS:
             behind = any(tuple(argv[place : place + size]) == self.prefix for place in range(len(argv)))
             return "" if behind else program
-        return installer_in(argv) if self.is_image else ""
+        words = installer_in(argv)
+        return words if self.is_image or words.rpartition(" ")[0] not in OF_A_PROJECT else ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the value as JSON can hold it."""
@@ -338,17 +339,23 @@ INSTALLERS = ("pip", "uv", "conda", "mamba", "micromamba")
 INSTALLING = ("install", "add", "sync", "update", "upgrade")
 INSTALLER_GROUPS = ("pip", "env", "tool", "python", "self")
 """Words of uv and conda in front of what is to be done: `uv pip install`, `uv tool install`, `conda env update`."""
+OF_A_PROJECT = ("uv", "uv tool", "uv python", "uv self")
+"""What of uv changes something else than the environment around it."""
+
+PLACING = ("-t", "--target", "--prefix", "--root", "-p", "--python", "-n", "--name", "--dry-run")
+"""Options that name another place than the environment around the installer, or nothing to be changed."""
 
 
 def installer_in(argv: Sequence[str]) -> str:
-    """Return the words of a command that would install packages, such as `pip install`, or "" for any other command.
+    """Return the words of a command that would install packages around it, such as `pip install`, or "" for any other command.
 
-    Known are pip and its versioned names, `python -m pip` also behind options of Python, uv, conda, mamba and micromamba.
+    Known are pip and its versioned names, `python -m pip` also behind options of Python, uv, conda, mamba and micromamba; not
+    one that names another place, nor one of a virtual environment of the user's.
     """
     words = list(argv)
     if not words:
         return ""
-    program = words[0].rpartition("/")[2]
+    folder, _, program = words[0].rpartition("/")
     if program.startswith("python"):
         options = 1
         while options < len(words) and words[options].startswith("-") and words[options] != "-m":
@@ -359,9 +366,14 @@ def installer_in(argv: Sequence[str]) -> str:
         program = words[0] if words else ""
     name = program.rstrip("0123456789.")
     said = [word for word in words[1:] if not word.startswith("-")]
-    if name != "pip" and said[:1] and said[0] in INSTALLER_GROUPS:
-        said = said[1:]
-    return f"{program} {said[0]}" if name in INSTALLERS and said and said[0] in INSTALLING else ""
+    group = said[:1] if name != "pip" and said[:1] and said[0] in INSTALLER_GROUPS else []
+    verb = said[len(group) : len(group) + 1]
+    if name not in INSTALLERS or not verb or verb[0] not in INSTALLING:
+        return ""
+    placed = any(word.partition("=")[0] in PLACING for word in words[1:])
+    if placed or (folder and os.path.exists(f"{folder}/../pyvenv.cfg")):
+        return ""
+    return " ".join((program, *group, *verb))
 
 
 def check_command(environment: Environment, argv: Sequence[str], session: str, example: str = "") -> None:
@@ -379,7 +391,10 @@ def check_command(environment: Environment, argv: Sequence[str], session: str, e
         outside = "outside the image" if environment.is_image else f"without {environment.prefix[0]}"
         what = f"{words} would start its program {outside}"
         hint = (example or f"{{launcher}} … ozrepro run {session} -- python …").replace("{launcher}", words)
-    else:
-        what = f"{words} cannot add to an image: it is read-only, and the packages would land in ~/.local of this machine"
+    elif environment.is_image:
+        astray = ", and packages would land in ~/.local" if "pip" in words else ""
+        what = f"{words} cannot add to an image: it is read-only{astray}"
         hint = f"add the package to %post of the definition, then: ozrepro lock {session}"
+    else:
+        what, hint = f"{words} cannot add to a locked environment", f"ozrepro add {session} PKG"
     raise OzreproError(what, where=f"session {session!r}", hint=hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -225,13 +226,13 @@ def test_variables_of_a_command_get_into_an_image_by_the_name_that_its_program_k
         ("/usr/bin/python3.11 -m pip install six", "pip install"),
         ("python -I -W error -m pip install six", "pip install"),
         ("python -I -m pip install six", "pip install"),
-        ("python3 -m uv pip install six", "uv install"),
-        ("uv pip install six", "uv install"),
-        ("uv pip sync r.txt", "uv sync"),
+        ("python3 -m uv pip install six", "uv pip install"),
+        ("uv pip install six", "uv pip install"),
+        ("uv pip sync r.txt", "uv pip sync"),
         ("uv add six", "uv add"),
-        ("uv tool install ruff", "uv install"),
+        ("uv tool install ruff", "uv tool install"),
         ("conda install numpy", "conda install"),
-        ("conda env update -f e.yml", "conda update"),
+        ("conda env update -f e.yml", "conda env update"),
         ("mamba update --all", "mamba update"),
         ("micromamba install -y numpy", "micromamba install"),
     ],
@@ -244,6 +245,7 @@ def test_a_command_that_installs_is_known(command: str, words: str) -> None:
     "command",
     ["", "pip", "pip list", "pip show install", "pip download six", "pip --version", "python", "python -m", "python install",
      "python -c install", "python -m venv install", "python -m pip list", "python pip install", "uv pip list", "uv run install", "conda list",
+     "pip install --target lib six", "pip install --prefix=./p six", "uv pip install -p other six", "conda install -n other numpy",
      "conda env list", "conda create -n install", "pipx install six", "pip-audit install", "install six", "make install", "bash -c pip"],
 )  # fmt: skip
 def test_a_command_that_installs_nothing_is_not_refused(command: str) -> None:
@@ -317,6 +319,29 @@ def test_what_is_refused_is_said_with_what_to_do(*, image: bool) -> None:
 def test_a_refused_installation_names_the_session_and_what_to_do() -> None:
     with pytest.raises(OzreproError) as caught:
         check_command(Environment(container_env_prefix="APPTAINERENV_"), ["pip", "install", "six"], "work")
-    what = "pip install cannot add to an image: it is read-only, and the packages would land in ~/.local of this machine"
+    what = "pip install cannot add to an image: it is read-only, and packages would land in ~/.local"
     assert caught.value.what == what
     assert caught.value.hint == "add the package to %post of the definition, then: ozrepro lock work"
+
+
+def test_the_reason_for_a_refused_installation_is_a_true_one() -> None:
+    for words, image, what in (
+        ("conda install numpy", True, "conda install cannot add to an image: it is read-only"),
+        ("conda install numpy", False, "conda install cannot add to a locked environment"),
+        ("uv pip install six", False, "uv pip install cannot add to a locked environment"),
+    ):
+        with pytest.raises(OzreproError) as caught:
+            check_command(Environment(container_env_prefix="A_" if image else ""), words.split(), "work")
+        assert caught.value.what == what
+    for words in ("uv add six", "uv sync", "uv tool install ruff"):
+        check_command(Environment(), words.split(), "work")
+        with pytest.raises(OzreproError):
+            check_command(Environment(container_env_prefix="A_"), words.split(), "work")
+
+
+def test_an_installer_of_the_users_own_environment_is_started(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program = str(tmp_path / "bin" / "pip")
+    assert installer_in((program, "install", "six")) == "pip install"
+    (tmp_path / "pyvenv.cfg").write_text("")
+    assert installer_in((program, "install", "six")) == ""

@@ -59,7 +59,26 @@ def _sourced(session: Active) -> str:
 
 def _start(session: Active) -> str:
     prefix = session.environment.prefix
-    return _START.replace('exec "$@"', _behind_prefix(session, f"without {prefix[0]}")) if prefix else _START
+    behind = _behind_prefix(session, f"without {prefix[0]}") if prefix else 'exec "$@"'
+    return _START.replace('    exec "$@"', f"{_refusal(session)}{behind}")
+
+
+def _refusal(session: Active) -> str:
+    """Return the lines that refuse an installer, by the rules of `environment.Environment.refused`."""
+    if session.environment.is_image:
+        what = "an image is read-only: packages would land in ~/.local of this machine"
+        why = (what, f"add them to what the image is made of, then: ozrepro lock {session.name}")
+    else:
+        why = ("packages cannot be added to a locked environment", f"ozrepro add {session.name} PKG")
+    elsewhere = (f'"{word}!"' if " " in word else f'"{word} "' for word in rules.OF_A_PROJECT)
+    return _INSTALLERS.format(
+        installers=" | ".join(("pip[0-9]*", *rules.INSTALLERS)),
+        placing=" | ".join(rules.PLACING),
+        installing=" | ".join(rules.INSTALLING),
+        elsewhere="never" if session.environment.is_image else " | ".join(elsewhere),
+        groups=" | ".join(rules.INSTALLER_GROUPS),
+        why=shlex.join(why),
+    )
 
 
 def _behind_prefix(session: Active, outside: str) -> str:
@@ -80,9 +99,7 @@ def _start_in_image(session: Active, own: str) -> str:
         driver=DRIVER,
         amd=AMD,
         places=" ".join(rules.PLACES),
-        installers=" | ".join(("pip[0-9]*", *rules.INSTALLERS)),
-        installing=" | ".join(rules.INSTALLING),
-        groups=" | ".join(rules.INSTALLER_GROUPS),
+        refusal=_refusal(session),
         start=_behind_prefix(session, "outside the image"),
     )
 
@@ -214,9 +231,10 @@ esac
 IFS=$_ozrepro_ifs
 exec ${{_ozrepro_prefix[@]+"${{_ozrepro_prefix[@]}}"}} "$@\""""
 # The same commands as environment.installer_in knows.
-_START_IN_IMAGE = """\
+_INSTALLERS = """\
 _ozrepro_adds() {{
-    local program=${{1##*/}} word group=
+    local folder=${{1%/*}} program=${{1##*/}} word group=
+    if [ "$folder" != "$1" ] && [ -e "$folder/../pyvenv.cfg" ]; then return 1; fi
     shift
     case $program in python*)
         while [ "${{1-}}" != -m ]; do
@@ -231,23 +249,27 @@ _ozrepro_adds() {{
     esac
     case $program in {installers}) ;; *) return 1 ;; esac
     for word; do
+        case ${{word%%=*}} in {placing}) return 1 ;; esac
+    done
+    for word; do
         case $word in
             -*) ;;
-            {installing}) return 0 ;;
+            {installing}) case "$program $group" in {elsewhere}) return 1 ;; *) return 0 ;; esac ;;
             {groups})
-                case $program$group in pip* | *!) return 1 ;; esac
-                group=! ;;
+                case $program$group in pip* | *?!) return 1 ;; esac
+                group=$word! ;;
             *) return 1 ;;
         esac
     done
     return 1
 }}
 if _ozrepro_adds "$@"; then
-    printf 'ozrepro: an image is read-only: packages would land in ~/.local of this machine\\n  try: %s\\n' \\
-        'add them to what the image is made of, then: ozrepro lock {name}' >&2
+    printf 'ozrepro: %s\\n  try: %s\\n' {why} >&2
     exit 1
 fi
-# The same places as environment.Environment shows.
+"""
+_START_IN_IMAGE = """\
+{refusal}# The same places as environment.Environment shows.
 for _ozrepro_name in {places}; do
     _ozrepro_place=${{!_ozrepro_name-}}
     case $_ozrepro_place/ in

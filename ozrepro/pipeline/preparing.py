@@ -163,7 +163,7 @@ def certify(launched: Launched) -> Prepared:
         skipped=chosen.skipped,
         built=stored.is_new,
         shell=shell,
-        watched=tuple(filter(os.path.exists, found.watched)),
+        watched=tuple(filter(os.path.exists, (*found.watched, *stored.generation.gates))),
         inputs=tuple(map(str, session.inputs(section.method).files)),
     )
     record = _record(session, chosen, found, prepared)

@@ -18,7 +18,7 @@ from ozrepro.store.owner import is_alive, is_dead, read_owner
 from ozrepro.store.publish import CARD, built_for, discard, examine, read_generation, remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ozrepro.store import Store
     from ozrepro.store.owner import Owner
@@ -71,6 +71,15 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
     found += _spare_caches(store)
     found += _old_records(store, {item.path.name for item in found if item.remove}, named)
     return found
+
+
+def named(store: Store, keys: Iterable[str], *, even_with_jobs: bool = False) -> list[Leftover]:
+    """Return what a user's own wish would remove: the environments of these keys, and why one that is in use stays."""
+    used = paths_in_use(store.folder / "gens")
+    jobs = None if even_with_jobs else running_jobs(os.environ)
+    folders = {key: store.folder / "gens" / os.path.basename(os.readlink(store.name(key))) for key in keys}
+    found = [_unneeded(folder, key, "is named", used, jobs) for key, folder in folders.items()]
+    return found + _old_records(store, {item.path.name for item in found if item.remove}, set())
 
 
 def _unusable(store: Store, link: Path, why: str, used: set[str], jobs: str | None) -> list[Leftover]:

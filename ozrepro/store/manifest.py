@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from json.encoder import encode_basestring_ascii
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BLOCK = 1 << 20
-_FOLDER = 0o555
-"""The mode of a published folder, whatever the umask was."""
+_FOLDER = 0o755
+"""The mode of a published folder, whatever the umask was: with files in folders that he may not write, no owner can `rm -rf`."""
+
+_INSTALLED = re.compile(r"(?:(.+)/)?(?:[^/]+\.dist-info|conda-meta)/[^/]+\Z")
+"""A record of an installed package, and the folder that it is about (PEP 376, PEP 627, conda's prefix records)."""
 
 
 class Entry(NamedTuple):
@@ -174,8 +178,8 @@ def _digest(descriptor: int, size: int) -> str:
 def take(folder: Path, digests: Digests | None = None, *, protect: bool = False) -> list[Entry]:
     """Return the entries of all files below `folder`, by path. `digests` are those known already; every file is read without.
 
-    `protect` takes the write permission from all files and folders on the way, as a published environment never changes: to
-    find each by its path once more costs as much as the rest.
+    `protect` takes the write permission from all files on the way, as a published environment never changes: to find each by
+    its path once more costs as much as the rest.
     """
     known = digests or Digests()
     entries: list[Entry] = []
@@ -228,6 +232,16 @@ def _read(top: str, files: Sequence[tuple[str, os.stat_result]], digests: Digest
     with ThreadPoolExecutor(max_workers=workers) as pool:
         for part in pool.map(several, parts):
             yield from part
+
+
+def gates(folder: Path, entries: Iterable[Entry]) -> dict[str, int]:
+    """Return the folders into which installers put packages, with their time of change in ns: an installation moves it.
+
+    Folders of a published environment can be written. Those are few, and every start compares them.
+    """
+    matches = (_INSTALLED.match(entry.path) for entry in entries)
+    found = dict.fromkeys(match[0].split("/")[0] if match[1] is None else match[1] for match in matches if match)
+    return {path: os.lstat(folder / path).st_mtime_ns for path in found}
 
 
 def to_bytes(entries: Iterable[Entry]) -> bytes:

@@ -49,6 +49,11 @@ class Generation:
         """Where the environment itself stands."""
         return self.folder / PREFIX
 
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """The folders into which installers would put packages."""
+        return tuple(str(self.prefix / path) for path in self.card.get("gates", ()))
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -99,7 +104,19 @@ def examine(store: Store, key: str) -> Generation | str:
         return "was published by an earlier version of ozrepro"
     if card["made"] != made:
         return "is not as it was published: copied, restored, or its owner or modes were changed since"
-    return Generation(folder, card)
+    moved = _moved_gate(folder / PREFIX, card.get("gates"))
+    return f"packages were put into {shown(moved)} or taken out since it was built" if moved else Generation(folder, card)
+
+
+def _moved_gate(prefix: Path, gates: object) -> str:
+    """Return the first of the folders with packages that is not as it was published, "" where all are."""
+    for path, changed in gates.items() if isinstance(gates, dict) else ():
+        try:
+            if os.lstat(prefix / path).st_mtime_ns != changed:
+                return str(path)
+        except OSError:
+            return str(path)
+    return ""
 
 
 def built_for(store: Store, generation: Generation) -> str:
@@ -210,6 +227,7 @@ def _finish(folder: Path, recipe: Recipe, digests: manifest.Digests | None, seco
         "key": recipe.key,
         "store": os.path.realpath(folder.parent.parent),
         "made": stamp(os.lstat(folder / PREFIX)),
+        "gates": manifest.gates(folder / PREFIX, entries),
         "files": len(entries),
         "bytes": sum(entry.size for entry in entries),
         "manifest": hashlib.sha256(content).hexdigest(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,9 @@ def image(project: Project) -> Project:
     for name in (set(HOST_PROGRAMS) - {"apptainer"}) | {"pip", "uv"}:
         (folder / name).write_text(PROGRAM.format(name=name))
         (folder / name).chmod(0o755)
+    (found.root / "mine" / "bin").mkdir(parents=True)
+    (found.root / "mine" / "pyvenv.cfg").touch()
+    shutil.copy(folder / "pip", found.root / "mine" / "bin" / "pip")
     (found.root / "pyproject.toml").write_text(f'[tool.ozrepro]\npath = ["{folder}"]\n')
     (found.root / "noxfile.py").write_text(NOXFILE)
     program = project.root.parent / "stand in" / "apptainer"
@@ -67,6 +71,8 @@ def expected(prefix: tuple[str, ...], folder: Path) -> dict[tuple[str, ...], str
         SHOW: "a b inside $HOME *\n",
         (str(folder / "srun"), *SHOW): "refused: it would start its program outside",
         ("pip", "list"): "pip inside\n",
+        ("pip", "install", "--target=lib", "six"): "pip inside\n",
+        (str(folder.parent / "mine" / "bin" / "pip"), "install", "six"): "pip inside\n",
         ("uv", "run", "install"): "uv inside\n",
     }
     for name in LAUNCHERS:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ozrepro.errors import StoreError
 from ozrepro.store import manifest
 from ozrepro.store.manifest import Digests, Entry, differences, digest_file, from_bytes, take, to_bytes, walk
-from ozrepro.store.publish import Generation, Recipe, provide, verify
+from ozrepro.store.publish import Generation, Recipe, examine, provide, read_generation, verify
 from tests.store.driver import ODD_NAME, fill, key_of, paths_of
 
 if TYPE_CHECKING:
@@ -85,12 +85,15 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
 }
 
 
-def test_a_published_environment_is_whole_and_cannot_be_written(generation: Generation) -> None:
+def test_a_published_environment_is_whole_its_files_cannot_be_written_and_its_folders_can_be_removed(
+    generation: Generation,
+) -> None:
     assert verify(generation) == []
     assert walk(generation.prefix) == paths_of(FILES)
     assert generation.card["files"] == len(paths_of(FILES))
     for base, _, files in os.walk(generation.prefix):
-        for path in (base, *(os.path.join(base, name) for name in files)):
+        assert os.stat(base).st_mode & 0o777 == 0o755, base
+        for path in (os.path.join(base, name) for name in files):
             assert os.path.islink(path) or os.stat(path).st_mode & 0o222 == 0, path
     assert os.stat(generation.prefix / "bin" / "tool").st_mode & 0o777 == 0o555
 
@@ -276,7 +279,7 @@ def test_folders_and_files_are_protected_and_no_file_twice(tmp_path: Path) -> No
     (folder / "link").symlink_to("program")
     take(tmp_path / "env", protect=True)
     modes = [os.stat(path).st_mode & 0o7777 for path in (tmp_path / "env", folder, folder / "program")]
-    assert modes == [0o555, 0o555, 0o550]
+    assert modes == [0o755, 0o755, 0o550]
     before = os.stat(folder / "program").st_ctime_ns
     take(tmp_path / "env", protect=True)
     assert os.stat(folder / "program").st_ctime_ns == before
@@ -315,3 +318,25 @@ def test_expected_files_may_be_reached_by_a_link_to_their_folder_or_have_no_know
         return digests
 
     assert verify(provide(store, Recipe(key_of("one"), {}, build), print)[0]) == []
+
+
+@pytest.mark.parametrize("changed", ["lib/site-packages", "conda-meta"])
+def test_an_installation_into_a_published_environment_is_noticed_by_the_next_start(store: Store, changed: str) -> None:
+    """Its folders can be written, and an installer puts its packages beside those that are there."""
+
+    def build(prefix: Path) -> None:
+        for path in ("lib/site-packages/six-1.dist-info/METADATA", "lib/other/x", "conda-meta/six.json"):
+            (prefix / path).parent.mkdir(parents=True, exist_ok=True)
+            (prefix / path).write_text("x")
+
+    made = provide(store, Recipe(key_of("one"), {"session": "test"}, build), print)[0]
+    assert [os.path.relpath(path, made.prefix) for path in made.gates] == ["conda-meta", "lib/site-packages"]
+    (made.prefix / "lib" / "other" / "cache").write_text("a program's own")
+    assert read_generation(store, key_of("one")) is not None
+    place = made.prefix / changed
+    (place / "added").write_text("x")
+    assert (
+        examine(store, key_of("one"))
+        == f"packages were put into {place.relative_to(made.prefix)} or taken out since it was built"
+    )
+    assert len(verify(made)) == 2

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.methods import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from ozrepro.frontends.cli.output import Output
@@ -51,6 +52,7 @@ class Arguments(argparse.Namespace):
     shell: str | None
     ipython: bool
     yes: bool
+    everything: bool
     even_with_jobs: bool
     pattern: str
     provides: str
@@ -80,6 +82,12 @@ class Call:
     arguments: Arguments
     root: Path
     out: Output
+
+
+def near_words(word: str, known: Iterable[str]) -> str:
+    """Return the question whether a known word like this one was meant, "" where there is none."""
+    near = difflib.get_close_matches(word, sorted(known), 1)
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def take_name(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,8 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.errors import OzreproError, StoreError
-from ozrepro.frontends.cli.call import take_json
+from ozrepro.errors import OzreproError, StoreError, UsageError
+from ozrepro.frontends.cli.call import near_words, take_json
 from ozrepro.methods.reading import load_settings
 from ozrepro.pipeline.references import wanted_by
 from ozrepro.project.formatting import size_words
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ozrepro.frontends.cli.call import Add, Call
     from ozrepro.store import Store
 
+_SHORTEST = 4
+"""Digits of a key that are taken for its beginning."""
+
 
 def register(add: Add) -> None:
     """Add the commands of this module."""
@@ -27,12 +30,17 @@ def register(add: Add) -> None:
     for name, summary in (
         ("list", "list what is built, and which lock uses it"),
         ("verify", "check every file of every environment against its manifest"),
+        ("remove", "show what is built for sessions, or by keys; remove it with --yes"),
         ("gc", "show what no lock needs; remove it with --yes"),
     ):
         action = actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         action.add_argument("--plain", action="store_true", help="no colours, no progress bars")
         take_json(action)
-        if name == "gc":
+        if name == "remove":
+            words = "sessions, or the beginnings of keys as `store list` shows them"
+            action.add_argument("names", metavar="NAME", nargs="*", help=words)
+            action.add_argument("--all", dest="everything", action="store_true", help="all that is built in the store")
+        if name in ("gc", "remove"):
             action.add_argument("--yes", action="store_true", help="remove what was shown")
             action.add_argument("--even-with-jobs", action="store_true", help="also while jobs of yours are running")
 
@@ -49,7 +57,7 @@ def store(call: Call) -> int:
     place.check_readable()
     place.open()
     try:
-        return {"list": _list, "verify": _verify, "gc": _gc}[call.arguments.action](call, place)
+        return {"list": _list, "verify": _verify, "remove": _remove, "gc": _gc}[call.arguments.action](call, place)
     except PermissionError as error:
         raise failed("read the store", place.folder, error) from error
 
@@ -128,7 +136,35 @@ def _gc(call: Call, place: Store) -> int:
             problems=unreadable,
             hint="fix it, or leave it to a user who may read it, then: ozrepro store gc",
         )
-    plan = collect.plan(place, wanted, even_with_jobs=call.arguments.even_with_jobs)
+    return _carry_out(call, place, collect.plan(place, wanted, even_with_jobs=call.arguments.even_with_jobs), "gc")
+
+
+def _remove(call: Call, place: Store) -> int:
+    words, keys = call.arguments.names, _named(call, place)
+    plan = collect.named(place, keys, even_with_jobs=call.arguments.even_with_jobs)
+    return _carry_out(call, place, plan, shlex.join(("remove", *(words or ["--all"]))))
+
+
+def _named(call: Call, place: Store) -> list[str]:
+    """Return the keys of the environments that the words name. Raises UsageError for a word that names none."""
+    words, built = call.arguments.names, _generations(place)
+    if bool(words) == call.arguments.everything:
+        raise UsageError("name sessions or keys, or say --all", hint="ozrepro store list")
+    keys = {word: [key for key, item in built if word == item.card["session"] or _begins(key, word)] for word in words}
+    unknown = [word for word, some in keys.items() if not some]
+    if unknown:
+        hint = near_words(unknown[0], {str(item.card["session"]) for _, item in built}) or "ozrepro store list"
+        raise UsageError(f"nothing is built for {', '.join(unknown)} in {place.folder}", hint=hint)
+    return list(dict.fromkeys(key for some in keys.values() for key in some)) if words else [key for key, _ in built]
+
+
+def _begins(key: str, word: str) -> bool:
+    """Say whether a word is the beginning of a key, long enough to be meant as one."""
+    return len(word) >= _SHORTEST and key.startswith(word)
+
+
+def _carry_out(call: Call, place: Store, plan: list[collect.Leftover], again: str) -> int:
+    """Print what would be removed, or remove it with --yes; what stays is said with the reason."""
     going = [item for item in plan if item.remove]
     done = call.arguments.yes
     call.out.value(
@@ -142,5 +178,5 @@ def _gc(call: Call, place: Store) -> int:
     if not going:
         call.out.line("nothing to remove")
     elif not done:
-        call.out.line("nothing was removed yet: ozrepro store gc --yes")
+        call.out.line(f"nothing was removed yet: ozrepro store {again} --yes")
     return 0

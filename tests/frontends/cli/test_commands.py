@@ -431,3 +431,59 @@ def test_a_build_ended_with_its_job_leaves_nothing(small: Project, words: tuple[
     for name in ("gens", "names", "owners", "trash"):
         assert list((small.store() / name).iterdir()) == []
     assert {path.suffix for path in (small.store() / "locks").iterdir()} <= {".flock"}
+
+
+def test_what_is_built_for_a_session_is_removed_by_its_name_or_its_key(built: Project) -> None:
+    shown = built.done("store", "remove", "work")
+    assert ": is named\n" in shown
+    assert shown.endswith("nothing was removed yet: ozrepro store remove work --yes\n")
+    key = json.loads(built.done("store", "list", "--json"))["environments"][0]["key"]
+    for words, expected in (
+        (("wrok",), "did you mean work?"),
+        ((), "name sessions or keys, or say --all"),
+        (("ab",), "nothing is built for ab"),
+    ):
+        refused = built.ozrepro("store", "remove", *words, "--yes")
+        assert refused.returncode == 2
+        assert expected in refused.stderr
+    assert built.done("store", "remove", key[:12], "--yes").startswith("removed gens/")
+    assert built.done("store", "list") == f"nothing is built in {built.store()}\n"
+    assert list((built.store() / "ready").iterdir()) == []
+    built.done("build", "work")
+    built.done("store", "remove", "--all", "--yes")
+    assert list((built.store() / "gens").iterdir()) == []
+
+
+def test_an_environment_in_use_is_not_removed_by_its_name(built: Project) -> None:
+    program = subprocess.Popen(
+        [BIN / "ozrepro", "run", "work", "--", "python", "-c", "print(flush=True); input()"],
+        cwd=built.root, env=built.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert program.stdout is not None
+    program.stdout.readline()
+    kept = built.done("store", "remove", "work", "--yes")
+    assert "is named, but a program here runs from it" in kept
+    assert "nothing to remove" in kept
+    program.communicate(b"\n")
+    assert built.done("store", "remove", "work", "--yes").startswith("removed gens/")
+
+
+def test_a_project_is_thrown_away_by_rm_alone(built: Project) -> None:
+    """By its owner, who is not root: with rights over all files nothing can be refused."""
+    words = ["rm", "-rf", str(built.root)]
+    if os.geteuid() == 0:
+        words = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", *words]
+    assert subprocess.run(words, capture_output=True, text=True, check=False).stderr == ""
+    assert not built.root.exists()
+
+
+def test_an_installer_is_refused_and_what_it_puts_in_otherwise_is_noticed(built: Project) -> None:
+    refused = built.ozrepro("run", "work", "--", "pip", "install", "beta")
+    assert refused.returncode == 1
+    assert "pip install cannot add to a locked environment" in refused.stderr
+    assert "try: ozrepro add work PKG" in refused.stderr
+    (packages,) = built.prefix().glob("lib/python3.*/site-packages")
+    built.done("run", "work", "--", "sh", "-c", f"touch '{packages}/planted.py'")
+    again = built.ozrepro("run", "work", "--", "python", "-c", "import planted")
+    assert "cannot be used: packages were put into lib/python3." in again.stderr
+    assert "No module named 'planted'" in again.stderr
