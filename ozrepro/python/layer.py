@@ -21,6 +21,7 @@ from ozrepro.python import lock_matches_spec
 from ozrepro.python.packages import LockedPackage, LockedProject, check_name  # the reader looks annotations up
 from ozrepro.python.projects import reachable, read_folder
 from ozrepro.python.requirement_hashes import Hashed, check_hashes, hashed_in
+from ozrepro.python.treecopy import beside
 from ozrepro.python.uv import Uv, find_uv
 from ozrepro.store import caches
 
@@ -345,7 +346,7 @@ def decides_projects(locked: LockedLayer, site: Site) -> dict[str, Any]:
 def _decides(project: LockedProject, root: Path, files: Files) -> dict[str, Any]:
     """Return what decides how a local project is installed: its files' words, and the digests of what is compiled."""
     digests = {}
-    for path in project.compiles:
+    for path in beside(root, project.compiles):
         try:
             digests[path] = hashlib.sha256(files.content(root / path)).hexdigest()
         except OSError as error:
@@ -354,5 +355,6 @@ def _decides(project: LockedProject, root: Path, files: Files) -> dict[str, Any]
 
 
 def watched_sources(locked: LockedLayer, root: Path) -> tuple[str, ...]:
-    """Return the paths of the compiled sources of local projects: after a change of one, the environment is built again."""
-    return tuple(str(root / path) for item in locked.projects for path in item.compiles)
+    """Return the compiled sources of local projects, with their folders: after a change, the environment is built again."""
+    files = {path for item in locked.projects for path in beside(root, item.compiles)}
+    return tuple(str(root / path) for path in sorted(files | {os.path.dirname(path) for path in files}))

@@ -19,7 +19,7 @@ from ozrepro.faststart.ready import STORE_NAME
 from ozrepro.project.formatting import size_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 LARGEST = 64 << 20
 """Bytes of a file that git does not track and that is copied: a larger one is data."""
@@ -63,10 +63,23 @@ def copy_of(root: Path, environ: Mapping[str, str]) -> Iterator[Path]:
 
 def native_sources(tree: Path) -> list[str]:
     """Return the files of a copied project that are compiled or say how, from the project's folder."""
-    found = [path for path in _walk(tree) if path.endswith(_NATIVE) or os.path.basename(path) in _NATIVE_BUILD]
+    found = [path for path in _walk(tree) if _is_native(path)]
     if not any(path.endswith(_NATIVE) for path in found):
         return []
     return sorted({*found, *(name for name in ("setup.py", "setup.cfg") if (tree / name).is_file())})
+
+
+def _is_native(path: str) -> bool:
+    return path.endswith(_NATIVE) or os.path.basename(path) in _NATIVE_BUILD
+
+
+def beside(root: Path, sources: Collection[str]) -> list[str]:
+    """Return these sources with those that are in the same folders now, from `root`."""
+    found = set(sources)
+    for folder in {os.path.dirname(path) for path in sources}:
+        with suppress(OSError):
+            found.update(os.path.join(folder, name) for name in os.listdir(root / folder) if _is_native(name))
+    return sorted(found)
 
 
 def _is_source(root: Path, path: str) -> bool:

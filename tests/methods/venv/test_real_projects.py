@@ -118,6 +118,10 @@ def test_a_project_goes_from_init_to_a_run_and_nothing_is_written_beside_its_cod
     assert 'name = "idna"' in real.lock("analysis").read_text()
     show = "import idna, spots; print(spots.answer())"
     assert real.done("run", "analysis", "--", "python", "-c", show) == "11\n"
+    if (real.root / "src" / "fast.c").exists():
+        (real.root / "src" / "fast.c").write_text(FAST.replace("11", "33"))
+        show = "import spots; print(spots.answer(), spots.__file__)"
+        assert real.done("run", "analysis", "--", "python", "-c", show).strip() == f"33 {real.root / 'src/spots/__init__.py'}"
     code = next(real.root.glob("**/spots/__init__.py"))
     code.write_text(f"{code.read_text()}answer = lambda: 22\n")
     assert real.done("run", "analysis", "--", "python", "-c", "import spots; print(spots.answer())") == "22\n"
