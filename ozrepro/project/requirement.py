@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
     from packaging.markers import Marker
 
-_PROJECT = re.compile(r"-e\s+\.(\[[A-Za-z0-9._,\s-]+\])?\Z", re.ASCII)
+_LOCAL = re.compile(
+    r"(?:(?:-e\s*|--editable[\s=]\s*)(?=[./\w])|(?=\.))"
+    r"(?P<path>[\w.+/-]*?)\s*(?:\[(?P<extras>[A-Za-z0-9._,\s-]+)\])?\Z",
+    re.ASCII,
+)
+_ARCHIVE = (".whl", ".tar.gz", ".zip")
 _FILE = re.compile(r"-[rc]\s*\S.*\Z")
 _CONTROL = ("git+", "hg+", "svn+", "bzr+")
 _LONGEST = 2000
@@ -42,19 +47,47 @@ class Entry:
         return frozenset(text[7:].lower() for text in self.hashes if text.startswith("sha256:"))
 
 
+@dataclass(frozen=True, slots=True)
+class LocalProject:
+    """A project of the folder that a requirement asks for: its folder from the project's root, "" for that itself."""
+
+    path: str
+    extras: tuple[str, ...] = ()
+
+
+def local_project(text: str) -> LocalProject | None:
+    """Return the local project that a line such as `-e .`, `.[plot]` or `./sub` asks for, None where it asks for none."""
+    found = _LOCAL.match(text)
+    if found is None or found["path"].startswith("/") or text.endswith(_ARCHIVE) or ".." in found["path"].split("/"):
+        return None
+    parts = [part for part in found["path"].split("/") if part not in ("", ".")]
+    extras = {part.strip() for part in (found["extras"] or "").split(",") if part.strip()}
+    return LocalProject("/".join(parts), tuple(sorted(extras)))
+
+
+def names_package(text: str) -> bool:
+    """Say whether a line that was checked is a requirement, and no option and no local project."""
+    return not text.startswith(("-", "."))
+
+
 def check_requirement(text: str) -> str | None:
-    """Say what is wrong with one requirement, or None: a name with version, `-r FILE`, `-c FILE`, `-e .`, or `name @ https://…`."""
+    """Say what is wrong with one requirement, or None.
+
+    It is a name with version, `-r FILE`, `-c FILE`, a project of the folder such as `-e .`, or `name @ https://…`.
+    """
     if len(text) > _LONGEST:
         return f"{shown(text)} is not a requirement: it is too long"
     if "\\" in text:
         return f"{shown(text)} holds a backslash, which installers read in different ways"
-    if _PROJECT.match(text):
+    if local_project(text) is not None:
         return None
     if _FILE.match(text):
         file = text[2:].strip()
         inside = not file.startswith(("/", "~")) and ".." not in file.split("/")
         return None if inside else f"{file!r} leaves the project; name a file inside it, from its root"
     if text.startswith("-"):
+        if text.startswith(("-e", "--editable")):
+            return f"{text!r} is not a folder of the project; write for example -e . or -e ./FOLDER, with extras as in -e .[plot]"
         return f"{text!r} is an installer's option; allowed are -r FILE, -c FILE and -e ."
     if text.startswith(_CONTROL):
         return check_address(text)  # a bare one is not a requirement, and what the parser says of it helps nobody
@@ -76,7 +109,7 @@ def check_requirement_file(text: str) -> list[str]:
     """
     mistakes: list[str] = []
     for entry in entries_of(text):
-        if entry.text.startswith("-"):
+        if entry.text.startswith("-") and local_project(entry.text) is None:
             problem: str | None = (
                 f"{shown(entry.text)} is an installer's option; name files in the spec, and indexes in the settings"
             )

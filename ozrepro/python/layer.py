@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,7 @@ from packaging.utils import canonicalize_name
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.project.checking import shown
 from ozrepro.project.reader import Check, Key
-from ozrepro.project.requirement import check_requirement_file
+from ozrepro.project.requirement import check_requirement_file, entries_of, local_project, names_package
 from ozrepro.python import lock_matches_spec
 from ozrepro.python.packages import LockedPackage, LockedProject, check_name  # the reader looks annotations up
 from ozrepro.python.projects import reachable, read_folder
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from ozrepro.python.projects import Folders
     from ozrepro.python.resolve import Resolved, Wanted
     from ozrepro.site import Site
+
+
+_LATER = re.compile(r"(^|\s)#.*")
+"""A comment of a requirement file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +90,9 @@ class Layer:
     def asked(self) -> dict[str, tuple[str, ...]]:
         """Return the folders of the local projects that are asked for, from the project's root, with their extras."""
         found: dict[str, tuple[str, ...]] = {}
-        for text in self.requirements:
-            if text.startswith("-e"):
-                inside = text.partition("[")[2].rstrip("] ")
-                found[""] = tuple(sorted(part.strip() for part in inside.split(",") if part.strip()))
+        entries = (entry.text for text in self._texts().values() for entry in entries_of(text))
+        for item in filter(None, map(local_project, (*self.requirements, *entries))):
+            found[item.path] = tuple(sorted({*found.get(item.path, ()), *item.extras}))
         return found
 
     def folders(self) -> Folders:
@@ -100,9 +104,22 @@ class Layer:
         return [*self.requirements, *(self.spec.files.text(path) for path in self.inputs())]
 
     def files(self) -> dict[str, str]:
-        """Return the text of each requirement file, by its path in the project."""
+        """Return the text of each requirement file, by its path in the project; local projects are left out of it."""
+        return {
+            name: "\n".join("" if local_project(_LATER.sub("", line).strip()) else line for line in text.split("\n"))
+            for name, text in self._texts().items()
+        }
+
+    def _texts(self) -> dict[str, str]:
         names = [text[2:].strip() for text in self.requirements if text.startswith(("-r", "-c"))]
-        return {name: self.spec.files.text(self.spec.root / name) for name in names}
+        return {name: self._text(name) for name in names}
+
+    def _text(self, name: str) -> str:
+        """Return the text of a requirement file, "" of one that cannot be read: `contents` refuses it."""
+        try:
+            return self.spec.files.text(self.spec.root / name)
+        except OSError:
+            return ""
 
     def hashed(self) -> tuple[Hashed, ...]:
         """Return the requirements with hashes, of the table and of the files that it names."""
@@ -111,7 +128,7 @@ class Layer:
             if text.startswith(("-r", "-c")):
                 name = text[2:].strip()
                 found += hashed_in(name, self.files()[name])
-            elif not text.startswith("-"):
+            elif names_package(text):
                 found += [replace(item, place=f"[{self.key}]") for item in hashed_in("", text)]
         return tuple(found)
 

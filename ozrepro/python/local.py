@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.project.checking import shown
+from ozrepro.project.requirement import names_package
 from ozrepro.python import backend, projects, uvtable
 from ozrepro.python.installed import stub_name, write_stub
 from ozrepro.python.packages import LockedPackage, LockedProject
@@ -238,7 +239,7 @@ def check_indexes(indexes: Indexes, root: Path, given: Sequence[Project], packag
 
 def check_complete(requirements: Iterable[str], given: Sequence[Project], names: Collection[str]) -> None:
     """Raise BuildError where something that the spec asks for is not among the `names` of what was found."""
-    asked = [Requirement(text) for text in requirements if not text.startswith("-")]
+    asked = [Requirement(text) for text in requirements if names_package(text)]
     wanted: dict[str, str] = {canonicalize_name(item.name): item.name for item in asked if item.marker is None}
     wanted |= {item.metadata.name: item.metadata.name for item in given if item.asked is not None and not item.folder.is_virtual}
     missing = [wanted[name] for name in sorted(wanted.keys() - set(names))]

@@ -13,6 +13,8 @@ from urllib.parse import unquote
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from ozrepro.project.requirement import names_package
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -42,7 +44,7 @@ def check_requirements(
     checker: Checker, base: tuple[str, ...], packages: Sequence[LockedPackage], requirements: Iterable[str]
 ) -> None:
     """Note each requirement of the spec itself that no locked version answers."""
-    for requirement in (Requirement(text) for text in requirements if not text.startswith("-")):
+    for requirement in (Requirement(text) for text in requirements if names_package(text)):
         versions = [package.version for package in packages if package.name == canonicalize_name(requirement.name)]
         if not versions and requirement.marker is None:
             checker.wrong((*base, "package"), f"lacks {requirement.name}, which the spec requires")

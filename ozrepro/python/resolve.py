@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError, CommandFailed
-from ozrepro.project.requirement import check_address
+from ozrepro.project.requirement import check_address, local_project
 from ozrepro.project.toml import dumps, loads
 from ozrepro.python import installed as base
 from ozrepro.python import local, requirement_hashes
@@ -236,7 +236,7 @@ def compile_lines(
 def _lines(wanted: Wanted, folder: Path) -> list[str]:
     lines: list[str] = []
     for text in wanted.requirements:
-        if text.startswith("-e"):
+        if local_project(text) is not None:
             if not wanted.projects:
                 raise BuildError(f"{text}: this method installs no local project", hint="use the method venv, modules or conda")
             continue  # their own lines come last

@@ -130,7 +130,8 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
         ('[container]\nimage = "a.sif"\nbinds = []\n', "container.binds: unknown key; did you mean 'bind'?"),
         ('[venv]\nrequirements = ["numpy >"]\n', "is not a requirement"),
         ('[venv]\nrequirements = ["--index-url https://x"]\n', "is an installer's option"),
-        ('[venv]\nrequirements = ["-e ../other"]\n', "is an installer's option"),
+        ('[venv]\nrequirements = ["-e ../other"]\n', "is not a folder of the project; write for example -e . or -e ./FOLDER"),
+        ('[venv]\nrequirements = ["-e . --pre"]\n', "is not a folder of the project"),
         ('[venv]\nrequirements = ["-r /etc/passwd"]\n', "leaves the project"),
         ('[venv]\nrequirements = ["a @ git+https://x/y"]\n', "is a version control address"),
         ('[venv]\nrequirements = ["git+https://x/y@main"]\n', "is a version control address"),
@@ -155,7 +156,7 @@ def test_a_mistake_in_a_spec_is_named_once(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     "requirement",
     ["numpy", "numpy>=1.26,<3", "scipy[test]; python_version > '3.10'", "-r requirements.txt", "-r my file.txt", "-c limits.txt", "-e .",
-     "-e .[plot]", "a @ https://host/a-1-py3-none-any.whl#sha256=" + "0" * 64],
+     "-e .[plot]", "-e.", ".", ".[plot,test]", "./sub", "-e ./sub[x]", "-e sub", "--editable=.", "a @ https://host/a-1-py3-none-any.whl#sha256=" + "0" * 64],
 )  # fmt: skip
 def test_a_requirement_that_pip_users_write_is_taken(requirement: str) -> None:
     spec = parse_spec(PATH, dumps({"venv": {"requirements": [requirement]}}))

@@ -144,6 +144,23 @@ class TestOtherProjectsOfTheFolder:
         (fit.root / "libs/lib/pyproject.toml").write_text(STATIC.replace('"fit"', '"lib"').replace("alpha", "gamma"))
         assert fit.ozrepro("lock", "--check").returncode == 3
 
+    @pytest.mark.parametrize("line", ["-e ./libs/lib", "./libs/lib", "-e libs/lib", "-r requirements.txt"])
+    def test_one_that_the_spec_asks_for_is_installed_editable(self, fit: Project, line: str) -> None:
+        make(fit.root / "libs" / "lib", STATIC.replace('"fit"', '"lib"').replace("alpha", "beta"), "lib")
+        (fit.root / "requirements.txt").write_text("gamma\n-e ./libs/lib  # ours\n.\n")
+        fit.spec(f'imports = ["lib"]\n[venv]\nrequirements = ["{line}"]\n')
+        fit.done("lock")
+        assert names(fit) == (["alpha", "beta", "gamma"] if line.startswith("-r") else ["beta"])
+        show = "import lib; print(lib.__file__)"
+        assert fit.done("run", "work", "--", "python", "-c", show).strip() == str(fit.root / "libs/lib/lib/__init__.py")
+        assert "unchanged" in fit.done("lock")
+
+    def test_one_that_is_not_there_is_refused(self, fit: Project) -> None:
+        fit.spec('[venv]\nrequirements = ["-e ./libs/lib"]\n')
+        refused = fit.ozrepro("lock")
+        assert refused.returncode == 2
+        assert "has neither a pyproject.toml nor a setup.py" in refused.stderr
+
     @pytest.mark.parametrize(
         ("source", "told"),
         [
