@@ -108,6 +108,9 @@ def _follow(
             continue
         seen.add(path)
         folder = folders.folders.get(path) or projects.read_folder(folders.root, path, folders.files)
+        if not (copy / path).is_dir():
+            what = "is ignored by git or a repository of its own, and so not a part of the project"
+            raise SpecError(str(folders.root / path), [f"{what}; git add it, or make it a submodule"])
         project = Project(folder, describe(folder), copy / path, asked.get(path))
         project, wrong = _led(folders, project)
         mistakes += wrong

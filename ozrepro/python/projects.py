@@ -13,10 +13,12 @@ from email.parser import HeaderParser
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from ozrepro.errors import SpecError
+from ozrepro.process import is_inside
 from ozrepro.project.checking import shown
 from ozrepro.project.files import SMALL
 from ozrepro.project.toml import TOMLDecodeError, loads
@@ -66,8 +68,8 @@ class Folder:
     @property
     def name(self) -> str:
         """The canonical name where it is static, else ""."""
-        project = self.table.get("project")
-        poetry = self.table.get("tool", {}).get("poetry")
+        project, tool = self.table.get("project"), self.table.get("tool")
+        poetry = tool.get("poetry") if isinstance(tool, dict) else None
         name = next((part["name"] for part in (project, poetry) if isinstance(part, dict) and "name" in part), "")
         return canonicalize_name(name) if isinstance(name, str) else ""
 
@@ -76,17 +78,15 @@ class Folder:
         project = self.table.get("project")
         if not isinstance(project, dict) or not isinstance(project.get("name"), str):
             return None
-        if not _DECIDES.isdisjoint(project.get("dynamic", ())):
-            return None
         extras = project.get("optional-dependencies", {})
         try:
+            if not _DECIDES.isdisjoint(project.get("dynamic", ())):
+                return None
             requires = [str(Requirement(text)) for text in project.get("dependencies", ())]
             requires += [_of_extra(text, extra) for extra, texts in extras.items() for text in texts]
-        except (AttributeError, InvalidRequirement, RecursionError, TypeError):
-            return None  # hatchling fills in {root:uri}
-        version = project.get("version", "") if "version" not in project.get("dynamic", ()) else ""
-        python = str(project.get("requires-python", ""))
-        return Metadata(canonicalize_name(project["name"]), _version(str(version)), python, tuple(requires), tuple(extras))
+            return _checked(project["name"], project.get("version", ""), project.get("requires-python", ""), requires, extras)
+        except (AttributeError, InvalidRequirement, RecursionError, TypeError, ValueError):
+            return None  # hatchling fills in {root:uri}; what is wrong the backend tells
 
     def contents(self, root: Path, files: Files) -> dict[str, Any]:
         """Return what decides what is installed for it, for a digest."""
@@ -101,6 +101,16 @@ class Folder:
         if self.described() is None:
             said["files"] = {name: files.text(root / name) for name in self.inputs}
         return said
+
+
+def _checked(name: str, version: object, python: object, requires: Iterable[str], extras: Iterable[str]) -> Metadata:
+    """Return metadata whose texts are what they claim: they become a file's name and lines. Raises ValueError."""
+    named = canonicalize_name(name, validate=True)
+    return Metadata(named, _version(str(version)), str(SpecifierSet(str(python))), tuple(requires), tuple(map(_extra, extras)))
+
+
+def _extra(name: str) -> str:
+    return canonicalize_name(name, validate=True)
 
 
 def _of_extra(text: str, extra: str) -> str:
@@ -118,14 +128,13 @@ def _version(text: str) -> str:
 
 
 def from_core(text: str) -> Metadata:
-    """Return what a file of core metadata says, as a backend writes it. Raises ValueError where it has no name."""
+    """Return what a file of core metadata says, as a backend writes it. Raises ValueError where the name is wrong."""
     message = HeaderParser().parsestr(text)
     name = message.get("Name", "")
     if not name:
         raise ValueError("has no Name")
     requires, extras = message.get_all("Requires-Dist") or [], message.get_all("Provides-Extra") or []
-    python = message.get("Requires-Python", "")
-    return Metadata(canonicalize_name(name), _version(message.get("Version", "")), python, tuple(requires), tuple(extras))
+    return _checked(name, message.get("Version", ""), message.get("Requires-Python", ""), requires, extras)
 
 
 def read_folder(root: Path, path: str, files: Files) -> Folder:
@@ -134,6 +143,8 @@ def read_folder(root: Path, path: str, files: Files) -> Folder:
     inputs = [f"{place}{name}" for name in _READ if (root / path / name).is_file()]
     if not any(name.endswith(("pyproject.toml", "setup.py")) for name in inputs):
         raise SpecError(str(root / path), ["has neither a pyproject.toml nor a setup.py, so that it cannot be installed"])
+    if not is_inside(root / path, root):
+        raise SpecError(str(root / path), ["leads out of the project; move it in"])
     table: Mapping[str, Any] = {}
     if inputs[0].endswith("pyproject.toml"):
         file = root / inputs[0]
@@ -149,7 +160,7 @@ def read_folder(root: Path, path: str, files: Files) -> Folder:
     found = Folder(path, table, tuple(inputs))
     if found.described() is not None:
         return Folder(path, table, (inputs[0],))
-    more = [f"{place}{name}" for name in _named(table.get("tool", {})) if _is_plain(root, f"{place}{name}")]
+    more = [f"{place}{name}" for name in _named(table.get("tool")) if _is_plain(root, f"{place}{name}")]
     return Folder(path, table, tuple(dict.fromkeys((*inputs, *more))))
 
 
@@ -162,7 +173,7 @@ def _named(value: object) -> Iterator[str]:
 
 
 def _is_plain(root: Path, path: str) -> bool:
-    return ".." not in path.split("/") and not path.startswith("/") and os.path.isfile(root / path)
+    return not {"..", "\0"} & {*path.split("/"), *path} and not path.startswith("/") and os.path.isfile(root / path)
 
 
 @dataclass(frozen=True, slots=True)

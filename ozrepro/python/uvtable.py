@@ -52,7 +52,7 @@ def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def limits_of(pyproject: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of `[tool.uv]` that limit a resolution."""
-    return {key: value for key, value in table_of(pyproject).items() if key in LIMITS and value}
+    return {key: value for key, value in table_of(pyproject).items() if key in LIMITS and value and isinstance(value, list)}
 
 
 def overridden(pyproject: Mapping[str, Any]) -> tuple[str, ...]:
@@ -86,9 +86,11 @@ def members_of(root: Path, pyproject: Mapping[str, Any]) -> dict[str, str]:
 def _matching(root: Path, patterns: object) -> Iterable[str]:
     for pattern in patterns if isinstance(patterns, list) else ():
         if isinstance(pattern, str) and pattern and not pattern.startswith("/") and ".." not in pattern.split("/"):
-            for path in sorted(root.glob(pattern.rstrip("/"))):
-                if path.is_dir() and is_inside(path, root):
-                    yield path.relative_to(root).as_posix()
+            try:
+                folders = sorted(path for path in root.glob(pattern.rstrip("/")) if path.is_dir() and is_inside(path, root))
+            except (IndexError, NotImplementedError, OSError, ValueError):
+                continue  # no pattern that Python knows
+            yield from (path.relative_to(root).as_posix() for path in folders)
 
 
 def sources_of(pyproject: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
@@ -107,6 +109,8 @@ def sources_of(pyproject: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]
 def folder_of(root: Path, base: str, entry: Mapping[str, Any]) -> str:
     """Return the folder that a source with `path` means, from `root`; `base` is the project that says it. Raises Refused."""
     text = str(entry["path"])
+    if "\0" in text:
+        raise Refused(f"{shown(text)} is no path")
     path = os.path.normpath(os.path.join(base or ".", text))
     if text.endswith((".whl", ".tar.gz", ".zip")):
         raise Refused(f"{shown(text)} is a file; put it into a wheelhouse, set PIP_FIND_LINKS to that, and remove this source")

@@ -104,6 +104,35 @@ class TestADynamicVersion:
         assert not any(b"/ozrepro-" in text for text in texts)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'tool = 5\n[project]\nname = "fit"\n',
+        '[project]\nname = "../fit"\n',
+        '[project]\nname = "fit"\ndynamic = 5\n',
+        '[project]\nname = "fit"\ndependencies = 5\n',
+        '[project]\nname = "fit"\nrequires-python = ">=3\\nRequires-Dist: evil"\n',
+        '[project]\nname = "fit"\noptional-dependencies = 5\n',
+        '[project]\nname = "fit"\n[tool]\nuv = 5\n',
+        '[project]\nname = "fit"\n[tool.uv]\nsources = 5\nworkspace = 5\nconstraint-dependencies = 5\n',
+        '[project]\nname = "fit"\n[tool.uv]\nbuild-constraint-dependencies = 5\n',
+        '[project]\nname = "fit"\n[tool.uv]\nconstraint-dependencies = [5]\n',
+        '[project]\nname = "fit"\n[tool.uv.workspace]\nmembers = ["a**", "\\u0000", "/", 5, "**/"]\n',
+        '[project]\nname = "fit"\ndependencies = ["a"]\n[tool.uv.sources]\na = { path = "\\u0000" }\n',
+        '[project]\nname = "fit"\ndependencies = ["a"]\n[tool.uv.sources]\na = { path = 5 }\n',
+        '[project]\nname = "fit"\ndependencies = ["a"]\n[tool.uv.sources]\na = { git = 5, rev = 5 }\n',
+        '[tool.poetry]\nname = 5\ndependencies = { a = { path = 5 } }\n',
+        '[tool.setuptools.dynamic]\ndependencies = { file = ["\\u0000", "../x", 5] }\n',
+    ],
+)
+def test_any_pyproject_is_locked_or_refused_without_a_traceback(fit: Project, text: str) -> None:
+    (fit.root / "pyproject.toml").write_text(f"{text}\n{SYSTEM}")
+    done = fit.ozrepro("lock")
+    assert done.returncode in (0, 1, 2)
+    assert "Traceback" not in done.stderr or "cannot ask backend" in done.stderr
+    assert "internal error" not in done.stderr
+
+
 class TestWhatOnlyTheBackendTells:
     def test_dynamic_dependencies_are_asked_of_it(self, fit: Project) -> None:
         (fit.root / "pyproject.toml").write_text(STATIC.replace('dependencies = ["alpha"]\n', "").replace('"version"', '"dependencies"'))
@@ -154,6 +183,24 @@ class TestOtherProjectsOfTheFolder:
         show = "import lib; print(lib.__file__)"
         assert fit.done("run", "work", "--", "python", "-c", show).strip() == str(fit.root / "libs/lib/lib/__init__.py")
         assert "unchanged" in fit.done("lock")
+
+    def test_one_that_is_a_link_out_of_the_project_is_refused(self, fit: Project) -> None:
+        make(fit.root.parent / "lib", STATIC.replace('"fit"', '"lib"'), "lib")
+        (fit.root / "lib").symlink_to(fit.root.parent / "lib")
+        fit.spec('[venv]\nrequirements = ["-e ./lib"]\n')
+        refused = fit.ozrepro("lock")
+        assert refused.returncode == 2
+        assert "leads out of the project" in refused.stderr
+
+    def test_one_that_git_ignores_is_refused(self, fit: Project) -> None:
+        make(fit.root / "lib", STATIC.replace('"fit"', '"lib"'), "lib")
+        (fit.root / ".gitignore").write_text("lib\n")
+        for words in (["init", "-q"], ["add", "-A"]):
+            subprocess.run(["git", *words], cwd=fit.root, check=True, capture_output=True)
+        fit.spec('[venv]\nrequirements = ["-e ./lib"]\n')
+        refused = fit.ozrepro("lock")
+        assert refused.returncode == 2
+        assert "is ignored by git or a repository of its own" in refused.stderr
 
     def test_one_that_is_not_there_is_refused(self, fit: Project) -> None:
         fit.spec('[venv]\nrequirements = ["-e ./libs/lib"]\n')

@@ -122,6 +122,10 @@ def test_a_project_goes_from_init_to_a_run_and_nothing_is_written_beside_its_cod
         (real.root / "src" / "fast.c").write_text(FAST.replace("11", "33"))
         show = "import spots; print(spots.answer(), spots.__file__)"
         assert real.done("run", "analysis", "--", "python", "-c", show).strip() == f"33 {real.root / 'src/spots/__init__.py'}"
-    code = next(real.root.glob("**/spots/__init__.py"))
+    code = next(path for path in real.root.glob("**/spots/__init__.py") if ".ozrepro" not in path.parts)
     code.write_text(f"{code.read_text()}answer = lambda: 22\n")
     assert real.done("run", "analysis", "--", "python", "-c", "import spots; print(spots.answer())") == "22\n"
+    folders = [path for path in (real.root / ".ozrepro").rglob("*") if path.is_dir() and not path.is_symlink()]
+    assert all(path.stat().st_mode & 0o200 for path in folders), "an ordinary user cannot remove what is in a closed folder"
+    subprocess.run(["rm", "-rf", str(real.root)], check=True)
+    assert not real.root.exists()
