@@ -44,7 +44,7 @@ class Traits:
     Attributes:
         scope: for which machines one section serves.
         builds_to_lock: whether locking builds, so that `--accept` can take what was built here.
-        takes_source: whether it locks another tool's file or environment, `lock --from`.
+        takes: the kinds of other tools' files and environments that it locks, `lock --from`, as `project.sources` calls them.
         is_image: whether programs see another root file system than the machine's.
         facts: names of the machine's facts that decide whether it is available or what it gives here: "cpu", "libc", "driver".
 
@@ -52,7 +52,7 @@ class Traits:
 
     scope: Scope
     builds_to_lock: bool = False
-    takes_source: bool = False
+    takes: tuple[str, ...] = ()
     is_image: bool = False
     facts: tuple[Fact, ...] = ()
 

@@ -19,6 +19,7 @@ from ozrepro.pipeline.choice import choose
 from ozrepro.pipeline.locking import Change, Locking, lock_session
 from ozrepro.pipeline.preparing import built_generation, key_of
 from ozrepro.pipeline.session import Session, needs_lock
+from ozrepro.project import sources
 from ozrepro.project.files import text_of
 from ozrepro.project.lock import Lock, Section, lock_file
 from ozrepro.project.lockdiff import Difference, between_contents, between_sections
@@ -40,7 +41,7 @@ def register(add: Add) -> None:
     take_method(made)
     made.add_argument("--check", action="store_true", help="only compare; exit 3 when the lock does not answer spec and machine")
     made.add_argument("--upgrade", nargs="*", metavar="PKG", help="take newer versions, of all packages or of these")
-    source = "an @EXPLICIT file, a conda-lock file or a conda environment's folder, whose packages are locked"
+    source = "lock exactly the packages of another tool's lock, list or conda environment"
     made.add_argument("--from", dest="source", metavar="SOURCE", help=source)
     accept = "take the image that was built here and refused because other versions are inside"
     made.add_argument("--accept", action="store_true", help=accept)
@@ -93,11 +94,13 @@ def _check_source(call: Call, session: Session, old: Lock, source: str) -> list[
 
 
 def _takers(session: Session, source: str) -> tuple[str, ...]:
-    """Return the described methods that lock another tool's file. Raises UsageError where there is none."""
-    takers = tuple(name for name in session.spec.tables if registry.load(name).traits.takes_source)
+    """Return the described methods that lock what a source is. Raises UsageError where there is none."""
+    kind = sources.kind_of(source)
+    takers = tuple(name for name in session.spec.tables if kind in registry.load(name).traits.takes)
     if not takers:
-        able = ", ".join(f"[{name}]" for name in registry.known() if registry.load(name).traits.takes_source)
-        raise UsageError(f"--from needs a table that can take it: {able}", hint=f"ozrepro lock {session.name} --from {source}")
+        able = " or ".join(f"[{name}]" for name in registry.known() if kind in registry.load(name).traits.takes)
+        where, file = sources.split(source)[0], f"sessions/{session.name}.toml"
+        raise UsageError(f"is {kind}: --from takes it for {able}, which {file} lacks", where=where, hint=f"add {able} to {file}")
     return takers
 
 

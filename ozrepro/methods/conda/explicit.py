@@ -37,7 +37,7 @@ _LARGEST = 4 << 20
 class Named:
     """One package that another tool's file names: enough to ask the channels for exactly this one.
 
-    What the file does not tell is "". `channel` is an address, of whichever host the file was made with.
+    What the file does not tell is "". `channel` is an address, of whichever host the file was made with, or a name.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Named:
 
     def _is_of(self, channel: Channel) -> bool:
         """Say whether the address may be the channel's: it has the name, on any host."""
-        return self.channel in (channel.address, channel.public) or self.channel.endswith(f"/{channel.name}")
+        return self.channel in (channel.name, channel.address, channel.public) or self.channel.endswith(f"/{channel.name}")
 
 
 def write_explicit(records: Iterable[LockedRecord], addresses: Mapping[str, str], platform: str) -> str:

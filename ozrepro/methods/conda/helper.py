@@ -149,6 +149,10 @@ class Helper:
             packages, wrong = comparison.finish()
         return Linked(packages, tuple(done["fetched"])), wrong
 
+    def read_pixi(self, path: str, environment: str) -> dict[str, Any]:
+        """Return what `pixilock.read` finds in a pixi.lock. Raises CommandFailed where rattler's reader crashes."""
+        return self._call({"task": "read-pixi", "path": path, "environment": environment}, "cannot read the pixi.lock", ignore)
+
     def detect(self, names: Iterable[str] | None = None) -> tuple[Virtual, ...]:
         """Return this machine's virtual packages; without the helper process where those of `names` need none."""
         found = quickly(names) if names is not None else None

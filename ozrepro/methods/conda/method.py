@@ -10,6 +10,7 @@ from ozrepro.methods.comparing import Inside
 from ozrepro.methods.conda import activating, installed, lock
 from ozrepro.methods.conda.building import build, has_python, lines_of
 from ozrepro.methods.conda.helper import without_cache
+from ozrepro.methods.conda.source import TAKES
 from ozrepro.methods.conda.table import package_list, read_table
 from ozrepro.methods.conda.virtual import needed, satisfied
 from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, ShellParts, Traits
@@ -31,7 +32,7 @@ class Conda:
     """The conda method."""
 
     name = "conda"
-    traits = Traits(scope="machine", takes_source=True, facts=("libc", "driver"))
+    traits = Traits(scope="machine", takes=TAKES, facts=("libc", "driver"))
 
     read_table = staticmethod(read_table)
     package_list = staticmethod(package_list)

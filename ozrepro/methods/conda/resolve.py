@@ -13,10 +13,10 @@ from packaging.utils import canonicalize_name
 from ozrepro.errors import BuildError
 from ozrepro.methods.conda import python as conda_python
 from ozrepro.methods.conda.channels import Channel, find_channels
-from ozrepro.methods.conda.formats import Source, read_source
 from ozrepro.methods.conda.helper import Helper, Question, ignore, open_helper
 from ozrepro.methods.conda.lock import Locked, channels_of, layer_of, mpi_request, mpi_spec, wanted_of
 from ozrepro.methods.conda.matchspec import with_address
+from ozrepro.methods.conda.source import Source, read_source
 from ozrepro.methods.conda.virtual import needed, offered, overrides
 from ozrepro.modulesystem import loading, record
 from ozrepro.project.lock import Section
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ozrepro.modulesystem.record import Record
 
 
+_OTHERWISE = "name the channels that have them in [conda]; ozrepro lock without --from takes what there is now"
 _WHERE = "packages go into pip of [conda], variables into an environment.yml"
 
 
@@ -87,14 +88,19 @@ def _resolve_one(task: _Task, platform: str) -> Locked:
     """Return a platform's packages: what its own section has locked stays where it still fits."""
     request, wanted = task.request, task.wanted
     previous = request.old.get(platform)
-    source = read_source(request.source, platform) if request.source else Source(())
+    source = read_source(request.source, platform, task.helper) if request.source else Source(())
     rest = source.rest(wanted.pip, wanted.variables) if platform == task.here else []
     if rest:
         request.say(f"not taken over from {request.source}: {' and '.join(rest)}; {_WHERE}")
+    for line in source.notes if platform == task.here else ():
+        request.say(f"{request.source}: {line}")
     locked = _solve(task, platform, _kept(previous, request.upgrade), source.named)
     if not wanted.pip:
         return locked
-    return replace(locked, layer=_pip(task, locked, previous))
+    on_top = _pip(task, locked, previous)
+    for line in source.other_versions(layer.versions_of(on_top.packages)):
+        request.say(f"{request.source}: {line}")
+    return replace(locked, layer=on_top)
 
 
 def _say_unlisted(subject: Subject[CondaTable], wanted: EnvironmentFile, channels: tuple[Channel, ...], say: Say) -> None:
@@ -120,7 +126,12 @@ def _solve(task: _Task, platform: str, kept: tuple[LockedRecord, ...], named: tu
         locked=kept,
     )
     question = replace(question, locked=_open_to_gpu(task.helper, question))
-    answer = task.helper.solve(question, ignore)
+    try:
+        answer = task.helper.solve(question, ignore)
+    except BuildError as error:
+        if not named or "cannot be had" not in error.what:
+            raise
+        raise BuildError(f"the channels do not give what {task.request.source} names: {error.what}", hint=_OTHERWISE) from error
     if named:
         _check_named(named, answer.records, task.channels)
     if answer.cpu_builds:
@@ -155,7 +166,7 @@ def _check_named(named: tuple[Named, ...], records: tuple[LockedRecord, ...], ch
     wanted = {item.name for item in named}
     lines += [f"{name} is needed too, and is not named there" for name in sorted(there.keys() - wanted)]
     if lines:
-        raise BuildError("\n  ".join(("the channels do not give what is named:", *lines)), hint="ozrepro lock, without --from")
+        raise BuildError("\n  ".join(("the channels do not give what is named:", *lines)), hint=_OTHERWISE)
 
 
 def _content(locked: Locked, subject: Subject[CondaTable], wanted: EnvironmentFile) -> dict[str, Any]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _TASKS = {
     "solve": ("solving", "solve"),
     "install": ("installing", "install"),
+    "read-pixi": ("pixilock", "read"),
     "virtual-packages": ("solving", "detect"),
 }
 """The tasks, each with its module beside this one and its function; only the one that is asked for is loaded."""

@@ -16,6 +16,7 @@ from ozrepro.methods.modules import lock
 from ozrepro.methods.modules.table import package_list, read_table
 from ozrepro.modulesystem import loading
 from ozrepro.modulesystem.site_index import other_tool
+from ozrepro.project import sources
 from ozrepro.project.lock import Section
 from ozrepro.python import install, layer, toolchain
 from ozrepro.python import installed as outside
@@ -38,7 +39,7 @@ class Modules:
     """The modules method."""
 
     name = "modules"
-    traits = Traits(scope="cluster", facts=("cpu",))
+    traits = Traits(scope="cluster", takes=(sources.PYLOCK,), facts=("cpu",))
 
     read_table = staticmethod(read_table)
     package_list = staticmethod(package_list)

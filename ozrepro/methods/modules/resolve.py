@@ -18,17 +18,23 @@ from ozrepro.python import installed as outside
 from ozrepro.python import layer as packages
 from ozrepro.python import toolchain
 from ozrepro.python.layer import LockedLayer, open_uv
+from ozrepro.python.pylock import read_pins
 from ozrepro.python.resolve import Wanted
 from ozrepro.python.resolve import resolve as resolve_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ozrepro.methods.contract import Request, Say
     from ozrepro.methods.modules.table import ModulesTable
     from ozrepro.modulesystem.capture import Captured
+    from ozrepro.python.interpreter import Interpreter
     from ozrepro.python.layer import Layer
+    from ozrepro.python.packages import LockedPackage
+    from ozrepro.python.pylock import Pins
+    from ozrepro.python.resolve import Resolved
     from ozrepro.python.toolchain import Toolchain
+    from ozrepro.python.uv import Uv
     from ozrepro.site import Site
 
 
@@ -37,7 +43,7 @@ def resolve(request: Request[ModulesTable, Locked], platform: str) -> dict[str, 
 
     Raises ModuleError, BuildError, CommandFailed.
     """
-    subject, say = request.subject, request.say
+    subject, say, pins = request.subject, request.say, read_pins(request.source)
     table, site, on_top = subject.table, subject.site, layer_of(subject)
     load = loading.load(loading.modules_request(subject.spec, site), site)
     captured = load.captured
@@ -68,7 +74,7 @@ def resolve(request: Request[ModulesTable, Locked], platform: str) -> dict[str, 
     # Another cluster of the site that was locked before gives a new one its versions.
     known = request.old.get(platform) or next(iter(request.old.values()), None)
     previous = known.layer if known is not None else None
-    locked = replace(locked, layer=_packages(locked, on_top, tools, site, previous, request.upgrade, say))
+    locked = replace(locked, layer=_packages(locked, on_top, tools, site, previous, request.upgrade, pins, say))
     return _content(locked, on_top, site, say)
 
 
@@ -113,6 +119,7 @@ def _packages(
     site: Site,
     previous: LockedLayer | None,
     upgrade: tuple[str, ...] | None,
+    pins: Pins,
     say: Say,
 ) -> LockedLayer:
     """Resolve what the toolchain lacks, keep its own versions, and compile what the spec names in build."""
@@ -139,23 +146,26 @@ def _packages(
             projects,
             layer.folders().limits(),
         )
-        resolved = resolve_packages(uv, task, python, previous.packages if previous else (), upgrade, say)
+        resolved = resolve_packages(uv, pins.limit(task), python, previous.packages if previous else (), upgrade, say)
+        pins.check(resolved, task, say)
         packages.check_resolved(resolved, layer, site.platform, python.minor)
         build = packages.lock_build_packages(uv, task, resolved, python, previous, upgrade, uv.variables)
     twice = [f"{item.name} {found.hidden[item.name].version}" for item in resolved.packages if item.name in found.hidden]
     if twice:
         say(f"the modules' Python has {', '.join(twice)}, which system-site-packages = true in [modules.venv] would show")
     done = replace(locked.layer, projects=resolved.local, packages=resolved.packages, build=build)
-    now = replace(locked, layer=done)
-    compiled = []
+    return replace(done, packages=tuple(_compiled(replace(locked, layer=done), resolved, python, uv, site, say)))
+
+
+def _compiled(locked: Locked, resolved: Resolved, python: Interpreter, uv: Uv, site: Site, say: Say) -> Iterator[LockedPackage]:
+    """Yield the packages, those that are source archives with the wheel that is compiled of each."""
     for package in resolved.packages:
         if package.files[0].is_wheel:
-            compiled.append(package)
+            yield package
             continue
         say(f"compiling {package.name} {package.version} against the loaded modules")
-        wheel = compile_package(package, resolved.sources[package.files[0].sha256], now, python, uv, site)
-        compiled.append(replace(package, built=wheel))
-    return replace(done, packages=tuple(compiled))
+        wheel = compile_package(package, resolved.sources[package.files[0].sha256], locked, python, uv, site)
+        yield replace(package, built=wheel)
 
 
 def _plain(lines: Sequence[str]) -> list[str]:

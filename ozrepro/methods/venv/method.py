@@ -13,7 +13,7 @@ from ozrepro.methods import image_definition
 from ozrepro.methods.comparing import inside_of
 from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, Traits
 from ozrepro.methods.venv.table import package_list, read_table
-from ozrepro.project import reader
+from ozrepro.project import reader, sources
 from ozrepro.project.checking import Checker
 from ozrepro.project.lock import Section
 from ozrepro.project.reader import Check
@@ -68,7 +68,7 @@ class Venv:
     """The venv method."""
 
     name = "venv"
-    traits = Traits(scope="any")
+    traits = Traits(scope="any", takes=(sources.PYLOCK,))
 
     read_table = staticmethod(read_table)
     package_list = staticmethod(package_list)
@@ -113,8 +113,10 @@ class Venv:
 
     def resolve(self, request: Request[VenvTable, Locked]) -> Sequence[Section]:
         """Return the section of exact packages, universal over the Python range and the platforms."""
+        from ozrepro.python.pylock import read_pins
         from ozrepro.python.resolve import Wanted, resolve
 
+        pins = read_pins(request.source)
         subject, say = request.subject, request.say
         site, wanted = subject.site, _layer(subject)
         python = subject.table.python or interpreter.DEFAULT_RANGE
@@ -137,7 +139,8 @@ class Venv:
                 projects=projects,
                 limits=wanted.folders().limits(),
             )
-            resolved = resolve(uv, task, here, previous.packages if previous else (), request.upgrade, say)
+            resolved = resolve(uv, pins.limit(task), here, previous.packages if previous else (), request.upgrade, say)
+            pins.check(resolved, task, say)
             layer.check_resolved(resolved, wanted, site.platform if site.platform in platforms else "", here.minor)
             _say_gaps(resolved, platforms, say)
             build = layer.lock_build_packages(uv, task, resolved, here, previous, request.upgrade)

@@ -614,3 +614,20 @@ class TestEffects:
         assert "<project>/ran" in mine.project.lock().read_text()
         assert mine.variables()["KEPT"] == "1"
         assert not ran.exists()
+
+
+def test_a_pylock_is_taken_for_what_the_toolchain_lacks_and_its_own_versions_stay(work: Modular) -> None:
+    project = work.project
+    make_wheel(project.wheelhouse, "numpy", "99.0")
+    project.spec('[venv]\nrequirements = ["alpha"]\n', "plain")
+    project.done("lock", "plain")
+    project.done("export", "plain", "--format", "pylock", "--output", "pylock.toml")
+    make_wheel(project.wheelhouse, "alpha", "3.0", requires=("numpy",))
+    load = f"[modules]\nload = [{quoted(work.scientific)}]\n"
+    project.spec(f'{load}[modules.venv]\nsystem-site-packages = true\nrequirements = ["alpha"]\n', "again")
+    said = project.ozrepro("lock", "again", "--from", "pylock.toml")
+    assert said.returncode == 0, said.stderr
+    assert "not taken over from pylock.toml: numpy 1.22.3, which the environment below has" in said.stderr
+    lock = load_lock(project.root, "again")
+    assert lock is not None
+    assert [(item["name"], item["version"]) for item in lock.sections[0].content["package"]] == [("alpha", "1.0")]
