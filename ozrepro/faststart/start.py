@@ -27,16 +27,20 @@ def tell(text: str) -> None:
         sys.stderr = None  # the interpreter would try to write it again at its end, and make a status of its own of that
 
 
+_QUIET = ("-q", "--quiet")
+
+
 class Command:
     """A command line of `run` that can start at once: the session's name, the command, and the options."""
 
-    __slots__ = ("method", "name", "project", "words")
+    __slots__ = ("method", "name", "project", "quiet", "words")
 
-    def __init__(self, name: str, words: list[str], method: str | None, project: str) -> None:
+    def __init__(self, name: str, words: list[str], method: str | None, project: str, *, quiet: bool = False) -> None:
         self.name = name
         self.words = words
         self.method = method
         self.project = project
+        self.quiet = quiet
 
 
 def start(words: list[str]) -> None:
@@ -51,13 +55,13 @@ def start(words: list[str]) -> None:
     found = find_ready(root, command.name, command.method, os.environ) if root is not None else None
     if found is None or found.environment.refused(command.words):
         return
-    for line in found.said:
+    for line in () if command.quiet else found.said:
         tell(f"skipping {line}")
     execute(found.environment, command.words, command.name)
 
 
 def split(words: list[str]) -> Command | None:
-    """Return what `[--project P] run [--plain] [--method M] NAME -- CMD…` says, its options in any order; None for any other.
+    """Return what `[--project P] run [--plain] [-q] [--method M] NAME -- CMD…` says, its options in any order, else None.
 
     `--project=P` and `--method=M` too. What argparse would also take, such as an option cut short, goes the long way.
     """
@@ -65,12 +69,13 @@ def split(words: list[str]) -> Command | None:
         return None
     place, end = words.index("run"), words.index("--")
     top = _taken(words[:place], "--project", ())
-    ours = _taken(words[place + 1 : end], "--method", ("--plain",))
+    ours = _taken(words[place + 1 : end], "--method", ("--plain", *_QUIET))
     command = words[end + 1 :]
     if place > end or top is None or ours is None or top[1] or len(ours[1]) != 1 or not command:
         return None
     name = ours[1][0]
-    return Command(name, command, ours[0] or None, top[0]) if name.isidentifier() else None
+    quiet = any(word in _QUIET for word in words[place + 1 : end])
+    return Command(name, command, ours[0] or None, top[0], quiet=quiet) if name.isidentifier() else None
 
 
 def _taken(words: list[str], option: str, flags: tuple[str, ...]) -> tuple[str, list[str]] | None:

@@ -77,7 +77,7 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
         reused = self.ours.ready() if self.reuse_existing else None
         built = reused or self._build()
         for line in built.skipped:
-            logger.warning(f"skipping {line}")
+            logger.info(f"skipping {line}")
         self.environment, self.location = built.environment, str(built.prefix)
         inherited = self.environment.variables_for(os.environ)
         self.env.update(dict.fromkeys(self.environment.removed))

@@ -232,11 +232,19 @@ class Remedies(Protocol):
 
 
 @runtime_checkable
-class LocksCallersFiles(Protocol):
-    """A method that takes something from the caller's own files when it locks, and from the lock alone afterwards."""
+class FollowsCaller(Protocol):
+    """A method that takes something from the caller's files or variables when it locks, and from the lock alone afterwards."""
 
-    def saved_otherwise(self, subject: Subject[Any], locked: Any) -> Sequence[str]:
-        """Return what it took from there and is different there now."""
+    def said_otherwise(self, subject: Subject[Any], locked: Any) -> Sequence[str]:
+        """Return what it took from there and is different there now: locking again takes it over."""
+
+
+@runtime_checkable
+class Warns(Protocol):
+    """A method whose sections may be what was asked for, and not what was meant."""
+
+    def warnings(self, subject: Subject[Any], locked: Any) -> Sequence[str]:
+        """Return what a user should know of a section for as long as it is true, each with the line to write."""
 
 
 @runtime_checkable
@@ -340,8 +348,9 @@ class DefinesImage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What a build noted of an image: what programs read it through, and the seconds that making it took, 0 if not measured."""
+    """What is known of a built image: its file, what reads it, and the seconds that making it took, 0 if not measured."""
 
+    path: Path
     mount: str
     seconds: float
 

@@ -136,7 +136,7 @@ def modules_request(spec: Spec, site: Site) -> Request:
     return replace(request, names=tuple(dict.fromkeys((*saved, *wanted.load))))
 
 
-def saved_otherwise(locked: Record, spec: Spec, site: Site) -> list[str]:
+def said_otherwise(locked: Record, spec: Spec, site: Site) -> list[str]:
     """Return a line for each module that the caller's collection has otherwise than was locked; none without one."""
     system = find_system(site)
     _, wanted = _requests(spec)

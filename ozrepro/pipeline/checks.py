@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import DriftError, LockError
-from ozrepro.methods.contract import Derives, Drifts, LocksCallersFiles, Remedies
+from ozrepro.methods.contract import Derives, Drifts, FollowsCaller, Remedies, Warns
 from ozrepro.pipeline.choice import candidates, check_matches, unavailable
 from ozrepro.pipeline.session import method_of
 
@@ -72,6 +72,24 @@ def _remedy(session: Session, section: Section) -> str:
     return remedy.for_session(session.name) if remedy is not None else ""
 
 
+def outdated(session: Session, lock: Lock) -> list[str]:
+    """Return a line for each section, of whatever machine, that does not answer the spec as it is now; the same on every machine.
+
+    Raises LockError for a section that no build would take.
+    """
+    lines: list[str] = []
+    for section in (section for name in candidates(session) for section in lock.of_method(name)):
+        if section.spec != session.inputs(section.method).digest:
+            lines.append(f"{section.title}: was locked for another version of {session.spec.path.name}")
+        elif source := other_source(session, section, lock):
+            lines.append(f"{section.title}: was built from {source}, which has changed since")
+        else:
+            check_matches(session, section)
+    if not any(lock.of_method(name) for name in candidates(session)):
+        lines.append(f"no section of {', '.join(candidates(session))}")
+    return lines
+
+
 def stale(session: Session, lock: Lock, methods: tuple[str, ...] | None = None) -> list[str]:
     """Return a line for each section of this machine that no longer answers the spec, and each candidate without one.
 
@@ -93,18 +111,18 @@ def stale(session: Session, lock: Lock, methods: tuple[str, ...] | None = None) 
     return lines
 
 
-def saved_otherwise(session: Session, lock: Lock) -> list[str]:
-    """Return a line for all that only locking takes from the caller's own files and is another there now."""
+def said_otherwise(session: Session, lock: Lock) -> list[str]:
+    """Return a line for all that only locking takes from the caller's files and variables and is another there now."""
     sections = filter(None, (session.section(name, lock) for name in candidates(session)))
-    return [f"{section.title}: {line}" for section in sections for line in saved_of(session, section)]
+    return [f"{section.title}: {line}" for section in sections for line in said_of(session, section)]
 
 
-def saved_of(session: Session, section: Section) -> list[str]:
-    """Return what only locking takes from the caller's own files and is another there now, for one section."""
+def said_of(session: Session, section: Section) -> list[str]:
+    """Return what only locking takes from the caller's files and variables and is another there now, for one section."""
     method = method_of(section)
-    if not isinstance(method, LocksCallersFiles):
+    if not isinstance(method, FollowsCaller):
         return []
-    return list(method.saved_otherwise(session.subject(section.method), session.read(section)))
+    return list(method.said_otherwise(session.subject(section.method), session.read(section)))
 
 
 def compared_with_site(session: Session, section: Section) -> list[str]:
@@ -121,3 +139,10 @@ def remedy_of(session: Session, lock: Lock) -> str:
     if any(section.spec != session.inputs(section.method).digest for section in sections):
         return ""
     return next(filter(None, (_remedy(session, section) for section in sections)), "")
+
+
+def warnings_of(session: Session, section: Section) -> list[str]:
+    """Return what a user should know of a section, as long as it is true."""
+    method = method_of(section)
+    lines = method.warnings(session.subject(section.method), session.read(section)) if isinstance(method, Warns) else ()
+    return [f"{section.title}: {line}" for line in lines]

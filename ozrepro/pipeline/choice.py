@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The chosen method, its section if there is a lock, and one line for each method that was skipped before it."""
+    """The chosen method, its section if there is a lock, and a line for each method before it that one would expect to be taken.
+
+    That is one that was locked, here or for another machine of the project's: where it was never locked, nobody waits for it.
+    """
 
     name: str
     section: Section | None
@@ -58,13 +61,14 @@ def check_matches(session: Session, section: Section) -> None:
 
 def choose(session: Session, lock: Lock | None) -> Choice:
     """Return the first available method. Raises NoMethodError with every reason, UsageError as `candidates`."""
-    skipped: list[str] = []
+    skipped: list[tuple[str, str]] = []
     lacks_section = False
     for name in candidates(session):
         reason = unavailable(session, name, lock)
         if reason is None:
-            return Choice(name, session.section(name, lock), tuple(skipped))
+            surprising = (line for method, line in skipped if lock is not None and lock.of_method(method))
+            return Choice(name, session.section(name, lock), tuple(surprising))
         lacks_section = lacks_section or (lock is not None and session.section(name, lock) is None)
-        skipped.append(f"{name}: {reason.what}")
+        skipped.append((name, f"{name}: {reason.what}"))
     hint = f"ozrepro lock {session.name}" if lacks_section else f"ozrepro status {session.name}"
-    raise NoMethodError(session.name, skipped, hint=hint)
+    raise NoMethodError(session.name, [line for _, line in skipped], hint=hint)

@@ -53,6 +53,14 @@ def image_facts(session: Session, section: Section, generation: Generation) -> I
         return method.image_facts(Target(generation.prefix, session.site)) if isinstance(method, BuildsImage) else None
 
 
+def programs(session: Session, section: Section, generation: Generation) -> dict[str, str | None]:
+    """Return the path of a built environment's Python, or of the image that has it: what other tools ask for."""
+    facts = image_facts(session, section, generation)
+    python = generation.prefix / "bin" / "python"
+    has_own = facts is None and python.exists()
+    return {"python": str(python) if has_own else None, "image": str(facts.path) if facts is not None else None}
+
+
 def inside(session: Session, section: Section, lock: Lock) -> Inside:
     """Return what the files of a section's environment say that it has where it is built here, else what the section says."""
     method = method_of(section)

@@ -14,7 +14,7 @@ from ozrepro.errors import LockError, NoMethodError, UsageError
 from ozrepro.methods import registry
 from ozrepro.methods.contract import Derives, Describes, Request
 from ozrepro.methods.reading import new_lock
-from ozrepro.pipeline.checks import compared_with_site, drift_of, other_source, refuse_moved, saved_of
+from ozrepro.pipeline.checks import compared_with_site, drift_of, other_source, refuse_moved, said_of, warnings_of
 from ozrepro.pipeline.choice import candidates, check_matches, unavailable
 from ozrepro.pipeline.session import method_of, naming
 from ozrepro.process import ended_by_signals
@@ -83,9 +83,13 @@ def lock_session(
         reason = unavailable(session, name, None)
         if reason is not None:
             skipped.append((name, reason))
-        else:
-            now = (old or new_lock(session.name)).with_sections(new)
-            new += _lock_method(session, name, now, change, say)
+            continue
+        now = (old or new_lock(session.name)).with_sections(new)
+        made = _lock_method(session, name, now, change, say)
+        for section in made:
+            for line in warnings_of(session, section):
+                say(line)
+        new += made
     if not new:
         lines = [f"{name}: {reason.what}" for name, reason in skipped]
         raise NoMethodError(session.name, lines, hint=f"ozrepro status {session.name}")
@@ -226,4 +230,4 @@ def _is_current(session: Session, section: Section, lock: Lock) -> bool:
         check_matches(session, section)
     except LockError:
         return False
-    return not (drift_of(session, section) or saved_of(session, section) or compared_with_site(session, section))
+    return not (drift_of(session, section) or said_of(session, section) or compared_with_site(session, section))

@@ -54,6 +54,10 @@ ALL = [(name, made) for name, made in COMMANDS.items()] + [
 ]
 
 
+OF_PROJECTS = {"extras", "compiles", "path", "marker"}
+"""Keys of the local projects, which the page describes with the `venv` method."""
+
+
 def one_line(text: str) -> str:
     """Return a text with each run of white space as one space."""
     return " ".join(text.split())
@@ -199,7 +203,7 @@ def test_every_key_of_a_modules_section_is_in_the_reference(tmp_path: Path) -> N
     text = page("lock-format")
     part = text.partition("\n## A section of the `modules` method\n")[2].partition("\n## What is refused\n")[0]
     rows = "\n".join(line.split("|")[1] for line in part.splitlines() if line.startswith("| "))
-    for key in {*keys, *record.places_of("/project", "/home/reader")} - {"extras", "requested", "sha256", "size"}:
+    for key in {*keys, *record.places_of("/project", "/home/reader")} - {*OF_PROJECTS, "requested", "sha256", "size"}:
         assert f"`{key}`" in rows, key
     for key in keys:
         assert f"`{key}`" in text, key
@@ -233,7 +237,7 @@ def test_every_key_of_a_conda_section_is_in_the_reference(tmp_path: Path) -> Non
     text = page("lock-format")
     part = text.partition("\n## A section of the `conda` method\n")[2].partition("\n## What is refused\n")[0]
     rows = "\n".join("|".join(line.split("|")[1:3]) for line in part.splitlines() if line.startswith("| "))
-    for key in keys - {"extras", "requested"}:
+    for key in keys - {*OF_PROJECTS, "requested"}:
         assert f"`{key}`" in rows, key
     for key in keys:
         assert f"`{key}`" in text, key

@@ -10,7 +10,7 @@ from ozrepro.errors import NoMethodError, UsageError
 from ozrepro.methods.reading import load_settings, parse_spec
 from ozrepro.pipeline.choice import choose
 from ozrepro.pipeline.session import Session
-from ozrepro.project.lock import Lock
+from ozrepro.project.lock import Lock, Section
 from ozrepro.site import look_around
 from tests.sealed import system_path
 
@@ -23,15 +23,21 @@ def at(tmp_path: Path, text: str, **environ: str) -> Session:
     return Session(spec, site)
 
 
-def test_the_first_method_that_can_serve_is_taken_and_the_others_have_their_reasons(tmp_path: Path) -> None:
+def test_a_method_that_was_never_locked_is_passed_over_without_a_word(tmp_path: Path) -> None:
     choice = choose(at(tmp_path, BOTH), None)
     assert choice.name == "venv"
-    assert choice.skipped == ("modules: no module system here (Lmod, Environment Modules)",)
-
-
-def test_a_container_without_apptainer_is_passed_over(tmp_path: Path) -> None:
+    assert choice.skipped == ()
     text = 'methods = ["container", "venv"]\n[container]\nimage = "base.sif"\n[venv]\n'
-    assert choose(at(tmp_path, text), None).skipped == ("container: no Apptainer here (apptainer or singularity on PATH)",)
+    assert choose(at(tmp_path, text), None).skipped == ()
+
+
+def test_a_method_that_was_locked_for_another_machine_is_said_to_be_skipped(tmp_path: Path) -> None:
+    session = at(tmp_path, BOTH, OZREPRO_PLATFORM="here")
+    sections = (Section("modules", "linux-64/there", "sha256:0", {}), Section("venv", "any", "sha256:0", {"python": ">=3.10"}))
+    covers = {session.site.platform: ["3.10", "3.11", "3.12", "3.13", "3.14"]}
+    sections[1].content["covers"] = covers  # type: ignore[index]
+    choice = choose(session, Lock("work", sections))
+    assert (choice.name, choice.skipped) == ("venv", ("modules: not locked for this platform (linux-64/here)",))
 
 
 def test_a_method_asked_for_is_the_only_candidate(tmp_path: Path) -> None:

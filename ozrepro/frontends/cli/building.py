@@ -11,12 +11,12 @@ from ozrepro import open_session
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.faststart.ready import find_ready
 from ozrepro.faststart.start import execute
-from ozrepro.frontends.cli.call import take_json, take_method, take_name, take_names
+from ozrepro.frontends.cli.call import take_json, take_method, take_name, take_names, take_quiet
 from ozrepro.frontends.cli.sessions import looked_at, names_of, try_each
 from ozrepro.frontends.keptout import kept_out, listed
 from ozrepro.methods import comparing
 from ozrepro.pipeline import describing, exporting
-from ozrepro.pipeline.checks import check_section
+from ozrepro.pipeline.checks import check_section, warnings_of
 from ozrepro.pipeline.choice import candidates, unavailable
 from ozrepro.pipeline.preparing import built_generation
 from ozrepro.pipeline.session import Session, needs_lock
@@ -40,11 +40,13 @@ def register(add: Add) -> None:
     made = add("build", "build now from the lock, so that jobs only use it", build)
     take_names(made)
     take_method(made)
+    take_quiet(made)
     made.add_argument("--rebuild", action="store_true", help="rebuild even if a complete environment exists")
     made = add("run", "run a command in a session's environment", run)
     take_name(made)
     take_method(made)
-    made.usage = "ozrepro run [-h] [--plain] [--method METHOD] NAME -- CMD …"
+    take_quiet(made)
+    made.usage = "ozrepro run [-h] [--plain] [--method METHOD] [-q] NAME -- CMD …"
     made = add("export", "write the lock in another tool's format", export)
     take_name(made)
     # Not by argparse's choices: the methods that have the formats are loaded by this command alone.
@@ -63,7 +65,7 @@ def _build(call: Call, name: str) -> int:
     session = open_session(name, call.root, method=call.arguments.method)
     with call.out.progress() as progress:
         built = session.build(call.out.say, progress, rebuild=call.arguments.rebuild)
-    for line in built.skipped:
+    for line in () if call.arguments.quiet else built.skipped:
         call.out.say(f"{name}: skipping {line}")
     what = "built" if built.is_new else "was built before"
     call.out.line(f"{name}: {built.method} {what} ({size_words(built.bytes)}, {built.files} files)")
@@ -78,7 +80,7 @@ def run(call: Call) -> int:
     session = open_session(call.arguments.name, call.root, method=call.arguments.method)
     with call.out.progress() as progress:
         built = session.build(call.out.say, progress)
-    for line in built.skipped:
+    for line in () if call.arguments.quiet else built.skipped:
         call.out.say(f"skipping {line}")
     execute(built.environment, command, session.name)
 
@@ -98,7 +100,15 @@ def status(call: Call) -> int:
             if len(names) == 1:
                 raise
             nothing: dict[str, list[str]] = {"methods": [], "unlike": []}
-            found.append({"session": name, "description": "", "methods": [], "same": nothing, "error": str(error)})
+            broken: dict[str, Any] = {
+                "session": name,
+                "description": "",
+                "methods": [],
+                "taken": None,
+                "same": nothing,
+                "error": str(error),
+            }
+            found.append(broken)
             code = max(code, error.exit_code)
         else:
             code = max(code, 3 if found[-1]["error"] else 0)
@@ -110,12 +120,19 @@ def status(call: Call) -> int:
     ]
     call.out.table(("SESSION", "METHOD", "LOCK", "ENVIRONMENT", "AVAILABLE"), rows)
     for item in found:
-        if len(item["same"]["methods"]) > 1:
-            call.out.line(_same_words(item["session"], item["same"]))
-    for item in found:
-        if item["error"]:
-            call.out.say(f"{item['session']}: {item['error']}")
+        _below(call, item)
     return code
+
+
+def _below(call: Call, item: Mapping[str, Any]) -> None:
+    """Print what is below the table of one session: the method taken, how the locked ones differ, and what to know."""
+    if len(item["methods"]) > 1 and item["taken"]:
+        call.out.line(f"{item['session']}: {item['taken']} is taken")
+    if len(item["same"]["methods"]) > 1:
+        call.out.line(_same_words(item["session"], item["same"]))
+    warnings = [line for method in item["methods"] for line in method.get("warnings", ())]
+    for line in (*warnings, *filter(None, [item["error"]])):
+        call.out.say(f"{item['session']}: {line}")
 
 
 def _here(method: Mapping[str, Any]) -> str:
@@ -148,8 +165,10 @@ def _status(session: Session) -> dict[str, Any]:
             )
             error = error or str(problem)
     same = _same(session, lock) if error is None and lock is not None else {"methods": [], "unlike": []}
-    description = session.spec.description
-    return {"session": session.name, "description": description, "methods": methods, "same": same, "error": error}
+    state = "locked" if lock is not None else "none"
+    taken = next((item["method"] for item in methods if item["lock"] == state and item["reason"] is None), None)
+    described = {"session": session.name, "description": session.spec.description}
+    return {**described, "methods": methods, "taken": taken, "same": same, "error": error}
 
 
 def _same(session: Session, lock: Lock) -> dict[str, list[str]]:
@@ -179,6 +198,7 @@ def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, 
     if section is None:
         return found
     found |= describing.details(session, section)
+    found["warnings"] = warnings_of(session, section)
     try:
         check_section(session, section)
         found["lock"] = "locked"
@@ -192,7 +212,8 @@ def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, 
     if generation is not None:
         files, size = generation.card["files"], generation.card["bytes"]
         found["environment"] = f"built, {size_words(size)}, {files} files"
-        found |= {"files": files, "bytes": size, "generation": str(generation.folder)}
+        found |= {"files": files, "bytes": size, "generation": str(generation.folder), "key": generation.card["key"]}
+        found |= describing.programs(session, section, generation)
     elif reason is None:
         found["environment"] = "not built"
     return found

@@ -35,6 +35,8 @@ class Arguments(argparse.Namespace):
     name: str
     method: str | None
     check: bool
+    here: bool
+    quiet: bool
     upgrade: list[str] | None
     source: str | None
     accept: bool
@@ -126,6 +128,11 @@ def take_method(parser: argparse.ArgumentParser) -> None:
     # Not by argparse's choices: a method of another distribution is looked for when it is named.
     option = parser.add_argument("--method", metavar="METHOD", help=f"use only this method: {', '.join(registry.known())}")
     option.completer = lambda **_: registry.known()  # type: ignore[attr-defined]
+
+
+def take_quiet(parser: argparse.ArgumentParser) -> None:
+    """Let a command be quiet about methods that it skips."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="do not say which methods are skipped")
 
 
 def take_json(parser: argparse.ArgumentParser) -> None:

@@ -14,8 +14,8 @@ from ozrepro.frontends.cli.sessions import looked_at, names_of, opened, try_each
 from ozrepro.methods import comparing, registry
 from ozrepro.methods.reading import read_text
 from ozrepro.pipeline import describing
-from ozrepro.pipeline.checks import check_section, compared_with_site, drift_of, remedy_of, saved_otherwise, stale
-from ozrepro.pipeline.choice import choose
+from ozrepro.pipeline.checks import check_section, compared_with_site, drift_of, outdated, remedy_of, said_otherwise, stale
+from ozrepro.pipeline.choice import candidates, choose
 from ozrepro.pipeline.locking import Change, Locking, lock_session
 from ozrepro.pipeline.preparing import built_generation, key_of
 from ozrepro.pipeline.session import Session, needs_lock
@@ -39,7 +39,8 @@ def register(add: Add) -> None:
     made = add("lock", "resolve and write the lock", lock)
     take_names(made)
     take_method(made)
-    made.add_argument("--check", action="store_true", help="only compare; exit 3 when the lock does not answer spec and machine")
+    made.add_argument("--check", action="store_true", help="only compare; exit 3 when the lock does not answer the spec")
+    made.add_argument("--here", action="store_true", help="with --check: also what is not locked for this machine, and drift")
     made.add_argument("--upgrade", nargs="*", metavar="PKG", help="take newer versions, of all packages or of these")
     source = "lock exactly the packages of another tool's lock, list or conda environment"
     made.add_argument("--from", dest="source", metavar="SOURCE", help=source)
@@ -63,6 +64,8 @@ def lock(call: Call) -> int:
     names, source = names_of(call), call.arguments.source
     if source and len(names) != 1:
         raise UsageError("--from is for one session", hint=f"ozrepro lock NAME --from {source}")
+    if call.arguments.here and not call.arguments.check:
+        raise UsageError("--here is for --check", hint="ozrepro lock --check --here")
     if call.arguments.check:
         return try_each(call, names, lambda name: _check(call, looked_at(call, name)))
     return try_each(call, names, lambda name: _lock(call, opened(call, name)))
@@ -73,7 +76,10 @@ def _check(call: Call, session: Session) -> int:
     if found is None:
         raise needs_lock(session)
     where, again = str(lock_file(session.root, session.name)), f"ozrepro lock {session.name}"
-    lines, source = stale(session, found) or saved_otherwise(session, found), call.arguments.source or ""
+    lines, source, here = outdated(session, found), call.arguments.source or "", call.arguments.here
+    said = said_otherwise(session, found)
+    if here:
+        lines = lines or stale(session, found) or said
     if lines:
         raise LockError("is out of date:", problems=lines, where=where, hint=remedy_of(session, found) or again)
     if source:
@@ -81,7 +87,11 @@ def _check(call: Call, session: Session) -> int:
     if lines:
         hint = f"{again} --from {shlex.quote(source)}"
         raise LockError(f"is not what {source} gives:", problems=lines, where=where, hint=hint)
-    call.out.line(f"{session.name}: lock is up to date" + (f", and is what {source} gives" if source else ""))
+    for line in () if here else said:
+        call.out.say(f"{session.name}: {line}; {again} takes it over")
+    without = [name for name in candidates(session) if not found.of_method(name)]
+    more = f", and is what {source} gives" if source else ""
+    call.out.line(f"{session.name}: lock is up to date{more}" + (f"; not locked: {', '.join(without)}" if without else ""))
     return 0
 
 

@@ -18,7 +18,7 @@ from ozrepro.errors import LockError, OzreproError, UsageError
 from ozrepro.faststart.start import execute
 from ozrepro.frontends import activation
 from ozrepro.frontends import imageshell as inside
-from ozrepro.frontends.cli.call import take_method, take_name
+from ozrepro.frontends.cli.call import take_method, take_name, take_quiet
 from ozrepro.frontends.jobscript import job_script
 from ozrepro.project.lock import lock_file
 from ozrepro.store.manifest import digest_file
@@ -44,9 +44,10 @@ def register(add: Add) -> None:
     made = add("shell", "start a shell or a program in a session's environment, at the prompt", shell)
     take_name(made)
     take_method(made)
+    take_quiet(made)
     made.add_argument("--shell", choices=activation.SHELLS, help="this shell instead of your own")
     made.add_argument("--ipython", action="store_true", help="IPython instead of a shell")
-    made.usage = "ozrepro shell [-h] [--plain] [--method M] [--shell {bash,zsh,fish}] [--ipython] NAME [-- CMD …]"
+    made.usage = "ozrepro shell [-h] [--plain] [--method M] [-q] [--shell {bash,zsh,fish}] [--ipython] NAME [-- CMD …]"
     made = add("activate", "print a session's environment as text for eval, or write it as a job's script", activate)
     take_name(made)
     take_method(made)
@@ -61,7 +62,7 @@ def _find(call: Call, *, again: bool = False) -> Built:
     if built is None:
         with call.out.progress() as progress:
             built = session.build(call.out.say, progress)
-    for line in () if again else built.skipped:
+    for line in () if again or call.arguments.quiet else built.skipped:
         call.out.say(f"skipping {line}")
     return built
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ozrepro.errors import BuildError, SpecError, UsageError
 from ozrepro.methods.conda.channels import Channel, LockedChannel, channels_here, find_channels
 from ozrepro.methods.conda.environment_yml import EnvironmentFile, read_environment
-from ozrepro.methods.conda.matchspec import channel_in, name_in
+from ozrepro.methods.conda.matchspec import NAME, channel_in, name_in
 from ozrepro.methods.conda.records import LockedRecord, repeated
 from ozrepro.methods.conda.virtual import Virtual, check_virtual
 from ozrepro.project.checking import Checker, shown
@@ -44,6 +44,7 @@ class Locked:
         records: the packages, each exactly one build.
         layer: what pip adds.
         mpi: the load of the system's MPI beneath it, None where the spec names none.
+        cpu_builds: packages whose build for the CPU was taken although there is one for GPUs, as no CUDA was seen or said.
 
     """
 
@@ -54,6 +55,7 @@ class Locked:
     records: tuple[LockedRecord, ...]
     layer: LockedLayer
     mpi: Record | None = None
+    cpu_builds: tuple[str, ...] = ()
 
     def below(self) -> dict[str, str]:
         """Return the variables that the system's MPI gives whatever the caller has set, without PATH."""
@@ -70,6 +72,10 @@ def _check_variable(name: str) -> str | None:
     return None if good else "is not the name of a variable that an environment may set"
 
 
+def _check_package(name: str) -> str | None:
+    return None if NAME.match(name) else f"{shown(name)} is not the name of a package"
+
+
 def _read_later(_: Checker, value: object, __: tuple[str, ...]) -> object:
     return value
 
@@ -81,6 +87,7 @@ class Content(LayerContent):
     channels: tuple[LockedChannel, ...] = ()
     virtual: tuple[Annotated[str, Check(check_virtual)], ...] = ()
     variables: Mapping[Annotated[str, Check(_check_variable)], Annotated[str, MULTILINE]] = field(default_factory=dict)
+    cpu_builds: tuple[Annotated[str, Check(_check_package)], ...] = ()
     record: tuple[LockedRecord, ...] = ()
     mpi: Annotated[Any, Read(_read_later)] = None
 
@@ -113,6 +120,7 @@ def read_section(checker: Checker, section: Section, site: Site) -> Locked:
         records=content.record,
         layer=content.layer,
         mpi=_read_mpi(checker, content.mpi, base, site) if content.mpi else None,
+        cpu_builds=content.cpu_builds,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ozrepro.environment import BASE_PATH, Environment, joined_by
 from ozrepro.errors import Remedy
 from ozrepro.methods.comparing import Inside
-from ozrepro.methods.conda import activating, installed, lock
+from ozrepro.methods.conda import activating, installed, lock, virtual
 from ozrepro.methods.conda.building import build, has_python, lines_of
 from ozrepro.methods.conda.helper import without_cache
 from ozrepro.methods.conda.source import TAKES
@@ -157,6 +157,15 @@ class Conda:
         elif variables:
             here = f"unset {variables}, then {here}"
         return Remedy(f"run it on a machine that has this; or, to lock for this one: {here}")
+
+    def said_otherwise(self, subject: Subject[CondaTable], locked: Locked) -> list[str]:
+        """Return what conda's variables say of a machine now, and said otherwise when the section was made."""
+        said = subject.table.virtual_packages
+        return virtual.said_otherwise(locked.virtual, said, subject.site.environ, cpu_builds=bool(locked.cpu_builds))
+
+    def warnings(self, subject: Subject[CondaTable], locked: Locked) -> list[str]:
+        """Return that builds for the CPU were taken where there are some for GPUs."""
+        return [virtual.cpu_warning(locked.cpu_builds, subject.site.environ)] if locked.cpu_builds else []
 
     def compare_with_site(self, subject: Subject[CondaTable], locked: Locked) -> list[str]:
         """Return what loading the system's MPI gives otherwise now; the channels have no part in a locked environment."""

@@ -134,13 +134,11 @@ def _solve(task: _Task, platform: str, kept: tuple[LockedRecord, ...], named: tu
         raise BuildError(f"the channels do not give what {task.request.source} names: {error.what}", hint=_OTHERWISE) from error
     if named:
         _check_named(named, answer.records, task.channels)
-    if answer.cpu_builds:
-        builds = ", ".join(answer.cpu_builds)
-        task.request.say(f"{platform}: builds for the CPU were taken of {builds}: no CUDA was seen or said here")
     names = set(needed(line for record in answer.records for line in record.depends))
     virtual = tuple(item for item in question.virtual if item.name in names)
     empty = LockedLayer(subject.spec.imports, asked.passed, (), (), ())
-    return Locked(platform, task.channels, virtual, wanted.variables, answer.records, empty)
+    builds = () if "cuda" in said else answer.cpu_builds
+    return Locked(platform, task.channels, virtual, wanted.variables, answer.records, empty, cpu_builds=builds)
 
 
 def _open_to_gpu(helper: Helper, question: Question) -> tuple[LockedRecord, ...]:
@@ -179,6 +177,7 @@ def _content(locked: Locked, subject: Subject[CondaTable], wanted: EnvironmentFi
         **({"virtual": [item.as_text() for item in locked.virtual]} if locked.virtual else {}),
         **layer_of(subject, wanted).head(locked.layer.projects),
         **({"variables": dict(locked.variables)} if locked.variables else {}),
+        **({"cpu-builds": list(locked.cpu_builds)} if locked.cpu_builds else {}),
         "record": [item.as_table() for item in locked.records],
         **({"mpi": mpi} if mpi else {}),
     }

@@ -79,6 +79,31 @@ def overrides(spec: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, 
     return {**usable, **spec}
 
 
+def said_otherwise(
+    locked: Iterable[Virtual], spec: Mapping[str, str], environ: Mapping[str, str], *, cpu_builds: bool
+) -> list[str]:
+    """Return what conda's variables say now of a property that a lock was made with otherwise; the spec's own word counts more.
+
+    `cpu_builds` tells that the lock has packages that a GPU would have changed.
+    """
+    made = {item.name: item.build if item.name == "__archspec" else item.version for item in locked}
+    lines: list[str] = []
+    for key, value in overrides({}, environ).items():
+        name = f"__{key}"
+        if key in spec or made.get(name, "") == value or (name not in made and not (key == "cuda" and cpu_builds)):
+            continue
+        was = f"for {made[name]}" if name in made else "without it"
+        lines.append(f"CONDA_OVERRIDE_{key.upper()}={value} is said now, and it was locked {was}")
+    return lines
+
+
+def cpu_warning(names: Iterable[str], environ: Mapping[str, str]) -> str:
+    """Return what to know of packages that were taken as builds for the CPU, and the line that gives those for GPUs."""
+    version = overrides({}, environ).get("cuda") or "12.4"
+    line = f'cuda = "{version}" in [conda.virtual-packages]'
+    return f"CPU builds of {', '.join(names)}: no CUDA driver was detected or declared; for GPU builds write {line}"
+
+
 def offered(detected: Sequence[Virtual], said: Mapping[str, str], subdir: str, here: str) -> tuple[Virtual, ...]:
     """Return the virtual packages that the solver is told of: what was detected, with what is said put over it.
 

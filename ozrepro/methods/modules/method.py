@@ -151,9 +151,9 @@ class Modules:
 
         return loading.recheck(locked.modules, subject.spec, subject.site, other_python)
 
-    def saved_otherwise(self, subject: Subject[ModulesTable], locked: Locked) -> list[str]:
+    def said_otherwise(self, subject: Subject[ModulesTable], locked: Locked) -> list[str]:
         """Return what the caller's collection of modules has otherwise than what was locked."""
-        return loading.saved_otherwise(locked.modules, subject.spec, subject.site)
+        return loading.said_otherwise(locked.modules, subject.spec, subject.site)
 
     def versions(self, locked: Locked) -> dict[str, str]:
         """Return the versions of Python, of what the modules have, and of what the venv on top has instead."""

@@ -487,3 +487,52 @@ def test_an_installer_is_refused_and_what_it_puts_in_otherwise_is_noticed(built:
     again = built.ozrepro("run", "work", "--", "python", "-c", "import planted")
     assert "cannot be used: packages were put into lib/python3." in again.stderr
     assert "No module named 'planted'" in again.stderr
+
+
+ZEROS = "0" * 64
+TWO = 'methods = ["modules", "venv"]\nimports = ["alpha"]\n[modules]\nload = ["gcc/11"]\n[venv]\nrequirements = ["alpha"]\n'
+
+
+def test_lock_check_asks_only_whether_the_lock_answers_the_spec(small: Project) -> None:
+    """The same on every machine; what is not locked for this one is asked for by --here."""
+    small.spec(TWO)
+    small.done("lock")
+    assert small.done("lock", "--check") == "work: lock is up to date; not locked: modules\n"
+    assert small.done("lock", "--check", OZREPRO_PLATFORM="another") == "work: lock is up to date; not locked: modules\n"
+    assert small.ozrepro("lock", "--check", "--here").returncode == 0  # modules are not available here
+    assert small.ozrepro("lock", "--here").returncode == 2
+    text = small.lock().read_text()
+    small.lock().write_text(text.replace("[venv.any]", f'[modules."linux-64/there"]\nspec = "sha256:{ZEROS}"\n\n[venv.any]'))
+    refused = small.ozrepro("lock", "--check")
+    assert refused.returncode == 3
+    assert "modules.linux-64/there: was locked for another version of work.toml" in refused.stderr
+
+
+def test_a_lock_without_a_section_of_any_method_of_the_spec_does_not_answer_it(small: Project) -> None:
+    small.done("lock")
+    small.spec('[conda]\ndependencies = ["six"]\n')
+    refused = small.ozrepro("lock", "--check")
+    assert refused.returncode == 3
+    assert "no section of conda" in refused.stderr
+
+
+def test_status_says_which_method_is_taken_and_where_other_tools_find_it(built: Project) -> None:
+    found = json.loads(built.done("status", "work", "--json"))["sessions"][0]
+    (method,) = found["methods"]
+    assert found["taken"] == "venv"
+    assert (method["python"], method["image"]) == (str(built.prefix() / "bin" / "python"), None)
+    assert method["key"] == json.loads(built.done("store", "list", "--json"))["environments"][0]["key"]
+    built.spec(TWO.replace('["alpha"]\n[modules]', '["alpha", "beta"]\n[modules]'))
+    assert built.done("status", "work").splitlines()[-1] == "work: venv is taken"
+
+
+def test_a_method_that_is_locked_elsewhere_is_said_to_be_skipped_and_not_with_quiet(built: Project) -> None:
+    built.spec(TWO)
+    built.done("lock")
+    text = built.lock().read_text()
+    built.lock().write_text(text.replace("[venv.any]", f'[modules."linux-64/there"]\nspec = "sha256:{ZEROS}"\n\n[venv.any]'))
+    for _ in ("the long way", "the warm path"):
+        done = built.ozrepro("run", "work", "--", "true", OZREPRO_PLATFORM="here")
+        assert "ozrepro: skipping modules: not locked for this platform (linux-64/here)" in done.stderr.splitlines()
+        for quiet in ("-q", "--quiet"):
+            assert "skipping" not in built.ozrepro("run", quiet, "work", "--", "true", OZREPRO_PLATFORM="here").stderr
