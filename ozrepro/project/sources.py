@@ -22,7 +22,7 @@ _TAKEN = (
     (r"\A[^\[]*^lock-version\s*=", PYLOCK),
     (r"^environments:", PIXI_LOCK),
     (r"^(package|metadata):", CONDA_LOCK),
-    (r'^\s*"?dependencies"?\s*:', ENVIRONMENT_YML),
+    (r'^\s*"?dependencies"?\s*:|"dependencies"\s*:\s*\[', ENVIRONMENT_YML),
     (r"^# \$ conda create --name", LIST_EXPORT),
 )
 """What each file has that those below it have not."""
@@ -62,7 +62,7 @@ def kind_of(source: str) -> str:
             raise UsageError("is a folder without conda-meta, and no conda environment", where=path, hint=f"name {_TAKES}")
         kind = ENVIRONMENT
     else:
-        kind = _kind_of_text(read(path), path)
+        kind = kind_of_text(read(path), path)
     if environment and kind != PIXI_LOCK:
         raise UsageError(f"is {kind}: only a pixi.lock has environments to be named", where=path, hint=f"--from {path}")
     return kind
@@ -76,7 +76,8 @@ def read(path: str) -> str:
         raise UsageError(f"cannot be read: {error.strerror}", where=path, hint=f"name {_TAKES}") from error
 
 
-def _kind_of_text(text: str, path: str) -> str:
+def kind_of_text(text: str, path: str) -> str:
+    """Return which of the kinds above a file's text is; `path` is for messages. Raises UsageError for any other."""
     text = text[:_LOOKED_AT]
     for pattern, kind in _TAKEN:
         if re.search(pattern, text, re.MULTILINE):

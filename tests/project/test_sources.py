@@ -20,6 +20,7 @@ TAKEN = (
     ("# written by x\nversion: 6\nenvironments:\n  default:\n    packages: {}\npackages:\n- conda: x\n", sources.PIXI_LOCK),
     ("\ufeffname: x\r\nchannels:\r\n- y\r\ndependencies:\r\n- a=1=0\r\n", sources.ENVIRONMENT_YML),
     ('{\n  "name": "x",\n  "dependencies": ["a=1=0"]\n}\n', sources.ENVIRONMENT_YML),
+    ('{"channels": ["x"], "dependencies": ["a=1=0"]}', sources.ENVIRONMENT_YML),
     ("# This file may be used …\n# $ conda create --name <env> --file <this file>\na=1=0\n", sources.LIST_EXPORT),
     ('# by uv\nlock-version = "1.0"\ncreated-by = "uv"\n\n[[packages]]\nname = "six"\n', sources.PYLOCK),
 )

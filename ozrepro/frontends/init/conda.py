@@ -146,7 +146,7 @@ def _channels(records: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     counted: Counter[str] = Counter()
     for record in records:
         text = str(record.get("channel") or "")
-        if text and "/t/" not in text and text != "pypi":
+        if text and text != "pypi":
             counted[_channel(text)] += 1
     return tuple(dict.fromkeys(name for name, _ in counted.most_common()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping  # noqa: TC003  # the reader looks annotations up
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from ozrepro.methods.conda.environment_yml import EnvironmentFile, read_environm
 from ozrepro.methods.conda.matchspec import NAME, channel_in, name_in
 from ozrepro.methods.conda.records import LockedRecord, repeated
 from ozrepro.methods.conda.virtual import Virtual, check_virtual
+from ozrepro.project import sources
 from ozrepro.project.checking import Checker, shown
 from ozrepro.project.files import SMALL
 from ozrepro.project.reader import MULTILINE, Check, Read, read_table
@@ -178,7 +180,7 @@ def wanted_of(subject: Subject[CondaTable]) -> EnvironmentFile:
     if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
         raise SpecError(str(spec.path), [f"conda.file: {table.file}: leads out of the project; copy the file into it"])
     try:
-        file = read_environment(spec.files.text(path, SMALL), str(path))
+        file = _read_file(spec.files.text(path, SMALL), path, spec.name)
     except OSError as error:
         raise SpecError(str(spec.path), [f"conda.file: {table.file}: {error.strerror}; name a file of the project"]) from error
     return replace(
@@ -187,6 +189,20 @@ def wanted_of(subject: Subject[CondaTable]) -> EnvironmentFile:
         pip=(*file.pip, *given.pip),
         platforms=file.platforms or given.platforms,
     )
+
+
+def _read_file(text: str, path: Path, session: str) -> EnvironmentFile:
+    """Return what an environment.yml says. Raises SpecError, which calls another tool's lock by its name."""
+    try:
+        return read_environment(text, str(path))
+    except SpecError as error:
+        kind = ""
+        with suppress(UsageError):
+            kind = sources.kind_of_text(text, str(path))
+        if kind in ("", sources.ENVIRONMENT_YML):
+            raise
+        hint = f"write dependencies in [conda], then ozrepro lock {session} --from {path.name}"
+        raise SpecError(str(path), [f"is {kind}, and not an environment.yml"], hint=hint) from error
 
 
 def channels_of(subject: Subject[CondaTable], wanted: EnvironmentFile) -> tuple[Channel, ...]:

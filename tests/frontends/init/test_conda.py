@@ -157,7 +157,7 @@ def test_channels_are_named_as_users_write_them(tmp_path: Path) -> None:
         )
     found, _ = look_at_conda(active(tmp_path), tmp_path / "project")
     assert found is not None
-    assert found.channels == ("conda-forge", "defaults", "https://example.org/mine", "bioconda")
+    assert found.channels == ("conda-forge", "defaults", "https://example.org/mine", "hidden", "bioconda")
 
 
 def test_the_project_s_file_comes_before_the_active_environment(environment: Path, tmp_path: Path) -> None:

@@ -125,6 +125,16 @@ def test_an_environment_file_that_leaves_versions_open_is_refused_by_its_name(lo
     assert 'file = "environment.yml" in [conda]' in said.stderr
 
 
+def test_another_tool_s_lock_in_the_place_of_an_environment_file_is_called_by_its_name(locked: Project) -> None:
+    for form, kind in (("conda-explicit", "an @EXPLICIT file"), ("conda-lock", "a conda-lock file")):
+        locked.done("export", "work", "--format", form, "--output", "given")
+        locked.spec('[conda]\nfile = "given"\n', "again")
+        said = locked.ozrepro("lock", "again")
+        assert said.returncode == 2
+        assert f"is {kind}, and not an environment.yml" in said.stderr
+        assert "ozrepro lock again --from given" in said.stderr
+
+
 def test_an_environment_of_a_pixi_lock_is_taken_and_what_is_of_pip_told(locked: Project, server: Server) -> None:
     write_pixi(locked, "https://conda.anaconda.org/conda-forge")
     said = taken(locked, "pixi.lock")
