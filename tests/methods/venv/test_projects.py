@@ -272,6 +272,26 @@ class TestLimitsOfUv:
         assert "asked for, and not in the answer of uv: beta" in refused.stderr
         assert not fit.lock().exists()
 
+    def test_those_of_a_build_count_for_what_builds_the_project(self, fit: Project) -> None:
+        for version in ("1.0", "2.0"):
+            make_wheel(fit.wheelhouse, "helper-tool", version)
+        limit = '[tool.uv]\nbuild-constraint-dependencies = ["helper-tool<2"]\n'
+        (fit.root / "pyproject.toml").write_text(STATIC.replace("requires = []", 'requires = ["helper-tool"]') + limit)
+        fit.done("lock")
+        lock = load_lock(fit.root, "work")
+        assert lock is not None
+        assert [item["version"] for item in lock.sections[0].content["build"]] == ["1.0"]
+
+    def test_of_a_project_that_is_no_package_the_dependencies_are_installed(self, fit: Project) -> None:
+        (fit.root / "pyproject.toml").write_text('[project]\nname = "fit"\ndependencies = ["alpha"]\n[tool.uv]\npackage = false\n')
+        fit.spec('imports = ["alpha"]\n[venv]\nrequirements = ["-e ."]\n')
+        fit.done("lock")
+        fit.done("build")
+        lock = load_lock(fit.root, "work")
+        assert lock is not None
+        assert "project" not in lock.sections[0].content
+        assert "unchanged" in fit.done("lock")
+
     def test_what_does_not_count_is_named(self, fit: Project) -> None:
         more = '[tool.uv]\nprerelease = "allow"\n[dependency-groups]\ndev = ["beta"]\n'
         (fit.root / "pyproject.toml").write_text(STATIC + more)
