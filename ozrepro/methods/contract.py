@@ -383,6 +383,7 @@ class PackageList:
         beginning: what else the array's own table holds where it is made.
         check: says what is wrong with an entry, or None.
         package: returns the name of the package that an entry asks for, "" where it names none.
+        entries: those that are there.
 
     """
 
@@ -390,6 +391,7 @@ class PackageList:
     check: Callable[[str], str | None]
     package: Callable[[str], str]
     beginning: Mapping[str, object] = field(default_factory=dict)
+    entries: tuple[str, ...] = ()
 
 
 @runtime_checkable

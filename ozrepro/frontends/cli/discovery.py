@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import OzreproError, UsageError, visible
 from ozrepro.frontends.cli.call import take_json
+from ozrepro.methods import registry
+from ozrepro.methods.contract import NamesPackages, PackageList
 from ozrepro.methods.reading import load_settings, parse_spec
 from ozrepro.project.spec import check_name
 from ozrepro.site import look_around
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ozrepro.frontends.cli.call import Add, Call
     from ozrepro.modulesystem.search import Offer, Way
     from ozrepro.modulesystem.site_index import Offered
+    from ozrepro.project.spec import Spec
+    from ozrepro.site import Site
 
 
 def register(add: Add) -> None:
@@ -57,11 +61,11 @@ def init(call: Call) -> int:
     if spec in kept and noxfile in kept:
         call.out.say(f"nothing to write\n  try: ozrepro init NAME, with another name than {name}")
         return 1
-    found = look(look_around(load_settings(call.root, os.environ), os.environ).for_looking(), call.root, name)
-    for note in found.notes:
-        call.out.say(note)
+    site = look_around(load_settings(call.root, os.environ), os.environ).for_looking()
+    found = look(site, call.root, name)
     made = {spec: text.spec_text(found, name, pin=words.pin), noxfile: text.noxfile_text(found, name)}
-    parse_spec(spec, made[spec])
+    for note in (*found.notes, *(f"left out: {line}" for line in found.left), *_wrong(parse_spec(spec, made[spec]), site)):
+        call.out.say(note)
     new = {path: content for path, content in made.items() if path not in kept}
     for path, content in new.items():
         call.out.line(f"{os.path.relpath(path)}:\n")
@@ -77,6 +81,23 @@ def init(call: Call) -> int:
     _write(new)
     call.out.line(f"{_listed(new)} written; next: ozrepro lock {name}")
     return 0
+
+
+def _wrong(spec: Spec, site: Site) -> Iterator[str]:
+    """Yield what is known to keep the spec from being locked, and where it names no package."""
+    for name in spec.tables:
+        method, subject = registry.load(name), registry.subject_of(name, spec, site)
+        place = method.package_list(subject.table) if isinstance(method, NamesPackages) else None
+        if len(spec.tables) == 1 and isinstance(place, PackageList) and not place.entries:
+            yield f"no packages were found; name them in {'.'.join(place.keys)}, or later: ozrepro add {spec.name} PKG"
+        try:
+            method.inputs(subject)
+            reason = method.unavailable(subject, None)
+        except OzreproError as error:
+            yield f"[{name}] cannot be locked as it is: {'; '.join(error.problems) or error.what}"
+        else:
+            if reason is not None:
+                yield f"[{name}] cannot be locked here: {reason.what}"
 
 
 def _listed(paths: Iterable[Path]) -> str:

@@ -1,11 +1,14 @@
 """A first spec and noxfile from what is there now: what a look around found, as values.
 
-`shell`, `virtual`, `conda` and `project` look, `looking` asks them all, `text` writes what they found. Called by `ozrepro init`.
+`shell`, `virtual`, `conda`, `pixi` and `project` (with `packaging`, `poetry`, `requirementfile`) look, `looking` asks them all,
+`text` writes what they found. Called by `ozrepro init`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+from ozrepro.errors import without_login
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class Conda:
         pip: packages that pip installed.
         python: the language version of its Python.
         packages: the Python distributions of the dependencies.
+        requirements: lines for pip, as a file has them.
+        left: what a spec cannot take of the file, and why.
 
     """
 
@@ -85,6 +90,10 @@ class Conda:
     pip: tuple[Package, ...] = ()
     python: str = ""
     packages: tuple[Package, ...] = ()
+    requirements: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    is_project: bool = False
+    """Whether a file of the project says it, and not the caller's shell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,10 @@ class Files:
         definition: a container's definition.
         image: a container's image.
         script: the program that a session of this name runs.
+        gpu: the maker of the GPUs that the definition's base is for, "" where it does not tell.
+        python: the range of Pythons that the project is for.
+        left: what a spec cannot take of these files, and why.
+        offers: extras and groups that a user may add.
 
     """
 
@@ -105,6 +118,10 @@ class Files:
     definition: str = ""
     image: str = ""
     script: str = ""
+    gpu: str = ""
+    python: str = ""
+    left: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +133,8 @@ class Found:
     conda: Conda | None = None
     files: Files = field(default_factory=Files)
     notes: tuple[str, ...] = ()
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """What a spec cannot take of the project's files, and why."""
+        return tuple(map(without_login, (*self.files.left, *(self.conda.left if self.conda is not None else ()))))

@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from ozrepro.errors import without_login
 from ozrepro.frontends.init import Conda, Package
+from ozrepro.frontends.init.condafile import look_at_file
 from ozrepro.frontends.init.packages import TOOLS, import_names, top_level
 from ozrepro.methods.conda.channels import check_public
 from ozrepro.methods.conda.matchspec import check_spec
@@ -34,7 +35,7 @@ def look_at_conda(environ: Mapping[str, str], root: Path) -> tuple[Conda | None,
     prefix = environ.get("CONDA_PREFIX", "")
     file = next((name for name in FILES if (root / name).is_file()), "")
     if file:
-        return Conda(file=file), [f"{file} is taken, not the active conda environment"] if prefix else []
+        return look_at_file(root, file), [f"{file} is taken, not the active conda environment"] if prefix else []
     if not prefix:
         return None, []
     folder = Path(prefix)

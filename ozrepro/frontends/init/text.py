@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ozrepro.errors import visible
+from ozrepro.errors import visible, without_login
 from ozrepro.project.toml import dumps
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def spec_text(found: Found, name: str, *, pin: bool = False) -> str:
             'description = ""   # what it does, in one line',
             f"{_line('methods', methods)}{chosen}",
             *_imports(found),
+            *_comments(found),
             *tables,
             "",
         )
@@ -92,20 +93,22 @@ def _modules(found: Found, pin: bool) -> list[str]:
 
 def _conda(found: Found, pin: bool) -> list[str]:
     conda = found.conda
-    if conda is None:
+    if conda is None or not (conda.file or conda.dependencies or conda.requirements):
         return []
     if conda.file:
         return ["", "[conda]", _line("file", conda.file)]
     wanted = [version if pin else text for text, version in zip(conda.dependencies, conda.versions, strict=True)]
     lines = ["", "[conda]", *([_line("channels", conda.channels)] if conda.channels else []), _line("dependencies", wanted)]
-    return [*lines, *([_line("pip", _packages(conda.pip, pin))] if conda.pip else [])]
+    pip = [*conda.requirements, *_packages(conda.pip, pin)]
+    return [*lines, *([_line("pip", pip)] if pip else [])]
 
 
 def _container(found: Found) -> list[str]:
     files = found.files
     if not files.definition and not files.image:
         return []
-    return ["", "[container]", _line("definition", files.definition) if files.definition else _line("image", files.image)]
+    lines = ["", "[container]", _line("definition", files.definition) if files.definition else _line("image", files.image)]
+    return [*lines, *([f"{_line('gpu', files.gpu)}   # as the definition's base is made for them"] if files.gpu else [])]
 
 
 def _venv(found: Found, pin: bool) -> list[str]:
@@ -120,15 +123,16 @@ def _venv(found: Found, pin: bool) -> list[str]:
         if package.name not in named:
             named.add(package.name)
             requirements.append(package.requirement(pin=pin))
-    others = found.modules or found.conda or found.files.definition or found.files.image
-    python = (found.venv.python if found.venv else "") or (found.conda.python if found.conda else "")
+    others = found.modules or _conda(found, pin) or found.files.definition or found.files.image
+    active = (found.venv.python if found.venv else "") or (found.conda.python if found.conda else "")
+    python = found.files.python or (f">={active}" if active else "")
     if not requirements and others:
         return ["", "# For machines without these, name the packages: [venv] and requirements = […]"]
     lines = ["", *(["# Away from the cluster"] if found.modules else []), "[venv]"]
     if found.modules is None and found.venv is not None and found.venv.system_site_packages:
         lines.insert(1, "# The active environment also sees the packages of the Python below it; this one does not.")
     if python:
-        lines.append(_line("python", f">={python}"))
+        lines.append(_line("python", python))
     return [*lines, _line("requirements", requirements) + ("" if requirements else "   # name your packages here")]
 
 
@@ -148,6 +152,13 @@ def _imports(found: Found) -> list[str]:
     if (conda is not None and conda.file) or found.files.definition or found.files.image:
         return [f"# {' '.join(line.split())}   # as a check after a build, if all methods have them"]
     return [f"{line}   # checked after a build"]
+
+
+def _comments(found: Found) -> list[str]:
+    """Return what was not taken with the reason, and what a user may add: a line each, whatever a file holds."""
+    lines = [f"left out: {text}" for text in found.left]
+    lines += [f"can be added to requirements: {without_login(text)}" for text in found.files.offers]
+    return [f"# {visible(' '.join(line.split()))}" for line in lines]
 
 
 def _names(packages: Iterable[Package]) -> set[str]:

@@ -42,4 +42,4 @@ def read_table(checker: Checker, value: object) -> ModulesTable:
 def package_list(table: ModulesTable) -> PackageList:
     """Return where the packages on top are named; a new layer sees what the toolchain has, and adds what it lacks."""
     keys = ("modules", "venv", "requirements")
-    return PackageList(keys, check_requirement, package_in, {"system-site-packages": True})
+    return PackageList(keys, check_requirement, package_in, {"system-site-packages": True}, table.venv.requirements)

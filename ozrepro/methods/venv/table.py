@@ -35,4 +35,4 @@ def read_table(checker: Checker, value: object) -> VenvTable:
 
 def package_list(table: VenvTable) -> PackageList:
     """Return where the packages are named."""
-    return PackageList(("venv", "requirements"), check_requirement, package_in)
+    return PackageList(("venv", "requirements"), check_requirement, package_in, entries=table.requirements)

@@ -251,6 +251,29 @@ class TestInit:
         assert found.methods == ("venv",)
         assert table_of(found, "venv").requirements == ()
 
+    def test_init_takes_what_it_can_of_a_file_and_what_it_writes_locks(self, project: Project) -> None:
+        make_wheel(project.wheelhouse, "alpha", "1.0")
+        (project.root / "requirements.txt").write_text("--extra-index-url https://wheels.example/cu113\nalpha\n")
+        said = project.ozrepro("init", "work", "--yes").stderr
+        assert "left out: requirements.txt line 1: '--extra-index-url https://wheels.example/cu113'" in said
+        text = (project.root / "sessions" / "work.toml").read_text()
+        assert "# left out: requirements.txt line 1: " in text
+        assert table_of(load_spec(project.root, "work"), "venv").requirements == ("alpha",)
+        project.done("lock", "work")
+        assert 'name = "alpha"' in (project.root / "sessions" / "work.lock").read_text()
+
+    def test_an_empty_spec_is_never_written_or_locked_without_a_word(self, project: Project) -> None:
+        said = project.ozrepro("init", "work", "--yes").stderr
+        assert "no packages were found; name them in venv.requirements" in said
+        assert "work: venv requires no packages: name some in venv.requirements" in project.ozrepro("lock", "work").stderr
+
+    def test_init_says_what_keeps_its_spec_from_being_locked(self, project: Project) -> None:
+        (project.root / "pyproject.toml").write_text(
+            '[project]\nname = "a"\nrequires-python = "==3.10.0"\ndependencies = ["six"]\n'
+        )
+        said = project.ozrepro("init", "work", "--yes").stderr
+        assert "[venv] cannot be locked here: no Python ==3.10.0 on PATH" in said
+
     def test_init_in_a_folder_of_a_project_is_for_that_project(self, project: Project) -> None:
         project.spec("[venv]\n", "first")
         (project.root / "data").mkdir()

@@ -163,7 +163,7 @@ def test_channels_are_named_as_users_write_them(tmp_path: Path) -> None:
 def test_the_project_s_file_comes_before_the_active_environment(environment: Path, tmp_path: Path) -> None:
     (tmp_path / "environment.yml").write_text("dependencies: [python]\n")
     assert look_at_conda(active(environment), tmp_path) == (
-        Conda(file="environment.yml"),
+        Conda(file="environment.yml", is_project=True),
         ["environment.yml is taken, not the active conda environment"],
     )
 

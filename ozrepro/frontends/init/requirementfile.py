@@ -1,0 +1,119 @@
+"""Reads requirement files line by line: what a spec can take, and why it cannot take the rest."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ozrepro.project.checking import shown
+from ozrepro.project.files import text_of
+from ozrepro.project.requirement import check_requirement, check_requirement_file, entries_of, local_project, package_in
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DEEPEST = 8
+
+
+@dataclass(slots=True)
+class Taken:
+    """What is taken of a project's files: lines for `requirements`, the packages that they name, and what is left out and why."""
+
+    requirements: list[str] = field(default_factory=list)
+    named: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def take(self, text: str, where: str) -> None:
+        """Take a requirement, or note why a spec cannot."""
+        problem = check_requirement(text)
+        if problem:
+            self.left.append(f"{where}: {problem}")
+            return
+        self.requirements.append(text)
+        self.name(text)
+
+    def name(self, text: str) -> None:
+        """Note the package that a requirement names."""
+        if package := package_in(text):
+            self.named.append(package)
+
+    def add(self, other: Taken) -> None:
+        """Take what was taken elsewhere."""
+        self.requirements += other.requirements
+        self.named += other.named
+        self.left += other.left
+
+
+def read_file(root: Path, path: str, above: tuple[str, ...] = ()) -> Taken:
+    """Return what is taken of a requirement file, the file itself where all of it can be, else its lines.
+
+    `path` is from the project's root; `above` are the files that led to it.
+    """
+    taken = Taken()
+    try:
+        text = text_of(root / path)
+    except OSError as error:
+        taken.left.append(f"{path}: {error.strerror}")
+        return taken
+    if not check_requirement_file(text):
+        taken.requirements.append(f"-r {path}")
+        for entry in entries_of(text):
+            taken.name(entry.text)
+        return taken
+    for entry in entries_of(text):
+        where = f"{path} line {entry.line}"
+        kind, nested = _nested(entry.text)
+        if kind:
+            taken.add(
+                _nested_file(root, kind, os.path.normpath(os.path.join(os.path.dirname(path), nested)), where, (*above, path))
+            )
+            continue
+        hashes = "".join(f" --hash={value}" for value in entry.hashes)
+        problem = check_requirement_file(entry.text + hashes)
+        if problem:
+            taken.left.append(f"{where}: {problem[0].removeprefix('line 1: ')}")
+        elif local_project(entry.text) is None or not os.path.dirname(path):
+            taken.take(entry.text, where)
+        else:
+            taken.left.append(f"{where}: {shown(entry.text)} counts from another folder; write it from the project's root")
+    if any(entry.hashes for entry in entries_of(text)):
+        taken.left.append(f"{path}: its --hash values; the lock has hashes of its own")
+    return taken
+
+
+def _nested(text: str) -> tuple[str, str]:
+    """Return `-r` or `-c` and the file that a line names, or two empty texts."""
+    for short, long in (("-r", "--requirement"), ("-c", "--constraint")):
+        for option in (long, short):
+            rest = text.removeprefix(option)
+            if rest != text and (option == short or rest[:1] in "= \t"):
+                return short, rest.lstrip("= \t")
+    return "", ""
+
+
+def _nested_file(root: Path, kind: str, path: str, where: str, above: tuple[str, ...]) -> Taken:
+    """Return what is taken of a file that another one names."""
+    taken = Taken()
+    problem = check_requirement(f"{kind} {path}")
+    if problem:
+        taken.left.append(f"{where}: {problem}")
+    elif path in above or len(above) > _DEEPEST:
+        taken.left.append(f"{where}: {path} is read already")
+    elif kind == "-r":
+        return read_file(root, path, above)
+    else:
+        _constraints(root, path, where, taken)
+    return taken
+
+
+def _constraints(root: Path, path: str, where: str, taken: Taken) -> None:
+    """Take a file of constraints whole, or leave it out: constraints that are not its all would give other versions."""
+    try:
+        mistakes = check_requirement_file(text_of(root / path))
+    except OSError as error:
+        mistakes = [str(error.strerror)]
+    if mistakes:
+        taken.left.append(f"{where}: the constraints of {path}: {mistakes[0]}")
+    else:
+        taken.requirements.append(f"-c {path}")
