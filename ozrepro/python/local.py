@@ -149,7 +149,7 @@ def _led(folders: Folders, project: Project) -> tuple[Project, list[str]]:
                 if path is not None:
                     local[name] = path
                 elif "git" in entries[0] or "url" in entries[0]:
-                    addresses[name] = uvtable.address_of(entries[0])
+                    addresses[name] = uvtable.address_of(name, entries[0])
                 else:
                     raise uvtable.Refused("names no path, workspace, git, url or index")
         except uvtable.Refused as error:

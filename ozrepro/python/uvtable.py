@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from ozrepro.process import is_inside
 from ozrepro.project.checking import shown
-from ozrepro.project.requirement import check_address
+from ozrepro.project.requirement import check_requirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -121,16 +121,18 @@ def folder_of(root: Path, base: str, entry: Mapping[str, Any]) -> str:
     return "" if path == "." else path
 
 
-def address_of(entry: Mapping[str, Any]) -> str:
-    """Return the address of a source with `git` or `url`, as a requirement has it. Raises Refused."""
-    if "git" in entry:
-        address, rev, folder = str(entry["git"]), str(entry.get("rev", "")), str(entry.get("subdirectory", ""))
-        if not _COMMIT.match(rev):
-            other = next((f"{key} = {shown(str(entry[key]))}" for key in ("rev", "tag", "branch") if key in entry), "no rev")
-            raise Refused(f'has {other}, which may move; write the full commit: rev = "…" (git ls-remote {address})')
-        return f"git+{address.removeprefix('git+')}@{rev}" + (f"#subdirectory={folder}" if folder else "")
-    url = str(entry["url"])
-    problem = check_address(url)
+def address_of(name: str, entry: Mapping[str, Any]) -> str:
+    """Return the address of a source of `name` with `git` or `url`, if a requirement of a spec may have it. Raises Refused."""
+    address = _git(entry) if "git" in entry else str(entry["url"])
+    problem = check_requirement(f"{name} @ {address}")
     if problem:
         raise Refused(problem)
-    return url
+    return address
+
+
+def _git(entry: Mapping[str, Any]) -> str:
+    address, rev, folder = str(entry["git"]), str(entry.get("rev", "")), str(entry.get("subdirectory", ""))
+    if not _COMMIT.match(rev):
+        other = next((f"{key} = {shown(str(entry[key]))}" for key in ("rev", "tag", "branch") if key in entry), "no rev")
+        raise Refused(f'has {other}, which may move; write the full commit: rev = "…" (git ls-remote {address})')
+    return f"git+{address.removeprefix('git+')}@{rev}" + (f"#subdirectory={folder}" if folder else "")
