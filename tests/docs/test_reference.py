@@ -54,7 +54,7 @@ ALL = [(name, made) for name, made in COMMANDS.items()] + [
 ]
 
 
-OF_PROJECTS = {"extras", "compiles", "path", "marker"}
+OF_PROJECTS = {"extras", "compiles", "overridden", "path", "marker"}
 """Keys of the local projects, which the page describes with the `venv` method."""
 
 
