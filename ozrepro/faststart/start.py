@@ -75,7 +75,7 @@ def split(words: list[str]) -> Command | None:
         return None
     name = ours[1][0]
     quiet = any(word in _QUIET for word in words[place + 1 : end])
-    return Command(name, command, ours[0] or None, top[0], quiet=quiet) if name.isidentifier() else None
+    return Command(name, command, ours[0] or None, top[0], quiet=quiet) if name.replace("-", "_").isidentifier() else None
 
 
 def _taken(words: list[str], option: str, flags: tuple[str, ...]) -> tuple[str, list[str]] | None:

@@ -190,24 +190,32 @@ class LockedSession(nox.Session):
         return {name: value for name, value in backend.env.items() if name not in given}
 
     def install(self, *args: str, **more: Any) -> None:
-        """Refuse: a locked environment never changes."""
-        self._refuse("session.install", args)
+        """Pass what the lock has, and refuse all else: a locked environment never changes."""
+        self._refuse_lacking("session.install", args)
 
     def conda_install(self, *args: str, **more: Any) -> None:
-        """Refuse: a locked environment never changes."""
-        self._refuse("session.conda_install", args)
+        """Pass what the lock has, and refuse all else: a locked environment never changes."""
+        self._refuse_lacking("session.conda_install", args)
 
-    def _refuse(self, what: str, args: Sequence[str]) -> None:
+    def _refuse_lacking(self, what: str, args: Sequence[str]) -> None:
         backend = self.virtualenv
         assert isinstance(backend, OzreproEnv)
-        wanted = ", ".join(f'"{word}"' for word in args if not word.startswith("-")) or '"…"'
         name = backend.ours.name
-        place = "%post of the definition" if backend.environment.is_image else f"requirements in sessions/{name}.toml"
+        try:
+            lacking = backend.ours.lacking(args)
+        except OzreproError as error:
+            raise failure(error) from error
+        if not lacking:
+            logger.info(f"{what} {' '.join(args)}: in the lock of {name}")
+            return
+        image = backend.environment.is_image
+        hint = f"add them to %post of the definition, then: ozrepro lock {name}" if image else f"ozrepro add {name}"
+        wanted = "" if image else f" {shlex.join(lacking)}"
         raise failure(
             OzreproError(
-                f"{what} cannot add to a locked environment",
+                f"{what} cannot add to a locked environment: the lock lacks {', '.join(lacking)}",
                 where=f"session {self.name!r}",
-                hint=f"add {wanted} to {place}, then: ozrepro lock {name}",
+                hint=f"{hint}{wanted}",
             )
         )
 
@@ -223,7 +231,7 @@ def session(func: None = None, /, *, spec: str | None = None, **options: Any) ->
 def session(func: Body | None = None, /, *, spec: str | None = None, **options: Any) -> Any:
     """Make a function a nox session that runs in its locked environment.
 
-    `spec` names the description, `sessions/SPEC.toml`; without it the function's name does. All other options are
+    `spec` names the description, `sessions/SPEC.toml`; without it the session's name does. All other options are
     nox.session's own (`name`, `tags`, `requires`, `default`, …) but those that choose an environment, which the spec does.
 
     Raises UsageError for such an option.
@@ -244,10 +252,20 @@ def _register(func: Body, *, spec: str | None, options: Mapping[str, Any]) -> An
     module = plain.__globals__.get("__file__")
     parameters = _Parameters()
     parameters.root = os.path.dirname(os.path.realpath(module)) if module else os.getcwd()
-    parameters.spec = spec or plain.__name__
+    name = str(options.get("name") or plain.__name__)
+    parameters.spec = spec or name
 
     @functools.wraps(plain)
     def body(session: nox.Session, *args: Any, **kwargs: Any) -> Any:
+        runner = session._runner  # noqa: SLF001
+        if runner.name != name:
+            raise failure(
+                OzreproError(
+                    f"session {name!r} was called as a function, and runs only in an environment of its own",
+                    where=f"session {session.name!r}",
+                    hint=f'requires=["{name}"] at {session.name}, session.notify("{name}") in it, or a function for what both do',
+                )
+            )
         if not isinstance(session.virtualenv, OzreproEnv):
             raise failure(
                 OzreproError(
@@ -256,7 +274,7 @@ def _register(func: Body, *, spec: str | None, options: Mapping[str, Any]) -> An
                     hint="nox without --no-venv and --force-venv-backend",
                 )
             )
-        return plain(LockedSession(session._runner), *args, **kwargs)  # noqa: SLF001
+        return plain(LockedSession(runner), *args, **kwargs)
 
     return nox.session(venv_backend=BACKEND, venv_params=parameters, reuse_venv=True, **options)(body)
 

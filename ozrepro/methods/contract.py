@@ -200,10 +200,7 @@ class Method(Protocol[Table, Locked]):
         """Return what a section that claims to answer the spec holds and the spec does not ask for: it was edited."""
 
     def resolve(self, request: Request[Table, Locked]) -> Sequence[Section]:
-        """Return the sections of all platforms that it resolves for, this machine's first.
-
-        The only verb that solves or asks the network for versions.
-        """
+        """Return the sections of all platforms, this machine's first. It alone solves, or asks the network for versions."""
 
     def plan(self, locked: Locked, site: Site) -> Plan:
         """Return what decides a build of the section on this machine, and the build. Raises BuildError."""
@@ -380,10 +377,8 @@ class PackageList:
 
     Attributes:
         keys: the way to the array, from the spec's top; what is absent of it is made.
-        beginning: what else the array's own table holds where it is made.
-        check: says what is wrong with an entry, or None.
-        package: returns the name of the package that an entry asks for, "" where it names none.
-        entries: those that are there.
+        check, package: say what is wrong with an entry, or None, and which package it asks for, "" where it names none.
+        beginning, entries: what else the array's own table holds where it is made, and the entries that are there.
 
     """
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ozrepro.errors import LockError, SpecError, UsageError
 from ozrepro.faststart.ready import FACTS
 from ozrepro.methods.contract import Exports, Format, Subject, Traits
-from ozrepro.project.checking import Checker
+from ozrepro.project.checking import Checker, one_of_these
 from ozrepro.project.plugins import load as load_plugin
 from ozrepro.project.plugins import plugins
 
@@ -58,7 +58,7 @@ def _load(name: str) -> AnyMethod:
         method: AnyMethod = import_module(f"ozrepro.methods.{name}.method").METHOD
         return method
     if name not in _plugins():
-        raise UsageError(f"{name!r} is not a method", hint=f"one of: {', '.join(known((name,)))}")
+        raise UsageError(f"{name!r} is not a method", hint=one_of_these(name, known((name,))))
     found: AnyMethod = load_plugin(_plugins()[name], "METHOD", f"the method {name!r}")
     _check_traits(name, getattr(found, "traits", None))
     return found

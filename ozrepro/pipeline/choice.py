@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ozrepro.errors import LockError, NoMethodError, UsageError
 from ozrepro.methods import registry
 from ozrepro.methods.contract import Reason
+from ozrepro.project.checking import one_of_these
 
 if TYPE_CHECKING:
     from ozrepro.pipeline.session import Session
@@ -33,7 +34,7 @@ def candidates(session: Session) -> tuple[str, ...]:
         return spec.candidates(session.site.settings.methods)
     if asked not in spec.tables:
         what = f"session {spec.name!r} describes no method {asked!r}"
-        raise UsageError(what, where=str(spec.path), hint=f"one of: {', '.join(spec.tables)}")
+        raise UsageError(what, where=str(spec.path), hint=one_of_these(asked, spec.tables))
     return (asked,)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
 from ozrepro.methods.comparing import Inside
-from ozrepro.methods.contract import BuildsImage, Describes, Details, ImageFacts, Target
+from ozrepro.methods.contract import BuildsImage, Describes, Details, ImageFacts, NamesPackages, PackageList, Target
 from ozrepro.pipeline.choice import unavailable
 from ozrepro.pipeline.preparing import built_generation
 from ozrepro.pipeline.session import method_of, naming
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ozrepro.pipeline.session import Session
     from ozrepro.project.lock import Lock, Section
@@ -71,3 +74,41 @@ def inside(session: Session, section: Section, lock: Lock) -> Inside:
             with naming(session):
                 return method.inside(session.read(section), Target(generation.prefix, session.site))
     return Inside(versions(session, section))
+
+
+_OF_PIP = {**dict.fromkeys(("-r", "--requirement"), "-r"), **dict.fromkeys(("-e", "--editable"), "-e")}
+_OF_PIP |= {**dict.fromkeys(("-c", "--constraint"), "-c"), "--group": "--group"}
+"""Options of pip that name what is to be installed, with the form that a spec has."""
+
+
+def lacking(session: Session, section: Section, wanted: Sequence[str]) -> list[str]:
+    """Return those of pip's requirements that a section's environment does not have.
+
+    A name with its versions is looked for among the locked packages; a file, a folder and a group among what the spec names.
+    """
+    method = method_of(section)
+    has: dict[str, str] = {canonicalize_name(name): version for name, version in versions(session, section).items()}
+    listed = method.package_list(session.subject(section.method).table) if isinstance(method, NamesPackages) else None
+    entries = {"".join(entry.split()) for entry in listed.entries} if isinstance(listed, PackageList) else set()
+    left: list[str] = []
+    words = iter(wanted)
+    for word in words:
+        option, mark, value = word.partition("=")
+        if option in _OF_PIP:
+            word = f"{_OF_PIP[option]} {value if mark else next(words, '')}"  # noqa: PLW2901  # one requirement of two words
+        elif word.startswith("-"):
+            continue
+        forms = {"".join(word.split()), f"-e{word}"}
+        if not (forms & entries or _is_met(word, has)):
+            left.append(word)
+    return left
+
+
+def _is_met(text: str, has: Mapping[str, str]) -> bool:
+    """Say whether a requirement's package is there in a version that it allows; of several, for several Pythons, in each."""
+    try:
+        requirement = Requirement(text)
+        version = has.get(canonicalize_name(requirement.name), "")
+        return bool(version) and all(requirement.specifier.contains(one, prereleases=True) for one in version.split("|"))
+    except InvalidRequirement:
+        return False

@@ -9,6 +9,7 @@ from ozrepro.methods import registry
 from ozrepro.methods.contract import DefinesImage, Derives, ExportRequest, ImageRequest
 from ozrepro.pipeline.checks import check_section
 from ozrepro.pipeline.choice import check_matches
+from ozrepro.project.checking import one_of_these
 
 if TYPE_CHECKING:
     from ozrepro.methods.contract import Say
@@ -29,7 +30,7 @@ def export(session: Session, lock: Lock, name: str, say: Say) -> str:
     if name == DEFINITION:
         return _definition(session, lock, say)
     if name not in registry.formats(name):
-        raise UsageError(f"{name!r} is not a format", hint=f"one of: {', '.join(formats())}")
+        raise UsageError(f"{name!r} is not a format", hint=one_of_these(name, formats()))
     form = registry.formats(name)[name]
     section = session.section(form.method, lock)
     if section is None:

@@ -230,6 +230,21 @@ class Session:
         session = self._open().for_looking()
         return dict(describing.versions(session, self._section(session)))
 
+    @_by_own_imports
+    def lacking(self, requirements: Sequence[str]) -> list[str]:
+        """Return those of pip's requirements that the environment locked for this machine does not have.
+
+        Args:
+            requirements: the words that would follow `pip install`.
+
+        Raises LockError, NoMethodError.
+
+        """
+        from ozrepro.pipeline import describing
+
+        session = self._open().for_looking()
+        return describing.lacking(session, self._section(session), requirements)
+
 
 def open_session(
     name: str,

@@ -31,8 +31,17 @@ MOST = 30
 """Mistakes of one file that are told; a file with more of them is not a slip, and finding each one's line takes time."""
 
 _SHOWN = 200
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
-"""A session's name: a Python identifier in ASCII, since it is a function's name, a file's name and part of a script."""
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z", re.ASCII)
+"""A session's name: an identifier in ASCII, with dashes as nox's users write them; it is a file's name and part of a script."""
+
+
+def one_of_these(word: str, known: Iterable[str]) -> str:
+    """Return what to write instead of an unknown word: the known one that is most like it, else all of them."""
+    from difflib import get_close_matches  # of mistakes alone
+
+    words = list(known)
+    near = get_close_matches(word, words, 1)
+    return f"did you mean {near[0]}?" if near else f"one of: {', '.join(words)}" if words else ""
 
 
 def hidden_character(text: str) -> str | None:

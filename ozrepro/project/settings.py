@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from ozrepro.environment import asked_method
 from ozrepro.errors import SpecError, UsageError, without_login
 from ozrepro.faststart.ready import store_folder
-from ozrepro.project.checking import Checker
+from ozrepro.project.checking import Checker, one_of_these
 from ozrepro.project.files import SMALL, Files
 from ozrepro.project.reader import Check, Key, Range, read_table
 from ozrepro.project.toml import TOMLDecodeError, loads
@@ -276,5 +276,5 @@ def _number(text: str, variable: str) -> float:
 def _method(option: str | None, environ: Mapping[str, str], known: Known) -> str | None:
     chosen, source = (option, "--method") if option else (asked_method(environ) or None, "OZREPRO_METHOD")
     if chosen is not None and chosen not in known((chosen,)):
-        raise UsageError(f"{source}: unknown method {chosen!r}", hint=f"one of: {', '.join(known((chosen,)))}")
+        raise UsageError(f"{source}: unknown method {chosen!r}", hint=one_of_these(chosen, known((chosen,))))
     return chosen

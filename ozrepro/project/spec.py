@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 from ozrepro.errors import SpecError, UsageError
-from ozrepro.project.checking import NAME, Checker
+from ozrepro.project.checking import NAME, Checker, one_of_these
 from ozrepro.project.files import Files
 from ozrepro.project.reader import MULTILINE, Check, Key, read_table
 from ozrepro.project.requirement import check_requirement
@@ -81,7 +81,7 @@ def digest_of(value: object) -> str:
 def check_name(name: str) -> str:
     """Return `name` if it can name a session. Raises UsageError otherwise: it is part of file names and scripts."""
     if len(name) > 64 or not NAME.match(name):
-        raise UsageError(f"{name!r} cannot name a session", hint="a Python identifier of at most 64 ASCII letters, digits and _")
+        raise UsageError(f"{name!r} cannot name a session", hint="at most 64 ASCII letters, digits, _ and -, a letter first")
     return name
 
 
@@ -107,8 +107,8 @@ def load_spec(root: Path, name: str, methods: Methods, files: Files | None = Non
     try:
         text = files.text(path, LARGEST)
     except FileNotFoundError:
-        known = ", ".join(session_names(root)) or "none yet"
-        raise UsageError(f"there is no session {name!r}", where=str(path), hint=f"one of the sessions here: {known}") from None
+        hint = one_of_these(name, session_names(root)) or "ozrepro init"
+        raise UsageError(f"there is no session {name!r}", where=str(path), hint=hint) from None
     except OSError as error:
         raise SpecError(str(path), [f"cannot be read: {error.strerror}"]) from error
     return parse_spec(path, text, methods, files)
@@ -122,7 +122,7 @@ def parse_spec(path: Path, text: str, methods: Methods, files: Files | None = No
         raise SpecError(str(path), [f"is not valid TOML: {error}"]) from error
     checker = Checker(str(path), text)
     if not NAME.match(path.stem):
-        checker.wrong((), f"its name {path.stem!r} is not an identifier", "rename it: letters, digits and _ only")
+        checker.wrong((), f"its name {path.stem!r} cannot name a session", "rename it: letters, digits, _ and - only")
     known = methods.known(key for key in whole if key not in _TOP)
     for key in whole.keys() - {*_TOP, *known}:
         checker.unknown((key,), (*_TOP, *known))

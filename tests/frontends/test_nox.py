@@ -132,9 +132,37 @@ def test_sessions_run_in_parallel_and_are_in_nox_s_report(nox: Project) -> None:
 def test_installing_into_a_locked_session_says_how_to_add_the_package(nox: Project) -> None:
     done = nox.run("nox", "-s", "adds")
     assert done.returncode == 1
-    assert "session.install cannot add to a locked environment" in done.stderr
-    assert 'add "numpy" to requirements in sessions/work.toml, then: ozrepro lock work' in done.stderr
+    assert "session.install cannot add to a locked environment: the lock lacks numpy" in done.stderr
+    assert "try: ozrepro add work numpy" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_installing_what_the_lock_has_passes_with_a_note(nox: Project) -> None:
+    (nox.root / "noxfile.py").write_text(
+        "import ozrepro\n\n\n@ozrepro.session\ndef work(session):\n    session.install(*session.posargs)\n"
+    )
+    (nox.root / "more.txt").write_text("alpha\n")
+    for words, passes in (
+        (("alpha", "Alpha>=1"), True),
+        (("-q", "alpha"), True),
+        (("alpha", "alpha==99"), False),
+        (("-r", "more.txt"), False),
+        (("-e", "."), False),
+    ):
+        done = nox.run("nox", "-s", "work", "--", *words)
+        assert (done.returncode == 0) is passes, done.stderr
+        note = f"session.install {' '.join(words)}: in the lock of work"
+        assert (note in done.stderr) is passes
+
+
+def test_a_session_that_is_called_as_a_function_says_what_to_write(nox: Project) -> None:
+    (nox.root / "noxfile.py").write_text(CALLS)
+    for caller in ("plain", "locked"):
+        done = nox.run("nox", "-s", caller)
+        assert done.returncode == 1
+        assert "session 'work' was called as a function, and runs only in an environment of its own" in done.stderr
+        assert f'try: requires=["work"] at {caller}, session.notify("work") in it' in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("words", [("--no-venv",), ("--force-venv-backend", "virtualenv"), ("-fb", "none")])
@@ -251,6 +279,26 @@ def submits(session):
     session.run("sbatch", "job.sh")
 """
 
+CALLS = """
+import nox
+import ozrepro
+
+
+@ozrepro.session
+def work(session):
+    session.run("true")
+
+
+@nox.session(venv_backend="none")
+def plain(session):
+    work(session)
+
+
+@ozrepro.session(spec="work")
+def locked(session):
+    work(session)
+"""
+
 
 class TestInAnImage:
     """Sessions of the container method; a stand-in starts the commands, so nothing here depends on what a container does."""
@@ -307,7 +355,7 @@ class TestInAnImage:
     def test_session_install_says_where_the_package_goes(self, image: Project) -> None:
         done = image.run("nox", "-s", "adds")
         assert done.returncode == 1
-        assert 'add "six" to %post of the definition, then: ozrepro lock work' in done.stderr
+        assert "the lock lacks six\n  try: add them to %post of the definition, then: ozrepro lock work" in done.stderr
 
     def test_a_launcher_stays_outside_and_starts_what_is_inside(self, image: Project) -> None:
         done = image.run("nox", "-s", "launches")

@@ -163,8 +163,8 @@ def test_a_requirement_that_pip_users_write_is_taken(requirement: str) -> None:
     assert table_of(spec, "venv").requirements == (requirement,)
 
 
-@pytest.mark.parametrize("name", ["", "a-b", "1a", "a b", "a\nb", "é", "a" * 65, "../a"])
-def test_a_name_that_is_no_identifier_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", ["", "-a", "1a", "a b", "a\nb", "é", "a" * 65, "../a"])
+def test_a_name_that_no_script_could_hold_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="cannot name a session"):
         check_name(name)
 
@@ -172,7 +172,7 @@ def test_a_name_that_is_no_identifier_is_refused(name: str) -> None:
 def test_a_missing_spec_names_the_sessions_that_are_there(tmp_path: Path) -> None:
     (tmp_path / "sessions").mkdir()
     (tmp_path / "sessions" / "one.toml").write_text("[venv]\n")
-    with pytest.raises(UsageError, match="one of the sessions here: one"):
+    with pytest.raises(UsageError, match="one of: one"):
         load_spec(tmp_path, "two")
 
 

@@ -88,8 +88,8 @@ def _edits(call: Call, session: Session, packages: Sequence[str]) -> dict[Path, 
             before = text_of(path)
         except OSError as error:
             raise SpecError(str(path), [f"cannot be read: {error.strerror}"]) from error
-        keys = ("dependency-groups", group)
-        texts[path] = (before, _edited(call, session, path, before, PackageList(keys, check_requirement, package_in), entries))
+        named = PackageList(("dependency-groups", group), check_requirement, package_in)
+        texts[path] = (before, _edited(call, session, path, before, named, entries))
         entries = [f"--group {group}"]
     for named in _lists(call, session, packages, group=bool(group)):
         _refuse(entries, ".".join(named.keys), named.check)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ozrepro.errors import OzreproError, UsageError
 from ozrepro.frontends.cli.call import Arguments
 from ozrepro.methods import registry
+from ozrepro.project.checking import one_of_these
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,7 +74,7 @@ def check(given: Arguments) -> None:
     """Raise UsageError for what could only be found wrong after minutes of measuring."""
     unknown = [method for method in split_words("--method", given.methods) if not registry.is_method(method)]
     if unknown:
-        raise UsageError(f"unknown method {unknown[0]!r}", hint=f"one of: {', '.join(registry.BUILTIN)}")
+        raise UsageError(f"unknown method {unknown[0]!r}", hint=one_of_these(unknown[0], registry.BUILTIN))
     split_words("--workload", given.workloads)
     for word in (given.emulate, given.profile):
         if word is not None:

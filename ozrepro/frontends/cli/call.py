@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro.methods import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from ozrepro.frontends.cli.output import Output
@@ -84,12 +83,6 @@ class Call:
     arguments: Arguments
     root: Path
     out: Output
-
-
-def near_words(word: str, known: Iterable[str]) -> str:
-    """Return the question whether a known word like this one was meant, "" where there is none."""
-    near = difflib.get_close_matches(word, sorted(known), 1)
-    return f"did you mean {near[0]}?" if near else ""
 
 
 def take_name(parser: argparse.ArgumentParser) -> None:

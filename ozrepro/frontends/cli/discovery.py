@@ -52,7 +52,7 @@ def init(call: Call) -> int:
 
     words = call.arguments
     name = check_name(words.name)
-    if keyword.iskeyword(name):
+    if keyword.iskeyword(name.replace("-", "_")):
         raise UsageError(f"{name!r} is a word of Python's own: no function can have this name", hint="ozrepro init another_name")
     spec, noxfile = call.root / "sessions" / f"{name}.toml", call.root / "noxfile.py"
     kept = [path for path in (spec, noxfile) if os.path.lexists(path)]

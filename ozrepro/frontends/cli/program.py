@@ -15,6 +15,7 @@ from ozrepro.frontends.cli.call import INTERRUPTED, Arguments, Call
 from ozrepro.frontends.cli.output import Output
 from ozrepro.frontends.cli.streams import standard_streams
 from ozrepro.process import Ended
+from ozrepro.project.checking import one_of_these
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +82,10 @@ def run_program(words: Sequence[str]) -> int:
 def _carry_out(words: Sequence[str]) -> int:
     ours, command = _split(words)
     top = parser(ours[0] if ours else "")
+    known = {name for names in _GROUPS.values() for name in names}
+    if ours and not ours[0].startswith("-") and ours[0] not in known:
+        Output().say(f"there is no command {ours[0]!r}\n  try: {one_of_these(ours[0], sorted(known))}")
+        return UsageError.exit_code
     try:
         arguments, unknown = top.parse_known_args(ours, Arguments(words=command))
         if unknown:
@@ -143,7 +148,7 @@ def find_project(arguments: Arguments) -> Path:
             raise UsageError(what, where=str(root), hint="name the project's folder")
         return root
     named = getattr(arguments, "name", None) or next(iter(getattr(arguments, "names", ())), None)
-    nearest = find_root(named, os.getcwd(), os.environ) if named and named.isidentifier() else None
+    nearest = find_root(named, os.getcwd(), os.environ) if named and named.replace("-", "_").isidentifier() else None
     if nearest is not None:
         return Path(nearest)
     here = Path(os.path.realpath(os.getcwd()))

@@ -7,9 +7,10 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.errors import OzreproError, StoreError, UsageError
-from ozrepro.frontends.cli.call import near_words, take_json
+from ozrepro.frontends.cli.call import take_json
 from ozrepro.methods.reading import load_settings
 from ozrepro.pipeline.references import wanted_by
+from ozrepro.project.checking import one_of_these
 from ozrepro.project.formatting import size_words
 from ozrepro.store import audit, collect, failed, store_of
 from ozrepro.store.publish import Generation, built_for, read_generation
@@ -153,7 +154,7 @@ def _named(call: Call, place: Store) -> list[str]:
     keys = {word: [key for key, item in built if word == item.card["session"] or _begins(key, word)] for word in words}
     unknown = [word for word, some in keys.items() if not some]
     if unknown:
-        hint = near_words(unknown[0], {str(item.card["session"]) for _, item in built}) or "ozrepro store list"
+        hint = one_of_these(unknown[0], dict.fromkeys(str(item.card["session"]) for _, item in built)) or "ozrepro store list"
         raise UsageError(f"nothing is built for {', '.join(unknown)} in {place.folder}", hint=hint)
     return list(dict.fromkeys(key for some in keys.values() for key in some)) if words else [key for key, _ in built]
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _NOXFILE = '''import ozrepro
 
 
-@ozrepro.session
-def {name}(session):
+@ozrepro.session{options}
+def {function}(session):
     """{doc}"""
     {run}
 '''
@@ -45,7 +45,9 @@ def noxfile_text(found: Found, name: str) -> str:
     run = 'session.run("python", *(session.posargs or ["-V"]))  # your program here'
     if found.files.script:
         run = f'session.run("python", {_quoted(found.files.script)}, *session.posargs)'
-    return _NOXFILE.format(name=name, doc=f"Run the session {name}.", run=run)
+    function = name.replace("-", "_")
+    options = f'(name="{name}")' if function != name else ""
+    return _NOXFILE.format(options=options, function=function, doc=f"Run the session {name}.", run=run)
 
 
 def function_text(found: Found, name: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.faststart.ready import find_ready
+from ozrepro.faststart.start import split
 from tests.conftest import BIN, Project
 from tests.store.running import children_of, wait_for_end
 from tests.wheels import make_wheel
@@ -309,13 +310,43 @@ def test_a_session_of_the_project_above_is_found_the_same_way_cold_and_warm(smal
 
 
 def test_a_file_whose_name_cannot_be_a_session_is_named(small: Project) -> None:
-    path = small.spec("[venv]\n", "my-work")
+    path = small.spec("[venv]\n", "my+work")
     refused = small.ozrepro("lock")
     assert refused.returncode == 2
-    assert f"my-work: {path}: 'my-work' cannot name a session\n  try: rename it: " in refused.stderr
+    assert f"my+work: {path}: 'my+work' cannot name a session\n  try: rename it: " in refused.stderr
     assert "; or move it out of sessions/" in refused.stderr
     assert small.lock().exists()
-    assert "try: a Python identifier" in small.ozrepro("run", "my-other-work", "--", "true").stderr
+    assert "try: at most 64 ASCII letters" in small.ozrepro("run", "my+other+work", "--", "true").stderr
+
+
+def test_a_session_with_dashes_is_taken_everywhere(small: Project) -> None:
+    small.spec('[venv]\nrequirements = ["alpha"]\n', "my-work")
+    (small.root / "noxfile.py").write_text(
+        'import ozrepro\n\n\n@ozrepro.session(name="my-work")\ndef other(session):\n    session.run("python", "-c", "import alpha")\n'
+    )
+    assert small.run("nox", "-s", "my-work").returncode == 0
+    small.done("lock", "my-work", "--check")
+    for words in (("build", "my-work"), ("status", "my-work"), ("run", "my-work", "--", "true"), ("activate", "my-work")):
+        small.done(*words)
+    script = small.root / "job.sh"
+    small.done("activate", "my-work", "--output", str(script))
+    assert small.run("bash", str(script), "python", "-c", "import alpha").returncode == 0
+    assert find_ready(str(small.root), "my-work", None, small.environ) is not None
+    assert split(["run", "my-work", "--", "true"]) is not None
+
+
+def test_a_word_that_is_not_known_is_answered_by_the_one_that_is_like_it(small: Project) -> None:
+    small.done("lock")
+    for words, expected in (
+        (("statsu",), "did you mean status?"),
+        (("lock", "wrok"), "did you mean work?"),
+        (("lock", "work", "--method", "vnev"), "did you mean venv?"),
+        (("export", "work", "--format", "pylok"), "did you mean pylock?"),
+        (("frobnicate",), "try: one of: activate, add, bench,"),
+    ):
+        refused = small.ozrepro(*words)
+        assert refused.returncode == 2
+        assert expected in refused.stderr, words
 
 
 @pytest.mark.parametrize("words", [("lock",), ("lock", "--check"), ("build",), ("status",)])
