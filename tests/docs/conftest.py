@@ -11,10 +11,10 @@ import pytest
 
 from tests.docs.running import BIN, reader
 from tests.fake_cluster import Site
-from tests.fake_cluster.fixtures import channel, copy_site, site
+from tests.fake_cluster.fixtures import channel, copy_site, site, slurm
 from tests.fake_cluster.smallpackages import compile_mpi
 
-__all__ = ["channel", "index", "site", "site_with_mpi"]
+__all__ = ["channel", "index", "site", "site_with_mpi", "slurm"]
 
 
 @pytest.fixture
