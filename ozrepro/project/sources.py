@@ -22,7 +22,7 @@ _TAKEN = (
     (r"\A[^\[]*^lock-version\s*=", PYLOCK),
     (r"^environments:", PIXI_LOCK),
     (r"^(package|metadata):", CONDA_LOCK),
-    (r'^\s*"?dependencies"?\s*:|"dependencies"\s*:\s*\[', ENVIRONMENT_YML),
+    (r'^[ \t]*"?dependencies"?[ \t]*:|"dependencies"\s*:\s*\[', ENVIRONMENT_YML),
     (r"^# \$ conda create --name", LIST_EXPORT),
 )
 """What each file has that those below it have not."""

@@ -82,6 +82,13 @@ def test_only_a_pixi_lock_has_environments_to_be_named(tmp_path: Path) -> None:
         sources.kind_of(f"{tmp_path}/list#docs")
 
 
+@pytest.mark.parametrize("text", ["\n", " ", "#\n", "[{", "[[package]]\n", '"dependencies" ', "lock-version", "source = { x"])
+def test_a_long_file_of_nothing_takes_no_longer_for_what_it_repeats(tmp_path: Path, text: str) -> None:
+    (tmp_path / "file").write_text(text * (1_000_000 // len(text)))
+    with pytest.raises(UsageError):
+        sources.kind_of(str(tmp_path / "file"))
+
+
 @given(st.text(max_size=200))
 def test_any_text_has_a_kind_or_is_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "any"

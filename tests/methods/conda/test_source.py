@@ -183,3 +183,21 @@ def test_an_alias_of_http_serves_the_whole_way_too(locked: Project, server: Serv
     assert "127.0.0.1" not in here.lock().read_text()
     here.done("export", "work", "--format", "conda-lock", "--output", "conda-lock.yml")
     taken(here, "conda-lock.yml")
+
+
+def test_a_token_that_rattler_keeps_reaches_the_channel_and_nothing_else(project: Project, tmp_path: Path) -> None:
+    publish(tmp_path / "private" / "t" / "tk-s3cret" / "lab", alpha=("1.0",))
+    with Server(tmp_path / "private") as server:
+        host = server.url.removeprefix("http://")
+        kept = tmp_path / "credentials.json"
+        kept.write_text(json.dumps({host.partition(":")[0]: {"CondaToken": "tk-s3cret"}}))
+        (project.root / "pyproject.toml").write_text(f'[tool.ozrepro.channels]\nlab = "{server.url}/lab"\n')
+        describe(project, "alpha", more='channels = ["lab"]')
+        said = project.ozrepro("lock", RATTLER_AUTH_FILE=str(kept))
+        assert said.returncode == 0, said.stderr
+        assert any("/t/tk-s3cret/lab/noarch/" in request for request in server.requests)
+        refused = project.ozrepro("build", RATTLER_AUTH_FILE=str(kept))
+        assert "alpha-1.0-h0_0.conda of the channel lab: the channel has no such file" in refused.stderr
+        exported = project.ozrepro("export", "work", "--format", "conda-explicit")
+        for text in (said.stdout, said.stderr, refused.stderr, exported.stdout, project.lock().read_text()):
+            assert "s3cret" not in text
