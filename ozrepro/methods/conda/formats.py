@@ -38,6 +38,7 @@ def to_environment(request: ExportRequest[CondaTable, Locked]) -> str:
     """Return this machine's section as an environment.yml with exact builds. What it cannot hold is said."""
     here = request.sections[request.here]
     _say_left_out(request, "environment.yml", ())
+    _say_private(request, here)
     file = EnvironmentFile(
         name=request.subject.spec.name,
         channels=tuple(channel.written or channel.name for channel in here.channels),
@@ -57,8 +58,8 @@ def _say_private(request: ExportRequest[CondaTable, Locked], section: Locked) ->
     for channel in section.channels:
         first, settings = channel.name.partition("/")[0], request.subject.site.settings.channels
         if not channel.written and first not in WELL_KNOWN and not settings.keys().isdisjoint({first, channel.name}):
-            where = f"the file names {channel.public} for the channel {channel.name}"
-            request.say(f"{request.subject.spec.name}: {where}: its address in [tool.ozrepro.channels] is this site's")
+            others = f"the channel {channel.name} is {channel.public} to others"
+            request.say(f"{request.subject.spec.name}: {others}: its address in [tool.ozrepro.channels] is this site's")
 
 
 def _say_left_out(request: ExportRequest[CondaTable, Locked], form: str, sections: Iterable[Locked]) -> None:

@@ -594,9 +594,10 @@ class TestOtherTools:
         (work.root / "pyproject.toml").write_text(f'[tool.ozrepro.channels]\nsurvey = "{channel.alias}/conda-forge"\n')
         work.spec('[conda]\nchannels = ["survey"]\ndependencies = ["python"]\n')
         work.done("lock")
-        said = work.ozrepro("export", "work", "--format", "conda-explicit")
-        assert channel.alias not in said.stdout
-        assert "names https://conda.anaconda.org/survey for the channel survey" in said.stderr
+        for form in ("conda-explicit", "conda-lock", "environment.yml"):
+            said = work.ozrepro("export", "work", "--format", form)
+            assert channel.alias not in said.stdout
+            assert "the channel survey is https://conda.anaconda.org/survey to others" in said.stderr
 
     @pytest.mark.parametrize("alias", ["https://packages.example/t/xy-s3cret", "https://me:s3cret@packages.example"])
     def test_an_alias_with_a_secret_is_refused_by_every_command_and_not_shown(self, work: Project, alias: str) -> None:
