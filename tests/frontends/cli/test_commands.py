@@ -499,13 +499,16 @@ def test_an_environment_in_use_is_not_removed_by_its_name(built: Project) -> Non
     assert built.done("store", "remove", "work", "--yes").startswith("removed gens/")
 
 
-def test_a_project_is_thrown_away_by_rm_alone(built: Project) -> None:
+@pytest.mark.parametrize("words", [("rm", "-rf", "."), ("git", "clean", "-xdfq")])
+def test_a_project_s_store_is_thrown_away_by_ordinary_commands(built: Project, words: tuple[str, ...]) -> None:
     """By its owner, who is not root: with rights over all files nothing can be refused."""
-    words = ["rm", "-rf", str(built.root)]
+    subprocess.run(["git", "init", "-q"], cwd=built.root, check=True)
+    command = [*words[:-1], str(built.root)] if words[0] == "rm" else list(words)
     if os.geteuid() == 0:
-        words = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", *words]
-    assert subprocess.run(words, capture_output=True, text=True, check=False).stderr == ""
-    assert not built.root.exists()
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", *command]
+    done = subprocess.run(command, cwd=built.root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not built.store().exists()
 
 
 def test_an_installer_is_refused_and_what_it_puts_in_otherwise_is_noticed(built: Project) -> None:

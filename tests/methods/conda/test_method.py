@@ -401,6 +401,12 @@ class TestVirtualPackages:
 
 
 class TestRunning:
+    def test_nothing_that_a_build_leaves_is_closed_to_its_owner_who_throws_it_away(self, built: Project) -> None:
+        folders = [path for path in built.store().rglob("*") if path.is_dir() and not path.is_symlink()]
+        assert [path for path in folders if path.stat().st_mode & 0o700 != 0o700] == []
+        (python,) = built.prefix().glob("bin/python3.*[0-9]")
+        assert python.stat().st_mode & 0o222 == 0
+
     def test_python_packages_entry_points_and_activation_work(self, built: Project) -> None:
         version, prefix = built.done("run", "work", "--", "python", "-c", SHOW).split(" ", 1)
         assert version == "1.22.3"
