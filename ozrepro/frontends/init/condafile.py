@@ -57,7 +57,7 @@ def _by_entry(tree: Mapping[str, object], file: str) -> Conda:
             continue
         problem = check_spec(item) if isinstance(item, str) else f"{shown(item)} is not a package"
         (left if problem else dependencies).append(f"{file} dependencies: {problem}" if problem else str(item))
-    found = next((match for text in dependencies if (match := re.match(r"python\b\D*(3\.\d+)", text))), None)
+    found = next((match for text in dependencies if (match := re.match(r"python\s*[=>~]*\s*(3\.\d+)", text))), None)
     return Conda(
         channels=tuple(channels),
         dependencies=tuple(dependencies),

@@ -56,13 +56,13 @@ def _read(table: Mapping[str, Any], where: str) -> Conda:
             pip.take(poetry.requirement(name, value), f"{where} pypi-dependencies")
         except ValueError as error:
             pip.left.append(f"{where} pypi-dependencies: {name} {error}")
-    python = next((match[0] for text in dependencies if text.startswith("python") and (match := re.search(r"3\.\d+", text))), "")
+    python = next((match for text in dependencies if (match := re.match(r"python\s*[=>~]*\s*(3\.\d+)", text))), None)
     return Conda(
         channels=tuple(channels),
         dependencies=tuple(dependencies),
         versions=tuple(dependencies),
         requirements=tuple(pip.requirements),
-        python=python,
+        python=python[1] if python else "",
         left=(*left, *pip.left),
         is_project=True,
     )

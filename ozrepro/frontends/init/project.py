@@ -20,9 +20,9 @@ _NOT_READ = {
     "uv.lock": "its versions are not taken; to keep them: uv export --no-emit-project -o requirements.txt, before ozrepro init",
     "poetry.lock": "its versions are not taken; to keep them: poetry export -o requirements.txt, before ozrepro init",
     "pdm.lock": "its versions are not taken; to keep them: pdm export -o requirements.txt, before ozrepro init",
-    "pixi.lock": "its versions are not taken",
+    "pixi.lock": "its versions are not taken; ozrepro lock NAME --from pixi.lock takes them into [conda]",
     "conda-lock.yml": "its versions are not taken; ozrepro lock NAME --from conda-lock.yml takes them into [conda]",
-    "pylock.toml": "its versions are not taken",
+    "pylock.toml": "its versions are not taken; ozrepro lock NAME --from pylock.toml takes them",
     "Pipfile": "its packages are not taken: pipenv requirements > requirements.txt, before ozrepro init",
 }
 """Files of other tools that are not read, and what a user may do about each."""

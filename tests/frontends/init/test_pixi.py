@@ -22,6 +22,7 @@ platforms = ["linux-64", "osx-arm64"]
 python = "3.11.*"
 numpy = ">=1.26,<2"
 scipy = "*"
+python-graphviz = ">=3.2"
 x = { version = "1.2", build = "py*", channel = "bioconda" }
 y = { path = "y" }
 [pypi-dependencies]
@@ -38,7 +39,7 @@ def test_a_workspace_gives_the_packages_and_says_what_it_leaves(tmp_path: Path) 
     found = look_at_pixi(tmp_path, {})
     assert found is not None
     assert found.channels == ("conda-forge",)
-    assert found.dependencies == ("python 3.11.*", "numpy>=1.26,<2", "scipy", "bioconda::x 1.2 py*")
+    assert found.dependencies == ("python 3.11.*", "numpy>=1.26,<2", "scipy", "python-graphviz>=3.2", "bioconda::x 1.2 py*")
     assert found.requirements == ("six>=1.16", "-e .[plot]")
     assert found.python == "3.11"
     left = "\n".join(found.left)
@@ -70,10 +71,14 @@ def test_an_environment_file_is_named_whole_with_the_project_in_it(tmp_path: Pat
 def test_an_entry_of_an_environment_file_that_cannot_be_taken_costs_that_entry(tmp_path: Path) -> None:
     (tmp_path / "environment.yml").write_text(
         "channels: [conda-forge]\nvariables: {A: b}\n"
-        "dependencies:\n - python=3.10\n - 'numpy >=<'\n - six\n - pip:\n   - tabulate\n   - --index-url https://h\n"
+        "dependencies:\n - python-graphviz>=3.2\n - python=3.10\n - 'numpy >=<'\n - six\n - pip:\n   - tabulate\n   - --index-url https://h\n"
     )
     found = look_at_file(tmp_path, "environment.yml")
-    assert (found.dependencies, found.requirements, found.python) == (("python=3.10", "six"), ("tabulate",), "3.10")
+    assert (found.dependencies, found.requirements, found.python) == (
+        ("python-graphviz>=3.2", "python=3.10", "six"),
+        ("tabulate",),
+        "3.10",
+    )
     assert len(found.left) == 3
     text = spec_text(Found(conda=found), "work")
     assert text.count("# left out: environment.yml") == 3
