@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _RELEASE = re.compile(r"\d+(\.\d+)*")
+_COMMIT = re.compile(r"[0-9a-f]{40}\Z", re.ASCII)
 _OPERATOR = re.compile(r"(~=|==|!=|<=|>=|<|>|=|\^|~)?\s*([0-9A-Za-z.*+!_-]+)\Z")
 
 
@@ -66,6 +67,8 @@ def requirement(name: str, value: object) -> str:
     if "path" in value:
         return _local(value, extras)
     if "git" in value:
+        if _COMMIT.match(str(value.get("rev", ""))):
+            return f"{title} @ git+{value['git']}@{value['rev']}{behind}"  # refused or taken as any other requirement
         raise ValueError("comes from git; give the https address of a wheel, or put the wheel into a wheelhouse")
     if "url" in value:
         return f"{title} @ {value['url']}{behind}"

@@ -46,6 +46,7 @@ def test_a_table_gives_extras_markers_addresses_and_folders() -> None:
     assert requirement("x", {"path": "../lib", "develop": True}) == "-e ../lib"
     assert requirement("x", {"path": "."}) == "-e ."
     assert requirement("x", {"path": "lib", "extras": ["a"]}) == "-e ./lib[a]"
+    assert requirement("x", {"git": "https://h/x", "rev": "a" * 40}) == f"x @ git+https://h/x@{'a' * 40}"
     assert requirement("x", {"url": "https://h/x.whl"}) == "x @ https://h/x.whl"
 
 
