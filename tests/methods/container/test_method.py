@@ -203,6 +203,11 @@ def closed(image: Path) -> None:
 
 
 class TestImageFile:
+    def test_its_user_throws_the_store_away_by_rm_alone(self, contained_built: OrdinaryProject) -> None:
+        done = contained_built.run("rm", "-rf", str(contained_built.store()))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not contained_built.store().exists()
+
     @pytest.mark.parametrize(
         ("damage", "reason"),
         [

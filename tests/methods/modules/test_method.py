@@ -489,6 +489,10 @@ class TestDrift:
 
 
 class TestRunning:
+    def test_nothing_that_a_build_leaves_is_closed_to_its_owner(self, toolchain: Modular) -> None:
+        folders = [path for path in toolchain.project.store().rglob("*") if path.is_dir() and not path.is_symlink()]
+        assert [path for path in folders if path.stat().st_mode & 0o700 != 0o700] == []
+
     def test_a_second_start_needs_no_lmod_no_module_directories_and_no_network(self, toolchain: Modular) -> None:
         logged, log = toolchain.logged()
         for words in (("run", "work", "--", "python", "-c", WHERE),):
