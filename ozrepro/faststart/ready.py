@@ -235,7 +235,8 @@ def facts_here(names: Iterable[str]) -> dict[str, str]:
     """Return the facts of this machine by their names: those that an environment depends on and another node may not share.
 
     `cpu` is the processor's level: clusters of one site share stores and module names, not binaries. `libc` and `driver` are the
-    C library's version and that of the GPU's driver: another node of the same store may have older ones, or none.
+    C library's version and that of the GPU's driver: another node of the same store may have older ones, or none. `model` is the
+    processor's own kind, which packages may be built for.
     """
     return {name: FACTS[name]() for name in names}
 
@@ -265,7 +266,13 @@ def _driver() -> str:
         return "amd" if os.path.exists(AMD) else ""
 
 
-FACTS = {"cpu": _cpu, "libc": _libc, "driver": _driver}
+def _model() -> str:
+    from ozrepro.faststart.cpu import cpu_model
+
+    return cpu_model()
+
+
+FACTS = {"cpu": _cpu, "libc": _libc, "driver": _driver, "model": _model}
 """The facts that a start can compare, by name, and how each is asked for."""
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], None]
     """Takes a step, how much of it is done, and how much there is; 0 and 0 where nobody knows."""
 
-Fact = Literal["cpu", "libc", "driver"]
+Fact = Literal["cpu", "libc", "driver", "model"]
 """A fact of a machine that `faststart` compares: see `ready.facts_here`."""
 
 Table = TypeVar("Table")
@@ -46,7 +46,7 @@ class Traits:
         builds_to_lock: whether locking builds, so that `--accept` can take what was built here.
         takes: the kinds of other tools' files and environments that it locks, `lock --from`, as `project.sources` calls them.
         is_image: whether programs see another root file system than the machine's.
-        facts: names of the machine's facts that decide whether it is available or what it gives here: "cpu", "libc", "driver".
+        facts: names of the machine's facts that decide whether it is available or what it gives here: see Fact.
 
     """
 

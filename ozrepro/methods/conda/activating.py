@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ozrepro import process
@@ -62,12 +62,32 @@ def capture(prefix: Path, variables: Mapping[str, str]) -> Activation:
 
     `variables` are those that the spec or modules set before.
     """
+    variables = {**variables, **_of_packages(prefix)}
+    own = {name: value for name, value in variables.items() if name in _of_packages(prefix)}
     if not any((prefix / "etc" / "conda" / "activate.d").glob("*.sh")):
-        return Activation()
+        return Activation(variables=own)
     path = ":".join((str(prefix / "bin"), *BASE_PATH))
     first = {"PATH": path, "LANG": "C.UTF-8", **variables, **own_variables(prefix), "HOME": _HOMES[0]}
     one, two = (_sourced({**first, "HOME": home}, prefix) for home in _HOMES)
-    return between(first, one, two)
+    found = between(first, one, two)
+    return replace(found, variables={**{name: own[name] for name in own if one.get(name) == own[name]}, **found.variables})
+
+
+def _of_packages(prefix: Path) -> dict[str, str]:
+    """Return the variables of the packages' `etc/conda/env_vars.d/*.json`, in order, as conda sets them before activate.d.
+
+    Source: conda's activate.py, `_get_environment_env_vars`. Raises BuildError for a file that conda could not read either.
+    """
+    found: dict[str, str] = {}
+    for file in sorted((prefix / "etc" / "conda" / "env_vars.d").glob("*.json")):
+        try:
+            table = json.loads(file.read_bytes())
+            if not isinstance(table, dict):
+                raise ValueError("holds no table")  # noqa: TRY004 - the text is wrong, not a type of the program's
+        except (OSError, ValueError) as error:
+            raise BuildError(f"cannot be read: {error}", where=str(file), hint="take another build of the package") from error
+        found |= {name: str(value) for name, value in table.items() if name.isidentifier() and name not in _OWN}
+    return found
 
 
 def _sourced(base: Mapping[str, str], prefix: Path) -> dict[str, str]:

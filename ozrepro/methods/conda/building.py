@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import BuildError
@@ -40,6 +41,8 @@ def build(locked: Locked, target: Target, variables_of: Callable[[], Mapping[str
     say(f"{len(locked.records)} conda package{'s' if len(locked.records) != 1 else ''}, {size_words(size)} packed")
     digests = Digests()
     packages = helper.install(locked.records, locked.addresses, prefix, progress, digests=digests).packages
+    for line in unrun_scripts(prefix):
+        say(line)
     activating.keep(activating.capture(prefix, {**locked.below(), **locked.variables}), prefix)
     chosen: tuple[Chosen, ...] = ()
     if locked.layer.packages or locked.layer.projects or has_python(prefix):
@@ -92,6 +95,18 @@ def _problems(
 def lines_of(broken: Mapping[str, Sequence[str]]) -> list[str]:
     """Return what is wrong with each package, by its title, as lines."""
     return [f"{title}: {line}" for title, lines in broken.items() for line in lines]
+
+
+_SCRIPT = re.compile(r"\.?(.+)-(?:pre-link|post-link|pre-unlink)\.sh\Z")
+
+
+def unrun_scripts(prefix: Path) -> list[str]:
+    """Return a line for each package that brings a script which conda would run when it installs it.
+
+    It is not run: it may do anything, with the network, and what it makes is in no lock.
+    """
+    names = sorted(match[1] for file in prefix.glob("bin/.*-post-link.sh") if (match := _SCRIPT.match(file.name)))
+    return [f"{name}: its post-link script is not run: what conda would make there by it is missing" for name in names]
 
 
 def has_python(prefix: Path) -> bool:

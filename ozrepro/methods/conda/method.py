@@ -32,7 +32,7 @@ class Conda:
     """The conda method."""
 
     name = "conda"
-    traits = Traits(scope="machine", takes=TAKES, facts=("libc", "driver"))
+    traits = Traits(scope="machine", takes=TAKES, facts=("libc", "driver", "model"))
 
     read_table = staticmethod(read_table)
     package_list = staticmethod(package_list)
@@ -164,8 +164,10 @@ class Conda:
         return virtual.said_otherwise(locked.virtual, said, subject.site.environ, cpu_builds=bool(locked.cpu_builds))
 
     def warnings(self, subject: Subject[CondaTable], locked: Locked) -> list[str]:
-        """Return that builds for the CPU were taken where there are some for GPUs."""
-        return [virtual.cpu_warning(locked.cpu_builds, subject.site.environ)] if locked.cpu_builds else []
+        """Return that builds for the CPU were taken where there are some for GPUs, and which are for one kind of processor."""
+        asking = ((item.name, line) for item in locked.records for line in item.depends)
+        gpu = [virtual.cpu_warning(locked.cpu_builds, subject.site.environ)] if locked.cpu_builds else []
+        return [*gpu, *virtual.narrow_warning(asking)]
 
     def compare_with_site(self, subject: Subject[CondaTable], locked: Locked) -> list[str]:
         """Return what loading the system's MPI gives otherwise now; the channels have no part in a locked environment."""

@@ -123,6 +123,8 @@ def _lacking(text: str, offered: Sequence[Sequence[str]]) -> str:
         have = f"this machine has {name} {here[name]}" if name in here else f"this machine has no {name}"
         version = re.search(r"\d[\w.]*", wanted or "")
         value = version[0] if version else "…"
+        if plain == "archspec":  # its version says nothing, the processor is in the build
+            value = (wanted or "…").split()[-1].rstrip("*_") or "…"
         if plain in ("cuda", "glibc", "archspec", "linux", "osx"):
             return (
                 f"{have}, {name} {wanted or ''}".rstrip() + f" is needed; to lock for another machine: "

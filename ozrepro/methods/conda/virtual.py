@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from ozrepro.methods.conda.matchspec import is_version
@@ -163,7 +164,7 @@ def _unmet(line: str, by_name: Mapping[str, Virtual]) -> str | None:
             return None
     except ValueError:
         return f"the lock needs {shown(line)}, which cannot be read"
-    value, want = (here.build, want.rpartition(" ")[2]) if name == "__archspec" else (here.version, want)
+    value, want = (here.build, cpu_in(line)) if name == "__archspec" else (here.version, want)
     return f"{_WORDS.get(name, f'{name} here is {{}}').format(value)}, the lock needs {want}"
 
 
@@ -174,6 +175,9 @@ def _fits(here: Virtual, want: str) -> bool:
     """
     if not want:
         return True
+    if here.name == "__archspec":
+        wanted_cpu = cpu_in(want)
+        return not wanted_cpu or any(fnmatchcase(name, wanted_cpu) for name in families(here.build))
     if _PLAIN.fullmatch(want) and _NUMBERS.fullmatch(here.version):
         from packaging.specifiers import SpecifierSet
 
@@ -187,6 +191,45 @@ def _fits(here: Virtual, want: str) -> bool:
         return wanted.matches(PackageRecord(here.name, here.version, BuildString(here.build), 0, "noarch"))
     except InvalidMatchSpecError as error:
         raise ValueError(str(error)) from error
+
+
+def cpu_in(line: str) -> str:
+    """Return the processor that a line asks for, such as `zen2` in `__archspec 1 zen2`; "" where it names none."""
+    words = line.removeprefix("__archspec").split()
+    return words[1] if len(words) > 1 else ""
+
+
+def families(cpu: str) -> tuple[str, ...]:
+    """Return a processor and all that programs for it may be made for, nearest first: `zen3` runs what is for zen2 and x86_64_v3.
+
+    The order is that of archspec, whose names conda takes.
+    """
+    from archspec.cpu import TARGETS
+
+    found = TARGETS.get(cpu)
+    return (cpu, *(item.name for item in found.ancestors)) if found is not None else (cpu,)
+
+
+def level_of(cpu: str) -> str:
+    """Return the level of a processor, such as `x86_64_v3` of zen2; that of a level, and of an unknown name, is itself."""
+    from archspec.cpu import TARGETS
+
+    found = TARGETS.get(cpu)
+    return str(found.generic.name) if found is not None else cpu
+
+
+def narrow_warning(asking: Iterable[tuple[str, str]]) -> list[str]:
+    """Return what to know of packages that were taken for one kind of processor: nodes of another kind refuse the lock.
+
+    `asking` has the package and each line of what it needs.
+    """
+    lines: list[str] = []
+    for package, line in asking:
+        cpu = cpu_in(line) if line.startswith("__archspec") else ""
+        if cpu and "*" not in cpu and (level := level_of(cpu)) != cpu:
+            wider = f'for all of its level write archspec = "{level}" in [conda.virtual-packages]'
+            lines.append(f"{package} is for the processor {cpu}, and nodes of another kind refuse it; {wider}")
+    return lines
 
 
 def check_virtual(text: str) -> str | None:

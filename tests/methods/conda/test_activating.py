@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import BuildError
-from ozrepro.methods.conda.activating import KEPT, Activation, keep, kept
+from ozrepro.methods.conda.activating import KEPT, Activation, capture, keep, kept
+from ozrepro.methods.conda.building import unrun_scripts
 
 ACTIVATION = Activation(("/a",), {"A": "1"}, {"DATA": ("", "/data")}, ("GONE",), ("CLOCK",))
 
@@ -30,3 +31,26 @@ def test_a_damaged_activation_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / KEPT).write_text(text)
     with pytest.raises(BuildError, match="cannot be read"):
         kept(tmp_path)
+
+
+def test_variables_of_packages_are_set_as_conda_sets_them(tmp_path: Path) -> None:
+    """From JSON, in the order of the files, before the scripts, which may change or unset them."""
+    folder = tmp_path / "etc" / "conda"
+    for name in ("env_vars.d", "activate.d"):
+        (folder / name).mkdir(parents=True)
+    (folder / "env_vars.d" / "b.json").write_text('{"FROM_JSON": "2", "NUMBER": 3, "PATH": "/evil", "not a name": "x"}')
+    (folder / "env_vars.d" / "a.json").write_text('{"FROM_JSON": "1", "UNSET": "x", "CHANGED": "x"}')
+    assert capture(tmp_path, {}) == Activation(variables={"FROM_JSON": "2", "UNSET": "x", "CHANGED": "x", "NUMBER": "3"})
+    (folder / "activate.d" / "x.sh").write_text('unset UNSET; export CHANGED="$FROM_JSON"\n')
+    found = capture(tmp_path, {})
+    assert dict(found.variables) == {"FROM_JSON": "2", "CHANGED": "2", "NUMBER": "3"}
+    (folder / "env_vars.d" / "c.json").write_text("[1]")
+    with pytest.raises(BuildError, match="holds no table"):
+        capture(tmp_path, {})
+
+
+def test_a_script_that_conda_would_run_after_installation_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    assert unrun_scripts(tmp_path) == []
+    (tmp_path / "bin" / ".a-b-post-link.sh").touch()
+    assert unrun_scripts(tmp_path) == ["a-b: its post-link script is not run: what conda would make there by it is missing"]

@@ -12,10 +12,12 @@ from ozrepro.methods.conda.virtual import (
     Virtual,
     check_overrides,
     check_virtual,
+    narrow_warning,
     needed,
     offered,
     overrides,
     quickly,
+    said_otherwise,
     satisfied,
 )
 from ozrepro.site import subdir_here
@@ -54,7 +56,7 @@ def test_mistakes_in_the_table_are_told_by_key() -> None:
     [
         ("__cuda >=12,<13", "the NVIDIA driver here offers CUDA 11.8, the lock needs >=12,<13"),
         ("__glibc >=2.28,<3.0.a0", "the C library here is glibc 2.17, the lock needs >=2.28,<3.0.a0"),
-        ("__archspec 1 x86_64_v3", "the CPU here is zen2, the lock needs x86_64_v3"),
+        ("__archspec 1 zen4", "the CPU here is zen2, the lock needs zen4"),
         ("__osx >=11", "this is not macOS, the lock needs __osx >=11"),
         ("__strange", "this machine has no __strange, the lock needs __strange any"),
         ("__cuda >=>", "the lock needs '__cuda >=>', which cannot be read"),
@@ -68,6 +70,43 @@ def test_a_virtual_package_that_is_there_is_no_reason_to_refuse() -> None:
     lines = ["__cuda", "__cuda >=11", "__glibc >=2.17,<3.0.a0", "__linux", "__archspec 1 zen*", "python", "__archspec >=1"]
     assert satisfied(lines, HERE) == []
     assert satisfied(["__cuda >=12"], ()) == ["there is no NVIDIA driver here, the lock needs __cuda >=12"]
+
+
+@pytest.mark.parametrize("wanted", ["x86_64_v3", "x86_64_v2", "x86_64", "zen", "zen2", "x86_64*", "zen*", "*"])
+def test_a_processor_runs_what_is_for_its_family_and_its_level(wanted: str) -> None:
+    assert satisfied([f"__archspec 1 {wanted}"], HERE) == []
+    assert satisfied([f"__archspec 1.* {wanted}"], HERE) == []
+
+
+@pytest.mark.parametrize("wanted", ["zen3", "skylake_avx512", "x86_64_v4", "aarch64", "no-such"])
+def test_a_processor_refuses_what_is_for_a_newer_or_another_one(wanted: str) -> None:
+    assert satisfied([f"__archspec 1 {wanted}"], HERE) == [f"the CPU here is zen2, the lock needs {wanted}"]
+    unknown = (Virtual("__archspec", "1", "not_yet_known"),)
+    assert satisfied(["__archspec 1 not_yet_known"], unknown) == []
+
+
+def test_a_package_for_one_kind_of_processor_is_told_with_the_line_for_its_level() -> None:
+    assert narrow_warning([("level", "__archspec 1 x86_64_v3"), ("any", "__archspec >=1"), ("other", "__glibc >=2.17")]) == []
+    assert narrow_warning([("fast", "__archspec 1 zen2")]) == [
+        (
+            "fast is for the processor zen2, and nodes of another kind refuse it; for all of its level write "
+            'archspec = "x86_64_v3" in [conda.virtual-packages]'
+        )
+    ]
+
+
+def test_conda_s_variables_are_compared_with_what_a_lock_was_made_with() -> None:
+    locked = (Virtual("__cuda", "11.8"), Virtual("__archspec", "1", "zen2"))
+
+    def said(spec: dict[str, str] | None = None, **environ: str) -> list[str]:
+        return said_otherwise(locked, spec or {}, environ, cpu_builds=False)
+
+    assert said(CONDA_OVERRIDE_CUDA="11.8", CONDA_OVERRIDE_ARCHSPEC="zen2", CONDA_OVERRIDE_GLIBC="2.17") == []
+    assert said(CONDA_OVERRIDE_CUDA="12.4") == ["CONDA_OVERRIDE_CUDA=12.4 is said now, and it was locked for 11.8"]
+    assert said({"cuda": "11.8"}, CONDA_OVERRIDE_CUDA="12.4") == []
+    gone = said_otherwise((), {}, {"CONDA_OVERRIDE_CUDA": "12.4"}, cpu_builds=True)
+    assert gone == ["CONDA_OVERRIDE_CUDA=12.4 is said now, and it was locked without it"]
+    assert said_otherwise((), {}, {"CONDA_OVERRIDE_CUDA": "12.4"}, cpu_builds=False) == []
 
 
 def test_usual_needs_of_virtual_packages_are_seen_without_a_worker() -> None:
