@@ -56,6 +56,9 @@ def read_file(root: Path, path: str, above: tuple[str, ...] = ()) -> Taken:
     except OSError as error:
         taken.left.append(f"{path}: {error.strerror}")
         return taken
+    if not any(entries_of(text)):
+        taken.left.append(f"{path}: it names nothing")
+        return taken
     if not check_requirement_file(text):
         taken.requirements.append(f"-r {path}")
         for entry in entries_of(text):

@@ -262,6 +262,22 @@ class TestInit:
         project.done("lock", "work")
         assert 'name = "alpha"' in (project.root / "sessions" / "work.lock").read_text()
 
+    @pytest.mark.parametrize(
+        "files",
+        [
+            {"pyproject.toml": '[tool.poetry]\nname = "fit"\n[tool.poetry.dependencies]\npython = "^3.10"\nalpha = "^1"\n'},
+            {"pyproject.toml": '[project]\nname = "fit"\nrequires-python = ">=3.10"\ndependencies = ["alpha"]\n'},
+            {"requirements.txt": "-r more.txt\n--pre\n", "more.txt": "alpha\n"},
+        ],
+    )
+    def test_what_init_writes_of_other_tools_files_locks(self, project: Project, files: dict[str, str]) -> None:
+        make_wheel(project.wheelhouse, "alpha", "1.0")
+        for name, text in files.items():
+            (project.root / name).write_text(text)
+        project.done("init", "work", "--yes")
+        project.done("lock", "work")
+        assert 'name = "alpha"' in (project.root / "sessions" / "work.lock").read_text()
+
     def test_an_empty_spec_is_never_written_or_locked_without_a_word(self, project: Project) -> None:
         said = project.ozrepro("init", "work", "--yes").stderr
         assert "no packages were found; name them in venv.requirements" in said

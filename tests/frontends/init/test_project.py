@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tomlkit
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ozrepro.frontends.init import Files
+from ozrepro.frontends.init import Files, Found
+from ozrepro.frontends.init.pixi import look_at_pixi
 from ozrepro.frontends.init.project import look_at_files
+from ozrepro.frontends.init.text import spec_text
+from ozrepro.methods.reading import parse_spec
 
 
 def look(root: Path, **files: str) -> tuple[Files, list[str]]:
@@ -129,3 +137,25 @@ def test_an_image_without_a_definition_is_proposed(tmp_path: Path) -> None:
 def test_a_program_of_the_session_s_name_is_found(tmp_path: Path) -> None:
     assert look(tmp_path, work__py="")[0].script == "work.py"
     assert look(tmp_path, sessions_in_work__py="")[0].script == "sessions/work.py"
+
+
+KEYS = st.sampled_from(
+    ["name", "dependencies", "optional-dependencies", "dynamic", "requires-python", "version", "python", "extras", "git", "group", "six",
+     "a\nb", "platforms", "channels", "pypi-dependencies", "optional", "build", "workspace", "channel"]
+)  # fmt: skip
+TEXTS = st.sampled_from(["^1", "six", "*", ">=3.10", "a\nb", "", "||", "-e .", "x @ https://u:p@h/x.whl", "==3.99", "1.2.*"])
+VALUES = st.recursive(
+    st.one_of(st.integers(), TEXTS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+@given(project=VALUES, poetry=VALUES, pixi=VALUES, groups=VALUES, kind=st.sampled_from(["project", "other"]))
+def test_any_pyproject_toml_gives_a_spec_that_is_accepted(project: Any, poetry: Any, pixi: Any, groups: Any, kind: str) -> None:
+    table = {kind: project, "tool": {"poetry": poetry, "pixi": pixi}, "dependency-groups": groups}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "pyproject.toml").write_text(tomlkit.dumps(table))
+        files, _, tool = look_at_files(root, "work")
+        parse_spec(root / "sessions" / "work.toml", spec_text(Found(conda=look_at_pixi(root, tool), files=files), "work"))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ozrepro.frontends.init.requirementfile import read_file
-from ozrepro.project.requirement import check_requirement
+from ozrepro.project.requirement import check_requirement, entries_of
 
 
 def write(root: Path, **files: str) -> None:
@@ -32,6 +36,12 @@ def test_a_file_that_names_itself_one_outside_and_one_that_is_missing_are_said(t
     assert len(taken.left) == 5
 
 
+def test_a_file_that_names_nothing_is_said(tmp_path: Path) -> None:
+    write(tmp_path, a__txt="# later\n")
+    taken = read_file(tmp_path, "a.txt")
+    assert (taken.requirements, taken.left) == ([], ["a.txt: it names nothing"])
+
+
 def test_constraints_are_taken_whole_or_not_at_all(tmp_path: Path) -> None:
     write(tmp_path, a__txt="-c good.txt\n-cbad.txt\nsix\n--pre\n", good__txt="six<2\n", bad__txt="--pre\nsix<1\n")
     taken = read_file(tmp_path, "a.txt")
@@ -51,3 +61,22 @@ def test_what_is_said_holds_no_login_and_hashes_that_are_lost_are_said(tmp_path:
 def test_a_local_project_of_another_folder_is_left_to_the_user(tmp_path: Path) -> None:
     write(tmp_path, a__txt="-r sub/b.txt\n", sub_in_b__txt="-e ./lib\n--pre\n")
     assert "counts from another folder" in read_file(tmp_path, "a.txt").left[0]
+
+
+LINES = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(
+        ["six", "-e .", "-e ./sub[x]", "--pre", "-r ../x", "-cno.txt", "x @ https://u:p@h/x.whl", "six==1 --hash=sha256:0", "\\"]
+    ),
+)
+
+
+@given(lines=st.lists(LINES, max_size=6))
+def test_each_line_of_any_file_is_taken_as_a_spec_takes_it_or_said(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "a.txt").write_text(text, newline="")
+        taken = read_file(Path(folder), "a.txt")
+    assert all(check_requirement(line) is None for line in taken.requirements)
+    if taken.requirements != ["-r a.txt"]:
+        assert len(taken.requirements) + len(taken.left) >= len(list(entries_of(text)))
