@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,22 @@ _GROUPS = {
 """The modules of this folder that have commands, and which. One that is not asked for is not loaded: each costs imports."""
 
 
+_ORDER = (
+    *("init", "add", "lock", "status", "build", "run", "shell", "activate"),
+    *("diff", "verify", "export", "bench", "store", "spider", "doctor"),
+)
+"""The commands as a project comes to need them, which is how the help lists them."""
+
+_EPILOG = """\
+example, in a project's folder:
+  ozrepro init                             describe what is there in sessions/
+  ozrepro lock                             resolve, and write sessions/NAME.lock
+  ozrepro run NAME -- python script.py     build it the first time, and run
+
+exit codes: 0 done; 1 the work failed; 2 wrong usage or description; 3 lock missing or
+out of date, or drift; 4 no method is available. run and shell return the command's own.
+"""
+
 _PREPARING = ("init", "add", "lock", "build")
 """The commands that a user begins with, and that jobs do without."""
 
@@ -45,7 +62,12 @@ _PREPARING = ("init", "add", "lock", "build")
 def parser(command: str = "") -> argparse.ArgumentParser:
     """Return the parser of all commands, or of the group that has `command`."""
     wanted = [module for module, names in _GROUPS.items() if command in names] or list(_GROUPS)
-    top = argparse.ArgumentParser(prog="ozrepro", description="Named, locked Python sessions for supercomputers.")
+    top = argparse.ArgumentParser(
+        prog="ozrepro",
+        description="Named, locked Python sessions for supercomputers.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     top.add_argument("--version", action="version", version=f"ozrepro {ozrepro.__version__}")
     top.add_argument("--project", metavar="DIR", help="the project's folder, instead of the nearest one above")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -58,6 +80,8 @@ def parser(command: str = "") -> argparse.ArgumentParser:
 
     for module in wanted:
         import_module(f"ozrepro.frontends.cli.{module}").register(add)
+    listed = commands._choices_actions  # noqa: SLF001 - argparse lists them as they were added, module by module
+    listed.sort(key=lambda action: _ORDER.index(action.dest))
     return top
 
 
@@ -82,6 +106,9 @@ def run_program(words: Sequence[str]) -> int:
 def _carry_out(words: Sequence[str]) -> int:
     ours, command = _split(words)
     top = parser(ours[0] if ours else "")
+    if not words:
+        top.print_help(sys.stderr)
+        return UsageError.exit_code
     known = {name for names in _GROUPS.values() for name in names}
     if ours and not ours[0].startswith("-") and ours[0] not in known:
         Output().say(f"there is no command {ours[0]!r}\n  try: {one_of_these(ours[0], sorted(known))}")

@@ -570,3 +570,12 @@ def test_a_method_that_is_locked_elsewhere_is_said_to_be_skipped_and_not_with_qu
         assert "ozrepro: skipping modules: not locked for this platform (linux-64/here)" in done.stderr.splitlines()
         for quiet in ("-q", "--quiet"):
             assert "skipping" not in built.ozrepro("run", quiet, "work", "--", "true", OZREPRO_PLATFORM="here").stderr
+
+
+def test_ozrepro_alone_prints_the_help_in_the_order_of_use_with_an_example_and_exit_codes(small: Project) -> None:
+    alone, helped = small.ozrepro(), small.done("--help")
+    assert (alone.returncode, alone.stdout, alone.stderr) == (2, "", helped)
+    names = [line.split()[0] for line in helped.splitlines() if line.startswith("    ") and line[4] != " "]
+    assert names[:6] == ["init", "add", "lock", "status", "build", "run"]
+    assert "ozrepro run NAME -- python script.py" in helped
+    assert "3 lock missing" in helped
