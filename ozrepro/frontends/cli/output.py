@@ -86,13 +86,13 @@ class Output:
             yield lambda step, done, total: None
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description:<32.32}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TaskProgressColumn(),
             TimeElapsedColumn(),
         )
         bar = Progress(*columns, console=Console(stderr=True), transient=True)
@@ -105,7 +105,9 @@ class Output:
             if not shown and time.monotonic() - began > BAR_AFTER:
                 bar.start()
                 shown = True
-            bar.update(task, description=step.replace("[", r"\["), completed=done, total=total or None)
+            bar.update(task, description=step.replace("[", r"\["))
+            if total:  # a step that cannot be counted leaves the bar where it is, with room for it at the end
+                bar.update(task, completed=done, total=total + 1)
 
         try:
             yield show

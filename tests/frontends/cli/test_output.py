@@ -1,9 +1,13 @@
-"""What is printed on the way: no address in it tells a secret."""
+"""What is printed on the way: no address in it tells a secret, and no bar is full before the work is done."""
 
 from __future__ import annotations
 
+import io
+import sys
+
 import pytest
 
+from ozrepro.frontends.cli import output
 from ozrepro.frontends.cli.output import Output
 
 
@@ -13,3 +17,24 @@ def test_a_line_of_what_is_going_on_masks_logins_tokens_and_queries(capsys: pyte
     errors = capsys.readouterr().err
     assert "s3cret" not in errors
     assert "https://h/" in errors
+
+
+class Terminal(io.StringIO):
+    """A text stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_keeps_room_for_the_step_that_follows_the_last_one_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(output, "BAR_AFTER", -1.0)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with Output().progress() as progress:
+        progress("linking packages", 3, 3)
+        progress("checking imports", 0, 0)
+    assert "checking imports" in terminal.getvalue()
+    assert "75%" in terminal.getvalue()
+    assert "100%" not in terminal.getvalue()
