@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.environment import BASE_PATH, Environment
-from ozrepro.errors import LockError, NoMethodError
+from ozrepro.errors import LockError, NoMethodError, OzreproError
 from ozrepro.frontends.bench.result import About
 from ozrepro.methods import registry
 from ozrepro.pipeline import describing
@@ -23,7 +23,7 @@ from ozrepro.project.lock import lock_file
 from ozrepro.site import LOCAL, mount_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ozrepro.methods.contract import ImageFacts
     from ozrepro.pipeline.session import Session
@@ -175,7 +175,8 @@ def mount_words(prefix: str, mountinfo: str | None = None) -> str:
 class Found:
     """The session that is measured: its candidates, why others are none, and the sha256 of its lock's bytes.
 
-    `undescribed` has a line for each method that the spec does not describe, none where methods were asked for by name.
+    `undescribed` has a line for each method that the spec does not describe, none where methods were asked for by name. `unbuilt`
+    has the methods that are locked, current and not built.
     """
 
     session: Session
@@ -183,15 +184,23 @@ class Found:
     refused: tuple[str, ...]
     lock: str
     undescribed: tuple[str, ...] = ()
+    unbuilt: tuple[str, ...] = ()
 
 
-def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[str] = ()) -> Found:
-    """Return the session's built methods as candidates.
+def find(
+    root: Path,
+    name: str,
+    environ: Mapping[str, str],
+    methods: Sequence[str] = (),
+    build: Callable[[str], object] | None = None,
+) -> Found:
+    """Return the session's built methods as candidates; `build` is called with each method that is not built.
 
     Without `methods`, those that the spec describes; one that is not available is given with its
     reason. Each method named must be available.
     Fails as `build` and `run` would: SpecError, UsageError, LockError where the lock is missing or no longer holds, and
-    NoMethodError where none, or not the one named, can be measured; one that is not built is among these.
+    NoMethodError where none, or not the one named, can be measured. Without `build`, one that is not built can be; where a build
+    fails and that leaves nothing, its error is raised.
     """
     session = open_session(root, name, environ)
     own = {method: open_session(root, name, environ, method=method) for method in dict.fromkeys(methods)}
@@ -204,38 +213,42 @@ def find(root: Path, name: str, environ: Mapping[str, str], methods: Sequence[st
         raise needs_lock(session)
     kept: list[Candidate] = []
     refused: dict[str, _Refusal] = {}
+    unbuilt: list[str] = []
     for method in own or candidates_of(session):
-        found = _candidate(own.get(method, session), method, lock)
+        found = _candidate(own.get(method, session), method, lock, build)
         if isinstance(found, Candidate):
             kept.append(found)
+        elif found is None:
+            unbuilt.append(method)
         else:
             refused[method] = found
     lines = tuple(f"{method}: {item.reason}" for method, item in refused.items())
-    if refused and (own or not kept):
+    if refused and (own or not (kept or unbuilt)):
         nearest = min(refused.values(), key=lambda item: item.steps)
-        who = "not every requested method" if kept else "no method"
+        who = "not every requested method" if kept or unbuilt else "no method"
         raise nearest.error or NoMethodError(name, lines, who=who, hint=nearest.remedy)
     digest = hashlib.sha256(lock_file(session.root, name).read_bytes()).hexdigest()
     lacking = [] if own else [method for method in registry.BUILTIN if method not in session.spec.tables]
     undescribed = tuple(f"{method}: {session.spec.path.name} has no [{method}]" for method in lacking)
-    return Found(session, tuple(kept), lines, digest, undescribed)
+    return Found(session, tuple(kept), lines, digest, undescribed, tuple(unbuilt))
 
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
     """Why a method cannot be measured, and the command that helps.
 
-    `steps` says how far it is from being measured: 1 for a build or a lock that no longer holds, which is what `run` would begin
-    with, 2 for a lock, 3 for what the machine lacks. `error` is that of a lock that no longer holds.
+    `steps` says how far it is from being measured: 1 for a build that failed or a lock that no longer holds, which is what `run`
+    would begin with, 2 for a lock, 3 for what the machine lacks. `error` is that of the lock or the build.
     """
 
     reason: str
     remedy: str
     steps: int
-    error: LockError | None = None
+    error: OzreproError | None = None
 
 
-def _candidate(session: Session, method: str, lock: Lock) -> Candidate | _Refusal:
+def _candidate(session: Session, method: str, lock: Lock, build: Callable[[str], object] | None) -> Candidate | _Refusal | None:
+    """Return the method as a candidate, why it is none, or None where it only has to be built and `build` is not given."""
     section = session.section(method, lock)
     if section is None:
         locked = f"not locked for this platform ({session.key(method)})"
@@ -253,8 +266,14 @@ def _candidate(session: Session, method: str, lock: Lock) -> Candidate | _Refusa
         return _Refusal(error.what.replace("\n  ", "; "), error.hint, 1, error)
     generation = built_generation(session, section)
     if generation is None:
-        remedy = f"ozrepro build {session.name} --method {method}"
-        return _Refusal(f"not built: {remedy}", remedy, 1)
+        if build is None:
+            return None
+        try:
+            build(method)
+        except OzreproError as error:
+            return _Refusal(f"its build failed: {error.title}", error.hint, 1, error)
+        generation = built_generation(session, section)
+        assert generation is not None, "a build that ends without an error is in the store"
     environment = launch_of(session, section, generation, looking=True).environment
     candidate = of_environment(
         method, environment, generation.prefix, files=generation.card["files"], size=generation.card["bytes"]

@@ -116,6 +116,20 @@ def fresh_words(plan: Plan) -> str:
     return f"{text}; {wanted} rounds would need a job of {wanted * plan.kinds + 1} nodes" if rounds < wanted else text
 
 
+def time_words(plan: Plan, methods: int, seconds: float) -> str:
+    """Return about how long a plan takes, as one line told before it begins.
+
+    `seconds` is what one start of each of the `methods` took, one after another. The processes of a rank count start at once; the
+    three starts that count requests come on top of the warm-ups.
+    """
+    rounds = sum(plan.rounds_of(state) for state in plan.states)
+    alone = (plan.warmups if "warm" in plan.states else 0) + 3
+    starts = rounds * plan.kinds + alone * len(plan.workloads)
+    about = min(max(seconds * starts, 1.0), plan.budget_seconds)
+    what = f"{methods} method{'s' if methods > 1 else ''}, {starts} starts each"
+    return f"{what}: about {about:.0f} s, no new round after {plan.budget_seconds:g} s (--budget)"
+
+
 def _nodes(count: int) -> str:
     return f"{count} fresh node{'s' if count > 1 else ''}"
 

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +118,8 @@ def _measure_all(call: Call, names: Sequence[str]) -> int:
     mistaken = _check_sessions(call, plan, own, found)
     if mistaken:
         return max(status, mistaken)
+    found, unbuilt = _build(call, found, alone=len(names) == 1)
+    status = max(status, unbuilt)
     if given.emulate and found:
         emulation.enter()
     for place, item in enumerate(found):
@@ -144,6 +147,30 @@ def _find(call: Call, names: Sequence[str]) -> tuple[list[Found], int]:
             mistake = error.exit_code == UsageError.exit_code
             status = max(status, _told(call, name, error, alone=len(names) == 1 or mistake))
     return found, status
+
+
+def _build(call: Call, found: Sequence[Found], *, alone: bool) -> tuple[list[Found], int]:
+    """Build what is locked and not built, and return what can be measured then, with the highest status of what cannot."""
+    from ozrepro.frontends.bench.candidate import find
+    from ozrepro.pipeline.public import open_session
+
+    kept, status = [], 0
+    for item in found:
+        name = item.session.name
+        if not item.unbuilt:
+            kept.append(item)
+            continue
+        with call.out.progress() as progress:
+
+            def build(method: str, name: str = name, progress: Progress = progress) -> object:
+                return open_session(name, call.root, method=method).build(call.out.say, progress)
+
+            try:
+                methods = split_words("--method", call.arguments.methods)
+                kept.append(find(call.root, name, os.environ, methods, build))
+            except OzreproError as error:
+                status = max(status, _told(call, name, error, alone=alone))
+    return kept, status
 
 
 def _check_sessions(call: Call, plan: Plan, own: Mapping[str, Arguments], found: Sequence[Found]) -> int:
@@ -181,7 +208,7 @@ def _say_of(call: Call, name: str, text: str) -> None:
 def _measure(call: Call, plan: Plan, found: Found) -> int:
     from ozrepro.frontends.bench import emulation
     from ozrepro.frontends.bench.lustre.profile import BUSY
-    from ozrepro.frontends.bench.plan import fresh_words
+    from ozrepro.frontends.bench.plan import fresh_words, time_words
     from ozrepro.frontends.bench.prepare import looked_at, setting_for, work_folder
     from ozrepro.frontends.bench.result import Keeper
     from ozrepro.frontends.bench.run import INTERRUPTED, measure
@@ -196,8 +223,10 @@ def _measure(call: Call, plan: Plan, found: Found) -> int:
         plan = plan_for(plan, given, found.session)
         if plan.nodes:
             say(fresh_words(plan))
+        began = time.monotonic()
         found = looked_at(found, os.environ, say)
         candidates = found.candidates
+        say(time_words(plan, len(candidates), time.monotonic() - began))
         if emulated is not None:
             candidates = tuple(emulation.shown(item) for item in candidates)
         found, written = replace(found, candidates=candidates), filter(None, (given.json_file,))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.environment import Environment
-from ozrepro.errors import LockError, NoMethodError, UsageError
+from ozrepro.errors import BuildError, LockError, NoMethodError, UsageError
 from ozrepro.frontends.bench.candidate import Candidate, beside, find, fs_facts, host_facts, of_environment, roots_of
 from tests.conftest import Project
 from tests.wheels import make_wheel
@@ -59,11 +59,18 @@ def test_a_method_that_is_not_locked_or_not_built_is_told_with_its_reason(built:
 
 
 @pytest.mark.parametrize("methods", [(), ("venv",)])
-def test_a_session_that_is_not_built_says_how_to_build_it(small: Project, methods: tuple[str, ...]) -> None:
+def test_a_method_that_is_not_built_is_told_apart_and_a_failed_build_of_all_there_is_ends_with_its_error(
+    small: Project, methods: tuple[str, ...]
+) -> None:
     small.done("lock", "work")
-    words = r"no method of .*\n  venv: not built: .*\n  try: ozrepro build work --method venv"
-    with pytest.raises(NoMethodError, match=words):
-        find(small.root, "work", small.environ, methods)
+    found = find(small.root, "work", small.environ, methods)
+    assert (found.candidates, found.refused, found.unbuilt) == ((), (), ("venv",))
+
+    def full(method: str) -> None:
+        raise BuildError(f"{method}: no space left")
+
+    with pytest.raises(BuildError, match="venv: no space left"):
+        find(small.root, "work", small.environ, methods, full)
 
 
 def test_a_session_without_a_lock_says_how_to_lock_it(small: Project) -> None:

@@ -193,13 +193,14 @@ def test_a_method_that_cannot_be_measured_ends_as_run_does(built: Project) -> No
     assert "no lock file" in _as_run(built, "venv", 3)
 
 
-def test_bench_refuses_a_session_of_which_nothing_is_built(small: Project) -> None:
-    """Status 4 with the reason of each, whether it was asked for or not: nothing is built on the way."""
+def test_bench_builds_what_is_not_built_but_not_for_a_mistaken_command_and_says_first_how_long_it_takes(small: Project) -> None:
     small.done("lock", "work")
-    for words in ((), ("--method", "venv")):
-        text = refused(small, 4, "work", *words)
-        assert "venv: not built" in text
-        assert "try: ozrepro build work --method venv" in text
+    assert "building" not in refused(small, 2, "work", "--workload", "absent.py")
+    done = small.ozrepro("bench", "work", "--workload", "empty", *QUICK)
+    assert done.returncode == 0, done.stderr
+    order = [done.stderr.index(text) for text in ("building venv.any for work", "1 method, 12 starts each: about ", "at once")]
+    assert order == sorted(order)
+    assert "venv is the only method that was measured" in " ".join(done.stdout.split())
 
 
 def test_bench_refuses_an_unknown_session_and_a_folder_without_a_project(built: Project, tmp_path: Path) -> None:
