@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,26 +49,38 @@ def from_rattler(record: RepoDataRecord) -> dict[str, Any]:
 
 async def solve(task: Mapping[str, Any]) -> object:
     """Find the records that the specs come to, and of which of them the channels have builds for a GPU that were not taken."""
-    from rattler import Channel, Gateway, GenericVirtualPackage, PackageName, Version
     from rattler.exceptions import GatewayError, SolverError
+
+    progress("solving", 0, 1)
+    try:
+        try:
+            answer = await _answer(task, Path(task["cache"]) / "repodata")
+        except (GatewayError, OSError) as error:
+            if "304" not in str(error):
+                raise
+            # A server may say that nothing changed without the time that rattler needs (RFC 9110 allows it): ask without a cache.
+            with tempfile.TemporaryDirectory(prefix="ozrepro-") as fresh:
+                answer = await _answer(task, Path(fresh))
+    except SolverError as error:
+        raise Refused(_plain(str(error)), hint=_lacking(str(error), task["virtual"])) from error
+    except (GatewayError, OSError) as error:
+        raise Refused(f"a channel cannot be read: {error}", hint=_unreached(str(error))) from error
+    progress("solving", 1, 1)
+    return answer
+
+
+async def _answer(task: Mapping[str, Any], cache: Path) -> object:
+    """Return what `solve` does, with the channels' indexes kept in `cache`. Raises rattler's errors, OSError."""
+    from rattler import Channel, Gateway, GenericVirtualPackage, PackageName, Version
     from rattler.package import BuildString
 
-    gateway = Gateway(cache_dir=Path(task["cache"]) / "repodata", client=client())
+    gateway = Gateway(cache_dir=cache, client=client())
     sources = [Channel(address) for address in task["channels"]]
     offered = [
         GenericVirtualPackage(PackageName(name), Version(version), BuildString.new_unchecked(build))
         for name, version, build in task["virtual"]
     ]
-    progress("solving", 0, 1)
-    try:
-        found = await _solve(task, gateway, sources, offered)
-    except SolverError as error:
-        raise Refused(_plain(str(error)), hint=_lacking(str(error), task["virtual"])) from error
-    except GatewayError as error:
-        raise Refused(f"a channel cannot be read: {error}", hint=_unreached(str(error))) from error
-    except OSError as error:
-        raise Refused(f"a channel cannot be read: {error}", hint=_unreached(str(error))) from error
-    progress("solving", 1, 1)
+    found = await _solve(task, gateway, sources, offered)
     return {
         "records": [from_rattler(record) for record in found],
         "cpu-builds": await _without_gpu(gateway, sources, task, found),

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import shutil
 import subprocess
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fake_cluster.channel import Channel
 from tests.fake_cluster.server import Server
 from tests.methods.conda.test_method import describe, publish, records
 
@@ -201,3 +206,24 @@ def test_a_token_that_rattler_keeps_reaches_the_channel_and_nothing_else(project
         exported = project.ozrepro("export", "work", "--format", "conda-explicit")
         for text in (said.stdout, said.stderr, refused.stderr, exported.stdout, project.lock().read_text()):
             assert "s3cret" not in text
+
+
+def test_a_mirror_that_says_not_modified_and_no_more_is_asked_again_without_the_cache(
+    project: Project, channel: Channel, tmp_path: Path
+) -> None:
+    """As the server that comes with Python does: its 304 has neither a time nor a tag, which is legal."""
+    folder = tmp_path / "mirror"
+    shutil.copytree(
+        channel.alias.removeprefix("file://"), folder, ignore=shutil.ignore_patterns("*.conda", "*.tar.bz2"), symlinks=True
+    )
+    for path in folder.rglob("repodata*"):
+        path.touch()
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = f'[tool.ozrepro.channels]\nchannel-alias = "http://127.0.0.1:{server.server_port}"\n'
+        (project.root / "pyproject.toml").write_text(settings)
+        for name in ("first", "second"):
+            project.spec('[conda]\ndependencies = ["six"]\n', name)
+            project.done("lock", name)
+        server.shutdown()

@@ -329,6 +329,19 @@ class TestFiles:
             "%files: dangling: No such file or directory",
         )
 
+    def test_the_project_s_folder_may_be_named_by_a_variable_and_no_other_may(self, tmp_path: Path) -> None:
+        """Apptainer puts variables in; the value of any other would differ from machine to machine."""
+        (tmp_path / "logo.py").write_text("x")
+        for word in ("$PWD/logo.py", "${PWD}/logo.py"):
+            (digest,) = self.digests(tmp_path, word).values()
+            assert digest == self.digests(tmp_path, "logo.py")["logo.py"]
+        with pytest.raises(SpecError) as caught:
+            self.digests(tmp_path, "$HOME/logo.py", "$PWDX/logo.py")
+        assert [line.partition(": the")[0] for line in caught.value.problems] == [
+            "%files: $HOME/logo.py",
+            "%files: $PWDX/logo.py",
+        ]
+
     def test_a_start_compares_the_definition_and_small_files_alone(self, tmp_path: Path) -> None:
         for number in range(60):
             (tmp_path / f"f{number:02}").touch()
