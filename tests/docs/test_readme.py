@@ -6,12 +6,14 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from ozrepro.project.toml import loads
+from tests.conftest import BIN
 from tests.docs.pages import ROOT, Command, ShownFile, Step, fences, steps
 from tests.docs.running import play
 
@@ -87,3 +89,18 @@ def test_the_readme_s_blocks_run_in_order_in_one_clean_shell(index: dict[str, st
     commands.insert(-1, Command(f"{{ {example}; }} >{shlex.quote(str(tmp_path / 'log'))} 2>&1", "", 0))
     wrong = strictly("README.md", play(commands, clone, tmp_path / "stage", environ))
     assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_the_recipe_for_ci_passes_in_a_fresh_clone_of_this_repository(index: dict[str, str], tmp_path: Path) -> None:
+    """With the session's name for the page's, as its lock is the one that is committed."""
+    clone = tmp_path / "clone"
+    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
+    page = (ROOT / "docs" / "how-to" / "ci-and-slurm.md").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"```sh\n# ci\.sh\n(.*?)```", page, re.DOTALL)
+    words = ["bash", "-c", recipe.replace("hello", "analysis")]
+    environ = {**index, "HOME": str(tmp_path), "CI": "true", "PATH": f"{BIN}:/usr/bin:/bin"}
+    done = subprocess.run(words, cwd=clone, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "analysis: lock is up to date" in done.stdout
