@@ -23,7 +23,8 @@ KEPT = "etc/conda/ozrepro-activation.json"
 """Where it is kept in the environment: not in conda-meta, whose files conda takes for packages."""
 
 _HOMES = ("/ozrepro/home/one", "/ozrepro/home/two")
-_OWN = frozenset(("PWD", "OLDPWD", "SHLVL", "_", "HOME", "PATH"))
+OWN = frozenset(("PWD", "OLDPWD", "SHLVL", "_", "HOME", "PATH"))
+"""The variables that a shell or the environment itself keeps, whatever a package says."""
 _SOURCE = """
 for script in "$CONDA_PREFIX"/etc/conda/activate.d/*.sh; do
     [ -r "$script" ] && . "$script" </dev/null >&2
@@ -57,13 +58,13 @@ def own_variables(prefix: Path) -> dict[str, str]:
     return {"CONDA_PREFIX": str(prefix), "CONDA_DEFAULT_ENV": str(prefix), "CONDA_SHLVL": "1"}
 
 
-def capture(prefix: Path, variables: Mapping[str, str]) -> Activation:
+def capture(prefix: Path, below: Mapping[str, str], variables: Mapping[str, str]) -> Activation:
     """Source the environment's scripts twice, from two homes, and return what they change. Raises BuildError, CommandFailed.
 
-    `variables` are those that the spec or modules set before.
+    `below` are the variables of modules, which those of packages replace; `variables` are the spec's, which replace both.
     """
-    variables = {**variables, **_of_packages(prefix)}
-    own = {name: value for name, value in variables.items() if name in _of_packages(prefix)}
+    own = {name: value for name, value in _of_packages(prefix).items() if name not in variables}
+    variables = {**below, **own, **variables}
     if not any((prefix / "etc" / "conda" / "activate.d").glob("*.sh")):
         return Activation(variables=own)
     path = ":".join((str(prefix / "bin"), *BASE_PATH))
@@ -86,7 +87,7 @@ def _of_packages(prefix: Path) -> dict[str, str]:
                 raise ValueError("holds no table")  # noqa: TRY004 - the text is wrong, not a type of the program's
         except (OSError, ValueError) as error:
             raise BuildError(f"cannot be read: {error}", where=str(file), hint="take another build of the package") from error
-        found |= {name: str(value) for name, value in table.items() if name.isidentifier() and name not in _OWN}
+        found |= {name: str(value) for name, value in table.items() if name.isidentifier() and name not in OWN}
     return found
 
 
@@ -105,7 +106,7 @@ def between(first: Mapping[str, str], one: Mapping[str, str], two: Mapping[str, 
     variables: dict[str, str] = {}
     home_relative: dict[str, tuple[str, ...]] = {}
     dynamic: list[str] = []
-    for name in sorted((one.keys() | two.keys()) - _OWN):
+    for name in sorted((one.keys() | two.keys()) - OWN):
         left, right = one.get(name), two.get(name)
         if left is None or right is None:
             dynamic.append(name)
@@ -117,7 +118,7 @@ def between(first: Mapping[str, str], one: Mapping[str, str], two: Mapping[str, 
             home_relative[name] = tuple(left.split(_HOMES[0]))
         else:
             dynamic.append(name)
-    removed = sorted(name for name in first.keys() - _OWN if name not in one and name not in two)
+    removed = sorted(name for name in first.keys() - OWN if name not in one and name not in two)
     before = set(first["PATH"].split(":"))
     path = [entry for entry in one["PATH"].split(":") if entry and entry not in before]
     return Activation(tuple(path), variables, home_relative, tuple(removed), tuple(dynamic))

@@ -43,7 +43,7 @@ def build(locked: Locked, target: Target, variables_of: Callable[[], Mapping[str
     packages = helper.install(locked.records, locked.addresses, prefix, progress, digests=digests).packages
     for line in unrun_scripts(prefix):
         say(line)
-    activating.keep(activating.capture(prefix, {**locked.below(), **locked.variables}), prefix)
+    activating.keep(activating.capture(prefix, locked.below(), locked.variables), prefix)
     chosen: tuple[Chosen, ...] = ()
     if locked.layer.packages or locked.layer.projects or has_python(prefix):
         from ozrepro.methods.conda import python as conda_python

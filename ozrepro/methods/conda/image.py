@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import BuildError
 from ozrepro.methods import image_definition
+from ozrepro.methods.conda.activating import OWN
 from ozrepro.methods.conda.channels import ALIAS, DEFAULTS, address_of, channel_alias
 from ozrepro.methods.conda.explicit import write_explicit
 from ozrepro.methods.image_definition import EXACTLY, PREFIX, head, write_file
@@ -47,6 +48,21 @@ _RATTLER = (
 )
 """Installs an explicit file by py-rattler, for a base that has it and no conda tool; the file's hashes are checked first."""
 
+_VARIABLES = (
+    "import json, re, shlex, sys",
+    "found = {}",
+    "for name in sys.argv[1:]:",
+    "    found.update(json.load(open(name, encoding='utf-8')))",
+    f"for name in {sorted(OWN)}:",
+    "    found.pop(name, None)",
+    "for name, value in found.items():",
+    "    if re.match('[A-Za-z_][A-Za-z0-9_]*$', name):",
+    "        print('export {}={}'.format(name, shlex.quote(str(value))))",
+)
+"""Prints the variables of JSON files for a shell, as `activating` reads them; the image's own Python runs it."""
+
+_JSON = f"{PREFIX}/etc/conda/env_vars.d/*.json"
+_NO_PYTHON = f"{_JSON}: no Python to read it: add python to the packages, or take a base that has it"
 _CHANNEL = re.compile(r"(https://[^\s#]+?)/((?:noarch|linux|osx)[^/\s#]*/[^/\s#]+(?:#\S+)?)\s*\Z")
 _SOURCING = f"for _script in {PREFIX}/etc/conda/activate.d/*.sh; do"
 _TAB = "'\"$(printf '\\t')\"'"
@@ -96,7 +112,13 @@ def of_conda(base: str, explicit: str, requirements: str, variables: Mapping[str
         f"else python3 {PREFIX}.py {PREFIX}.txt {PREFIX}",
         "fi",
         *([*write_file(f"{PREFIX}.pip", requirements.splitlines()), pip] if requirements else []),
+        *write_file(f"{PREFIX}.vars", _VARIABLES),
+        f"if ls {_JSON} >/dev/null 2>&1; then",
+        f"_python=$(command -v {PREFIX}/bin/python || command -v python3) || {{ echo '{_NO_PYTHON}' >&2; exit 1; }}",
+        f'"$_python" {PREFIX}.vars {_JSON} > {PREFIX}.sh',
+        "fi",
         "%environment",
+        f"[ ! -r {PREFIX}.sh ] || . {PREFIX}.sh",
         f"export PATH={PREFIX}/bin:$PATH",
         f"export CONDA_PREFIX={PREFIX}",
         *(line for name, value in variables.items() for line in f"export {name}={_quoted(value)}".split("\n")),

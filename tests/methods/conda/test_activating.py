@@ -40,13 +40,17 @@ def test_variables_of_packages_are_set_as_conda_sets_them(tmp_path: Path) -> Non
         (folder / name).mkdir(parents=True)
     (folder / "env_vars.d" / "b.json").write_text('{"FROM_JSON": "2", "NUMBER": 3, "PATH": "/evil", "not a name": "x"}')
     (folder / "env_vars.d" / "a.json").write_text('{"FROM_JSON": "1", "UNSET": "x", "CHANGED": "x"}')
-    assert capture(tmp_path, {}) == Activation(variables={"FROM_JSON": "2", "UNSET": "x", "CHANGED": "x", "NUMBER": "3"})
+    assert capture(tmp_path, {}, {}) == Activation(variables={"FROM_JSON": "2", "UNSET": "x", "CHANGED": "x", "NUMBER": "3"})
+    below, spec = {"FROM_JSON": "module"}, {"UNSET": "spec", "CHANGED": "spec"}
+    assert dict(capture(tmp_path, below, spec).variables) == {"FROM_JSON": "2", "NUMBER": "3"}, (
+        "the spec's replace them, as in conda"
+    )
     (folder / "activate.d" / "x.sh").write_text('unset UNSET; export CHANGED="$FROM_JSON"\n')
-    found = capture(tmp_path, {})
+    found = capture(tmp_path, {}, {})
     assert dict(found.variables) == {"FROM_JSON": "2", "CHANGED": "2", "NUMBER": "3"}
     (folder / "env_vars.d" / "c.json").write_text("[1]")
     with pytest.raises(BuildError, match="holds no table"):
-        capture(tmp_path, {})
+        capture(tmp_path, {}, {})
 
 
 def test_a_script_that_conda_would_run_after_installation_is_named(tmp_path: Path) -> None:

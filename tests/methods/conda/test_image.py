@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -55,6 +59,31 @@ def test_the_environment_sources_what_packages_put_there(tmp_path: Path) -> None
     scripts.mkdir(parents=True)
     (scripts / "a.sh").write_text('export FROM_SCRIPT="$CONDA_PREFIX/lib"\n')
     assert f"|{tmp_path}/lib|" in run(show)
+
+
+def test_the_environment_sets_the_variables_that_packages_bring(tmp_path: Path) -> None:
+    """As conda does: from JSON in the order of the files, the spec's variables over them, the scripts last."""
+    folder = tmp_path / "session" / "etc" / "conda"
+    for name in ("env_vars.d", "activate.d"):
+        (folder / name).mkdir(parents=True)
+    (folder / "env_vars.d" / "b.json").write_text(
+        json.dumps({"QUOTED": "it's\n$HOME", "MINE": "b", "PATH": "/evil", "not a name": "x"})
+    )
+    (folder / "env_vars.d" / "a.json").write_text('{"MINE": "a", "QUOTED": "a", "NUMBER": 3, "SCRIPT": "json"}')
+    (folder / "activate.d" / "x.sh").write_text('export SCRIPT="$SCRIPT $NUMBER"\n')
+    found = made(of_conda("b.sif", EXPLICIT, "", {"MINE": "spec"}, "t"))
+    post, environment = (part(found, name).replace(PREFIX, str(tmp_path / "session")) for name in ("post", "environment"))
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, program in {"conda": "true", "cat": "cat", "ls": "ls", "sh": "sh"}.items():
+        (tools / name).symlink_to(f"/bin/{program}")
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        run(post, PATH=str(tools))
+    assert b"no Python to read it" in error.value.stderr
+    (tools / "python3").symlink_to(sys.executable)
+    run(post, PATH=str(tools))
+    show = environment + 'printf "%s|" "$QUOTED" "$MINE" "$NUMBER" "$SCRIPT" "$PATH"'
+    assert run(show) == f"it's\n$HOME|spec|3|json 3|{tmp_path}/session/bin:/usr/bin:/bin|"
 
 
 _VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)

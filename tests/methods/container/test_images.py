@@ -164,9 +164,9 @@ class TestFromOtherMethods:
         assert project.done("diff", "work", "conda", "container") == "no difference\n"
         lines = container_of(project)["generated"]
         assert project.offline.done("export", "work", "--format", "def").splitlines() == lines
-        code = "import numpy, os, sys; print(numpy.__version__, sys.prefix)"
+        code = "import numpy, os, sys; print(numpy.__version__, sys.prefix, os.environ['ACTIVATES_JSON'])"
         words = ("run", "work", "--method", "container", "--", "python", "-c", code)
-        assert project.offline.done(*words) == "1.22.3 /opt/session\n"
+        assert project.offline.done(*words) == "1.22.3 /opt/session from env_vars.d\n"
         assert str(channel.prefix) not in project.lock().read_text()
 
     def test_a_modules_lock_makes_an_image_and_what_the_index_lacks_is_listed(
