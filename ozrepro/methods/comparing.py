@@ -18,10 +18,25 @@ _RELEASE = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What one method gives: versions by name, and the names that can be imported, None where only the lock was read."""
+    """What one method gives.
+
+    Attributes:
+        versions: of Python and its distributions, by name.
+        imports: the names that each can be imported by, None where only a lock was read that does not tell.
+        unsure: of a lock, packages that may be distributions under other names, or none, as conda's are.
+        others: packages of other tools that are inside too, such as an image's: a distribution is none of them.
+
+    """
 
     versions: Mapping[str, str]
     imports: Mapping[str, frozenset[str]] | None = field(default=None)
+    unsure: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The version of all that is or may be a distribution."""
+        return {**self.unsure, **self.versions}
 
 
 def inside_of(python: str, folders: Iterable[str]) -> Inside:
@@ -49,6 +64,34 @@ def differences(left: Inside, right: Inside) -> list[Difference]:
     return found + [Difference(f"import {name}", "", "works") for name in sorted(theirs - here)]
 
 
+def differences_of_locks(left: Inside, right: Inside) -> tuple[list[Difference], list[str]]:
+    """Return what surely differs between two methods as their locks tell, and the names of which that cannot be said.
+
+    A name that one lock alone has differs where both list all distributions by their names; `python` is not in every lock.
+    """
+    found: list[Difference] = []
+    undecided: list[str] = []
+    for name in sorted(left.named.keys() | right.named.keys()):
+        one, other = left.named.get(name, ""), right.named.get(name, "")
+        if one and other:
+            if not _alike(one, other):
+                found.append(Difference(name, one, other))
+            continue
+        holder, lacks = (left, right) if one else (right, left)
+        if name in holder.unsure and _alike(lacks.others.get(name, ""), holder.unsure[name]):
+            continue
+        if name == "python" or name in holder.unsure or lacks.unsure.keys() - holder.named.keys():
+            undecided.append(name)
+        else:
+            found.append(Difference(name, one, other))
+    return found, undecided
+
+
+def _alike(one: str, other: str) -> bool:
+    """Say whether two versions are one; of several, for several Pythons, whether they share one."""
+    return bool({*one.split(" | ")} & {*other.split(" | ")})
+
+
 def _importable(imports: Mapping[str, frozenset[str]], lacking: set[str]) -> frozenset[str]:
     """Return the public names that distributions which both sides have can be imported by."""
     every = (names for name, names in imports.items() if name not in lacking)
@@ -59,5 +102,5 @@ def unlike(sides: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return the names whose versions differ between any two methods that have them; `sides` are versions by method."""
     found: set[str] = set()
     for one, other in combinations(sides.values(), 2):
-        found |= {name for name in one.keys() & other.keys() if one[name] != other[name]}
+        found |= {name for name in one.keys() & other.keys() if not _alike(one[name], other[name])}
     return sorted(found)

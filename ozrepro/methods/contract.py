@@ -269,6 +269,14 @@ class Describes(Protocol):
         """Compare a built environment's packages with the section; nothing is started, nothing imported."""
 
 
+@runtime_checkable
+class Foretells(Protocol):
+    """A method whose sections name other packages than Python's, or tell as much as an environment does."""
+
+    def foretold(self, locked: Any) -> Inside:
+        """Return what programs will find, as far as the section alone tells."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExportRequest(Generic[Table, Locked]):
     """A lock to be written in another tool's format: the method's sections by platform, and this machine's key among them."""

@@ -8,7 +8,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ozrepro.methods.comparing import Inside
-from ozrepro.methods.contract import BuildsImage, Describes, Details, ImageFacts, NamesPackages, PackageList, Target
+from ozrepro.methods.contract import BuildsImage, Describes, Details, Foretells, ImageFacts, NamesPackages, PackageList, Target
 from ozrepro.pipeline.choice import unavailable
 from ozrepro.pipeline.preparing import built_generation
 from ozrepro.pipeline.session import method_of, naming
@@ -73,7 +73,13 @@ def inside(session: Session, section: Section, lock: Lock) -> Inside:
         if generation is not None:
             with naming(session):
                 return method.inside(session.read(section), Target(generation.prefix, session.site))
-    return Inside(versions(session, section))
+    return foretold(session, section)
+
+
+def foretold(session: Session, section: Section) -> Inside:
+    """Return what a section's environment will have, as the section alone tells."""
+    method = method_of(section)
+    return method.foretold(session.read(section)) if isinstance(method, Foretells) else Inside(versions(session, section))
 
 
 _OF_PIP = {**dict.fromkeys(("-r", "--requirement"), "-r"), **dict.fromkeys(("-e", "--editable"), "-e")}

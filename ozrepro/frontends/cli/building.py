@@ -177,7 +177,7 @@ def _same(session: Session, lock: Lock) -> dict[str, list[str]]:
     for name in candidates(session):
         section = session.section(name, lock)
         if section is not None:
-            sides[name] = describing.versions(session, section)
+            sides[name] = describing.foretold(session, section).named
     return {"methods": list(sides), "unlike": comparing.unlike(sides)}
 
 

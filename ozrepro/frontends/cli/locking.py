@@ -28,6 +28,9 @@ from ozrepro.store import audit
 from ozrepro.store.publish import examine
 from ozrepro.store.publish import verify as verify_files
 
+_NAMED = 8
+"""Packages that are listed by name in a line."""
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -206,21 +209,26 @@ def diff(call: Call) -> int:
     """Print what differs; nothing where all is the same."""
     session = looked_at(call, call.arguments.name)
     sides = call.arguments.sides
+    undecided: list[str] = []
     if len(sides) > 2:
         raise UsageError("diff takes at most two sides", hint="ozrepro diff NAME [A [B]]")
     if not sides:
         found = _with_machine(session)
     elif all(side in registry.known(sides) for side in sides) and len(sides) == 2:
-        found = _methods(session, sides[0], sides[1])
+        found, undecided = _methods(session, sides[0], sides[1])
     else:
         left = _read_side(session, sides[0])
         right = _read_side(session, sides[1]) if len(sides) == 2 else _own_lock(session)
         found = differences(left, right or Lock(session.name))
-    call.out.value({"schema": 1, "session": session.name, "differences": [item.as_dict() for item in found]})
+    told = {"differences": [item.as_dict() for item in found], "undecided": undecided}
+    call.out.value({"schema": 1, "session": session.name, **told})
     for item in found:
         call.out.line(item.line())
     if not found:
-        call.out.line("no difference")
+        call.out.line("no difference in what both locks name" if undecided else "no difference")
+    if undecided:
+        names = ", ".join(undecided[:_NAMED]) + (f", … {len(undecided) - _NAMED} more" if len(undecided) > _NAMED else "")
+        call.out.say(f"{session.name}: not compared, as one lock alone has the name: {names}; ozrepro build {session.name} tells")
     return 0
 
 
@@ -235,15 +243,17 @@ def differences(left: Lock, right: Lock) -> list[Difference]:
     return found
 
 
-def _methods(session: Session, left: str, right: str) -> list[Difference]:
+def _methods(session: Session, left: str, right: str) -> tuple[list[Difference], list[str]]:
+    """Return what differs between two methods, and the names of which their locks cannot say it: none where both are built."""
     lock = _own_lock(session)
     if lock is None:
         raise needs_lock(session)
-    sides = [describing.inside(session, _of(session, lock, name), lock) for name in (left, right)]
-    if any(side.imports is None for side in sides):
-        # One side as its lock has it and the other as it is would differ by what installers add, such as pip.
-        sides = [comparing.Inside(describing.versions(session, _of(session, lock, name))) for name in (left, right)]
-    return comparing.differences(*sides)
+    sections = [_of(session, lock, name) for name in (left, right)]
+    one, other = (describing.inside(session, section, lock) for section in sections)
+    if one.imports is not None and other.imports is not None:
+        return comparing.differences(one, other), []
+    # One side as its lock has it and the other as it is would differ by what installers add, such as pip.
+    return comparing.differences_of_locks(*(describing.foretold(session, section) for section in sections))
 
 
 def _of(session: Session, lock: Lock, name: str) -> Section:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from packaging.utils import canonicalize_name
+
 from ozrepro.environment import BASE_PATH, Environment, joined_by
 from ozrepro.errors import Remedy
 from ozrepro.methods.comparing import Inside
@@ -191,12 +193,18 @@ class Conda:
         return {**conda_python.distributions(target.prefix), **own}
 
     def inside(self, locked: Locked, target: Target) -> Inside:
-        """Return what programs of its Python find; of an environment without one, its conda packages."""
+        """Return what programs of its Python find: nothing in an environment without one."""
         if not has_python(target.prefix):
-            return Inside(self.installed(target))
+            return Inside({}, {})
         from ozrepro.methods.conda import python as conda_python
 
         return conda_python.inside(locked, target.prefix)
+
+    def foretold(self, locked: Locked) -> Inside:
+        """Return the packages that use Python, which may have other names as distributions, and what pip adds."""
+        python = {item.name: item.version for item in locked.records if item.name == "python"}
+        unsure: dict[str, str] = {canonicalize_name(item.name): item.version for item in locked.records if item.uses_python()}
+        return Inside({**python, **versions_of(locked.layer.packages)}, unsure=unsure)
 
     def problems(self, locked: Locked, target: Target) -> list[str]:
         """Compare the files again with what the build's checks asked: packages, files, requirements."""

@@ -73,6 +73,10 @@ class LockedRecord:
         """Name, version and build as conda's files and folders have them."""
         return f"{self.name}-{self.version}-{self.build}"
 
+    def uses_python(self) -> bool:
+        """Say whether the package may be a Python distribution: all others are none."""
+        return self.noarch == "python" or any(line.split(" ")[0] == "python" for line in self.depends)
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield that the file's name is another than conda's own rule gives: it is a path in the channel and in the cache."""
         if self.file not in (f"{self.title}.conda", f"{self.title}.tar.bz2"):

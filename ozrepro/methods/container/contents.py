@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packaging.utils import canonicalize_name
+
 from ozrepro import process
 from ozrepro.errors import BuildError
+from ozrepro.methods.comparing import Inside
 from ozrepro.methods.container.apptainer import Program, alone, closed_words
 from ozrepro.project.checking import shown
 from ozrepro.python import look
@@ -44,6 +47,15 @@ class Contents:
     def versions(self) -> dict[str, str]:
         """Return the version of each Python distribution, and Python's own."""
         return {"python": self.python, **{item.name: item.version for item in self.distributions}}
+
+    def inside(self) -> Inside:
+        """Return what a Python of the image finds, and the packages of other tools."""
+        imports = {item.name: frozenset(item.imports) for item in self.distributions}
+        others: dict[str, str] = {}
+        for name, version in (line.split()[:2] for line in self.system if len(line.split()) > 1):
+            name = canonicalize_name(name)  # noqa: PLW2901  # names of several tools, compared as Python's are
+            others[name] = f"{others[name]} | {version}" if name in others else version
+        return Inside(self.versions(), imports, others=others)
 
 
 def look_inside(program: Program, image: str, environ: Mapping[str, str]) -> Contents:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import OzreproError
-from ozrepro.methods.comparing import Inside
 from ozrepro.methods.container import apptainer, image
 from ozrepro.methods.container.asked import inputs_of, module_request
 from ozrepro.methods.container.contents import differences
@@ -25,6 +24,7 @@ from ozrepro.store import cache_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ozrepro.methods.comparing import Inside
     from ozrepro.methods.container.lock import Locked
     from ozrepro.methods.container.table import ContainerTable
     from ozrepro.methods.contract import Origin, Progress, Request, Say, Subject, Target
@@ -131,9 +131,11 @@ class Container:
 
     def inside(self, locked: Locked, target: Target) -> Inside:
         """Return what was inside when the image was built."""
-        contents = image.kept_contents(target.prefix) or locked.contents
-        names = {item.name: frozenset(item.imports) for item in contents.distributions}
-        return Inside(contents.versions(), names)
+        return (image.kept_contents(target.prefix) or locked.contents).inside()
+
+    def foretold(self, locked: Locked) -> Inside:
+        """Return what was inside when the image was locked: the same as once it is built."""
+        return locked.contents.inside()
 
     def problems(self, locked: Locked, target: Target) -> list[str]:
         """Compare what was inside when it was built with the lock: its bytes are the same since, as the manifest has told."""
