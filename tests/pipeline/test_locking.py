@@ -198,3 +198,22 @@ class TestContainer:
         assert lock_again(found, "alpha")[-1] == "container.linux-64: alpha stays 1.0"
         say_inside(found, contents(distributions={"alpha": ["2.0", ["alpha"]]}))
         assert lock_again(found, everything=True)[-1] == "container.linux-64: alpha 1.0 -> 2.0"
+
+    @pytest.mark.parametrize(
+        "table", ['image = "gone.sif"', 'from = "venv"\nbase = "gone.sif"', 'definition = "work.def"', 'image = "~/gone.sif"']
+    )
+    def test_an_image_file_that_this_machine_lacks_keeps_no_other_method_from_being_locked(
+        self, project: Project, table: str
+    ) -> None:
+        found = with_apptainer(project)
+        make_wheel(found.wheelhouse, "alpha", "1.0")
+        (found.root / "work.def").write_text("Bootstrap: localimage\nFrom: gone.sif\n")
+        found.spec(f'methods = ["container", "venv"]\n[venv]\nrequirements = ["alpha"]\n[container]\n{table}\n')
+        done = found.ozrepro("lock")
+        assert done.returncode == 0, done.stderr
+        assert "not locked: container: there is no " in done.stderr
+        assert "gone.sif, which its image is made of" in done.stderr
+        assert done.stdout == "work: sessions/work.lock written (venv)\n"
+        alone = found.ozrepro("lock", "--method", "container")
+        assert alone.returncode == 4
+        assert "gone.sif, which its image is made of" in alone.stderr

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ozrepro.errors import SpecError
+from ozrepro.errors import OzreproError, SpecError
 from ozrepro.methods import registry
 from ozrepro.methods.container.copying import copied
-from ozrepro.methods.container.definition import Definition, read_definition
+from ozrepro.methods.container.definition import LOCAL, Definition, read_definition
 from ozrepro.methods.container.lock import check_bind
 from ozrepro.methods.container.reference import read_reference
 from ozrepro.methods.contract import Inputs
@@ -102,6 +103,17 @@ def files_of(subject: Subject[ContainerTable], definition: Definition) -> tuple[
     paths = [root / word for word in definition.copied()[:_FEW]]
     small = [path for path in paths if path.is_file() and path.stat().st_size <= SMALL]
     return (root / subject.table.definition, *small)
+
+
+def missing_image(subject: Subject[ContainerTable]) -> str | None:
+    """Return the image file, or the base, that the table or its definition names and this machine does not have, or None."""
+    table = subject.table
+    names = [table.image, table.base if table.base.endswith(".sif") else ""]
+    if table.definition:
+        with suppress(OzreproError):  # what is wrong with the definition is told by who reads all of it
+            names += [stage.source for stage in definition_of(subject).stages if stage.bootstrap in LOCAL]
+    files = (name for name in names if name and "://" not in name)
+    return next((name for name in files if not (subject.spec.root / os.path.expanduser(name)).exists()), None)
 
 
 def module_request(subject: Subject[ContainerTable]) -> loading.Request | None:

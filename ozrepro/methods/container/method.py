@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import OzreproError
 from ozrepro.methods.container import apptainer, image
-from ozrepro.methods.container.asked import inputs_of, module_request
+from ozrepro.methods.container.asked import inputs_of, missing_image, module_request
 from ozrepro.methods.container.contents import differences
 from ozrepro.methods.container.launching import environment_of
 from ozrepro.methods.container.lock import read_section
@@ -47,7 +47,7 @@ class Container:
     mismatches = staticmethod(mismatches)
 
     def unavailable(self, subject: Subject[ContainerTable], locked: Locked | None) -> Reason | None:
-        """Return why no image can be run here: no Apptainer, or a path of `bind` that is not here."""
+        """Return why no image can be made or run here: no Apptainer, no file that it is made of, or no path of `bind`."""
         site = subject.site
         if locked is not None:
             if locked.module is None and site.apptainer is None:
@@ -58,8 +58,12 @@ class Container:
         request = module_request(subject)
         if request is not None:
             refusal = loading.refusal(request, subject.spec, site)
-            return Reason(refusal.what, refusal.remedy) if refusal is not None else None
-        return _absent(subject) if site.apptainer is None else None
+            if refusal is not None:
+                return Reason(refusal.what, refusal.remedy)
+        elif site.apptainer is None:
+            return _absent(subject)
+        missing = missing_image(subject)
+        return Reason(f"there is no {missing}, which its image is made of", f"copy {missing} here") if missing else None
 
     def resolve(self, request: Request[ContainerTable, Locked]) -> Sequence[Section]:
         """Return what is in the image, which is built or fetched now, and what it was built from."""
