@@ -261,6 +261,7 @@ def _build(task: Task, section: Section) -> tuple[Generation, bool]:
         # What an installer has read by its path, such as the project's own pyproject.toml, is what the key was made from.
         moved = session.files.moved(session.inputs(section.method).files)
         refuse_moved(session, moved, "built: the environment is not kept")
+        task.progress("publishing the environment", 0, 0)
         return digests
 
     card = {"session": session.name, "method": section.method, "platform": section.platform, "section": section.digest}

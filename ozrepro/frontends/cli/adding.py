@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def register(add: Add) -> None:
     """Add the command of this module."""
-    made = add("add", "put packages into a description, lock, and show what changed", put)
+    made = add("add", "put packages into a spec, lock, and show what changed", put)
     take_sessions_word(made)
     take_method(made)
     group = "put them into this dependency group of pyproject.toml, which the description then names"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def register(add: Add) -> None:
     """Add the command of this module."""
-    made = add("doctor", "check the site and the habits that hurt", doctor)
+    made = add("doctor", "check the setup of this machine for common pitfalls", doctor)
     made.add_argument("--verbose", action="store_true", help="also show what is fine")
     take_json(made)
     made.set_defaults(anywhere=True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 BAR_AFTER = 1.0
 """Seconds of work before a progress bar is shown."""
 
+COUNTED = 0.95
+"""The share of a bar for what is counted, such as packages; the rest is for the steps behind it: bytecode, checks, publishing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -106,8 +109,8 @@ class Output:
                 bar.start()
                 shown = True
             bar.update(task, description=step.replace("[", r"\["))
-            if total:  # a step that cannot be counted leaves the bar where it is, with room for it at the end
-                bar.update(task, completed=done, total=total + 1)
+            if total:  # a step that cannot be counted leaves the bar where it is
+                bar.update(task, completed=COUNTED * done / total, total=1.0)
 
         try:
             yield show

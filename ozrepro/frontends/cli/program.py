@@ -19,7 +19,7 @@ from ozrepro.process import Ended
 from ozrepro.project.checking import one_of_these
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ozrepro.frontends.cli.call import Handler
 
@@ -39,20 +39,29 @@ _GROUPS = {
 """The modules of this folder that have commands, and which. One that is not asked for is not loaded: each costs imports."""
 
 
-_ORDER = (
-    *("init", "add", "lock", "status", "build", "run", "shell", "activate"),
-    *("diff", "verify", "export", "bench", "store", "spider", "doctor"),
-)
+_IN_ORDER = {
+    "describe and lock": ("init", "add", "lock"),
+    "use": ("nox -s NAME", "run", "shell", "activate", "build", "status"),
+    "check and share": ("verify", "diff", "export"),
+    "the site and the store": ("spider", "bench", "store", "doctor"),
+}
 """The commands as a project comes to need them, which is how the help lists them."""
 
 _EPILOG = """\
 example, in a project's folder:
-  ozrepro init                             describe what is there in sessions/
-  ozrepro lock                             resolve, and write sessions/NAME.lock
-  ozrepro run NAME -- python script.py     build it the first time, and run
+  ozrepro init                           describe what is there in sessions/NAME.toml
+  ozrepro lock                           resolve, and write sessions/NAME.lock
+  nox -s NAME                            run the noxfile's session NAME in it
+  ozrepro run NAME -- python script.py   or a command; either builds it the first time
 
-exit codes: 0 done; 1 the work failed; 2 wrong usage or description; 3 lock missing or
-out of date, or drift; 4 no method is available. run and shell return the command's own.
+exit codes:
+  0  done
+  1  the work failed
+  2  wrong usage, or a mistake in a spec or setting
+  3  the lock is missing or out of date, or the machine has drifted from it
+  4  no method is available
+  130, 143, 129, 141  ended by a signal, or by a reader that has gone
+run and shell return the status of their command.
 """
 
 _PREPARING = ("init", "add", "lock", "build")
@@ -67,12 +76,15 @@ def parser(command: str = "") -> argparse.ArgumentParser:
         description="Named, locked Python sessions for supercomputers.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="ozrepro [-h] [--version] [--project DIR] COMMAND ...",
     )
     top.add_argument("--version", action="version", version=f"ozrepro {ozrepro.__version__}")
     top.add_argument("--project", metavar="DIR", help="the project's folder, instead of the nearest one above")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", prog="ozrepro", help=argparse.SUPPRESS)
+    summaries: dict[str, str] = {}
 
     def add(name: str, summary: str, handler: Handler) -> argparse.ArgumentParser:
+        summaries[name] = summary
         made = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         made.add_argument("--plain", action="store_true", help="no colours, no progress bars")
         made.set_defaults(handler=handler, as_json=False, method=None, anywhere=False, quiet=False)
@@ -80,9 +92,17 @@ def parser(command: str = "") -> argparse.ArgumentParser:
 
     for module in wanted:
         import_module(f"ozrepro.frontends.cli.{module}").register(add)
-    listed = commands._choices_actions  # noqa: SLF001 - argparse lists them as they were added, module by module
-    listed.sort(key=lambda action: _ORDER.index(action.dest))
+    top.description = f"{top.description}\n\n{_listed(summaries)}"
     return top
+
+
+def _listed(summaries: Mapping[str, str]) -> str:
+    """Return the commands with their summaries below the headings of the help, and what nox does."""
+    known = {**summaries, "nox -s NAME": "run a session of the noxfile; without a lock, write one first"}
+    return "\n\n".join(
+        "\n".join((f"{heading}:", *(f"  {name:<13}{known[name]}" for name in names if name in known)))
+        for heading, names in _IN_ORDER.items()
+    )
 
 
 def complete() -> None:

@@ -41,14 +41,14 @@ _LARGE = 1 << 20
 
 def register(add: Add) -> None:
     """Add the commands of this module."""
-    made = add("shell", "start a shell or a program in a session's environment, at the prompt", shell)
+    made = add("shell", "start a shell or a program in a session's environment", shell)
     take_name(made)
     take_method(made)
     take_quiet(made)
     made.add_argument("--shell", choices=activation.SHELLS, help="this shell instead of your own")
     made.add_argument("--ipython", action="store_true", help="IPython instead of a shell")
     made.usage = "ozrepro shell [-h] [--plain] [--method M] [-q] [--shell {bash,zsh,fish}] [--ipython] NAME [-- CMD …]"
-    made = add("activate", "print a session's environment as text for eval, or write it as a job's script", activate)
+    made = add("activate", "print an environment for eval, or write it as a job's script", activate)
     take_name(made)
     take_method(made)
     made.add_argument("--shell", choices=activation.SHELLS, help="for this shell instead of your own")

@@ -50,12 +50,13 @@ def build(locked: Locked, target: Target, variables_of: Callable[[], Mapping[str
 
         chosen = conda_python.choose(locked, prefix)
         conda_python.add(chosen, locked.layer, variables_of(), target, digests, say, progress)
-    progress("checking files, requirements and imports", len(locked.records), len(locked.records))
     variables = variables_of()
     if has_python(prefix):
         from ozrepro.methods.conda import python as conda_python
 
+        progress("compiling bytecode", 0, 0)
         conda_python.compile_modules(prefix, variables)
+    progress("checking files, requirements and imports", 0, 0)
     # pip may have written over a package's file; whatever else did is seen when the environment is published.
     broken = installed.damaged(prefix, packages, digests) if chosen else {}
     problems = _problems(locked, chosen, prefix, variables, packages, broken)

@@ -59,7 +59,7 @@ def build(
             compiled.install_compiled(uv, prefix, wheels, folders, uv.variables)
         local = locked.layer.local_here(python.markers)
         localinstall.install_projects(uv, prefix, site.settings.root, local, locked.layer.build, site.environ, uv.variables)
-        progress("checking files, requirements and imports", len(chosen), len(chosen))
+        progress("checking files, requirements and imports", 0, 0)
         archives = install.archives(chosen, ()) | {package.name: wheel.sha256 for package, wheel in wheels}
         install.check_contents(uv, prefix, before, archives, digests)
         _check(locked, python, chosen, prefix, variables, digests)

@@ -185,7 +185,7 @@ class Venv:
             install.install(uv, prefix, chosen, packages.build, progress)
             local = packages.local_here(python.markers)
             localinstall.install_projects(uv, prefix, site.settings.root, local, packages.build, site.environ, uv.variables)
-            progress("checking files, requirements and imports", len(chosen), len(chosen))
+            progress("checking files, requirements and imports", 0, 0)
             install.check_contents(uv, prefix, before, install.archives(chosen, packages.build), digests)
             return install.check(prefix, _expected(locked, python, chosen), variables, digests)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shlex
@@ -15,6 +16,7 @@ import pytest
 
 from ozrepro.faststart.ready import find_ready
 from ozrepro.faststart.start import split
+from ozrepro.frontends.cli.program import parser
 from tests.conftest import BIN, Project
 from tests.store.running import children_of, wait_for_end
 from tests.wheels import make_wheel
@@ -573,9 +575,12 @@ def test_a_method_that_is_locked_elsewhere_is_said_to_be_skipped_and_not_with_qu
 
 
 def test_ozrepro_alone_prints_the_help_in_the_order_of_use_with_an_example_and_exit_codes(small: Project) -> None:
+    commands = {name for action in parser()._actions if isinstance(action, argparse._SubParsersAction) for name in action.choices}
     alone, helped = small.ozrepro(), small.done("--help")
     assert (alone.returncode, alone.stdout, alone.stderr) == (2, "", helped)
-    names = [line.split()[0] for line in helped.splitlines() if line.startswith("    ") and line[4] != " "]
-    assert names[:6] == ["init", "add", "lock", "status", "build", "run"]
+    names = [line.split()[0] for line in helped.partition("\noptions:")[0].splitlines() if line.startswith("  ")]
+    assert names[:6] == ["init", "add", "lock", "nox", "run", "shell"]
+    assert set(names) - {"nox"} == commands, "each command is listed"
     assert "ozrepro run NAME -- python script.py" in helped
-    assert "3 lock missing" in helped
+    assert "  3  the lock is missing or out of date" in helped
+    assert max(map(len, helped.splitlines())) < 100

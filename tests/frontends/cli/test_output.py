@@ -26,15 +26,16 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_bar_keeps_room_for_the_step_that_follows_the_last_one_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("packages", [1, 3, 1000])
+def test_a_bar_keeps_room_for_the_step_that_follows_the_last_one_counted(monkeypatch: pytest.MonkeyPatch, packages: int) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(output, "BAR_AFTER", -1.0)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     with Output().progress() as progress:
-        progress("linking packages", 3, 3)
+        progress("linking packages", packages, packages)
         progress("checking imports", 0, 0)
     assert "checking imports" in terminal.getvalue()
-    assert "75%" in terminal.getvalue()
+    assert "95%" in terminal.getvalue()
     assert "100%" not in terminal.getvalue()
