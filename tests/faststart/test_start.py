@@ -33,7 +33,7 @@ def test_a_documented_spelling_of_run_starts_at_once(line: str, name: str, metho
         "run work --",
         "run -- python",
         "run work other -- python",
-        "run not-a-name -- python",
+        "run not+a+name -- python",
         "run work --metho venv -- python",
         "run --help work -- python",
         "run --method -- python",

@@ -133,7 +133,7 @@ class Squashed:
 
     def details(self, locked: Locked) -> Mapping[str, object]:
         """Return the Python."""
-        return {"python": locked.python}
+        return {"range": locked.python}
 
     def installed(self, target: Target) -> Mapping[str, str]:
         """Return the installed versions."""

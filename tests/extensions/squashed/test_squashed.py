@@ -52,7 +52,7 @@ def test_a_plug_in_s_section_and_environment_are_described_checked_and_compared(
     state = json.loads(extended.done("status", "work", "--json"))["sessions"][0]["methods"][0]
     assert (state["method"], state["lock"]) == ("squashed", "locked")
     assert state["environment"].startswith("built")
-    assert state["python"].startswith("==3.")
+    assert state["range"].startswith("==3.")
     extended.done("verify", "work", "--level", "2")
     assert extended.done("diff", "work") == "no difference\n"
     old = extended.project.root / "old.lock"
