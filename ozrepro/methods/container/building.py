@@ -105,7 +105,7 @@ def build_image(
             try:
                 apptainer.build(program, task, str(aside), environ, on_step)
             except apptainer.Failed as error:
-                raise _told(error, plan) from error
+                raise _told(error, plan, source) from error
         check()
         on_step("looking into the image")
         seconds = round(time.monotonic() - began, 1)
@@ -173,9 +173,12 @@ def forget_image(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _told(error: apptainer.Failed, plan: Plan) -> BuildError:
-    """Return the error for a failed build: the failing line of the definition, and the end of its log."""
-    command, said = error.command(), "\n    ".join(error.log())
+def _told(error: apptainer.Failed, plan: Plan, source: str) -> BuildError:
+    """Return the error for a failed build: the failing line of the definition, and the end of its log.
+
+    `source` is what Apptainer was given: a file of ours where the user wrote another, which is the one to be named.
+    """
+    command, said = error.command(), "\n    ".join(error.log()).replace(source, plan.name)
     if command:
         line = plan.written.line_of(command) if plan.written is not None else None
         place = f"{plan.name}, line {line}" if line else plan.name
@@ -185,8 +188,7 @@ def _told(error: apptainer.Failed, plan: Plan) -> BuildError:
     if "no space left" in said.lower() or "disk quota" in said.lower():
         hint = "set APPTAINER_TMPDIR to a directory with room, check your quota (quota -s), then the same command again"
         return BuildError(f"there was no room to build the image:\n    {said}", where=plan.name, hint=hint)
-    return BuildError(
-        f"Apptainer ended with status {error.status}:\n    {said}",
-        where=plan.name,
-        hint="the same command again, once that is fixed",
-    )
+    hint = "the same command again, once that is fixed"
+    if plan.written is not None and "while parsing definition" in said:
+        hint = f"correct {plan.name}, then the same command again"
+    return BuildError(f"Apptainer ended with status {error.status}:\n    {said}", where=plan.name, hint=hint)

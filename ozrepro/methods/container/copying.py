@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from ozrepro.project.files import Files
 
 
-_OF_PROJECT = re.compile(r"\A(?:\$PWD|\$\{PWD\})/")
-
-
 def copied(definition: Definition, root: Path, files: Files) -> dict[str, str]:
     """Return a digest for each path that the definition copies into the image, small files as `files` has read them.
 
@@ -31,14 +27,12 @@ def copied(definition: Definition, root: Path, files: Files) -> dict[str, str]:
     found: dict[str, str] = {}
     missing: list[str] = []
     for word in definition.copied():
-        # Apptainer puts variables in: PWD is the project's folder, as a build runs there.
-        below = _OF_PROJECT.sub("", word)
-        if "$" in below:
+        if "$" in word:
             missing.append(f"%files: {word}: the value of a variable would differ from machine to machine; write the path")
             continue
-        plain = os.path.join(root, below)
+        plain = os.path.join(root, word)
         # A pattern that nothing answers is a name, as the shell has it that copies.
-        paths = sorted(glob.glob(os.path.join(glob.escape(str(root)), below))) or [plain] * os.path.lexists(plain)
+        paths = sorted(glob.glob(os.path.join(glob.escape(str(root)), word))) or [plain] * os.path.lexists(plain)
         if not paths:
             missing.append(f"%files: {word}: there is no such file")
         try:

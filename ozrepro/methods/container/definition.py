@@ -19,6 +19,9 @@ _STAGE = re.compile(r"bootstrap:", re.IGNORECASE)
 """Where a line begins so, a stage does, even inside a section (Apptainer's pkg/build/types/parser, `All`)."""
 
 _ARGUMENT = re.compile(r"\{\{\s*(\w+)\s*\}\}", re.ASCII)
+_PROJECT = re.compile(r"""(\s*)(?:(")\$(?:PWD|\{PWD\})/([^"]*")|\$(?:PWD|\{PWD\})/(\S*))(?=\s+\S)""")
+"""A file of the project in front of its place in the image: without one, the place would be the machine's path."""
+
 _OF_THE_SOURCE = ("from", "registry", "namespace")
 LOCAL = ("localimage",)
 """Bootstraps whose base is a file or folder of this machine."""
@@ -32,6 +35,10 @@ class Part:
     words: str
     line: int
     lines: tuple[str, ...]
+
+    def copies(self) -> bool:
+        """Say whether its lines name files of this machine that get into the image."""
+        return self.name in ("files", "appfiles") and self.words.split()[:1] != ["from"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +75,12 @@ class Definition:
     arguments: Mapping[str, str]
 
     def copied(self) -> tuple[str, ...]:
-        """Return what `%files` sections copy from this machine, as written, each once; other stages' files are not meant."""
-        found = [
-            _first_word(self.filled(line))
-            for stage in self.stages
-            for part in stage.parts
-            if part.name in ("files", "appfiles") and part.words.split()[:1] != ["from"]
-            for line in part.lines
-        ]
+        """Return what `%files` sections copy from this machine, as written, each once; other stages' files are not meant.
+
+        `$PWD/` is `./`: a build runs in the project's folder.
+        """
+        copying = (part for stage in self.stages for part in stage.parts if part.copies())
+        found = [_first_word(self.filled(_from_project(line))) for part in copying for line in part.lines]
         return tuple(dict.fromkeys(word for word in found if word))
 
     def filled(self, text: str) -> str:
@@ -171,8 +176,13 @@ class _Reader:
 
 
 def with_sources(definition: Definition, sources: Sequence[str | None]) -> str:
-    """Return the definition's text with each stage's `From` replaced; None leaves a stage as it is."""
+    """Return the definition's text with each stage's `From` replaced; None leaves a stage as it is.
+
+    `$PWD/` in front of a file is replaced too: Apptainer splits its value at spaces (1.4.5).
+    """
     lines = _lines(definition.text)
+    for part in (part for stage in definition.stages for part in stage.parts if part.copies()):
+        lines[part.line : part.line + len(part.lines)] = map(_from_project, part.lines)
     dropped: set[int] = set()
     for stage, source in zip(definition.stages, sources, strict=True):
         if source is None:
@@ -230,6 +240,14 @@ def _defaults(stage: Stage) -> dict[str, str]:
 
 def _fill(text: str, arguments: Mapping[str, str]) -> str:
     return _ARGUMENT.sub(lambda found: arguments.get(found[1], found[0]), text)
+
+
+def _from_project(line: str) -> str:
+    found = _PROJECT.match(line)
+    if found is None:
+        return line
+    space, quote, quoted, plain = found.groups("")
+    return f"{space}{quote}./{quoted}{plain}{line[found.end() :]}"
 
 
 def _first_word(line: str) -> str:

@@ -24,7 +24,7 @@ DEFINITION = f"""Bootstrap: docker
 From: python:{TAG}
 
 %files
-    sessions/alpha-1.0-py3-none-any.whl /opt/alpha-1.0-py3-none-any.whl
+    $PWD/sessions/alpha-1.0-py3-none-any.whl /opt/alpha-1.0-py3-none-any.whl
 
 %post
     python3 -m pip install --no-index /opt/alpha-1.0-py3-none-any.whl

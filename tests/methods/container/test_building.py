@@ -86,8 +86,9 @@ def test_a_source_without_a_definition_is_fetched_as_it_is(tmp_path: Path) -> No
 
 
 def failing(tmp_path: Path, said: str) -> BuildError:
+    """Return the error of a build that says this; `GIVEN` is the path of what it was given."""
     (tmp_path / "said").write_text(said)
-    stand = Stand(tmp_path, build=f'printf half > "$out"; cat "{tmp_path}/said" >&2; exit 255')
+    stand = Stand(tmp_path, build=f'printf half > "$out"; sed "s|GIVEN|$last|g" "{tmp_path}/said" >&2; exit 255')
     with pytest.raises(BuildError) as caught:
         build_image(stand.program, plan(tmp_path), tmp_path / "images", tmp_path, CLEAN, lambda step: None)
     assert left(tmp_path / "images") == []
@@ -105,6 +106,12 @@ def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path) -> None:
     error = failing(tmp_path, "FATAL:   While performing build: write /tmp/build-temp-1/x: no space left on device\n")
     assert error.what.startswith("there was no room to build the image:")
     assert "APPTAINER_TMPDIR" in error.hint
+
+
+def test_a_definition_that_apptainer_cannot_read_is_named_as_its_author_named_it(tmp_path: Path) -> None:
+    error = failing(tmp_path, "FATAL: Unable to build from GIVEN: while parsing definition: GIVEN: invalid section(s): pots\n")
+    assert "from sessions/work.def: while parsing definition: sessions/work.def: invalid section(s): pots" in error.what
+    assert error.hint == "correct sessions/work.def, then the same command again"
 
 
 def test_any_other_end_has_its_status_and_what_was_said(tmp_path: Path) -> None:

@@ -91,6 +91,17 @@ def test_a_quote_that_is_not_closed_stands_for_itself() -> None:
     assert read_definition("Bootstrap: scratch\n%files\n  it's.txt /opt/\n  ''\n", {}).copied() == ("it's.txt",)
 
 
+def test_a_file_of_the_project_is_named_from_it_whatever_the_project_s_path_is() -> None:
+    """Apptainer splits the value of PWD at spaces; without a place in the image it would be a path of this machine."""
+    lines = ["$PWD/a.py /opt/", '  "${PWD}/one two" /opt/', "$PWD/alone", '"$PWD"/a.py /opt', "$PWDX/a /opt", "# $PWD/a b"]
+    files = "".join(f"{line}\n" for line in lines)
+    found = read_definition(f"Bootstrap: docker\nFrom: a\n%files\n{files}%files from one\n$PWD/a /a\n%post\n$PWD/a b\n", {})
+    assert found.copied() == ("./a.py", "./one two", "$PWD/alone", "$PWD/a.py", "$PWDX/a")
+    left = "".join(f"{line}\n" for line in lines[2:])
+    after = f'./a.py /opt/\n  "./one two" /opt/\n{left}%files from one\n$PWD/a /a\n%post\n$PWD/a b\n'
+    assert with_sources(found, [None]).partition("%files\n")[2] == after
+
+
 def test_files_of_an_app_are_copied_from_this_machine() -> None:
     assert read_definition("Bootstrap: scratch\n%appfiles tool\n  tool.py\n", {}).copied() == ("tool.py",)
 

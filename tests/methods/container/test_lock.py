@@ -332,7 +332,7 @@ class TestFiles:
     def test_the_project_s_folder_may_be_named_by_a_variable_and_no_other_may(self, tmp_path: Path) -> None:
         """Apptainer puts variables in; the value of any other would differ from machine to machine."""
         (tmp_path / "logo.py").write_text("x")
-        for word in ("$PWD/logo.py", "${PWD}/logo.py"):
+        for word in ("$PWD/logo.py /opt", "${PWD}/logo.py /opt"):
             (digest,) = self.digests(tmp_path, word).values()
             assert digest == self.digests(tmp_path, "logo.py")["logo.py"]
         with pytest.raises(SpecError) as caught:

@@ -133,6 +133,10 @@ class TestFailures:
         assert said.returncode == 1
         assert "sessions/work.def, line 6: %post failed at: python3 -c" in said.stderr, said.stderr
         assert "ModuleNotFoundError: No module named 'no_such_module'" in said.stderr
+        project.write("sessions/work.def", f"{BARE}\n%pots\n    true\n")
+        said = project.ozrepro("lock")
+        assert "while parsing definition: sessions/work.def: invalid section(s) specified: pots" in said.stderr
+        assert "/tmp/" not in said.stderr
         assert not project.lock().exists()
         assert images(project) == []
 
