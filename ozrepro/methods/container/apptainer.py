@@ -91,15 +91,16 @@ class Mount:
 
 
 def read_bind(text: str, root: str) -> Mount:
-    r"""Return an entry of `bind`: SOURCE[:TARGET[:ro]], a colon in a path written `\:`. Raises ValueError.
+    r"""Return an entry of `bind`: SOURCE[:TARGET[:ro]], in a path, `\:` is a colon and `\$` a dollar. Raises ValueError.
 
     SOURCE is from the project's root where it is relative; `~` and variables are the caller's.
     """
     parts = [part.replace("\\:", ":") for part in re.split(r"(?<!\\):", text)]
     if len(parts) > 3 or not parts[0] or (len(parts) == 3 and parts[2] not in ("ro", "rw")):
         raise ValueError("is not SOURCE[:TARGET[:ro]]")
-    source = os.path.normpath(os.path.join(root, os.path.expandvars(os.path.expanduser(parts[0]))))
-    target = parts[1] if len(parts) > 1 and parts[1] else source
+    named = "$".join(map(os.path.expandvars, os.path.expanduser(parts[0]).split("\\$")))
+    source = os.path.normpath(os.path.join(root, named))
+    target = parts[1].replace("\\$", "$") if len(parts) > 1 and parts[1] else source
     if not target.startswith("/"):
         raise ValueError(f"{target!r} is not an absolute path inside")
     return Mount(source, target, read_only=len(parts) == 3 and parts[2] == "ro")

@@ -342,13 +342,13 @@ class TestRunning:
         folder = contained_built.root.parent
         shutil.rmtree(contained_built.store())
         root = contained_built.root.rename(folder / ODD_PATH)
-        data = folder / 'bound, "data": it\'s $UNSET'
+        data = folder / 'bound, "data": it\'s $HOME'
         data.mkdir()
         (data / "file").write_text("read\n")
         contained_built.account.give(data)
         odd = dataclasses.replace(contained_built, root=root)
         target = '/mnt/it\'s, a "dir": $UNSET `x`'
-        bind = json.dumps(":".join(text.replace(":", "\\:") for text in (f"../{data.name}", target)) + ":ro")
+        bind = json.dumps(":".join(text.replace(":", "\\:").replace("$", "\\$") for text in (f"../{data.name}", target)) + ":ro")
         odd.spec(f'{SPEC}bind = [{bind}]\npass = ["PASSED"]\n')
         odd.done("lock")
         (root / ODD).mkdir()
