@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ozrepro.environment import Environment
 from ozrepro.faststart.ready import SCHEMA, is_absolute, stamp
 from ozrepro.store import read_json
-from ozrepro.store.publish import Generation, examine, verify
+from ozrepro.store.publish import Generation, find_published, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def environments(store: Store) -> dict[str, tuple[Generation | None, list[str]]]:
-    """Return each name of the store with its environment, where that can be used, and what is wrong with either."""
+    """Return each name of the store with its environment, where that can be read, and what is wrong with either."""
     found: dict[str, tuple[Generation | None, list[str]]] = {}
     for link in sorted((store.folder / "names").iterdir()):
         if link.name.startswith("."):
             continue
-        generation = examine(store, link.name)
+        generation = find_published(store, link.name)
         if isinstance(generation, Generation):
             found[link.name] = generation, verify(generation)
         elif generation:

@@ -76,6 +76,18 @@ def read_generation(store: Store, key: str) -> Generation | None:
 def examine(store: Store, key: str) -> Generation | str:
     """Return the published generation of `key`, or why there is none to be used: one line, "" where nothing has that name.
 
+    An environment that packages were put into or taken out of since is not used.
+    """
+    found = find_published(store, key)
+    if isinstance(found, str):
+        return found
+    moved = _moved_gate(found)
+    return f"packages were put into {shown(moved)} or taken out since it was built" if moved else found
+
+
+def find_published(store: Store, key: str) -> Generation | str:
+    """Return what has the name of `key`, whatever was done to its packages since, or a line as `examine` does.
+
     A card is believed only beside the environment that it was written for: what a clone or a copy brings is another folder.
     """
     try:
@@ -104,17 +116,18 @@ def examine(store: Store, key: str) -> Generation | str:
         return "was published by an earlier version of ozrepro"
     if card["made"] != made:
         return "is not as it was published: copied, restored, or its owner or modes were changed since"
-    moved = _moved_gate(folder / PREFIX, card.get("gates"))
-    return f"packages were put into {shown(moved)} or taken out since it was built" if moved else Generation(folder, card)
+    return Generation(folder, card)
 
 
-def _moved_gate(prefix: Path, gates: object) -> str:
+def _moved_gate(generation: Generation) -> str:
     """Return the first of the folders with packages that is not as it was published, "" where all are."""
+    gates = generation.card.get("gates")
     for path, changed in gates.items() if isinstance(gates, dict) else ():
         try:
-            if os.lstat(prefix / path).st_mtime_ns != changed:
-                return str(path)
+            same = os.lstat(generation.prefix / path).st_mtime_ns == changed
         except OSError:
+            same = False
+        if not same:
             return str(path)
     return ""
 
@@ -362,4 +375,6 @@ def verify(generation: Generation) -> list[str]:
     except (OSError, StoreError) as error:
         return [f"{PREFIX}: cannot be read whole: {error}"]
     wrong = list(manifest.differences(manifest.from_bytes(content), actual))
-    return wrong + [f"{shown(path)}: can be written by everybody" for path in exposed]
+    wrong += [f"{shown(path)}: can be written by everybody" for path in exposed]
+    moved = _moved_gate(generation)  # what was put in and taken out again left no other trace
+    return wrong or ([f"{shown(moved)}: packages were put in or taken out again since it was built"] if moved else [])

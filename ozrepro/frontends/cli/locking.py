@@ -25,7 +25,7 @@ from ozrepro.project.files import text_of
 from ozrepro.project.lock import Lock, Section, lock_file
 from ozrepro.project.lockdiff import Difference, between_contents, between_sections
 from ozrepro.store import audit
-from ozrepro.store.publish import examine
+from ozrepro.store.publish import find_published
 from ozrepro.store.publish import verify as verify_files
 
 _NAMED = 8
@@ -166,7 +166,7 @@ def verify(call: Call) -> int:
     whole = opened(call, call.arguments.name)
     session = whole.for_looking()
     section = _section(session)
-    generation = examine(session.store, key_of(session, section))
+    generation = find_published(session.store, key_of(session, section))
     if isinstance(generation, str):
         what = f"{section.title} of {session.name} is in the store, but cannot be used: {generation}"
         what = what if generation else f"{section.title} is not built here"

@@ -520,6 +520,12 @@ def test_an_installer_is_refused_and_what_it_puts_in_otherwise_is_noticed(built:
     assert "try: ozrepro add work PKG" in refused.stderr
     (packages,) = built.prefix().glob("lib/python3.*/site-packages")
     built.done("run", "work", "--", "sh", "-c", f"touch '{packages}/planted.py'")
+    for words in (("verify", "work"), ("store", "verify")):
+        wrong = built.ozrepro(*words)
+        assert (wrong.returncode, "site-packages/planted.py: was added" in wrong.stderr + wrong.stdout) == (1, True)
+    (packages / "planted.py").unlink()
+    assert "site-packages: packages were put in or taken out again" in built.ozrepro("verify", "work").stderr
+    (packages / "planted.py").touch()
     again = built.ozrepro("run", "work", "--", "python", "-c", "import planted")
     assert "cannot be used: packages were put into lib/python3." in again.stderr
     assert "No module named 'planted'" in again.stderr

@@ -386,7 +386,7 @@ class TestVirtualPackages:
         assert said.returncode == 0
         assert "conda.linux-64 is for another machine: the C library here is glibc 2." in said.stderr
         edit = 'change glibc = "9.1" in [conda.virtual-packages] of sessions/work.toml, then ozrepro lock work'
-        for words in (("run", "work", "--", "true"), ("build",), ("lock", "--check")):
+        for words in (("run", "work", "--", "true"), ("build",), ("lock", "--check", "--here")):
             said = found.ozrepro(*words)
             assert said.returncode == 3
             assert "the C library here is glibc 2." in said.stderr
@@ -791,7 +791,7 @@ class TestSystemMpi:
         project.done("lock")
         assert 'tool = "tcl 5.5' in project.lock().read_text()
         assert project.done("run", "work", "--", "mpi-user") == "openmpi of the module\n"
-        described = project.ozrepro("lock", "--check", LMOD_CMD=modular_mpi.site.lmod_cmd, OZREPRO_MODULE_TOOL="lmod")
+        described = project.ozrepro("lock", "--check", "--here", LMOD_CMD=modular_mpi.site.lmod_cmd, OZREPRO_MODULE_TOOL="lmod")
         assert described.returncode == 3
         assert "were locked with Environment Modules 5.5" in described.stderr
 

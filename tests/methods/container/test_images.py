@@ -53,7 +53,7 @@ class TestGivenImages:
         assert (plain.prefix() / "image.sif").resolve() == plain.root / "base.sif"
         image = plain.root / "base.sif"
         image.write_bytes(image.read_bytes()[:-1] + b"!")
-        for words in (("run", "work", "--", "true"), ("build",), ("lock", "--check")):
+        for words in (("run", "work", "--", "true"), ("build",), ("lock", "--check", "--here")):
             said = plain.ozrepro(*words)
             assert said.returncode == 3, said.stderr
             assert "base.sif: is another image than the one that was locked" in said.stderr

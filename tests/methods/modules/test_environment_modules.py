@@ -88,11 +88,11 @@ def test_another_module_tool_than_the_locked_one_is_drift_that_names_both(tcl: T
     tcl.project.done("lock", "work")
     lmod = {"LMOD_CMD": tcl.site.lmod_cmd, "MODULEPATH": tcl.site.modulepath()}
     for more in ({**lmod, "OZREPRO_MODULE_TOOL": "lmod"}, {**lmod, "MODULES_CMD": ""}):
-        said = tcl.project.ozrepro("lock", "--check", "work", **more)
+        said = tcl.project.ozrepro("lock", "--check", "--here", "work", **more)
         assert said.returncode == 3
         assert "were locked with Environment Modules 5." in said.stderr
         assert f"the module tool here is Lmod ({tcl.site.lmod_cmd})" in said.stderr
-    assert "lock is up to date" in tcl.project.done("lock", "--check", "work", **lmod, OZREPRO_MODULE_TOOL="tcl")
+    assert "lock is up to date" in tcl.project.done("lock", "--check", "--here", "work", **lmod, OZREPRO_MODULE_TOOL="tcl")
 
 
 def test_a_collection_is_locked_by_exact_names_and_a_change_of_it_is_told(tcl: Tcl) -> None:
@@ -103,12 +103,14 @@ def test_a_collection_is_locked_by_exact_names_and_a_change_of_it_is_told(tcl: T
     assert f'load = ["gcc/11.3.0", "openmpi/4.1.4", "{tcl.site.names["python-scientific"]}"]' in text
     assert "lock is up to date" in tcl.project.done("lock", "--check", "work")
     tcl.bash(f"module load gcc/11.3.0 {tcl.site.names['python']}; module save mine")
-    said = tcl.project.ozrepro("lock", "--check", "work")
+    said = tcl.project.ozrepro("lock", "--check", "--here", "work")
     assert said.returncode == 3
     assert f"the collection mine now has {tcl.site.names['python']}" in said.stderr
     assert "the collection mine no longer has openmpi/4.1.4" in said.stderr
     tcl.project.done("run", "work", "--", "true")
-    assert "lock is up to date" in tcl.project.done("lock", "--check", "work", HOME="/nonexistent"), "another user has none"
+    assert "lock is up to date" in tcl.project.done("lock", "--check", "--here", "work", HOME="/nonexistent"), (
+        "another user has none"
+    )
     tcl.project.done("lock", "work")
     assert "openmpi" not in tcl.project.lock().read_text()
     missing = tcl.project.ozrepro("lock", "work", HOME="/nonexistent")

@@ -394,7 +394,7 @@ class TestDrift:
         assert "module gcc/11.3.0: " in refused.stderr
         assert "gcc/11.3.0.lua was changed" in refused.stderr
         assert "ozrepro diff work, then ozrepro lock work" in refused.stderr
-        assert mine.project.ozrepro("lock", "--check", "--method", "modules").returncode == 3
+        assert mine.project.ozrepro("lock", "--check", "--here", "--method", "modules").returncode == 3
         assert "gcc/11.3.0.lua was changed" in mine.project.done("diff", "work")
         status = mine.project.done("status", "work", "--plain").splitlines()[1]
         assert status.startswith("work     modules  drifted")

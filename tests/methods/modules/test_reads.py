@@ -90,7 +90,7 @@ def test_a_start_follows_the_caller_and_refuses_another_value_of_the_site(locked
     said = locked.ozrepro("run", "work", "--", "true", RSNT_ARCH="avx2")
     assert (said.returncode, said.stdout) == (3, "")
     assert "RSNT_ARCH is 'avx2', locked is 'avx512'" in said.stderr
-    assert locked.ozrepro("lock", "--check", RSNT_ARCH="avx2").returncode == 3
+    assert locked.ozrepro("lock", "--check", "--here", RSNT_ARCH="avx2").returncode == 3
     unset = {name: value for name, value in locked.environ.items() if name != "RSNT_ARCH"}
     said = dataclasses.replace(locked, environ=unset).ozrepro("run", "work", "--", "true")
     assert (said.returncode, "RSNT_ARCH is not set, locked is 'avx512'" in said.stderr) == (3, True)
