@@ -20,6 +20,7 @@ class Choice:
     """The chosen method, its section if there is a lock, and a line for each method before it that one would expect to be taken.
 
     That is one that was locked, here or for another machine of the project's: where it was never locked, nobody waits for it.
+    Where there is no lock yet, it is each: the first one is written without them.
     """
 
     name: str
@@ -67,7 +68,7 @@ def choose(session: Session, lock: Lock | None) -> Choice:
     for name in candidates(session):
         reason = unavailable(session, name, lock)
         if reason is None:
-            surprising = (line for method, line in skipped if lock is not None and lock.of_method(method))
+            surprising = (line for method, line in skipped if lock is None or lock.of_method(method))
             return Choice(name, session.section(name, lock), tuple(surprising))
         lacks_section = lacks_section or (lock is not None and session.section(name, lock) is None)
         skipped.append((name, f"{name}: {reason.what}"))

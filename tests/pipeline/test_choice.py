@@ -24,11 +24,17 @@ def at(tmp_path: Path, text: str, **environ: str) -> Session:
 
 
 def test_a_method_that_was_never_locked_is_passed_over_without_a_word(tmp_path: Path) -> None:
+    session = at(tmp_path, BOTH)
+    covers = {session.site.platform: ["3.10", "3.11", "3.12", "3.13", "3.14"]}
+    lock = Lock("work", (Section("venv", "any", "sha256:0", {"python": ">=3.10", "covers": covers}),))
+    choice = choose(session, lock)
+    assert (choice.name, choice.skipped) == ("venv", ())
+
+
+def test_a_first_lock_without_a_method_says_why(tmp_path: Path) -> None:
     choice = choose(at(tmp_path, BOTH), None)
     assert choice.name == "venv"
-    assert choice.skipped == ()
-    text = 'methods = ["container", "venv"]\n[container]\nimage = "base.sif"\n[venv]\n'
-    assert choose(at(tmp_path, text), None).skipped == ()
+    assert choice.skipped == ("modules: no module system here (Lmod, Environment Modules)",)
 
 
 def test_a_method_that_was_locked_for_another_machine_is_said_to_be_skipped(tmp_path: Path) -> None:
