@@ -276,6 +276,11 @@ FACTS = {"cpu": _cpu, "libc": _libc, "driver": _driver, "model": _model}
 """The facts that a start can compare, by name, and how each is asked for."""
 
 
+def with_python(python: str | None, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the caller's variables where an option asks for a Python: it beats the variable."""
+    return {**environ, "OZREPRO_PYTHON": python} if python else environ
+
+
 def find_ready(root: str, name: str, method: str | None, environ: Mapping[str, str]) -> Ready | None:
     """Return the built session if its record in the store still holds, else None."""
     asked = question(root, name, method, environ)

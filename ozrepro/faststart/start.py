@@ -9,7 +9,7 @@ import os
 import sys
 
 from ozrepro.environment import check_command
-from ozrepro.faststart.ready import find_ready, find_root
+from ozrepro.faststart.ready import find_ready, find_root, with_python
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +33,13 @@ _QUIET = ("-q", "--quiet")
 class Command:
     """A command line of `run` that can start at once: the session's name, the command, and the options."""
 
-    __slots__ = ("method", "name", "project", "quiet", "words")
+    __slots__ = ("method", "name", "project", "python", "quiet", "words")
 
-    def __init__(self, name: str, words: list[str], method: str | None, project: str, *, quiet: bool = False) -> None:
+    def __init__(self, name: str, words: list[str], options: dict[str, str], project: str, *, quiet: bool = False) -> None:
         self.name = name
         self.words = words
-        self.method = method
+        self.method = options.get("--method")
+        self.python = options.get("--python")
         self.project = project
         self.quiet = quiet
 
@@ -52,7 +53,8 @@ def start(words: list[str]) -> None:
         root: str | None = os.path.realpath(command.project)
     else:
         root = find_root(command.name, os.getcwd(), os.environ)
-    found = find_ready(root, command.name, command.method, os.environ) if root is not None else None
+    asked = with_python(command.python, os.environ)
+    found = find_ready(root, command.name, command.method, asked) if root is not None else None
     if found is None or found.environment.refused(command.words):
         return
     for line in () if command.quiet else found.said:
@@ -61,39 +63,43 @@ def start(words: list[str]) -> None:
 
 
 def split(words: list[str]) -> Command | None:
-    """Return what `[--project P] run [--plain] [-q] [--method M] NAME -- CMD…` says, its options in any order, else None.
+    """Return what `[--project P] run [--plain] [-q] [--method M] [--python P] NAME -- CMD…` says, else None.
 
-    `--project=P` and `--method=M` too. What argparse would also take, such as an option cut short, goes the long way.
+    Options in any order, `--project=P` and `--method=M` too.
+    What argparse would also take, such as an option cut short, goes the long way.
     """
     if "run" not in words or "--" not in words:
         return None
     place, end = words.index("run"), words.index("--")
-    top = _taken(words[:place], "--project", ())
-    ours = _taken(words[place + 1 : end], "--method", ("--plain", *_QUIET))
+    top = _taken(words[:place], ("--project",), ())
+    ours = _taken(words[place + 1 : end], ("--method", "--python"), ("--plain", *_QUIET))
     command = words[end + 1 :]
     if place > end or top is None or ours is None or top[1] or len(ours[1]) != 1 or not command:
         return None
     name = ours[1][0]
     quiet = any(word in _QUIET for word in words[place + 1 : end])
-    return Command(name, command, ours[0] or None, top[0], quiet=quiet) if name.replace("-", "_").isidentifier() else None
+    if not name.replace("-", "_").isidentifier():
+        return None
+    return Command(name, command, ours[0], top[0].get("--project", ""), quiet=quiet)
 
 
-def _taken(words: list[str], option: str, flags: tuple[str, ...]) -> tuple[str, list[str]] | None:
-    """Return an option's value, "" where it is absent, and the words that are neither; None for any other option."""
-    value, rest = "", []
+def _taken(words: list[str], options: tuple[str, ...], flags: tuple[str, ...]) -> tuple[dict[str, str], list[str]] | None:
+    """Return the values of the options that are given, and the words that are neither; None for any other option."""
+    values: dict[str, str] = {}
+    rest: list[str] = []
     left = iter(words)
     for word in left:
         name, mark, given = word.partition("=")
-        if name == option:
-            value = given if mark else next(left, "")
-            if not value or value.startswith("-"):
+        if name in options:
+            values[name] = given if mark else next(left, "")
+            if not values[name] or values[name].startswith("-"):
                 return None
         elif word.startswith("-"):
             if word not in flags:
                 return None
         else:
             rest.append(word)
-    return value, rest
+    return values, rest
 
 
 def execute(environment: Environment, command: list[str], name: str) -> NoReturn:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 from typing import TYPE_CHECKING, Any, overload
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     Body = Callable[..., Any]
 
 BACKEND = "ozrepro"
-_OWN = ("python", "py", "venv_backend", "venv_params", "reuse_venv", "download_python")
+_MINOR = re.compile(r"3\.[0-9]{1,2}\Z", re.ASCII)
+_OWN = ("venv_backend", "venv_params", "reuse_venv", "download_python")
 _EXAMPLE = 'session.run("{launcher}", …, *session.inside("python", …))'
 
 
@@ -52,7 +54,10 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
             # A plain nox.session that names our backend, or nox.options.default_venv_backend = "ozrepro".
             logger.error("the ozrepro backend serves sessions made with @ozrepro.session")
             raise nox.command.CommandFailed("not an ozrepro session")
-        self.ours = open_session(parameters.spec, parameters.root)
+        # python=, -P and --extra-python choose one of the Pythons that the lock covers.
+        asked = kwargs.get("interpreter")
+        environ = {**os.environ, "OZREPRO_PYTHON": asked} if asked else None
+        self.ours = open_session(parameters.spec, parameters.root, environ=environ)
         self.environment = Environment()
         super().__init__(location, *args, venv_backend="venv", **kwargs)
         self.env = {name: value for name, value in self.env.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
@@ -232,7 +237,8 @@ def session(func: Body | None = None, /, *, spec: str | None = None, **options: 
     """Make a function a nox session that runs in its locked environment.
 
     `spec` names the description, `sessions/SPEC.toml`; without it the session's name does. All other options are
-    nox.session's own (`name`, `tags`, `requires`, `default`, …) but those that choose an environment, which the spec does.
+    nox.session's own (`name`, `tags`, `requires`, `default`, …; `python` of those that the lock covers) but those that choose an
+    environment, which the spec does.
 
     Raises UsageError for such an option.
     """
@@ -241,6 +247,12 @@ def session(func: Body | None = None, /, *, spec: str | None = None, **options: 
         raise UsageError(
             f"@ozrepro.session takes no {', '.join(wrong)}: the session's spec says it",
             hint="edit sessions/NAME.toml, or use @nox.session",
+        )
+    asked = options.get("python", options.get("py"))
+    if asked is not None and not all(_MINOR.match(str(minor)) for minor in ([asked] if isinstance(asked, str | bool) else asked)):
+        raise UsageError(
+            f"@ozrepro.session(python={asked!r}) names more than minor versions of Python",
+            hint='python=["3.11", "3.12"]',
         )
     if func is None:
         return functools.partial(_register, spec=spec, options=options)

@@ -46,6 +46,7 @@ class Traits:
         builds_to_lock: whether locking builds, so that `--accept` can take what was built here.
         takes: the kinds of other tools' files and environments that it locks, `lock --from`, as `project.sources` calls them.
         is_image: whether programs see another root file system than the machine's.
+        chooses_python: whether one section serves several Pythons, so that a caller may ask for one of them.
         facts: names of the machine's facts that decide whether it is available or what it gives here: see Fact.
 
     """
@@ -55,6 +56,7 @@ class Traits:
     takes: tuple[str, ...] = ()
     is_image: bool = False
     facts: tuple[Fact, ...] = ()
+    chooses_python: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,12 +44,23 @@ def unavailable(session: Session, name: str, lock: Lock | None) -> Reason | None
     method = registry.load(name)
     if lock is None:
         return method.unavailable(session.subject(name), None)
+    fixed = _fixed_python(session, name)
+    if fixed is not None:
+        return fixed
     section = session.section(name, lock)
     if section is None:
         return Reason(f"not locked for this platform ({session.key(name)})", f"ozrepro lock {session.name}")
     locked = session.read(section)
     check_matches(session, section)
     return method.unavailable(session.subject(name), locked)
+
+
+def _fixed_python(session: Session, name: str) -> Reason | None:
+    """Return that the method's sections have one Python each, where the caller asks for one; locking asks for none."""
+    asked = session.site.settings.python
+    if not asked or registry.load(name).traits.chooses_python:
+        return None
+    return Reason(f"its Python is the one that is locked, and Python {asked} is asked for")
 
 
 def check_matches(session: Session, section: Section) -> None:
@@ -66,7 +77,7 @@ def choose(session: Session, lock: Lock | None) -> Choice:
     skipped: list[tuple[str, str]] = []
     lacks_section = False
     for name in candidates(session):
-        reason = unavailable(session, name, lock)
+        reason = _fixed_python(session, name) or unavailable(session, name, lock)
         if reason is None:
             surprising = (line for method, line in skipped if lock is None or lock.of_method(method))
             return Choice(name, session.section(name, lock), tuple(surprising))

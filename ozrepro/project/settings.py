@@ -25,6 +25,7 @@ _LONGEST = 366 * 86400.0
 _PASSED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?\Z", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _PERSONAL = ("HOME", "USER", "LOGNAME")
+_MINOR = re.compile(r"3\.[0-9]{1,2}\Z", re.ASCII)
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
 _VARIABLES = {
     key: f"OZREPRO_{key.upper().replace('-', '_')}"
@@ -45,6 +46,8 @@ class Settings:
     store_group: str = ""
     cache: Path | None = None
     method: str | None = None
+    python: str = ""
+    """The minor version of Python that is asked for, such as 3.12, "" where any of a lock's will do."""
     methods: tuple[str, ...] = ()
     platform: str = ""
     platforms: tuple[str, ...] = PLATFORMS
@@ -90,6 +93,11 @@ def check_site_variable(name: str) -> str | None:
 def check_passed(name: str) -> str | None:
     """Return what is wrong with an entry of `pass`, None where it is a variable's name or a beginning of names."""
     return None if _PASSED.match(name) else f"{name!r} is not a variable's name; such as MY_DATA, or UCX_* for all that begin so"
+
+
+def check_minor(text: str) -> str | None:
+    """Return what is wrong with a minor version of Python, or None."""
+    return None if _MINOR.match(text) else f"{text!r} is not a minor version of Python, such as 3.12"
 
 
 def one_of(choices: tuple[str, ...]) -> _OneOf:
@@ -195,6 +203,7 @@ def load_settings(
         store_group=table.store_group,
         cache=root / os.path.expandvars(os.path.expanduser(table.cache)) if table.cache else None,
         method=_method(method, environ, known),
+        python=_python(environ),
         methods=table.methods,
         platform=table.platform,
         platforms=tuple(sorted(table.platforms)),
@@ -271,6 +280,16 @@ def _number(text: str, variable: str) -> float:
         return float(text)
     except ValueError:
         raise UsageError(f"{variable}={text!r} is not a number of seconds", hint=f"unset {variable}") from None
+
+
+def _python(environ: Mapping[str, str]) -> str:
+    chosen = environ.get("OZREPRO_PYTHON", "")
+    wrong = check_minor(chosen) if chosen else None
+    if wrong:
+        raise UsageError(
+            wrong, where="--python, OZREPRO_PYTHON or python= of a session", hint="ozrepro run --python 3.12 NAME -- CMD"
+        )
+    return chosen
 
 
 def _method(option: str | None, environ: Mapping[str, str], known: Known) -> str | None:

@@ -129,16 +129,17 @@ def find(python: str, covered: Iterable[str] | None, path: str, project: Path) -
     own = running()
     if own.markers["implementation_name"] == "cpython" and fits(own):
         return own
-    for candidate in _on_path(path, project):
+    for candidate in _on_path(path, project, allowed):
         found = ask(candidate)
         if found is not None and fits(found):
             return found
     return None
 
 
-def _on_path(path: str, project: Path) -> Iterator[str]:
+def _on_path(path: str, project: Path, allowed: set[str] | None) -> Iterator[str]:
     folders = list(process.safe_folders(path))
-    for name in (*(f"python3.{minor}" for minor in reversed(MINORS)), "python3", "python"):
+    minors = [f"3.{minor}" for minor in reversed(MINORS) if allowed is None or f"3.{minor}" in allowed]
+    for name in (*(f"python{minor}" for minor in minors), "python3", "python"):
         for folder in folders:
             candidate = os.path.join(folder, name)
             runs = os.access(candidate, os.X_OK) and os.path.isfile(candidate)

@@ -24,6 +24,13 @@ def test_a_documented_spelling_of_run_starts_at_once(line: str, name: str, metho
     assert (command.name, command.method, command.project, command.words) == (name, method, project, ["python"])
 
 
+@pytest.mark.parametrize("line", ["run --python 3.12 work -- true", "run work --method venv --python=3.12 -q -- true"])
+def test_a_start_on_a_python_that_is_asked_for_is_a_warm_one_too(line: str) -> None:
+    command = split(line.split())
+    assert command is not None
+    assert command.python == "3.12"
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -221,10 +221,10 @@ def test_a_session_that_only_names_the_backend_is_refused(nox: Project) -> None:
 
 
 def test_an_option_that_the_spec_decides_is_refused(nox: Project) -> None:
-    (nox.root / "noxfile.py").write_text("import ozrepro\n\n@ozrepro.session(python='3.12')\ndef work(session):\n    pass\n")
+    (nox.root / "noxfile.py").write_text("import ozrepro\n\n@ozrepro.session(reuse_venv=False)\ndef work(session):\n    pass\n")
     done = nox.run("nox", "-l")
     assert done.returncode != 0
-    assert "takes no python" in done.stdout + done.stderr
+    assert "takes no reuse_venv" in done.stdout + done.stderr
 
 
 def test_plain_sessions_of_a_noxfile_stay_nox_s_own(nox: Project) -> None:

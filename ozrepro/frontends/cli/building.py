@@ -11,7 +11,7 @@ from ozrepro import open_session
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.faststart.ready import find_ready
 from ozrepro.faststart.start import execute
-from ozrepro.frontends.cli.call import take_json, take_method, take_name, take_names, take_quiet
+from ozrepro.frontends.cli.call import take_json, take_method, take_name, take_names, take_python, take_quiet
 from ozrepro.frontends.cli.sessions import looked_at, names_of, try_each
 from ozrepro.frontends.keptout import kept_out, listed
 from ozrepro.methods import comparing
@@ -40,13 +40,15 @@ def register(add: Add) -> None:
     made = add("build", "build now from the lock, so that jobs only use it", build)
     take_names(made)
     take_method(made)
+    take_python(made)
     take_quiet(made)
     made.add_argument("--rebuild", action="store_true", help="rebuild even if a complete environment exists")
     made = add("run", "run a command in a session's environment", run)
     take_name(made)
     take_method(made)
+    take_python(made)
     take_quiet(made)
-    made.usage = "ozrepro run [-h] [--plain] [--method METHOD] [-q] NAME -- CMD …"
+    made.usage = "ozrepro run [-h] [--plain] [--method METHOD] [--python 3.N] [-q] NAME -- CMD …"
     made = add("export", "write the lock in another tool's format", export)
     take_name(made)
     # Not by argparse's choices: the methods that have the formats are loaded by this command alone.
@@ -62,7 +64,7 @@ def build(call: Call) -> int:
 
 
 def _build(call: Call, name: str) -> int:
-    session = open_session(name, call.root, method=call.arguments.method)
+    session = open_session(name, call.root, method=call.arguments.method, environ=call.environ)
     with call.out.progress() as progress:
         built = session.build(call.out.say, progress, rebuild=call.arguments.rebuild)
     for line in () if call.arguments.quiet else built.skipped:
@@ -77,7 +79,7 @@ def run(call: Call) -> int:
     command = call.arguments.words
     if not command:
         raise UsageError("no command given", hint=f"ozrepro run {call.arguments.name} -- python script.py")
-    session = open_session(call.arguments.name, call.root, method=call.arguments.method)
+    session = open_session(call.arguments.name, call.root, method=call.arguments.method, environ=call.environ)
     with call.out.progress() as progress:
         built = session.build(call.out.say, progress)
     for line in () if call.arguments.quiet else built.skipped:

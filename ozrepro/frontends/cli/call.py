@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ozrepro.faststart.ready import with_python
 from ozrepro.methods import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ozrepro.frontends.cli.output import Output
@@ -33,6 +35,7 @@ class Arguments(argparse.Namespace):
     names: list[str]
     name: str
     method: str | None
+    python: str | None
     check: bool
     here: bool
     quiet: bool
@@ -84,6 +87,11 @@ class Call:
     root: Path
     out: Output
 
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The caller's variables, with the Python that an option asks for."""
+        return with_python(self.arguments.python, os.environ)
+
 
 def take_name(parser: argparse.ArgumentParser) -> None:
     """Let a command take one session."""
@@ -121,6 +129,11 @@ def take_method(parser: argparse.ArgumentParser) -> None:
     # Not by argparse's choices: a method of another distribution is looked for when it is named.
     option = parser.add_argument("--method", metavar="METHOD", help=f"use only this method: {', '.join(registry.known())}")
     option.completer = lambda **_: registry.known()  # type: ignore[attr-defined]
+
+
+def take_python(parser: argparse.ArgumentParser) -> None:
+    """Let a command take the Python of an environment."""
+    parser.add_argument("--python", metavar="3.N", help="use this Python, which the lock must cover, such as 3.12")
 
 
 def take_quiet(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from ozrepro.errors import LockError, OzreproError, UsageError
 from ozrepro.faststart.start import execute
 from ozrepro.frontends import activation
 from ozrepro.frontends import imageshell as inside
-from ozrepro.frontends.cli.call import take_method, take_name, take_quiet
+from ozrepro.frontends.cli.call import take_method, take_name, take_python, take_quiet
 from ozrepro.frontends.jobscript import job_script
 from ozrepro.project.lock import lock_file
 from ozrepro.store.manifest import digest_file
@@ -44,20 +44,24 @@ def register(add: Add) -> None:
     made = add("shell", "start a shell or a program in a session's environment", shell)
     take_name(made)
     take_method(made)
+    take_python(made)
     take_quiet(made)
     made.add_argument("--shell", choices=activation.SHELLS, help="this shell instead of your own")
     made.add_argument("--ipython", action="store_true", help="IPython instead of a shell")
-    made.usage = "ozrepro shell [-h] [--plain] [--method M] [-q] [--shell {bash,zsh,fish}] [--ipython] NAME [-- CMD …]"
+    made.usage = (
+        "ozrepro shell [-h] [--plain] [--method M] [--python 3.N] [-q] [--shell {bash,zsh,fish}] [--ipython] NAME [-- CMD …]"
+    )
     made = add("activate", "print an environment for eval, or write it as a job's script", activate)
     take_name(made)
     take_method(made)
+    take_python(made)
     made.add_argument("--shell", choices=activation.SHELLS, help="for this shell instead of your own")
     made.add_argument("--output", metavar="FILE", help="write a script for jobs, which needs no Python, instead")
 
 
 def _find(call: Call, *, again: bool = False) -> Built:
     """Return the session built: found ready, or else built now."""
-    session = open_session(call.arguments.name, call.root, method=call.arguments.method)
+    session = open_session(call.arguments.name, call.root, method=call.arguments.method, environ=call.environ)
     built = session.ready()
     if built is None:
         with call.out.progress() as progress:

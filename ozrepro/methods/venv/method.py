@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping  # noqa: TC003  # the reader looks annotations up
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +16,7 @@ from ozrepro.project import reader, sources
 from ozrepro.project.checking import Checker
 from ozrepro.project.lock import Section
 from ozrepro.project.reader import Check
-from ozrepro.project.settings import KNOWN_PLATFORMS, one_of
+from ozrepro.project.settings import KNOWN_PLATFORMS, check_minor, one_of
 from ozrepro.python import install, interpreter, layer, lock_matches_spec
 from ozrepro.python.layer import Layer, LayerContent, open_uv
 from ozrepro.store.manifest import Digests, take
@@ -32,13 +31,6 @@ if TYPE_CHECKING:
     from ozrepro.site import Site
 
 PLATFORM = "any"
-_MINOR = re.compile(r"3\.[0-9]{1,2}\Z", re.ASCII)
-
-
-def _check_minor(text: str) -> str | None:
-    return None if _MINOR.match(text) else f"{text!r} is not a minor version of Python, such as 3.12"
-
-
 _Platform = Annotated[str, Check(one_of(KNOWN_PLATFORMS))]
 
 
@@ -55,7 +47,7 @@ class Locked(LayerContent):
 
     python: Annotated[str, Check(interpreter.check_range)]
     platforms: tuple[_Platform, ...] = ()
-    covers: Mapping[_Platform, tuple[Annotated[str, Check(_check_minor)], ...]] = field(default_factory=dict)
+    covers: Mapping[_Platform, tuple[Annotated[str, Check(check_minor)], ...]] = field(default_factory=dict)
 
     def problems(self) -> Iterator[tuple[str | tuple[str, ...], str]]:
         """Yield what no section for all machines may hold."""
@@ -68,7 +60,7 @@ class Venv:
     """The venv method."""
 
     name = "venv"
-    traits = Traits(scope="any", takes=(sources.PYLOCK,))
+    traits = Traits(scope="any", takes=(sources.PYLOCK,), chooses_python=True)
 
     read_table = staticmethod(read_table)
     package_list = staticmethod(package_list)
@@ -99,8 +91,11 @@ class Venv:
             python, covered = locked.python, locked.covers.get(site.platform)
             if covered is None:
                 return Reason(f"its lock does not cover {site.platform}")
+            if site.settings.python and site.settings.python not in covered:
+                return Reason(_uncovered(site.settings.python, python, covered))
+            covered = _asked(covered, site)
         if _find(python, covered, site) is None:
-            return Reason(_absent(python or interpreter.DEFAULT_RANGE, covered))
+            return Reason(_absent(python or interpreter.DEFAULT_RANGE, covered, site.settings.python if locked else ""))
         return None
 
     def mismatches(self, subject: Subject[VenvTable], locked: Locked) -> Sequence[str]:
@@ -269,10 +264,10 @@ def _pylock(request: ExportRequest[VenvTable, Locked]) -> str:
 
 
 def _interpreter(locked: Locked, site: Site) -> interpreter.Interpreter:
-    covered = locked.covers.get(site.platform, ())
+    covered = _asked(locked.covers.get(site.platform, ()), site)
     here = _find(locked.python, covered, site)
     if here is None:
-        raise BuildError(_absent(locked.python, covered), hint="put one on PATH, then the same command again")
+        raise BuildError(_absent(locked.python, covered, site.settings.python), hint="put one on PATH, then the same command again")
     return here
 
 
@@ -285,8 +280,27 @@ def _find(python: str, covered: tuple[str, ...] | None, site: Site) -> interpret
     return interpreter.find(python, covered, site.environ.get("PATH", ""), site.settings.root)
 
 
-def _absent(python: str, covered: tuple[str, ...] | None = None) -> str:
+def _asked(covered: tuple[str, ...], site: Site) -> tuple[str, ...]:
+    """Return those of the minors covered that the caller will take: the one asked for, else all."""
+    asked = site.settings.python
+    return tuple(minor for minor in covered if not asked or minor == asked)
+
+
+def _uncovered(asked: str, python: str, covered: tuple[str, ...]) -> str:
+    """Return why a Python that was asked for has no files in the lock, and what to write."""
+    covers = ", ".join(covered) or "none"
+    if asked in interpreter.minors_of(python):
+        return f"its lock has no Python {asked}, as some package has no file for it (it covers {covers}); name another version of that"
+    minors = sorted({asked, *interpreter.minors_of(python)}, key=lambda minor: int(minor[2:]))
+    open_ended = minors[-1] != asked and minors[-1] == f"3.{interpreter.MINORS[-1]}"
+    wider = f">={minors[0]}" if open_ended else f">={minors[0]},<3.{int(minors[-1][2:]) + 1}"
+    return f'Python {asked} is outside of {python} (its lock covers {covers}); write python = "{wider}" in its table, then: ozrepro lock'
+
+
+def _absent(python: str, covered: tuple[str, ...] | None = None, asked: str = "") -> str:
     """Return that no Python of the range is on PATH, and with a lock which ones it covers."""
+    if asked:
+        return f"no Python {asked} on PATH"
     covers = f" (the lock covers {', '.join(covered) or 'none'})" if covered is not None else ""
     return f"no Python {python} on PATH{covers}"
 
