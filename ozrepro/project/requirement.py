@@ -25,6 +25,10 @@ _LOCAL = re.compile(
 _ARCHIVE = (".whl", ".tar.gz", ".zip")
 _FILE = re.compile(r"-[rc]\s*\S.*\Z")
 _CONTROL = ("git+", "hg+", "svn+", "bzr+")
+_EDITABLE_CONTROL = re.compile(r"(?:-e\s*|--editable[\s=]\s*)(?P<address>(?:git|hg|svn|bzr)\+\S+)")
+_PYLOCK = re.compile(r"(?:.*/)?pylock(?:\.[^./]+)?\.toml\Z")
+_CONDA = re.compile(r"(?P<name>\w[\w.-]*)\s*=\s*(?P<version>[^\s=;,@]+)(?:=[^\s=]+)?\Z", re.ASCII)
+"""A package as `conda list --export` writes it, NAME=VERSION=BUILD, and as conda's command line takes it, NAME=VERSION."""
 _LONGEST = 2000
 _ADDRESS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/[A-Za-z0-9._~!+=:@/%-]+(#sha256=[0-9a-fA-F]{64})?\Z", re.ASCII)
 """No login, no query (either may be a secret), and no `$`: uv puts the caller's variables, passwords among them, for ${NAME}."""
@@ -82,15 +86,33 @@ def check_requirement(text: str) -> str | None:
     if local_project(text) is not None:
         return None
     if _FILE.match(text):
-        file = text[2:].strip()
-        inside = not file.startswith(("/", "~")) and ".." not in file.split("/")
-        return None if inside else f"{file!r} leaves the project; name a file inside it, from its root"
+        return _check_file(text[2:].strip())
     if text.startswith("-"):
-        if text.startswith(("-e", "--editable")):
-            return f"{text!r} is not a folder of the project; write for example -e . or -e ./FOLDER, with extras as in -e .[plot]"
-        return f"{text!r} is an installer's option; allowed are -r FILE, -c FILE and -e ."
+        return _check_option(text)
     if text.startswith(_CONTROL):
         return check_address(text)  # a bare one is not a requirement, and what the parser says of it helps nobody
+    if _CONDA.match(text):
+        return f"{shown(text)} is a conda package: {_instead_of((text,))}"
+    return _check_package(text)
+
+
+def _check_file(file: str) -> str | None:
+    if file.startswith(("/", "~")) or ".." in file.split("/"):
+        return f"{file!r} leaves the project; name a file inside it, from its root"
+    if _PYLOCK.match(file):
+        return f"{shown(file)} is a lock (PEP 751) and not a requirement file; take it over: ozrepro lock NAME --from {file}"
+    return None
+
+
+def _check_option(text: str) -> str | None:
+    if control := _EDITABLE_CONTROL.match(text):
+        return check_address(control["address"])
+    if text.startswith(("-e", "--editable")):
+        return f"{text!r} is not a folder of the project; write for example -e . or -e ./FOLDER, with extras as in -e .[plot]"
+    return f"{text!r} is an installer's option; allowed are -r FILE, -c FILE and -e ."
+
+
+def _check_package(text: str) -> str | None:
     try:
         requirement = Requirement(text)
         requirement.specifier.contains("1", prereleases=True)  # a number of 5,000 digits is refused only now
@@ -99,7 +121,23 @@ def check_requirement(text: str) -> str | None:
         return f'{shown(text)} is not a requirement ({reason}); write for example "numpy>=1.26"'
     if requirement.marker is not None and not is_decidable(requirement.marker):
         return f"{shown(text)} has a marker that cannot be decided"
+    if requirement.url and requirement.url.startswith("file:"):
+        write = f"{requirement.name}==VERSION (pip list --format=freeze)"
+        return f"{shown(text)} names a path of the machine that wrote it; write {write}"
     return check_address(requirement.url) if requirement.url else None
+
+
+def _instead_of(lines: tuple[str, ...]) -> str:
+    """Return what to write instead of conda's lines; the pin is of the first whose name and version an index can have."""
+    for line in lines:
+        parts = _CONDA.match(line)
+        pin = f"{parts['name']}=={parts['version']}" if parts else ""
+        try:
+            Requirement(pin)
+        except InvalidRequirement:
+            continue
+        return f"name it in dependencies of [conda], or write {pin}"
+    return "name it in dependencies of [conda]"
 
 
 def check_requirement_file(text: str) -> list[str]:
@@ -107,9 +145,16 @@ def check_requirement_file(text: str) -> list[str]:
 
     Other files and indexes named in it would decide what is locked, and neither the spec's digest nor a build knows them.
     """
+    entries = list(entries_of(text))
     mistakes: list[str] = []
-    for entry in entries_of(text):
-        if entry.text.startswith("-") and local_project(entry.text) is None:
+    conda = [entry for entry in entries if _CONDA.match(entry.text)]
+    if len(conda) > 1:  # one line for the whole list, which has hundreds
+        entries = [entry for entry in entries if not _CONDA.match(entry.text)]
+        advice = _instead_of(tuple(entry.text for entry in conda)).replace("it", "them", 1)
+        mistakes.append(f"line {conda[0].line}: this is a list of conda packages ({len(conda)} lines): {advice}")
+    for entry in entries:
+        known = local_project(entry.text) is not None or _EDITABLE_CONTROL.match(entry.text)
+        if entry.text.startswith("-") and not known:
             problem: str | None = (
                 f"{shown(entry.text)} is an installer's option; name files in the spec, and indexes in the settings"
             )
