@@ -109,6 +109,8 @@ def _check_option(text: str) -> str | None:
         return check_address(control["address"])
     if text.startswith(("-e", "--editable")):
         return f"{text!r} is not a folder of the project; write for example -e . or -e ./FOLDER, with extras as in -e .[plot]"
+    if text.startswith("--group"):
+        return f"{shown(text)} names a dependency group, which is not read; write its packages into the requirements"
     return f"{text!r} is an installer's option; allowed are -r FILE, -c FILE and -e ."
 
 
@@ -154,7 +156,7 @@ def check_requirement_file(text: str) -> list[str]:
         mistakes.append(f"line {conda[0].line}: this is a list of conda packages ({len(conda)} lines): {advice}")
     for entry in entries:
         known = local_project(entry.text) is not None or _EDITABLE_CONTROL.match(entry.text)
-        if entry.text.startswith("-") and not known:
+        if entry.text.startswith("-") and not known and not entry.text.startswith("--group"):
             problem: str | None = (
                 f"{shown(entry.text)} is an installer's option; name files in the spec, and indexes in the settings"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ozrepro.project.requirement import check_requirement_file
+from ozrepro.project.requirement import check_requirement, check_requirement_file
 
 
 def test_a_list_of_conda_packages_is_named_once_with_a_pin_that_an_index_can_have() -> None:
@@ -32,3 +32,9 @@ def test_the_path_of_the_machine_that_built_a_package_is_answered_with_the_line_
 def test_versions_of_an_index_are_not_taken_for_conda_packages() -> None:
     lines = ("a==1", "a ===1.0", "a>=1,<2", "a<=1", "a!=1", "a~=1.0", "a[x]==1", 'a; python_version >= "3.10"', "a")
     assert check_requirement_file("\n".join(lines)) == []
+
+
+def test_a_dependency_group_is_refused_in_the_description_and_in_a_file_with_what_to_write() -> None:
+    problem = "'--group dev' names a dependency group, which is not read; write its packages into the requirements"
+    assert check_requirement("--group dev") == problem
+    assert check_requirement_file("--group dev\n") == [f"line 1: {problem}"]
