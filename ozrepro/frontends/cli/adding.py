@@ -81,6 +81,7 @@ def _edits(call: Call, session: Session, packages: Sequence[str]) -> dict[Path, 
     group, spec = call.arguments.group, session.spec.path
     texts = {spec: (text := text_of(spec), text)}
     entries = list(packages)
+    lists = _lists(call, session, packages, group=bool(group))  # before anything is said to be added
     if group:
         path = session.root / "pyproject.toml"
         _refuse(packages, "dependency-groups", check_requirement)
@@ -91,7 +92,7 @@ def _edits(call: Call, session: Session, packages: Sequence[str]) -> dict[Path, 
         named = PackageList(("dependency-groups", group), check_requirement, package_in)
         texts[path] = (before, _edited(call, session, path, before, named, entries))
         entries = [f"--group {group}"]
-    for named in _lists(call, session, packages, group=bool(group)):
+    for named in lists:
         _refuse(entries, ".".join(named.keys), named.check)
         before, after = texts[spec]
         texts[spec] = (before, _edited(call, session, spec, after, named, entries))
@@ -115,7 +116,8 @@ def _lists(call: Call, session: Session, packages: Sequence[str], *, group: bool
             reasons.append((name, found if isinstance(found, Reason) else Reason("it takes no dependency group")))
     if not lists:
         name, reason = reasons[0]
-        hint = reason.remedy or f"ozrepro add {session.name} {shlex.join(packages)} --method METHOD"
+        without = "" if group else " --method METHOD"
+        hint = reason.remedy or f"ozrepro add {session.name} {shlex.join(packages)}{without}"
         raise UsageError(f"nothing can be added to {name}: {reason.what}", where=str(session.spec.path), hint=hint)
     for name, reason in reasons:
         call.out.say(f"{session.name}: {name} stays as it is: {reason.what}" + (f"; {reason.remedy}" if reason.remedy else ""))

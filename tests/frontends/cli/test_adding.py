@@ -83,3 +83,15 @@ def test_one_method_alone_is_edited_where_it_is_asked_for(small: Project) -> Non
     assert "[modules.venv]" not in path.read_text()
     refused = small.ozrepro("add", "work", "beta", "--method", "nosuch")
     assert refused.returncode == 2
+
+
+def test_a_group_that_no_method_takes_is_refused_before_anything_is_said_to_be_added(small: Project) -> None:
+    small.spec(SPEC)
+    project = small.root / "pyproject.toml"
+    project.write_text('[project]\nname = "x"\nversion = "1"\n')
+    refused = small.ozrepro("add", "--group", "dev", "gamma")
+    assert refused.returncode == 2
+    assert "added to" not in refused.stderr.replace("can be added to", "")
+    assert "it takes no dependency group" in refused.stderr
+    assert "ozrepro add work gamma\n" in refused.stderr
+    assert project.read_text() == '[project]\nname = "x"\nversion = "1"\n'
