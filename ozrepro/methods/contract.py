@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ozrepro.environment import Environment
     from ozrepro.errors import Remedy
     from ozrepro.methods.comparing import Inside
+    from ozrepro.methods.packagelist import PackageList
     from ozrepro.project.checking import Checker
     from ozrepro.project.lock import Section
     from ozrepro.project.spec import Spec
@@ -379,24 +380,6 @@ class Derives(Protocol):
 
     def origin(self, locked: Any) -> Origin | None:
         """Return the section that this one was made from, or None."""
-
-
-@dataclass(frozen=True, slots=True)
-class PackageList:
-    """Where a method's table of a spec names the packages that a user may add.
-
-    Attributes:
-        keys: the way to the array, from the spec's top; what is absent of it is made.
-        check, package: say what is wrong with an entry, or None, and which package it asks for, "" where it names none.
-        beginning, entries: what else the array's own table holds where it is made, and the entries that are there.
-
-    """
-
-    keys: tuple[str, ...]
-    check: Callable[[str], str | None]
-    package: Callable[[str], str]
-    beginning: Mapping[str, object] = field(default_factory=dict)
-    entries: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -8,7 +8,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ozrepro.methods.comparing import Inside
-from ozrepro.methods.contract import BuildsImage, Describes, Details, Foretells, ImageFacts, NamesPackages, PackageList, Target
+from ozrepro.methods.contract import BuildsImage, Describes, Details, Foretells, ImageFacts, NamesPackages, Target
+from ozrepro.methods.packagelist import PackageList
 from ozrepro.pipeline.choice import unavailable
 from ozrepro.pipeline.preparing import built_generation
 from ozrepro.pipeline.session import method_of, naming

@@ -73,7 +73,7 @@ def _array(document: TOMLDocument, keys: Sequence[str], beginning: Mapping[str, 
     if keys[-1] not in table:
         table[keys[-1]] = tomlkit.array()
     array = table[keys[-1]]
-    if not isinstance(array, Array) or not all(isinstance(item, str) for item in array):
+    if not isinstance(array, Array) or not all(isinstance(item, (str, InlineTable)) for item in array):
         raise ValueError(f"{'.'.join(keys)} is not an array of texts")
     return array
 
@@ -83,7 +83,7 @@ def _put(array: Array, entry: str, package: Callable[[str], str]) -> Edit:
         return Edit(entry, entry)
     name = package(entry)
     for place, item in enumerate(array):
-        if name and package(item) == name:
+        if name and isinstance(item, str) and package(item) == name:
             array[place] = entry
             return Edit(entry, str(item))
     array.append(entry)

@@ -24,6 +24,9 @@ _LOCAL = re.compile(
 )
 _ARCHIVE = (".whl", ".tar.gz", ".zip")
 _FILE = re.compile(r"-[rc]\s*\S.*\Z")
+_GROUP = re.compile(
+    r"--group[\s=]\s*(?:(?P<path>[\w./+ -]*pyproject\.toml):)?(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\Z", re.ASCII
+)
 _CONTROL = ("git+", "hg+", "svn+", "bzr+")
 _EDITABLE_CONTROL = re.compile(r"(?:-e\s*|--editable[\s=]\s*)(?P<address>(?:git|hg|svn|bzr)\+\S+)")
 _PYLOCK = re.compile(r"(?:.*/)?pylock(?:\.[^./]+)?\.toml\Z")
@@ -69,6 +72,20 @@ def local_project(text: str) -> LocalProject | None:
     return LocalProject("/".join(parts), tuple(sorted(extras)))
 
 
+def file_in(text: str) -> str:
+    """Return the requirement or constraint file that a line names, as it is written there; "" where it names none."""
+    return text[2:].strip() if _FILE.match(text) else ""
+
+
+def group_in(text: str) -> tuple[str, str] | None:
+    """Return the file and the name of the group of dependencies that a line such as `--group dev` asks for, or None."""
+    found = _GROUP.match(text)
+    if found is None or found["name"] is None:
+        return None
+    path = found["path"] or "pyproject.toml"
+    return None if path.startswith("/") or ".." in path.split("/") else (path, found["name"])
+
+
 def names_package(text: str) -> bool:
     """Say whether a line that was checked is a requirement, and no option and no local project."""
     return not text.startswith(("-", "."))
@@ -77,13 +94,15 @@ def names_package(text: str) -> bool:
 def check_requirement(text: str) -> str | None:
     """Say what is wrong with one requirement, or None.
 
-    It is a name with version, `-r FILE`, `-c FILE`, a project of the folder such as `-e .`, or `name @ https://…`.
+    It is a name with version, `-r FILE`, `-c FILE`, `--group NAME`, a project such as `-e .`, or `name @ https://…`.
     """
     if len(text) > _LONGEST:
         return f"{shown(text)} is not a requirement: it is too long"
     if "\\" in text:
         return f"{shown(text)} holds a backslash, which installers read in different ways"
     if local_project(text) is not None:
+        return None
+    if group_in(text) is not None:
         return None
     if _FILE.match(text):
         return _check_file(text[2:].strip())
@@ -110,8 +129,8 @@ def _check_option(text: str) -> str | None:
     if text.startswith(("-e", "--editable")):
         return f"{text!r} is not a folder of the project; write for example -e . or -e ./FOLDER, with extras as in -e .[plot]"
     if text.startswith("--group"):
-        return f"{shown(text)} names a dependency group, which is not read; write its packages into the requirements"
-    return f"{text!r} is an installer's option; allowed are -r FILE, -c FILE and -e ."
+        return f"{shown(text)} names no group of dependencies; write for example --group dev or --group sub/pyproject.toml:dev"
+    return f"{text!r} is an installer's option; allowed are -r FILE, -c FILE, --group NAME and -e ."
 
 
 def _check_package(text: str) -> str | None:
@@ -156,10 +175,10 @@ def check_requirement_file(text: str) -> list[str]:
         mistakes.append(f"line {conda[0].line}: this is a list of conda packages ({len(conda)} lines): {advice}")
     for entry in entries:
         known = local_project(entry.text) is not None or _EDITABLE_CONTROL.match(entry.text)
-        if entry.text.startswith("-") and not known and not entry.text.startswith("--group"):
-            problem: str | None = (
-                f"{shown(entry.text)} is an installer's option; name files in the spec, and indexes in the settings"
-            )
+        if file := file_in(entry.text):
+            problem = _check_file(file.replace("../", ""))  # it is from the file's own folder: its reader knows where that leads
+        elif entry.text.startswith("-") and not known:
+            problem = f"{shown(entry.text)} is an installer's option; name groups in the spec, and indexes in the settings"
         else:
             problem = check_requirement(entry.text) or _check_hashes(entry)
         if problem is not None and len(mistakes) < MOST:

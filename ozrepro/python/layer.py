@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,11 +16,12 @@ from packaging.utils import canonicalize_name
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.project.checking import shown
 from ozrepro.project.reader import Check, Key
-from ozrepro.project.requirement import check_requirement_file, entries_of, local_project, names_package
+from ozrepro.project.requirement import check_requirement_file, entries_of, group_in, local_project, names_package
 from ozrepro.python import lock_matches_spec
 from ozrepro.python.packages import LockedPackage, LockedProject, check_name  # the reader looks annotations up
 from ozrepro.python.projects import reachable, read_folder
 from ozrepro.python.requirement_hashes import Hashed, check_hashes, hashed_in
+from ozrepro.python.requirementtexts import as_installers_read, group_files, group_problems, texts_of
 from ozrepro.python.treecopy import beside
 from ozrepro.python.uv import Uv, find_uv
 from ozrepro.store import caches
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
     from ozrepro.site import Site
 
 
-_LATER = re.compile(r"(^|\s)#.*")
-"""A comment of a requirement file."""
-
-
 @dataclass(frozen=True, slots=True)
 class Layer:
     """What a spec's table asks for. `key` is the table's name in messages, `passed` the variables let through."""
@@ -57,24 +53,26 @@ class Layer:
 
     def inputs(self) -> list[Path]:
         """Return requirement files, and what says what a local project requires, such as its pyproject.toml."""
-        root = self.spec.root
-        files = [root / text[2:].strip() for text in self.requirements if text.startswith(("-r", "-c"))]
-        return [*files, *(root / name for folder in self.folders().folders.values() for name in folder.inputs)]
+        names = [*(name for name in self._texts() if not group_in(name)), *group_files(self.requirements)]
+        names += [name for folder in self.folders().folders.values() for name in folder.inputs]
+        return [self.spec.root / name for name in dict.fromkeys(names)]
 
     def contents(self) -> dict[str, object]:
         """Return what the files say, for a digest. Raises SpecError with all mistakes of a file."""
         found: dict[str, object] = {}
-        for text in self.requirements:
-            if text.startswith(("-r", "-c")):
-                path = self.spec.root / text[2:].strip()
-                found[path.relative_to(self.spec.root).as_posix()] = self._content(path)
+        groups = {name: text.splitlines() for name, text in self._texts().items() if group_in(name)}
+        wrong = [problem for name in groups for problem in group_problems(self.spec.root, self.spec.files, name)]
+        if wrong:
+            raise SpecError(str(self.spec.path), [f"{self.key}.requirements: {problem}" for problem in dict.fromkeys(wrong)])
+        found.update(groups)
+        found.update({name: self._content(self.spec.root / name) for name in self._texts() if name not in groups})
         for place, folder in self.folders().folders.items():
             name = f"{place}/pyproject.toml" if place else "pyproject.toml"
             found[name] = folder.contents(self.spec.root, self.spec.files)
         return found
 
     def _content(self, path: Path) -> str:
-        spec, name = self.spec, path.relative_to(self.spec.root)
+        spec, name = self.spec, os.path.relpath(path, self.spec.root)
         place = f"{self.key}.requirements"
         if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
             raise SpecError(str(spec.path), [f"{place}: {name}: leads out of the project; copy the file into it"])
@@ -101,35 +99,23 @@ class Layer:
 
     def texts(self) -> list[str]:
         """Return the requirement lines and the text of each file that they name."""
-        return [*self.requirements, *(self.spec.files.text(path) for path in self.inputs())]
+        groups = (text for name, text in self._texts().items() if group_in(name))
+        return [*self.requirements, *groups, *(self.spec.files.text(path) for path in self.inputs())]
 
     def files(self) -> dict[str, str]:
-        """Return the text of each requirement file, by its path in the project; local projects are left out of it."""
-        return {
-            name: "\n".join("" if local_project(_LATER.sub("", line).strip()) else line for line in text.split("\n"))
-            for name, text in self._texts().items()
-        }
+        """Return the text of each requirement file and group as installers take it; see `requirementtexts.texts_of`."""
+        return {name: as_installers_read(text) for name, text in self._texts().items()}
 
     def _texts(self) -> dict[str, str]:
-        names = [text[2:].strip() for text in self.requirements if text.startswith(("-r", "-c"))]
-        return {name: self._text(name) for name in names}
-
-    def _text(self, name: str) -> str:
-        """Return the text of a requirement file, "" of one that cannot be read: `contents` refuses it."""
-        try:
-            return self.spec.files.text(self.spec.root / name)
-        except OSError:
-            return ""
+        return texts_of(self.spec.root, self.spec.files, self.requirements)
 
     def hashed(self) -> tuple[Hashed, ...]:
         """Return the requirements with hashes, of the table and of the files that it names."""
         found: list[Hashed] = []
-        for text in self.requirements:
-            if text.startswith(("-r", "-c")):
-                name = text[2:].strip()
-                found += hashed_in(name, self.files()[name])
-            elif names_package(text):
-                found += [replace(item, place=f"[{self.key}]") for item in hashed_in("", text)]
+        for name, text in self._texts().items():
+            found += hashed_in(name, text)
+        for text in filter(names_package, self.requirements):
+            found += [replace(item, place=f"[{self.key}]") for item in hashed_in("", text)]
         return tuple(found)
 
     def head(self, local: Sequence[LockedProject] = ()) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError, CommandFailed
-from ozrepro.project.requirement import check_address, local_project
+from ozrepro.project.requirement import check_address, file_in, group_in, local_project
 from ozrepro.project.toml import dumps, loads
 from ozrepro.python import installed as base
 from ozrepro.python import local, requirement_hashes
@@ -235,20 +235,20 @@ def compile_lines(
 
 def _lines(wanted: Wanted, folder: Path) -> list[str]:
     lines: list[str] = []
+    for name in (name for name in wanted.texts if not group_in(name)):
+        copy = folder / "project" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(wanted.texts[name], encoding="utf-8")
     for text in wanted.requirements:
         if local_project(text) is not None:
             if not wanted.projects:
                 raise BuildError(f"{text}: this method installs no local project", hint="use the method venv, modules or conda")
             continue  # their own lines come last
-        if text.startswith(("-r", "-c")):
-            name = text[2:].strip()
-            copy = folder / "project" / name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(wanted.texts[name], encoding="utf-8")
+        if file := file_in(text):
             # uv reads requirement files as pip does: a path with a space is quoted for it.
-            lines.append(f"{text[:2]} {shlex.quote(str(copy))}")
+            lines.append(f"{text[:2]} {shlex.quote(str(folder / 'project' / file))}")
         else:
-            lines.append(text)
+            lines.append(wanted.texts[text] if group_in(text) else text)
     return [*lines, *local.write_stubs(folder / "local", wanted.projects)]
 
 

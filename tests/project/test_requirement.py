@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ozrepro.project.requirement import check_requirement, check_requirement_file
+import pytest
+
+from ozrepro.project.requirement import check_requirement, check_requirement_file, group_in
 
 
 def test_a_list_of_conda_packages_is_named_once_with_a_pin_that_an_index_can_have() -> None:
@@ -34,7 +36,24 @@ def test_versions_of_an_index_are_not_taken_for_conda_packages() -> None:
     assert check_requirement_file("\n".join(lines)) == []
 
 
-def test_a_dependency_group_is_refused_in_the_description_and_in_a_file_with_what_to_write() -> None:
-    problem = "'--group dev' names a dependency group, which is not read; write its packages into the requirements"
-    assert check_requirement("--group dev") == problem
-    assert check_requirement_file("--group dev\n") == [f"line 1: {problem}"]
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        ("--group dev", ("pyproject.toml", "dev")),
+        ("--group=dev-2", ("pyproject.toml", "dev-2")),
+        ("--group sub/pyproject.toml:dev", ("sub/pyproject.toml", "dev")),
+        ("--group ../pyproject.toml:dev", None),
+        ("--group /abs/pyproject.toml:dev", None),
+        ("--group", None),
+        ("--group a b", None),
+        ("--groups dev", None),
+    ],
+)
+def test_a_group_of_dependencies_is_named_as_pip_names_it(text: str, group: tuple[str, str] | None) -> None:
+    assert group_in(text) == group
+    assert (check_requirement(text) is None) is (group is not None)
+
+
+def test_a_group_within_a_requirement_file_is_an_option_that_the_spec_takes() -> None:
+    (problem,) = check_requirement_file("--group dev\n")
+    assert problem == "line 1: '--group dev' is an installer's option; name groups in the spec, and indexes in the settings"

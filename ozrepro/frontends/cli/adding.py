@@ -11,7 +11,8 @@ from ozrepro.frontends.cli.call import take_method, take_sessions_word
 from ozrepro.frontends.cli.locking import differences, lock_and_say
 from ozrepro.frontends.cli.sessions import opened
 from ozrepro.methods import registry
-from ozrepro.methods.contract import Derives, NamesPackages, PackageList, Reason
+from ozrepro.methods.contract import Derives, NamesPackages, Reason
+from ozrepro.methods.packagelist import PackageList
 from ozrepro.project.editing import with_entries
 from ozrepro.project.files import text_of
 from ozrepro.project.lock import Lock, replace_text

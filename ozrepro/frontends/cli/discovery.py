@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from ozrepro.errors import OzreproError, UsageError, visible
 from ozrepro.frontends.cli.call import take_json
 from ozrepro.methods import registry
-from ozrepro.methods.contract import NamesPackages, PackageList
+from ozrepro.methods.contract import NamesPackages
+from ozrepro.methods.packagelist import PackageList
 from ozrepro.methods.reading import load_settings, parse_spec
 from ozrepro.project.spec import check_name
 from ozrepro.site import look_around

@@ -12,7 +12,8 @@ from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.frontends.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.frontends.cli.sessions import looked_at, names_of, opened, try_each
 from ozrepro.methods import comparing, registry
-from ozrepro.methods.contract import NamesPackages, PackageList
+from ozrepro.methods.contract import NamesPackages
+from ozrepro.methods.packagelist import PackageList
 from ozrepro.methods.reading import read_text
 from ozrepro.pipeline import describing
 from ozrepro.pipeline.checks import check_section, compared_with_site, drift_of, outdated, remedy_of, said_otherwise, stale

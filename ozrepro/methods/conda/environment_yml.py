@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping  # noqa: TC003  # the reader looks annotations up
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from ozrepro.methods.conda.matchspec import check_spec
 from ozrepro.methods.conda.yamlfile import Reader, dump
 from ozrepro.project.checking import shown
 from ozrepro.project.reader import Check, Read, read_table
-from ozrepro.project.requirement import check_requirement_file
+from ozrepro.project.requirement import check_requirement_file, file_in, group_in
 from ozrepro.project.settings import one_of
 from ozrepro.project.values import INVALID, read_text
 
@@ -40,7 +41,16 @@ def _check_name(name: str) -> str | None:
 
 
 def _check_pip(text: str) -> str | None:
+    """Say what is wrong with an entry below `pip:`, or None; pip is given them as a requirement file."""
+    if group_in(text) is not None:
+        return f"{text!r} is not a line of a requirement file; write it into pip of [conda]"
     return "; ".join(problem.removeprefix("line 1: ") for problem in check_requirement_file(text)) or None
+
+
+def from_root(text: str, folder: str) -> str:
+    """Return a line below `pip:` with its file named from the root of the project: there it is from the folder of the YAML."""
+    file = file_in(text)
+    return f"{text[:2]} {posixpath.normpath(posixpath.join(folder, file))}" if file else text
 
 
 def _read_variable(checker: Checker, value: object, path: tuple[str, ...]) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ozrepro.errors import BuildError, SpecError, UsageError
 from ozrepro.methods.conda.channels import Channel, LockedChannel, channels_here, find_channels
-from ozrepro.methods.conda.environment_yml import EnvironmentFile, read_environment
+from ozrepro.methods.conda.environment_yml import EnvironmentFile, from_root, read_environment
 from ozrepro.methods.conda.matchspec import NAME, channel_in, name_in
 from ozrepro.methods.conda.records import LockedRecord, repeated
 from ozrepro.methods.conda.virtual import Virtual, check_virtual
@@ -186,7 +186,7 @@ def wanted_of(subject: Subject[CondaTable]) -> EnvironmentFile:
     return replace(
         file,
         channels=file.channels or given.channels,
-        pip=(*file.pip, *given.pip),
+        pip=(*(from_root(text, os.path.dirname(table.file)) for text in file.pip), *given.pip),
         platforms=file.platforms or given.platforms,
     )
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from ozrepro.methods.conda.channels import PLATFORMS, check_channel
 from ozrepro.methods.conda.matchspec import check_spec, moment, name_in
 from ozrepro.methods.conda.virtual import check_overrides
-from ozrepro.methods.contract import PackageList, Reason
+from ozrepro.methods.contract import Reason
+from ozrepro.methods.packagelist import PackageList
 from ozrepro.project import reader
 from ozrepro.project.checking import shown
 from ozrepro.project.reader import Check, Read

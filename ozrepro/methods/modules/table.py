@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ozrepro.methods.contract import PackageList
+from ozrepro.methods.packagelist import PackageList
 from ozrepro.modulesystem.table import ModuleRequests
 from ozrepro.project import reader
 from ozrepro.project.requirement import check_requirement, package_in

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from ozrepro.methods.contract import PackageList
+from ozrepro.methods.packagelist import PackageList
 from ozrepro.project import reader
 from ozrepro.project.reader import Check
 from ozrepro.project.requirement import check_requirement, package_in

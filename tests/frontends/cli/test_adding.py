@@ -85,8 +85,21 @@ def test_one_method_alone_is_edited_where_it_is_asked_for(small: Project) -> Non
     assert refused.returncode == 2
 
 
+def test_a_package_goes_into_a_group_which_the_description_then_names(small: Project) -> None:
+    path, project = small.spec(SPEC), small.root / "pyproject.toml"
+    project.write_text(
+        '[project]\nname = "x"\nversion = "1"\n[dependency-groups]\ndev = [{include-group = "more"}]  # mine\nmore = []\n'
+    )
+    make_wheel(small.wheelhouse, "gamma", "1.0")
+    done = small.ozrepro("add", "--group", "dev", "gamma")
+    assert done.returncode == 0, done.stderr
+    assert 'dev = [{include-group = "more"}, "gamma"]  # mine' in project.read_text()
+    assert '"--group dev",' in path.read_text()
+    assert small.done("add", "--group", "dev", "gamma") == "work: nothing to add: gamma is there\n"
+
+
 def test_a_group_that_no_method_takes_is_refused_before_anything_is_said_to_be_added(small: Project) -> None:
-    small.spec(SPEC)
+    small.spec('[conda]\ndependencies = ["six"]\n')
     project = small.root / "pyproject.toml"
     project.write_text('[project]\nname = "x"\nversion = "1"\n')
     refused = small.ozrepro("add", "--group", "dev", "gamma")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.methods.reading import load_lock
+from ozrepro.project.toml import loads
 from tests.conftest import Project
 from tests.wheels import make_sdist, make_wheel
 
@@ -212,3 +213,29 @@ def test_an_extra_that_a_package_lacks_is_told_when_locking(small: Project) -> N
     done = small.ozrepro("lock")
     assert done.returncode == 0
     assert "ozrepro: work: warning: The package `alpha==1.0` does not have an extra named `tabel`" in done.stderr
+
+
+def test_files_that_files_name_and_groups_are_locked_and_decide_whether_the_lock_is_up_to_date(project: Project) -> None:
+    """A line goes on behind a backslash, a constraint adds nothing, and each file is compared by a start."""
+    for name in ("alpha", "beta", "gamma", "delta"):
+        make_wheel(project.wheelhouse, name, "1.0")
+        make_wheel(project.wheelhouse, name, "2.0")
+    (project.root / "reqs" / "sub").mkdir(parents=True)
+    (project.root / "reqs" / "base.txt").write_text("alpha \\\n  >=1\n-r sub/more.txt\n-c ../limits.txt\n")
+    (project.root / "reqs" / "sub" / "more.txt").write_text("beta\n-r ../base.txt\n")
+    limits = project.root / "limits.txt"
+    limits.write_text("beta<2\ndelta<2\n")
+    groups = project.root / "pyproject.toml"
+    groups.write_text('[dependency-groups]\ndev = [{include-group = "more"}]\nmore = ["gamma<2"]\n')
+    project.spec('[venv]\nrequirements = ["-r reqs/base.txt", "--group dev"]\n')
+    project.done("lock")
+    found = {package["name"]: package["version"] for package in loads(project.lock().read_text())["venv"]["any"]["package"]}
+    assert found == {"alpha": "2.0", "beta": "1.0", "gamma": "1.0"}
+    project.done("run", "work", "--", "python", "-c", "import alpha, beta, gamma")
+    for path in (limits, groups, project.root / "reqs" / "sub" / "more.txt"):
+        text = path.read_text()
+        path.write_text(text.replace("gamma<2", "gamma") if path == groups else f"{text}alpha<9\n")
+        for words in (("lock", "--check"), ("run", "work", "--", "true")):
+            assert project.ozrepro(*words).returncode == 3, path
+        path.write_text(text)
+    project.done("lock", "--check")

@@ -1,0 +1,100 @@
+"""What the lines of a spec's requirements lead to: requirement files, files that these name, and groups of dependencies."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import Requirement
+
+from ozrepro.project.requirement import check_requirement, entries_of, file_in, group_in, local_project
+from ozrepro.project.toml import TOMLDecodeError, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from ozrepro.project.files import Files
+
+
+def texts_of(root: Path, files: Files, requirements: Iterable[str]) -> dict[str, str]:
+    """Return the text of each requirement file, by its path in the project, and of each group, by its line in the spec.
+
+    A file that another one names is found from that one's folder, as pip has it. One that cannot be read has the text "": it is
+    refused by `problem_of`.
+    """
+    found: dict[str, str] = {}
+
+    def read(name: str) -> None:
+        if name in found:
+            return
+        try:
+            found[name] = files.text(root / name) if not _leaves(name) else ""
+        except OSError:
+            found[name] = ""
+        for entry in entries_of(found[name]):
+            if inner := file_in(entry.text):
+                read(posixpath.normpath(posixpath.join(posixpath.dirname(name), inner)))
+
+    for text in requirements:
+        if file := file_in(text):
+            read(posixpath.normpath(file))
+        elif group := group_in(text):
+            found[text] = "\n".join(_members(root, files, *group)[0])
+    return found
+
+
+def group_files(requirements: Iterable[str]) -> list[str]:
+    """Return the files that the groups are in, each once."""
+    return list(dict.fromkeys(group[0] for text in requirements if (group := group_in(text))))
+
+
+def group_problems(root: Path, files: Files, text: str) -> list[str]:
+    """Return what is wrong with the group that a line names."""
+    group = group_in(text)
+    return _members(root, files, *group)[1] if group else []
+
+
+def _leaves(name: str) -> bool:
+    return name.startswith(("/", "../")) or name == ".."
+
+
+def _members(root: Path, files: Files, path: str, name: str) -> tuple[list[str], list[str]]:
+    """Return the requirements of a group of dependencies (PEP 735), and what is wrong with it."""
+    from packaging.utils import canonicalize_name
+
+    try:
+        table = loads(files.text(root / path)).get("dependency-groups", {})
+    except OSError as error:
+        return [], [f"{path}: {error.strerror}"]
+    except TOMLDecodeError as error:
+        return [], [f"{path}: is not valid TOML: {error}"]
+    groups: Mapping[str, Any] = {canonicalize_name(key): value for key, value in table.items()} if isinstance(table, dict) else {}
+    lines: list[str] = []
+    wrong: list[str] = []
+
+    def add(group: str, within: tuple[str, ...]) -> None:
+        key = canonicalize_name(group)
+        if key in within:
+            wrong.append(f"{path}: dependency-groups: {' includes '.join((*within, key))}")
+        elif not isinstance(groups.get(key), list):
+            wrong.append(f"{path}: there is no group {group!r} in [dependency-groups]; one of: {', '.join(groups) or 'none yet'}")
+        else:
+            for item in groups[key]:
+                if isinstance(item, dict) and isinstance(item.get("include-group"), str) and len(item) == 1:
+                    add(item["include-group"], (*within, key))
+                elif isinstance(item, str) and local_project(item) is None and not item.startswith("-"):
+                    problem = check_requirement(item)
+                    wrong.extend([f"{path}: dependency-groups.{group}: {problem}"] if problem else [])
+                    lines.append(item)
+                else:
+                    wrong.append(f"{path}: dependency-groups.{group}: {item!r} is neither a requirement nor an include-group")
+
+    add(name, ())
+    return ([str(Requirement(line)) for line in dict.fromkeys(lines)] if not wrong else []), wrong
+
+
+def as_installers_read(text: str) -> str:
+    """Return a requirement file with an entry a line and its hashes behind it, without local projects: they have other lines."""
+    entries = (entry for entry in entries_of(text) if local_project(entry.text) is None)
+    return "\n".join(" ".join((entry.text, *(f"--hash={item}" for item in entry.hashes))) for entry in entries) + "\n"

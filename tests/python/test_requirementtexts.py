@@ -1,0 +1,58 @@
+"""What the lines of a spec's requirements lead to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ozrepro.project.files import Files
+from ozrepro.python.requirementtexts import as_installers_read, group_files, group_problems, texts_of
+
+GROUPS = """
+[dependency-groups]
+dev = ["idna>=2", {include-group = "More_One"}, "idna>=2"]
+more-one = ["toolz"]
+loop = [{include-group = "round"}]
+round = [{include-group = "loop"}]
+wrong = ["a b", 3, "-e .", {other = "x"}]
+"""
+
+
+def test_files_that_files_name_are_found_from_their_own_folder_and_each_once(tmp_path: Path) -> None:
+    (tmp_path / "reqs" / "sub").mkdir(parents=True)
+    (tmp_path / "reqs" / "base.txt").write_text("a\n-r sub/more.txt\n-c ../limits.txt\n")
+    (tmp_path / "reqs" / "sub" / "more.txt").write_text("b\n-r ../base.txt\n-r absent.txt\n-r ../../../outside.txt\n")
+    (tmp_path / "limits.txt").write_text("a<2\n")
+    found = texts_of(tmp_path, Files(), ("six", "-r ./reqs/base.txt", "-c limits.txt"))
+    assert list(found) == ["reqs/base.txt", "reqs/sub/more.txt", "reqs/sub/absent.txt", "../outside.txt", "limits.txt"]
+    assert found["limits.txt"] == "a<2\n"
+    assert found["reqs/sub/absent.txt"] == found["../outside.txt"] == ""
+
+
+def test_a_group_is_what_it_and_its_includes_list(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(GROUPS)
+    assert texts_of(tmp_path, Files(), ("--group dev",)) == {"--group dev": "idna>=2\ntoolz"}
+    assert group_files(("--group dev", "six", "--group sub/pyproject.toml:x")) == ["pyproject.toml", "sub/pyproject.toml"]
+
+
+@pytest.mark.parametrize(
+    ("group", "count", "problem"),
+    [
+        ("loop", 1, "dependency-groups: loop includes round includes loop"),
+        ("absent", 1, "there is no group 'absent' in [dependency-groups]; one of: dev, more-one, loop, round, wrong"),
+        ("wrong", 4, "is neither a requirement nor an include-group"),
+    ],
+)
+def test_what_is_wrong_with_a_group_is_told_whole(tmp_path: Path, group: str, count: int, problem: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(GROUPS)
+    found = group_problems(tmp_path, Files(), f"--group {group}")
+    assert len(found) == count
+    assert any(problem in line for line in found)
+    assert group_problems(tmp_path, Files(), "--group sub/pyproject.toml:x")[0].startswith("sub/pyproject.toml: No such file")
+
+
+def test_installers_are_given_one_entry_a_line() -> None:
+    text = "idna \\\r\n  >=3  # why\r\n-e .\nsix==1 --hash=sha256:0 \\\n  --hash=sha256:1\n-r more.txt\n"
+    lines = [" ".join(line.split()) for line in as_installers_read(text).splitlines()]
+    assert lines == ["idna >=3", "six==1 --hash=sha256:0 --hash=sha256:1", "-r more.txt"]
