@@ -24,27 +24,14 @@ def cpu_level(flags: frozenset[str]) -> str | None:
     return level
 
 
-_MODEL = ("vendor_id", "cpu family", "model\t", "CPU implementer", "CPU part")
-"""Beginnings of the lines that tell one kind of processor from another, on x86-64 and on ARM."""
-
-
-def cpu_model() -> str:
-    """Return what kind the first processor is, "" where the system does not tell."""
-    lines = _first_processor().split("\n\n")[0].split("\n")
-    return " ".join(line.partition(":")[2].strip() for line in lines if line.startswith(_MODEL))
-
-
-def _first_processor() -> str:
-    try:
-        with open(_CPUINFO, "rb", buffering=0) as stream:
-            return stream.read(_FIRST).decode("ascii", "replace")
-    except OSError:
-        return ""
-
-
 def cpu_flags() -> frozenset[str]:
     """Return the flags of the first processor, empty where the system tells none."""
-    for line in _first_processor().split("\n"):
+    try:
+        with open(_CPUINFO, "rb", buffering=0) as stream:
+            text = stream.read(_FIRST).decode("ascii", "replace")
+    except OSError:
+        return frozenset()
+    for line in text.split("\n"):
         if line.startswith("flags"):
             return frozenset(line.partition(":")[2].split())
     return frozenset()

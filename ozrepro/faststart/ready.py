@@ -266,10 +266,18 @@ def _driver() -> str:
         return "amd" if os.path.exists(AMD) else ""
 
 
-def _model() -> str:
-    from ozrepro.faststart.cpu import cpu_model
+_MODEL = (b"vendor_id", b"cpu family", b"model\t", b"CPU implementer", b"CPU part")
+"""Beginnings of the lines of /proc/cpuinfo that tell one kind of processor from another, on x86-64 and on ARM."""
 
-    return cpu_model()
+
+def _model() -> str:
+    try:
+        with open("/proc/cpuinfo", "rb", buffering=0) as stream:
+            first = stream.read(1 << 12).split(b"\n\n")[0]
+    except OSError:
+        return ""
+    lines = (line for line in first.split(b"\n") if line.startswith(_MODEL))
+    return " ".join(line.partition(b":")[2].strip().decode(errors="replace") for line in lines)
 
 
 FACTS = {"cpu": _cpu, "libc": _libc, "driver": _driver, "model": _model}

@@ -302,7 +302,7 @@ class TestInit:
         assert load_spec(tmp_path / "new", "analysis").methods == ("venv",)
         assert anywhere.ozrepro("--project", str(tmp_path / "nowhere"), "init").returncode == 2
 
-    @pytest.mark.parametrize("name", ["my-work", "class", "a/b"])
+    @pytest.mark.parametrize("name", ["my+work", "class", "a/b"])
     def test_init_refuses_a_name_that_no_function_can_have(self, anywhere: Project, name: str) -> None:
         refused = anywhere.ozrepro("init", name, "--yes")
         assert refused.returncode == 2
