@@ -21,7 +21,7 @@ def texts_of(root: Path, files: Files, requirements: Iterable[str]) -> dict[str,
     """Return the text of each requirement file, by its path in the project, and of each group, by its line in the spec.
 
     A file that another one names is found from that one's folder, as pip has it. One that cannot be read has the text "": it is
-    refused by `problem_of`.
+    told by who checks the files, and so is one outside of the project, which is not read.
     """
     found: dict[str, str] = {}
 
@@ -29,12 +29,12 @@ def texts_of(root: Path, files: Files, requirements: Iterable[str]) -> dict[str,
         if name in found:
             return
         try:
-            found[name] = files.text(root / name) if not _leaves(name) else ""
+            found[name] = files.text(root / name)
         except OSError:
             found[name] = ""
-        for entry in entries_of(found[name]):
-            if inner := file_in(entry.text):
-                read(posixpath.normpath(posixpath.join(posixpath.dirname(name), inner)))
+        for _, inner in _named_in(name, found[name]):
+            if not _leaves(inner):
+                read(inner)
 
     for text in requirements:
         if file := file_in(text):
@@ -42,6 +42,21 @@ def texts_of(root: Path, files: Files, requirements: Iterable[str]) -> dict[str,
         elif group := group_in(text):
             found[text] = "\n".join(_members(root, files, *group)[0])
     return found
+
+
+def leaving(name: str, text: str) -> list[str]:
+    """Return a line for each file that the requirement file at `name` in the project names outside of the project."""
+    return [
+        f"line {line}: {inner} leaves the project; copy the file into it"
+        for line, inner in _named_in(name, text)
+        if _leaves(inner)
+    ]
+
+
+def _named_in(name: str, text: str) -> list[tuple[int, str]]:
+    """Return the lines of a requirement file that name another one, and that one's path from the project's root."""
+    named = ((entry.line, file_in(entry.text)) for entry in entries_of(text))
+    return [(line, posixpath.normpath(posixpath.join(posixpath.dirname(name), inner))) for line, inner in named if inner]
 
 
 def group_files(requirements: Iterable[str]) -> list[str]:

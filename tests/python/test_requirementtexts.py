@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.project.files import Files
-from ozrepro.python.requirementtexts import as_installers_read, group_files, group_problems, texts_of
+from ozrepro.python.requirementtexts import as_installers_read, group_files, group_problems, leaving, texts_of
 
 GROUPS = """
 [dependency-groups]
@@ -25,9 +25,11 @@ def test_files_that_files_name_are_found_from_their_own_folder_and_each_once(tmp
     (tmp_path / "reqs" / "sub" / "more.txt").write_text("b\n-r ../base.txt\n-r absent.txt\n-r ../../../outside.txt\n")
     (tmp_path / "limits.txt").write_text("a<2\n")
     found = texts_of(tmp_path, Files(), ("six", "-r ./reqs/base.txt", "-c limits.txt"))
-    assert list(found) == ["reqs/base.txt", "reqs/sub/more.txt", "reqs/sub/absent.txt", "../outside.txt", "limits.txt"]
+    assert list(found) == ["reqs/base.txt", "reqs/sub/more.txt", "reqs/sub/absent.txt", "limits.txt"]
     assert found["limits.txt"] == "a<2\n"
-    assert found["reqs/sub/absent.txt"] == found["../outside.txt"] == ""
+    assert found["reqs/sub/absent.txt"] == ""
+    more = found["reqs/sub/more.txt"]
+    assert leaving("reqs/sub/more.txt", more) == ["line 4: ../outside.txt leaves the project; copy the file into it"]
 
 
 def test_a_group_is_what_it_and_its_includes_list(tmp_path: Path) -> None:

@@ -147,7 +147,6 @@ ENTRIES = (
     "--pre",
     "-r ../outside.txt",
     "-r /etc/passwd",
-    "-c more.txt",
     "-e /other",
     "-e ../other",
     "../other",

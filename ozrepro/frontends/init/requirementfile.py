@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ozrepro.project.checking import shown
-from ozrepro.project.files import text_of
+from ozrepro.project.files import Files, text_of
 from ozrepro.project.requirement import check_requirement, check_requirement_file, entries_of, local_project, package_in
+from ozrepro.python.requirementtexts import leaving, texts_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,7 @@ def read_file(root: Path, path: str, above: tuple[str, ...] = ()) -> Taken:
     if not any(entries_of(text)):
         taken.left.append(f"{path}: it names nothing")
         return taken
-    if not check_requirement_file(text):
+    if _is_whole(root, path):
         taken.requirements.append(f"-r {path}")
         for entry in entries_of(text):
             taken.name(entry.text)
@@ -83,6 +84,15 @@ def read_file(root: Path, path: str, above: tuple[str, ...] = ()) -> Taken:
     if any(entry.hashes for entry in entries_of(text)):
         taken.left.append(f"{path}: its --hash values; the lock has hashes of its own")
     return taken
+
+
+def _is_whole(root: Path, path: str) -> bool:
+    """Say whether a spec takes a file and all that it names; a local project is named from the project's root."""
+    texts = texts_of(root, Files(), (f"-r {path}",))
+    if any(not text or check_requirement_file(text) or leaving(name, text) for name, text in texts.items()):
+        return False
+    below = (text for name, text in texts.items() if os.path.dirname(name))
+    return not any(local_project(entry.text) for text in below for entry in entries_of(text))
 
 
 def _nested(text: str) -> tuple[str, str]:
