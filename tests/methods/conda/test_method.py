@@ -165,9 +165,7 @@ class TestLocking:
 
     def test_a_mistake_in_an_environment_file_is_told_with_its_line(self, project: Project, channel: Channel) -> None:
         found = conda(project, channel)
-        (project.root / "environment.yml").write_text(
-            "dependencies:\n  - python=3.10\n  - pip:\n    - -r ../x.txt\nchanels: []\n"
-        )
+        (project.root / "environment.yml").write_text("dependencies:\n  - python=3.10\n  - pip:\n    - --pre\nchanels: []\n")
         found.spec('[conda]\nfile = "environment.yml"\n')
         said = found.ozrepro("lock")
         assert said.returncode == 2
