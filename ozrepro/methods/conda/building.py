@@ -98,7 +98,7 @@ def lines_of(broken: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"{title}: {line}" for title, lines in broken.items() for line in lines]
 
 
-_SCRIPT = re.compile(r"\.?(.+)-(?:pre-link|post-link|pre-unlink)\.sh\Z")
+_SCRIPT = re.compile(r"\.(.+)-(pre-link|post-link)\.sh\Z")
 
 
 def unrun_scripts(prefix: Path) -> list[str]:
@@ -106,8 +106,8 @@ def unrun_scripts(prefix: Path) -> list[str]:
 
     It is not run: it may do anything, with the network, and what it makes is in no lock.
     """
-    names = sorted(match[1] for file in prefix.glob("bin/.*-post-link.sh") if (match := _SCRIPT.match(file.name)))
-    return [f"{name}: its post-link script is not run: what conda would make there by it is missing" for name in names]
+    scripts = sorted(match.groups() for file in prefix.glob("bin/.*.sh") if (match := _SCRIPT.match(file.name)))
+    return [f"{name}: its {kind} script is not run: what conda would make there by it is missing" for name, kind in scripts]
 
 
 def has_python(prefix: Path) -> bool:

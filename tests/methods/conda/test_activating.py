@@ -56,5 +56,6 @@ def test_variables_of_packages_are_set_as_conda_sets_them(tmp_path: Path) -> Non
 def test_a_script_that_conda_would_run_after_installation_is_named(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     assert unrun_scripts(tmp_path) == []
-    (tmp_path / "bin" / ".a-b-post-link.sh").touch()
-    assert unrun_scripts(tmp_path) == ["a-b: its post-link script is not run: what conda would make there by it is missing"]
+    for name in (".a-b-post-link.sh", ".c-pre-link.sh", ".d-pre-unlink.sh", ".other.sh"):
+        (tmp_path / "bin" / name).touch()
+    assert [line.partition(" script")[0] for line in unrun_scripts(tmp_path)] == ["a-b: its post-link", "c: its pre-link"]
