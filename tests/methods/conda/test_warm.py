@@ -15,9 +15,8 @@ from tests.faststart.spellings import check_spellings
 from tests.faststart.test_warm_path import LIMIT, WRITES
 from tests.wheels import make_wheel
 
-MORE = 7
-"""Path-taking calls before the command that a conda session may cost over a venv's: its command is looked for in more folders,
-the processor's kind and conda's own folder of packages are compared."""
+MORE = 5
+"""Path-taking calls before the command that a conda session may cost over a venv's: its command is looked for in more folders."""
 
 CONDA = "[conda]\ndependencies = [{packages}]\n"
 SESSIONS = {
