@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,12 +20,13 @@ if TYPE_CHECKING:
     from packaging.markers import Marker
 
 _LOCAL = re.compile(
-    r"(?:(?:-e\s*|--editable[\s=]\s*)(?=[./\w])|(?=\.))"
-    r"(?P<path>[\w.+/-]*?)\s*(?:\[(?P<extras>[A-Za-z0-9._,\s-]+)\])?\Z",
-    re.ASCII,
+    r"(?=[./\w])(?P<path>(?:[^\s\[\]\"'#$&*:;<=>?`|\\]| +(?![\s;-]))*?)\s*(?:\[(?P<extras>[A-Za-z0-9._,\s-]+)\])?\Z", re.ASCII
 )
+"""A folder, which may have spaces in its name, with extras; no character that a shell, a marker or an address has for itself."""
 _ARCHIVE = (".whl", ".tar.gz", ".zip")
-_FILE = re.compile(r"-[rc]\s*\S.*\Z")
+_OPTION = re.compile(r"(?:(?P<short>-[rce])\s*|(?P<long>--requirement|--constraint|--editable)(?:\s+|=\s*))(?P<value>[^\s-].*)\Z")
+_QUOTES = "'\""
+_SHORT = {"--requirement": "-r", "--constraint": "-c", "--editable": "-e"}
 _GROUP = re.compile(
     r"--group[\s=]\s*(?:(?P<path>[\w./+ -]*pyproject\.toml):)?(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\Z", re.ASCII
 )
@@ -64,7 +67,8 @@ class LocalProject:
 
 def local_project(text: str) -> LocalProject | None:
     """Return the local project that a line such as `-e .`, `.[plot]` or `./sub` asks for, None where it asks for none."""
-    found = _LOCAL.match(text)
+    option, value = option_in(text)
+    found = _LOCAL.match(value) if option == "-e" or (not option and text.startswith(".")) else None
     if found is None or found["path"].startswith("/") or text.endswith(_ARCHIVE) or ".." in found["path"].split("/"):
         return None
     parts = [part for part in found["path"].split("/") if part not in ("", ".")]
@@ -72,9 +76,41 @@ def local_project(text: str) -> LocalProject | None:
     return LocalProject("/".join(parts), tuple(sorted(extras)))
 
 
+def option_in(text: str) -> tuple[str, str]:
+    """Return `-r`, `-c` or `-e` and what it is given, without the quotes that pip takes there; "" and the line for any other."""
+    found = _OPTION.match(text)
+    if found is None:
+        return "", text
+    value = found["value"].strip()
+    try:
+        words = shlex.split(value) if value[0] in _QUOTES else [value]
+    except ValueError:
+        words = []
+    return found["short"] or _SHORT[found["long"]], words[0] if len(words) == 1 else value
+
+
 def file_in(text: str) -> str:
     """Return the requirement or constraint file that a line names, as it is written there; "" where it names none."""
-    return text[2:].strip() if _FILE.match(text) else ""
+    option, value = option_in(text)
+    return value if option in ("-r", "-c") else ""
+
+
+def from_root(text: str, folder: str) -> str:
+    """Return a line that counts from a folder of the project as one from its root; one that leads out of it stays as it is."""
+    option, value = option_in(text)
+    if file_in(text):
+        path = posixpath.normpath(posixpath.join(folder, value)) if not value.startswith("~") else value
+        return text if leads_out(path) else f"{option} {shlex.quote(path)}"
+    if not folder or not (option or text.startswith(".")) or "://" in value or value.startswith("~"):
+        return text
+    path, mark, extras = value.partition("[")
+    path = posixpath.normpath(posixpath.join(folder, path.strip()))
+    return text if leads_out(path) else f"{option} {'.' if path == '.' else f'./{path}'}{mark}{extras}".strip()
+
+
+def leads_out(path: str) -> bool:
+    """Say whether a path from the project's root may be of another place."""
+    return path.startswith(("/", "~")) or ".." in path.split("/")
 
 
 def group_in(text: str) -> tuple[str, str] | None:
@@ -99,13 +135,13 @@ def check_requirement(text: str) -> str | None:
     if len(text) > _LONGEST:
         return f"{shown(text)} is not a requirement: it is too long"
     if "\\" in text:
-        return f"{shown(text)} holds a backslash, which installers read in different ways"
-    if local_project(text) is not None:
+        return f"{shown(text)} holds a backslash, which installers read in different ways{_spelled(text)}"
+    if local_project(text) is not None or group_in(text) is not None:
         return None
-    if group_in(text) is not None:
-        return None
-    if _FILE.match(text):
-        return _check_file(text[2:].strip())
+    if file := file_in(text):
+        return _check_file(file)
+    if plain := _too_much(text):
+        return plain
     if text.startswith("-"):
         return _check_option(text)
     if text.startswith(_CONTROL):
@@ -115,11 +151,30 @@ def check_requirement(text: str) -> str | None:
     return _check_package(text)
 
 
+def _too_much(text: str) -> str:
+    """Return what to write instead of a line that is right but for a marker behind a folder, or quotes; "" for any other."""
+    folder, bare = text.partition(";")[0].strip(), text.strip(_QUOTES)
+    if local_project(folder) is not None:
+        return f"{shown(text)}: a folder of the project has no marker; write {folder}"
+    if text.startswith(tuple(_QUOTES)) and not check_requirement(bare):
+        return f"{shown(text)} is in quotes, which installers do not read; write {bare}"
+    return ""
+
+
+def _spelled(text: str) -> str:
+    """Return the line to write instead of one with backslashes: before a space it is a shell's, elsewhere that of Windows."""
+    plain = text.replace("\\ ", " ").replace("\\", "/")
+    option, value = option_in(plain)
+    line = f'{option} "{value}"' if option and " " in value else plain
+    return "" if check_requirement(line) else f"; write {line}"
+
+
 def _check_file(file: str) -> str | None:
-    if file.startswith(("/", "~")) or ".." in file.split("/"):
-        return f"{file!r} leaves the project; name a file inside it, from its root"
+    if leads_out(file):
+        return f"{file!r} leaves the project; copy the file into it"
     if _PYLOCK.match(file):
-        return f"{shown(file)} is a lock (PEP 751) and not a requirement file; take it over: ozrepro lock NAME --from {file}"
+        taken = f"ozrepro lock NAME --from {shlex.quote(file)}"
+        return f"{shown(file)} is a lock (PEP 751) and not a requirement file; remove the line, and take the lock over: {taken}"
     return None
 
 
@@ -161,8 +216,8 @@ def _instead_of(lines: tuple[str, ...]) -> str:
     return "name it in dependencies of [conda]"
 
 
-def check_requirement_file(text: str) -> list[str]:
-    """Return a line for each entry of a requirement file that `requirements` would not take either.
+def check_requirement_file(text: str, folder: str = "") -> list[str]:
+    """Return a line for each entry of a requirement file in `folder` that `requirements` would not take either.
 
     Other files and indexes named in it would decide what is locked, and neither the spec's digest nor a build knows them.
     """
@@ -174,10 +229,10 @@ def check_requirement_file(text: str) -> list[str]:
         advice = _instead_of(tuple(entry.text for entry in conda)).replace("it", "them", 1)
         mistakes.append(f"line {conda[0].line}: this is a list of conda packages ({len(conda)} lines): {advice}")
     for entry in entries:
-        known = local_project(entry.text) is not None or _EDITABLE_CONTROL.match(entry.text)
-        if file := file_in(entry.text):
-            problem = _check_file(file.replace("../", ""))  # it is from the file's own folder: its reader knows where that leads
-        elif entry.text.startswith("-") and not known:
+        option, _ = option_in(entry.text)
+        if file_in(entry.text) and "\\" not in entry.text:
+            problem = _check_file(file_in(from_root(entry.text, folder)))
+        elif entry.text.startswith("-") and not option:
             problem = f"{shown(entry.text)} is an installer's option; name groups in the spec, and indexes in the settings"
         else:
             problem = check_requirement(entry.text) or _check_hashes(entry)

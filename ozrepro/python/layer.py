@@ -21,7 +21,7 @@ from ozrepro.python import lock_matches_spec
 from ozrepro.python.packages import LockedPackage, LockedProject, check_name  # the reader looks annotations up
 from ozrepro.python.projects import reachable, read_folder
 from ozrepro.python.requirement_hashes import Hashed, check_hashes, hashed_in
-from ozrepro.python.requirementtexts import as_installers_read, group_files, group_problems, leaving, texts_of
+from ozrepro.python.requirementtexts import as_installers_read, group_files, group_problems, texts_of
 from ozrepro.python.treecopy import beside
 from ozrepro.python.uv import Uv, find_uv
 from ozrepro.store import caches
@@ -80,7 +80,7 @@ class Layer:
             text = spec.files.text(path)
         except OSError as error:
             raise SpecError(str(spec.path), [f"{place}: {name}: {error.strerror}; name a file of the project"]) from error
-        mistakes = [*check_requirement_file(text), *leaving(name, text)]
+        mistakes = check_requirement_file(text, os.path.dirname(name))
         if mistakes:
             raise SpecError(str(path), mistakes, hint=f"it is in {place} of {spec.path.name}")
         return hashlib.sha256(text.encode()).hexdigest()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
 
-from ozrepro.project.requirement import check_requirement, entries_of, file_in, group_in, local_project
+from ozrepro.project.requirement import check_requirement, entries_of, file_in, from_root, group_in, leads_out, local_project
 from ozrepro.project.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
@@ -24,39 +24,27 @@ def texts_of(root: Path, files: Files, requirements: Iterable[str]) -> dict[str,
     told by who checks the files, and so is one outside of the project, which is not read.
     """
     found: dict[str, str] = {}
-
-    def read(name: str) -> None:
-        if name in found:
-            return
-        try:
-            found[name] = files.text(root / name)
-        except OSError:
-            found[name] = ""
-        for _, inner in _named_in(name, found[name]):
-            if not _leaves(inner):
-                read(inner)
-
     for text in requirements:
-        if file := file_in(text):
-            read(posixpath.normpath(file))
+        if file_in(text):
+            _add_files(root, files, file_in(from_root(text, "")), found)
         elif group := group_in(text):
             found[text] = "\n".join(_members(root, files, *group)[0])
     return found
 
 
-def leaving(name: str, text: str) -> list[str]:
-    """Return a line for each file that the requirement file at `name` in the project names outside of the project."""
-    return [
-        f"line {line}: {inner} leaves the project; copy the file into it"
-        for line, inner in _named_in(name, text)
-        if _leaves(inner)
-    ]
-
-
-def _named_in(name: str, text: str) -> list[tuple[int, str]]:
-    """Return the lines of a requirement file that name another one, and that one's path from the project's root."""
-    named = ((entry.line, file_in(entry.text)) for entry in entries_of(text))
-    return [(line, posixpath.normpath(posixpath.join(posixpath.dirname(name), inner))) for line, inner in named if inner]
+def _add_files(root: Path, files: Files, first: str, found: dict[str, str]) -> None:
+    """Add a requirement file and those that it leads to, each before those that it names."""
+    waiting = [first]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        try:
+            found[name] = files.text(root / name)
+        except OSError:
+            found[name] = ""
+        lines = (from_root(entry.text, posixpath.dirname(name)) for entry in entries_of(found[name]))
+        waiting += reversed([file for file in map(file_in, lines) if file and not leads_out(file)])
 
 
 def group_files(requirements: Iterable[str]) -> list[str]:
@@ -68,10 +56,6 @@ def group_problems(root: Path, files: Files, text: str) -> list[str]:
     """Return what is wrong with the group that a line names."""
     group = group_in(text)
     return _members(root, files, *group)[1] if group else []
-
-
-def _leaves(name: str) -> bool:
-    return name.startswith(("/", "../")) or name == ".."
 
 
 def _members(root: Path, files: Files, path: str, name: str) -> tuple[list[str], list[str]]:

@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError, CommandFailed
-from ozrepro.project.requirement import check_address, file_in, group_in, local_project
+from ozrepro.project.requirement import check_address, file_in, group_in, local_project, option_in
 from ozrepro.project.toml import dumps, loads
 from ozrepro.python import installed as base
 from ozrepro.python import local, requirement_hashes
@@ -246,7 +246,7 @@ def _lines(wanted: Wanted, folder: Path) -> list[str]:
             continue  # their own lines come last
         if file := file_in(text):
             # uv reads requirement files as pip does: a path with a space is quoted for it.
-            lines.append(f"{text[:2]} {shlex.quote(str(folder / 'project' / file))}")
+            lines.append(f"{option_in(text)[0]} {shlex.quote(str(folder / 'project' / file))}")
         else:
             lines.append(wanted.texts[text] if group_in(text) else text)
     return [*lines, *local.write_stubs(folder / "local", wanted.projects)]

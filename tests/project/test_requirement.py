@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from ozrepro.project.requirement import check_requirement, check_requirement_file, group_in
+from ozrepro.project.requirement import (
+    LocalProject,
+    check_requirement,
+    check_requirement_file,
+    file_in,
+    from_root,
+    group_in,
+    local_project,
+)
 
 
 def test_a_list_of_conda_packages_is_named_once_with_a_pin_that_an_index_can_have() -> None:
@@ -57,3 +65,89 @@ def test_a_group_of_dependencies_is_named_as_pip_names_it(text: str, group: tupl
 def test_a_group_within_a_requirement_file_is_an_option_that_the_spec_takes() -> None:
     (problem,) = check_requirement_file("--group dev\n")
     assert problem == "line 1: '--group dev' is an installer's option; name groups in the spec, and indexes in the settings"
+
+
+@pytest.mark.parametrize("option", ["-r ", "-r", "--requirement ", "--requirement=", "-c ", "--constraint="])
+def test_a_lock_named_as_a_requirement_file_is_answered_with_the_command_that_takes_it(option: str) -> None:
+    (problem,) = check_requirement_file(f"{option}../my pylock.toml\n{option}../pylock.dev.toml\n", "reqs")
+    command = "remove the line, and take the lock over: ozrepro lock NAME --from pylock.dev.toml"
+    assert problem == f"line 2: 'pylock.dev.toml' is a lock (PEP 751) and not a requirement file; {command}"
+    assert str(check_requirement(f"{option}locks/pylock.toml")).endswith("--from locks/pylock.toml")
+
+
+def test_a_file_outside_of_the_project_is_named_by_its_line() -> None:
+    lines = "-r ../more.txt\n-r ../../outside.txt\n-c a/../../../outside.txt\n-r /abs.txt\n"
+    assert check_requirement_file(lines, "reqs") == [
+        f"line {number}: {path!r} leaves the project; copy the file into it"
+        for number, path in ((2, "../../outside.txt"), (3, "a/../../../outside.txt"), (4, "/abs.txt"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        ("./my sub", "my sub"),
+        (".", ""),
+        ("-e ./my sub", "my sub"),
+        ('-e "./my sub"', "my sub"),
+        ("-e './my sub/'", "my sub"),
+        ('--editable="my sub"', "my sub"),
+        ("--editable ./käse (1), 2~3@4+5", "käse (1), 2~3@4+5"),
+        ("-e ./a-b_c", "a-b_c"),
+    ],
+)
+def test_a_folder_may_have_spaces_and_other_letters_as_pip_reads_them(text: str, folder: str) -> None:
+    assert local_project(text) == LocalProject(folder)
+    assert check_requirement(text) is None
+    extras = text.removesuffix(text[-1]) + "[b,a]" + text[-1] if text.endswith(("'", '"')) else f"{text}[b,a]"
+    assert local_project(extras) == LocalProject(folder, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("text", "write"),
+    [
+        ("./my\\ sub", "write ./my sub"),
+        ("-e ./my\\ sub", 'write -e "./my sub"'),
+        ("-r my\\ file.txt", 'write -r "my file.txt"'),
+        (".\\sub", "write ./sub"),
+        ('"./my sub"', "write ./my sub"),
+        ("'numpy>=1'", "write numpy>=1"),
+        ("-e ./a --pre", "write for example -e . or -e ./FOLDER, with extras as in -e .[plot]"),
+        ('-e "./a" "./b"', "write for example -e . or -e ./FOLDER, with extras as in -e .[plot]"),
+        ("-e './a", "write for example -e . or -e ./FOLDER, with extras as in -e .[plot]"),
+        ("./a; python_version > '3'", "a folder of the project has no marker; write ./a"),
+        ("-e ./a ; python_version > '3'", "a folder of the project has no marker; write -e ./a"),
+    ],
+)
+def test_a_folder_written_as_pip_does_not_take_it_is_answered_with_the_line(text: str, write: str) -> None:
+    assert local_project(text) is None
+    assert str(check_requirement(text)).endswith(write)
+    (problem,) = check_requirement_file(text)
+    assert problem.endswith(write)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("-r ../a b.txt", "-r 'a b.txt'"),
+        ('--constraint="x.txt"', "-c env/x.txt"),
+        ("-e .", "-e ./env"),
+        ("-e ..", "-e ."),
+        ("-e '../my sub[x]'", "-e ./my sub[x]"),
+        ("../lib", "./lib"),
+        ("-e ../../other", "-e ../../other"),
+        ("-r ../../other.txt", "-r ../../other.txt"),
+        ("-e git+https://host/a/b@1", "-e git+https://host/a/b@1"),
+        ("-e ~/a", "-e ~/a"),
+        ("-r ~/a", "-r ~/a"),
+        ("six", "six"),
+    ],
+)
+def test_a_line_that_counts_from_a_folder_is_one_from_the_root(text: str, line: str) -> None:
+    assert from_root(text, "env") == line
+
+
+def test_a_file_is_named_with_and_without_quotes() -> None:
+    names = ("-r a b.txt", "-r 'a b.txt'", '-r"a b.txt"', "--requirement a b.txt")
+    assert {file_in(text) for text in names} == {"a b.txt"}
+    assert (file_in("-e a"), file_in("-ra\nb"), file_in("--requirements a")) == ("", "", "")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.project.files import Files
-from ozrepro.python.requirementtexts import as_installers_read, group_files, group_problems, leaving, texts_of
+from ozrepro.python.requirementtexts import as_installers_read, group_files, group_problems, texts_of
 
 GROUPS = """
 [dependency-groups]
@@ -28,8 +28,13 @@ def test_files_that_files_name_are_found_from_their_own_folder_and_each_once(tmp
     assert list(found) == ["reqs/base.txt", "reqs/sub/more.txt", "reqs/sub/absent.txt", "limits.txt"]
     assert found["limits.txt"] == "a<2\n"
     assert found["reqs/sub/absent.txt"] == ""
-    more = found["reqs/sub/more.txt"]
-    assert leaving("reqs/sub/more.txt", more) == ["line 4: ../outside.txt leaves the project; copy the file into it"]
+
+
+def test_a_long_chain_of_files_is_read_to_its_end(tmp_path: Path) -> None:
+    for number in range(2000):
+        (tmp_path / f"{number}.txt").write_text(f"-r {number + 1}.txt\n")
+    (tmp_path / "2000.txt").write_text("six\n-r 0.txt\n")
+    assert list(texts_of(tmp_path, Files(), ("-r 0.txt",))) == [f"{number}.txt" for number in range(2001)]
 
 
 def test_a_group_is_what_it_and_its_includes_list(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def look_at_file(root: Path, file: str) -> Conda:
     except OSError as error:
         return Conda(left=(f"{file}: {error.strerror}",), is_project=True)
     try:
-        read_environment(text, file)
+        read_environment(text, file, os.path.dirname(file))
         return Conda(file=file, is_project=True)
     except SpecError as error:
         problem = error.problems[0] if error.problems else error.what

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 
 from ozrepro.project.checking import shown
 from ozrepro.project.files import Files, text_of
-from ozrepro.project.requirement import check_requirement, check_requirement_file, entries_of, local_project, package_in
-from ozrepro.python.requirementtexts import leaving, texts_of
+from ozrepro.project.requirement import (
+    check_requirement,
+    check_requirement_file,
+    entries_of,
+    file_in,
+    from_root,
+    local_project,
+    option_in,
+    package_in,
+)
+from ozrepro.python.requirementtexts import texts_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,11 +76,8 @@ def read_file(root: Path, path: str, above: tuple[str, ...] = ()) -> Taken:
         return taken
     for entry in entries_of(text):
         where = f"{path} line {entry.line}"
-        kind, nested = _nested(entry.text)
-        if kind:
-            taken.add(
-                _nested_file(root, kind, os.path.normpath(os.path.join(os.path.dirname(path), nested)), where, (*above, path))
-            )
+        if file_in(entry.text):
+            taken.add(_nested_file(root, from_root(entry.text, os.path.dirname(path)), where, (*above, path)))
             continue
         hashes = "".join(f" --hash={value}" for value in entry.hashes)
         problem = check_requirement_file(entry.text + hashes)
@@ -89,26 +95,16 @@ def read_file(root: Path, path: str, above: tuple[str, ...] = ()) -> Taken:
 def _is_whole(root: Path, path: str) -> bool:
     """Say whether a spec takes a file and all that it names; a local project is named from the project's root."""
     texts = texts_of(root, Files(), (f"-r {path}",))
-    if any(not text or check_requirement_file(text) or leaving(name, text) for name, text in texts.items()):
+    if any(not text or check_requirement_file(text, os.path.dirname(name)) for name, text in texts.items()):
         return False
     below = (text for name, text in texts.items() if os.path.dirname(name))
     return not any(local_project(entry.text) for text in below for entry in entries_of(text))
 
 
-def _nested(text: str) -> tuple[str, str]:
-    """Return `-r` or `-c` and the file that a line names, or two empty texts."""
-    for short, long in (("-r", "--requirement"), ("-c", "--constraint")):
-        for option in (long, short):
-            rest = text.removeprefix(option)
-            if rest != text and (option == short or rest[:1] in "= \t"):
-                return short, rest.lstrip("= \t")
-    return "", ""
-
-
-def _nested_file(root: Path, kind: str, path: str, where: str, above: tuple[str, ...]) -> Taken:
-    """Return what is taken of a file that another one names."""
-    taken = Taken()
-    problem = check_requirement(f"{kind} {path}")
+def _nested_file(root: Path, line: str, where: str, above: tuple[str, ...]) -> Taken:
+    """Return what is taken of a file that a line of another one names."""
+    taken, (kind, path) = Taken(), option_in(line)
+    problem = check_requirement(line)
     if problem:
         taken.left.append(f"{where}: {problem}")
     elif path in above or len(above) > _DEEPEST:
@@ -123,7 +119,7 @@ def _nested_file(root: Path, kind: str, path: str, where: str, above: tuple[str,
 def _constraints(root: Path, path: str, where: str, taken: Taken) -> None:
     """Take a file of constraints whole, or leave it out: constraints that are not its all would give other versions."""
     try:
-        mistakes = check_requirement_file(text_of(root / path))
+        mistakes = check_requirement_file(text_of(root / path), os.path.dirname(path))
     except OSError as error:
         mistakes = [str(error.strerror)]
     if mistakes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Mapping  # noqa: TC003  # the reader looks annotations up
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from ozrepro.methods.conda.matchspec import check_spec
 from ozrepro.methods.conda.yamlfile import Reader, dump
 from ozrepro.project.checking import shown
 from ozrepro.project.reader import Check, Read, read_table
-from ozrepro.project.requirement import check_requirement_file, file_in, group_in
+from ozrepro.project.requirement import check_requirement_file, from_root, group_in
 from ozrepro.project.settings import one_of
 from ozrepro.project.values import INVALID, read_text
 
@@ -40,17 +39,19 @@ def _check_name(name: str) -> str | None:
     return None if _VARIABLE.match(name) else f"{shown(name)} is not the name of a variable"
 
 
-def _check_pip(text: str) -> str | None:
-    """Say what is wrong with an entry below `pip:`, or None; pip is given them as a requirement file."""
+def _read_pip(checker: Checker, value: object, path: tuple[str, ...]) -> Any:
+    """Return an entry below `pip:`, a line of a requirement file whose paths are made those from the project's root."""
+    text = read_text(checker, value, path)
+    if text is INVALID:
+        return INVALID
+    text = from_root(text.strip(), cast("_Reader", checker).folder)
     if group_in(text) is not None:
-        return f"{text!r} is not a line of a requirement file; write it into pip of [conda]"
-    return "; ".join(problem.removeprefix("line 1: ") for problem in check_requirement_file(text)) or None
-
-
-def from_root(text: str, folder: str) -> str:
-    """Return a line below `pip:` with its file named from the root of the project: there it is from the folder of the YAML."""
-    file = file_in(text)
-    return f"{text[:2]} {posixpath.normpath(posixpath.join(folder, file))}" if file else text
+        problem = f"{text!r} is not a line of a requirement file; write it into pip of [conda]"
+    else:
+        problem = "; ".join(line.removeprefix("line 1: ") for line in check_requirement_file(text))
+    if problem:
+        checker.wrong(path, problem)
+    return INVALID if problem else text
 
 
 def _read_variable(checker: Checker, value: object, path: tuple[str, ...]) -> Any:
@@ -68,7 +69,7 @@ def _read_variable(checker: Checker, value: object, path: tuple[str, ...]) -> An
 
 @dataclass(frozen=True, slots=True)
 class _Installers:
-    pip: tuple[Annotated[str, Check(_check_pip)], ...] = ()
+    pip: tuple[Annotated[str, Read(_read_pip)], ...] = ()
 
 
 def _read_dependency(checker: Checker, value: object, path: tuple[str, ...]) -> Any:
@@ -93,12 +94,19 @@ class _File:
     platforms: tuple[Annotated[str, Check(one_of(PLATFORMS))], ...] = ()
 
 
-def read_environment(text: str, where: str) -> EnvironmentFile:
-    """Return what the file says; `where` is for messages.
+class _Reader(Reader):
+    """Reads an environment.yml in a folder of the project."""
+
+    folder: str
+
+
+def read_environment(text: str, where: str, folder: str = "") -> EnvironmentFile:
+    """Return what the file says; `where` is for messages, `folder` is its folder from the project's root.
 
     Raises SpecError with every mistake and its line.
     """
-    reader = Reader(text, where)
+    reader = _Reader(text, where)
+    reader.folder = folder
     if not isinstance(reader.tree, dict):
         reader.wrong((), "is not an environment file", "it begins with a key such as dependencies:")
         reader.finish()
@@ -108,7 +116,7 @@ def read_environment(text: str, where: str) -> EnvironmentFile:
     if "dependencies" not in reader.tree:
         reader.wrong((), "has no dependencies", "add dependencies:")
     reader.finish(f"edit {where}")
-    pip = tuple(text.strip() for item in file.dependencies if isinstance(item, _Installers) for text in item.pip)
+    pip = tuple(text for item in file.dependencies if isinstance(item, _Installers) for text in item.pip)
     return EnvironmentFile(file.name, file.channels, texts, pip, file.variables, file.platforms)
 
 

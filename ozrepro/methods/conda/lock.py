@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ozrepro.errors import BuildError, SpecError, UsageError
 from ozrepro.methods.conda.channels import Channel, LockedChannel, channels_here, find_channels
-from ozrepro.methods.conda.environment_yml import EnvironmentFile, from_root, read_environment
+from ozrepro.methods.conda.environment_yml import EnvironmentFile, read_environment
 from ozrepro.methods.conda.matchspec import NAME, channel_in, name_in
 from ozrepro.methods.conda.records import LockedRecord, repeated
 from ozrepro.methods.conda.virtual import Virtual, check_virtual
@@ -180,21 +180,21 @@ def wanted_of(subject: Subject[CondaTable]) -> EnvironmentFile:
     if not os.path.realpath(path).startswith(os.path.realpath(spec.root) + os.sep):
         raise SpecError(str(spec.path), [f"conda.file: {table.file}: leads out of the project; copy the file into it"])
     try:
-        file = _read_file(spec.files.text(path, SMALL), path, spec.name)
+        file = _read_file(spec.files.text(path, SMALL), path, os.path.dirname(table.file), spec.name)
     except OSError as error:
         raise SpecError(str(spec.path), [f"conda.file: {table.file}: {error.strerror}; name a file of the project"]) from error
     return replace(
         file,
         channels=file.channels or given.channels,
-        pip=(*(from_root(text, os.path.dirname(table.file)) for text in file.pip), *given.pip),
+        pip=(*file.pip, *given.pip),
         platforms=file.platforms or given.platforms,
     )
 
 
-def _read_file(text: str, path: Path, session: str) -> EnvironmentFile:
+def _read_file(text: str, path: Path, folder: str, session: str) -> EnvironmentFile:
     """Return what an environment.yml says. Raises SpecError, which calls another tool's lock by its name."""
     try:
-        return read_environment(text, str(path))
+        return read_environment(text, str(path), folder)
     except SpecError as error:
         kind = ""
         with suppress(UsageError):

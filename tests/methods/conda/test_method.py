@@ -657,14 +657,16 @@ class TestOtherTools:
         assert said.returncode == 0, said.stderr
         assert "not taken over from conda-lock: 1 package of pip (alpha==1.0); packages go" in said.stderr
 
-    @pytest.mark.parametrize("place", ["spec", "environment.yml"])
+    @pytest.mark.parametrize("place", ["spec", "my env/environment.yml"])
     def test_the_project_itself_is_installed_as_pip_would(self, work: Project, place: str) -> None:
         make_wheel(work.wheelhouse, "alpha")
         make(work.root, STATIC)
         if place == "spec":
             describe(work, "python=3.10", "noarch-tool", more='pip = ["-e ."]', imports='"fit"')
         else:
-            (work.root / place).write_text("dependencies:\n  - python=3.10\n  - pip:\n      - -e .\n")
+            (work.root / "my env").mkdir()
+            (work.root / place).write_text("dependencies:\n  - python=3.10\n  - pip:\n      - -r a b.txt\n      - -e ..\n")
+            (work.root / "my env" / "a b.txt").write_text("alpha\n")
             work.spec(f'imports = ["fit"]\n[conda]\nfile = "{place}"\n')
         before = tree(work.root)
         work.done("lock")

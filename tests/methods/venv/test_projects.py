@@ -173,15 +173,18 @@ class TestOtherProjectsOfTheFolder:
         (fit.root / "libs/lib/pyproject.toml").write_text(STATIC.replace('"fit"', '"lib"').replace("alpha", "gamma"))
         assert fit.ozrepro("lock", "--check").returncode == 3
 
-    @pytest.mark.parametrize("line", ["-e ./libs/lib", "./libs/lib", "-e libs/lib", "-r requirements.txt"])
+    @pytest.mark.parametrize("line", ["-e ./libs/lib", "./libs/lib", "-e libs/lib", "./my libs/lib", "-e './my libs/lib'", "-r 'r s.txt'"])
     def test_one_that_the_spec_asks_for_is_installed_editable(self, fit: Project, line: str) -> None:
-        make(fit.root / "libs" / "lib", STATIC.replace('"fit"', '"lib"').replace("alpha", "beta"), "lib")
-        (fit.root / "requirements.txt").write_text("gamma\n-e ./libs/lib  # ours\n.\n")
+        folder = "libs/lib" if "my libs" not in line else "my libs/lib"
+        make(fit.root / folder, STATIC.replace('"fit"', '"lib"').replace("alpha", "beta"), "lib")
+        (fit.root / "r s.txt").write_text('gamma\n--requirement="more files/x y.txt"\n.\n')
+        (fit.root / "more files").mkdir()
+        (fit.root / "more files" / "x y.txt").write_text('-e "./libs/lib"  # ours\n')
         fit.spec(f'imports = ["lib"]\n[venv]\nrequirements = ["{line}"]\n')
         fit.done("lock")
         assert names(fit) == (["alpha", "beta", "gamma"] if line.startswith("-r") else ["beta"])
         show = "import lib; print(lib.__file__)"
-        assert fit.done("run", "work", "--", "python", "-c", show).strip() == str(fit.root / "libs/lib/lib/__init__.py")
+        assert fit.done("run", "work", "--", "python", "-c", show).strip() == str(fit.root / folder / "lib" / "__init__.py")
         assert "unchanged" in fit.done("lock")
 
     def test_one_that_is_a_link_out_of_the_project_is_refused(self, fit: Project) -> None:
