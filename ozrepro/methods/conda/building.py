@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import BuildError
 from ozrepro.methods.conda import activating, installed
 from ozrepro.methods.conda.helper import open_helper
+from ozrepro.methods.conda.link_scripts import format_scripts, scripts_in
 from ozrepro.methods.conda.lock import interpreter_of
 from ozrepro.project.formatting import size_words
 from ozrepro.store.manifest import Digests
@@ -41,7 +41,7 @@ def build(locked: Locked, target: Target, variables_of: Callable[[], Mapping[str
     say(f"{len(locked.records)} conda package{'s' if len(locked.records) != 1 else ''}, {size_words(size)} packed")
     digests = Digests()
     packages = helper.install(locked.records, locked.addresses, prefix, progress, digests=digests).packages
-    for line in unrun_scripts(prefix):
+    for line in format_scripts(scripts_in(file.path for package in packages for file in package.files)):
         say(line)
     activating.keep(activating.capture(prefix, locked.below(), locked.variables), prefix)
     chosen: tuple[Chosen, ...] = ()
@@ -96,18 +96,6 @@ def _problems(
 def lines_of(broken: Mapping[str, Sequence[str]]) -> list[str]:
     """Return what is wrong with each package, by its title, as lines."""
     return [f"{title}: {line}" for title, lines in broken.items() for line in lines]
-
-
-_SCRIPT = re.compile(r"\.(.+)-(pre-link|post-link)\.sh\Z")
-
-
-def unrun_scripts(prefix: Path) -> list[str]:
-    """Return a line for each package that brings a script which conda would run when it installs it.
-
-    It is not run: it may do anything, with the network, and what it makes is in no lock.
-    """
-    scripts = sorted(match.groups() for file in prefix.glob("bin/.*.sh") if (match := _SCRIPT.match(file.name)))
-    return [f"{name}: its {kind} script is not run: what conda would make there by it is missing" for name, kind in scripts]
 
 
 def has_python(prefix: Path) -> bool:

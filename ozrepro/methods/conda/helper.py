@@ -16,6 +16,7 @@ from ozrepro.errors import BuildError, CommandFailed, without_login
 from ozrepro.faststart import ownpath
 from ozrepro.methods.conda.channels import Channel, name_of
 from ozrepro.methods.conda.installed import Installed, comparing
+from ozrepro.methods.conda.link_scripts import format_scripts, format_unread
 from ozrepro.methods.conda.matchspec import moment, with_address
 from ozrepro.methods.conda.records import LockedRecord, repeated, sorted_records
 from ozrepro.methods.conda.virtual import Virtual, quickly
@@ -148,6 +149,12 @@ class Helper:
             done = self._call(task, "cannot install the conda packages", progress, comparison.look)
             packages, wrong = comparison.finish()
         return Linked(packages, tuple(done["fetched"])), wrong
+
+    def link_scripts(self, records: Sequence[LockedRecord], addresses: Mapping[str, str], progress: Progress) -> list[str]:
+        """Return a line for each package with a script that conda would run, and one for those that were not looked into."""
+        task = {"task": "link-scripts", "cache": str(self.cache), "records": _tables(records, addresses)}
+        done = self._call(task, "cannot look for scripts of packages", progress)
+        return [*format_scripts((name, kind) for name, kind in done["scripts"]), *format_unread(done["unread"])]
 
     def read_pixi(self, path: str, environment: str) -> dict[str, Any]:
         """Return what `pixilock.read` finds in a pixi.lock. Raises CommandFailed where rattler's reader crashes."""

@@ -67,10 +67,15 @@ def resolve(request: Request[CondaTable, Locked], here: str) -> tuple[Section, .
     mpi = _load_mpi(subject, say)
     task = _Task(request, wanted, helper, channels, helper.detect(), here)
     sections: list[Section] = []
+    looked: set[LockedRecord] = set()
     for platform in (here, *others):
         locked = _resolve_one(task, platform)
         locked = replace(locked, mpi=mpi) if platform == here else locked
         sections.append(Section("conda", platform, request.digest, _content(locked, subject, wanted)))
+        fresh = [item for item in locked.records if item not in looked]
+        for line in helper.link_scripts(fresh, locked.addresses, ignore) if fresh else ():
+            say(line)
+        looked |= set(fresh)
     return tuple(sections)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _TASKS = {
     "solve": ("solving", "solve"),
     "install": ("installing", "install"),
+    "link-scripts": ("link_scripts", "look"),
     "read-pixi": ("pixilock", "read"),
     "virtual-packages": ("solving", "detect"),
 }

@@ -46,11 +46,11 @@ def progress(step: str, done: int, total: int, **more: str) -> None:
     os.write(2, (json.dumps({"progress": [step, done, total], **more}) + "\n").encode())
 
 
-def client() -> Client:
-    """Return rattler's client: three tries, logins from its own store, a keyring or ~/.netrc, proxies from the environment."""
+def client(retries: int = 3) -> Client:
+    """Return rattler's client, with logins from its own store, a keyring or ~/.netrc, and proxies from the environment."""
     from rattler.networking import Client
 
-    return Client.default_client(user_agent="ozrepro")
+    return Client.default_client(retries, user_agent="ozrepro")
 
 
 def to_rattler(table: Mapping[str, Any]) -> RepoDataRecord:

@@ -8,7 +8,6 @@ import pytest
 
 from ozrepro.errors import BuildError
 from ozrepro.methods.conda.activating import KEPT, Activation, capture, keep, kept
-from ozrepro.methods.conda.building import unrun_scripts
 
 ACTIVATION = Activation(("/a",), {"A": "1"}, {"DATA": ("", "/data")}, ("GONE",), ("CLOCK",))
 
@@ -51,11 +50,3 @@ def test_variables_of_packages_are_set_as_conda_sets_them(tmp_path: Path) -> Non
     (folder / "env_vars.d" / "c.json").write_text("[1]")
     with pytest.raises(BuildError, match="holds no table"):
         capture(tmp_path, {}, {})
-
-
-def test_a_script_that_conda_would_run_after_installation_is_named(tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    assert unrun_scripts(tmp_path) == []
-    for name in (".a-b-post-link.sh", ".c-pre-link.sh", ".d-pre-unlink.sh", ".other.sh"):
-        (tmp_path / "bin" / name).touch()
-    assert [line.partition(" script")[0] for line in unrun_scripts(tmp_path)] == ["a-b: its post-link", "c: its pre-link"]
