@@ -5,8 +5,9 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Any
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement
 
+from ozrepro.project.checking import shown
 from ozrepro.project.requirement import check_requirement, entries_of, file_in, from_root, group_in, leads_out, local_project
 from ozrepro.project.toml import TOMLDecodeError, loads
 
@@ -60,7 +61,8 @@ def group_problems(root: Path, files: Files, text: str) -> list[str]:
 
 def _members(root: Path, files: Files, path: str, name: str) -> tuple[list[str], list[str]]:
     """Return the requirements of a group of dependencies (PEP 735), and what is wrong with it."""
-    from packaging.utils import canonicalize_name
+    from packaging.dependency_groups import DependencyGroupResolver
+    from packaging.errors import ExceptionGroup
 
     try:
         table = loads(files.text(root / path)).get("dependency-groups", {})
@@ -68,29 +70,23 @@ def _members(root: Path, files: Files, path: str, name: str) -> tuple[list[str],
         return [], [f"{path}: {error.strerror}"]
     except TOMLDecodeError as error:
         return [], [f"{path}: is not valid TOML: {error}"]
-    groups: Mapping[str, Any] = {canonicalize_name(key): value for key, value in table.items()} if isinstance(table, dict) else {}
-    lines: list[str] = []
-    wrong: list[str] = []
+    groups: Mapping[str, Any] = table if isinstance(table, dict) else {}
+    try:
+        lines = list(dict.fromkeys(map(str, DependencyGroupResolver(groups).resolve(name))))
+        problems = [problem for line in lines if (problem := check_requirement(line))]
+    except ExceptionGroup as error:
+        lines, problems = [], [_problem(item, groups) for item in error.exceptions]
+    except RecursionError:
+        lines, problems = [], ["includes groups that include others too deeply"]
+    return ([] if problems else lines), [f"{path}: dependency-groups.{name}: {problem}" for problem in problems]
 
-    def add(group: str, within: tuple[str, ...]) -> None:
-        key = canonicalize_name(group)
-        if key in within:
-            wrong.append(f"{path}: dependency-groups: {' includes '.join((*within, key))}")
-        elif not isinstance(groups.get(key), list):
-            wrong.append(f"{path}: there is no group {group!r} in [dependency-groups]; one of: {', '.join(groups) or 'none yet'}")
-        else:
-            for item in groups[key]:
-                if isinstance(item, dict) and isinstance(item.get("include-group"), str) and len(item) == 1:
-                    add(item["include-group"], (*within, key))
-                elif isinstance(item, str) and local_project(item) is None and not item.startswith("-"):
-                    problem = check_requirement(item)
-                    wrong.extend([f"{path}: dependency-groups.{group}: {problem}"] if problem else [])
-                    lines.append(item)
-                else:
-                    wrong.append(f"{path}: dependency-groups.{group}: {item!r} is neither a requirement nor an include-group")
 
-    add(name, ())
-    return ([str(Requirement(line)) for line in dict.fromkeys(lines)] if not wrong else []), wrong
+def _problem(error: Exception, groups: Iterable[str]) -> str:
+    """Return a mistake of a group as one line: that of a requirement has the requirement itself in its second line."""
+    first, *more = str(error).splitlines() or [""]
+    if isinstance(error, InvalidRequirement) and more:
+        return f"{shown(more[0].strip())} is not a requirement ({first})"
+    return f"{first}; one of: {', '.join(groups) or 'none yet'}" if isinstance(error, LookupError) else first
 
 
 def as_installers_read(text: str) -> str:

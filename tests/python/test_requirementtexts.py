@@ -12,10 +12,11 @@ from ozrepro.python.requirementtexts import as_installers_read, group_files, gro
 GROUPS = """
 [dependency-groups]
 dev = ["idna>=2", {include-group = "More_One"}, "idna>=2"]
-more-one = ["toolz"]
+More-One = ["toolz"]
 loop = [{include-group = "round"}]
 round = [{include-group = "loop"}]
 wrong = ["a b", 3, "-e .", {other = "x"}]
+private = ["a @ git+https://host/a"]
 """
 
 
@@ -46,9 +47,11 @@ def test_a_group_is_what_it_and_its_includes_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("group", "count", "problem"),
     [
-        ("loop", 1, "dependency-groups: loop includes round includes loop"),
-        ("absent", 1, "there is no group 'absent' in [dependency-groups]; one of: dev, more-one, loop, round, wrong"),
-        ("wrong", 4, "is neither a requirement nor an include-group"),
+        ("loop", 1, "pyproject.toml: dependency-groups.loop: Cyclic dependency group include"),
+        ("absent", 1, "Dependency group 'absent' not found; one of: dev, More-One, loop, round, wrong, private"),
+        ("wrong", 4, "pyproject.toml: dependency-groups.wrong: 'a b' is not a requirement (Expected semicolon"),
+        ("wrong", 4, "Invalid dependency group item: {'other': 'x'}"),
+        ("private", 1, "dependency-groups.private: 'git+https://host/a' is a version control address"),
     ],
 )
 def test_what_is_wrong_with_a_group_is_told_whole(tmp_path: Path, group: str, count: int, problem: str) -> None:
@@ -63,3 +66,20 @@ def test_installers_are_given_one_entry_a_line() -> None:
     text = "idna \\\r\n  >=3  # why\r\n-e .\nsix==1 --hash=sha256:0 \\\n  --hash=sha256:1\n-r more.txt\n"
     lines = [" ".join(line.split()) for line in as_installers_read(text).splitlines()]
     assert lines == ["idna >=3", "six==1 --hash=sha256:0 --hash=sha256:1", "-r more.txt"]
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ('A = ["x"]\na = ["y"]', "Duplicate dependency group names: a (A, a)"),
+        ('a = "x"', "Dependency group 'a' contained a string rather than a list."),
+        ("a = 3", "Dependency group 'a' is not a sequence type."),
+        (
+            "\n".join(f'a{n or ""} = [{{include-group = "a{n + 1}"}}]' for n in range(5000)),
+            "includes groups that include others too deeply",
+        ),
+    ],
+)
+def test_groups_of_another_form_are_refused(tmp_path: Path, table: str, problem: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[dependency-groups]\n{table}\n")
+    assert group_problems(tmp_path, Files(), "--group a") == [f"pyproject.toml: dependency-groups.a: {problem}"]
