@@ -1,7 +1,7 @@
 """A first spec and noxfile from what is there now: what a look around found, as values.
 
-`shell`, `virtual`, `conda`, `pixi` and `project` (with `packaging`, `poetry`, `requirementfile`) look, `looking` asks them all,
-`text` writes what they found. Called by `ozrepro init`.
+`shell`, `virtual`, `conda` and `pixi` (with `condafile`, `condapackages`), and `project` (with `packaging`, `poetry`,
+`requirementfile`) look, `looking` asks them all, `text` writes what they found. Called by `ozrepro init`.
 """
 
 from __future__ import annotations

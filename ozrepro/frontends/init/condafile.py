@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import SpecError
 from ozrepro.frontends.init import Conda
-from ozrepro.frontends.init.requirementfile import Taken
-from ozrepro.methods.conda.channels import check_public
+from ozrepro.frontends.init.condapackages import CondaPackages
 from ozrepro.methods.conda.environment_yml import read_environment
-from ozrepro.methods.conda.matchspec import check_spec
 from ozrepro.methods.conda.yamlfile import Reader
 from ozrepro.project.checking import shown
 from ozrepro.project.files import text_of
@@ -43,31 +40,17 @@ def look_at_file(root: Path, file: str) -> Conda:
 
 def _by_entry(tree: Mapping[str, object], file: str) -> Conda:
     known = ("channels", "dependencies", "name", "prefix")
-    left = [f"{file}: {shown(key)} is not taken" for key in tree if key not in known]
-    channels: list[str] = []
-    dependencies: list[str] = []
-    pip = Taken()
+    taken = CondaPackages(file, left=[f"{file}: {shown(key)} is not taken" for key in tree if key not in known])
     for channel in _list(tree.get("channels")):
-        problem = check_public(str(channel))
-        (left if problem else channels).append(f"{file} channels: {problem}" if problem else str(channel))
+        taken.take_channel(channel)
     for item in _list(tree.get("dependencies")):
-        if isinstance(item, dict):
-            for text in _list(item.get("pip")):
-                pip.take(str(text), f"{file} pip")
-            left += [f"{file}: {shown(key)} is not taken" for key in item if key != "pip"]
+        if not isinstance(item, dict):
+            taken.take(item)
             continue
-        problem = check_spec(item) if isinstance(item, str) else f"{shown(item)} is not a package"
-        (left if problem else dependencies).append(f"{file} dependencies: {problem}" if problem else str(item))
-    found = next((match for text in dependencies if (match := re.match(r"python\s*[=>~]*\s*(3\.\d+)", text))), None)
-    return Conda(
-        channels=tuple(channels),
-        dependencies=tuple(dependencies),
-        versions=tuple(dependencies),
-        requirements=tuple(pip.requirements),
-        python=found[1] if found else "",
-        left=(*left, *pip.left),
-        is_project=True,
-    )
+        for text in _list(item.get("pip")):
+            taken.pip.take(str(text), f"{file} pip")
+        taken.left += [f"{file}: {shown(key)} is not taken" for key in item if key != "pip"]
+    return taken.as_conda()
 
 
 def _list(value: object) -> list[object]:

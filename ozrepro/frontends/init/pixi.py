@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.frontends.init import Conda, poetry
-from ozrepro.frontends.init.requirementfile import Taken
-from ozrepro.methods.conda.channels import check_public
-from ozrepro.methods.conda.matchspec import check_spec
+from ozrepro.frontends.init.condapackages import CondaPackages
 from ozrepro.project.files import SMALL, text_of
 from ozrepro.project.toml import TOMLDecodeError, loads
 
@@ -37,35 +34,24 @@ def look_at_pixi(root: Path, tool: Mapping[str, Any]) -> Conda | None:
 
 def _read(table: Mapping[str, Any], where: str) -> Conda:
     head: dict[str, Any] = next((table[key] for key in ("workspace", "project") if isinstance(table.get(key), dict)), {})
-    left = [f"{where}: [{key}] is not read" for key in table if key not in _READ]
-    channels: list[str] = []
-    dependencies: list[str] = []
-    pip = Taken()
+    taken = CondaPackages(where, left=[f"{where}: [{key}] is not read" for key in table if key not in _READ])
     for channel in head.get("channels", ()) if isinstance(head.get("channels"), list) else ():
-        name = str(channel.get("channel", "")) if isinstance(channel, dict) else str(channel)
-        problem = check_public(name)
-        (left if problem else channels).append(f"{where} channels: {problem}" if problem else name)
+        taken.take_channel(channel.get("channel", "") if isinstance(channel, dict) else channel)
     others = [text for text in head.get("platforms", ()) if text != "linux-64"] if isinstance(head.get("platforms"), list) else []
     if others:
-        left.append(f"{where} platforms: {', '.join(map(str, others))}; platforms of [conda] names what to lock for")
+        named = ", ".join(map(str, others))
+        taken.left.append(f"{where} platforms: {named}; platforms of [conda] names what to lock for")
     for name, value in _items(table, "dependencies"):
-        text, problem = _spec(name, value)
-        (left if problem else dependencies).append(f"{where} dependencies: {problem}" if problem else text)
+        try:
+            taken.take(_spec(name, value))
+        except ValueError as error:
+            taken.left.append(f"{where} dependencies: {name} {error}")
     for name, value in _items(table, "pypi-dependencies"):
         try:
-            pip.take(poetry.requirement(name, value), f"{where} pypi-dependencies")
+            taken.pip.take(poetry.requirement(name, value), f"{where} pypi-dependencies")
         except ValueError as error:
-            pip.left.append(f"{where} pypi-dependencies: {name} {error}")
-    python = next((match for text in dependencies if (match := re.match(r"python\s*[=>~]*\s*(3\.\d+)", text))), None)
-    return Conda(
-        channels=tuple(channels),
-        dependencies=tuple(dependencies),
-        versions=tuple(dependencies),
-        requirements=tuple(pip.requirements),
-        python=python[1] if python else "",
-        left=(*left, *pip.left),
-        is_project=True,
-    )
+            taken.pip.left.append(f"{where} pypi-dependencies: {name} {error}")
+    return taken.as_conda()
 
 
 def _items(table: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
@@ -73,14 +59,14 @@ def _items(table: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
     return list(value.items()) if isinstance(value, dict) else []
 
 
-def _spec(name: str, value: object) -> tuple[str, str]:
-    """Return a dependency as conda writes it, and what is wrong with it."""
+def _spec(name: str, value: object) -> str:
+    """Return a dependency as conda writes it. Raises ValueError for one that it cannot write."""
     table = {"version": value} if isinstance(value, str) else value
     if not isinstance(table, dict):
-        return "", f"{name} is neither a version nor a table"
+        raise ValueError("is neither a version nor a table")  # noqa: TRY004  # a mistake of the file
     more = sorted(table.keys() - {"version", "build", "channel"})
     if more:
-        return "", f"{name} has {', '.join(more)}, which is not taken"
+        raise ValueError(f"has {', '.join(more)}, which is not taken")
     version, build = str(table.get("version", "*")).strip(), str(table.get("build", ""))
     if build:
         text = f"{name} {version} {build}"
@@ -88,5 +74,4 @@ def _spec(name: str, value: object) -> tuple[str, str]:
         text = name
     else:
         text = f"{name}{version}" if version.startswith(_OPERATORS) else f"{name} {version}"
-    text = f"{table['channel']}::{text}" if table.get("channel") else text
-    return text, check_spec(text) or ""
+    return f"{table['channel']}::{text}" if table.get("channel") else text
