@@ -227,7 +227,9 @@ def measure_build(project: Project, report: Report, label: str, rounds: int, see
     numbers = itertools.count()
     fresh = work / "fresh"
     fresh.mkdir()
+    (cache,) = (project.root / ".ozrepro" / "cache").glob("*/uv")
     uv_environ = {**project.environ, **indexes.variables(), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
+    uv_environ["UV_CACHE_DIR"] = str(cache)
 
     def sync(*more: str) -> list[str]:
         # A path never used before, as a build has one: uv remembers what it has learnt of an interpreter by its path.

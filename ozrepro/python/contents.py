@@ -107,6 +107,8 @@ def check(
 ) -> None:
     """Check what was just installed. `before` is what was in the environment; `archives` has the key of each file by package.
 
+    `digests` is told that all of it, but for bytecode, is to be the same when the environment is published.
+
     Raises NotAsRecordedError where files are not those that their archives hold, BuildError naming the package where one brings
     files over those of another one or of the environment itself.
     """
@@ -131,6 +133,7 @@ def check(
         _refuse(NotAsRecordedError, wrong)
     for note, digest in fresh.items():
         _write(note, digest)
+    digests.expect({path: digest for path, digest in after.items() if path != _LOCK and not path.endswith(".pyc")})
 
 
 def _refuse(kind: type[BuildError], lines: Sequence[str]) -> None:
@@ -175,11 +178,16 @@ def _digest(prefix: Path, wheel: Wheel, after: Mapping[str, str]) -> str:
     base = os.path.dirname(wheel.info)
     made = {f"{wheel.info}/{name}" for name in _OF_THE_INSTALLER} | _generated(prefix, wheel)
     lines = [
-        f"{os.path.relpath(row.path, base)}\0{_body(prefix, row.path) or after.get(row.path, '')}\n"
+        f"{_below(row.path, base)}\0{_body(prefix, row.path) or after.get(row.path, '')}\n"
         for row in wheel.rows
         if row.path not in made
     ]
     return hashlib.sha256("".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _below(path: str, base: str) -> str:
+    """Return os.path.relpath(path, base), in a tenth of the time for most files: of a normal path in the environment."""
+    return path[len(base) + 1 :] if path.startswith(f"{base}/") else os.path.relpath(path, base)
 
 
 def _generated(prefix: Path, wheel: Wheel) -> set[str]:

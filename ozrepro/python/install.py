@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,8 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from ozrepro import process
 from ozrepro.errors import BuildError
-from ozrepro.python import compiling as compiler
-from ozrepro.python import contents
+from ozrepro.python import bytecode, contents
 from ozrepro.python import installed as base
 from ozrepro.python.build_hashes import constraints
 from ozrepro.store import manifest
@@ -191,31 +189,27 @@ class Expected:
 
 
 def check(
-    prefix: Path, wanted: Expected, variables: Mapping[str, str], digests: manifest.Digests | None = None
+    prefix: Path,
+    wanted: Expected,
+    variables: Mapping[str, str],
+    digests: manifest.Digests | None = None,
+    kept: bytecode.Kept | None = None,
 ) -> manifest.Digests:
-    """Check a fresh environment: distributions as locked, files as recorded, requirements met, imports that work.
+    """Give a fresh environment its bytecode and check it: distributions as locked, requirements met, imports that work.
 
     uv's exit status is not enough: after a failed install a whole package may be absent while every record looks right.
-    `variables` is the environment that programs will get; `digests` are those that are known. Returns them with those that it
-    took. Raises NotAsRecordedError, or BuildError with all that is wrong.
+    `variables` is the environment that programs will get; `digests` are those that are known; `kept` is where bytecode is kept.
+    Returns the digests with those that it took. Raises BuildError with all that is wrong, CommandFailed, OSError.
     """
     folder, digests = site_packages(prefix), digests if digests is not None else manifest.Digests()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    with ThreadPoolExecutor(max_workers=cores + 1) as pool:
-        # The imports run while everything is compiled: each takes the bytecode that the other has written.
-        compiling = compile_bytecode(pool, prefix, folder, variables, cores)
-        wrong = list(check_distributions(folder, wanted.chosen, wanted.projects))
-        if not wrong:
-            wrong = check_requirements(folder, wanted) + check_imports(prefix, wanted.imports, variables)
-        for part in compiling:
-            part.result()
-    manifest.take(prefix, digests)
-    records = _records(prefix, folder, digests)
-    if records or wrong:
-        kind = contents.NotAsRecordedError if records else BuildError
-        lines = (records or wrong)[:30]
-        raise kind(
-            "\n  ".join(("the new environment did not pass its checks:", *lines)),
+    wrong = list(check_distributions(folder, wanted.chosen, wanted.projects))
+    if not wrong:
+        # Before the imports: what they write would be bytecode of this environment alone, and no file runs before it is compared.
+        bytecode.provide(prefix, folder, kept, variables, digests)
+        wrong = check_requirements(folder, wanted) + check_imports(prefix, wanted.imports, variables)
+    if wrong:
+        raise BuildError(
+            "\n  ".join(("the new environment did not pass its checks:", *wrong[:30])),
             hint="change requirements or imports in the spec, then: ozrepro lock",
         )
     return digests
@@ -226,17 +220,6 @@ def differences(prefix: Path, wanted: Expected, digests: manifest.Digests) -> li
     folder = site_packages(prefix)
     wrong = list(check_distributions(folder, wanted.chosen, wanted.projects))
     return [*(wrong or check_requirements(folder, wanted)), *_records(prefix, folder, digests)]
-
-
-def compile_bytecode(
-    pool: ThreadPoolExecutor, prefix: Path, folder: Path, variables: Mapping[str, str], cores: int
-) -> list[Future[process.Finished]]:
-    """Start compiling all modules: nobody can write bytecode into a published environment."""
-    sources = [path for path in manifest.walk(folder) if path.endswith(".py")][::-1]
-    workers = max(1, min(cores, len(sources) // 100))
-    words = [str(prefix / "bin" / "python"), "-I", "-S", compiler.__file__]
-    parts = ("".join(f"{folder}/{path}\n" for path in sources[number::workers]) for number in range(workers))
-    return [pool.submit(process.run, words, env=variables, cwd=prefix, text=part) for part in parts]
 
 
 def _records(prefix: Path, folder: Path, digests: manifest.Digests) -> list[str]:

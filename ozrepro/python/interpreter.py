@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import MAGIC_NUMBER
 from typing import TYPE_CHECKING
 
 from packaging import tags
@@ -30,6 +31,7 @@ _ASK = (
     "v=sys.implementation.version;"
     "print(json.dumps({'path':getattr(sys,'_base_executable',None) or sys.executable,"
     "'abi':sysconfig.get_config_var('SOABI') or '','free':bool(sysconfig.get_config_var('Py_GIL_DISABLED')),"
+    "'tag':sys.implementation.cache_tag or '','magic':sys.modules['_frozen_importlib_external'].MAGIC_NUMBER.hex(),"
     "'markers':{'implementation_name':sys.implementation.name,'implementation_version':'.'.join(map(str,v[:3])),"
     "'os_name':os.name,'platform_machine':platform.machine(),'platform_release':platform.release(),"
     "'platform_system':platform.system(),'platform_version':platform.version(),"
@@ -41,11 +43,16 @@ _ASK = (
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A Python on this machine: path of its executable (of the base, not of a venv), markers' variables, free-threaded or not."""
+    """A Python on this machine: path of its executable (of the base, not of a venv), markers' variables, free-threaded or not.
+
+    `tag` is what the names of its bytecode have and `magic` what that begins with (PEP 3147); "" where nobody was asked.
+    """
 
     path: str
     markers: Mapping[str, str]
     free_threaded: bool = False
+    tag: str = ""
+    magic: str = ""
 
     @property
     def version(self) -> str:
@@ -80,7 +87,8 @@ def running() -> Interpreter:
 
     base = getattr(sys, "_base_executable", None) or sys.executable
     markers = {name: str(value) for name, value in default_environment().items()}
-    return Interpreter(os.path.realpath(base), markers, bool(sysconfig.get_config_var("Py_GIL_DISABLED")))
+    free, tag = bool(sysconfig.get_config_var("Py_GIL_DISABLED")), sys.implementation.cache_tag or ""
+    return Interpreter(os.path.realpath(base), markers, free, tag, MAGIC_NUMBER.hex())
 
 
 def recorded(path: str, version: str, *, free_threaded: bool = False) -> Interpreter:
@@ -106,7 +114,7 @@ def ask(path: str, variables: Mapping[str, str] | None = None) -> Interpreter | 
         done = process.run([path, "-I", "-S", "-c", _ASK], env={"PATH": process.CLEAN_PATH, **(variables or {})}, timeout=30)
         said = json.loads(done.output) if done.status == 0 else {}
         markers = {str(name): str(value) for name, value in said["markers"].items()}
-        found = Interpreter(os.path.realpath(said["path"]), markers, bool(said["free"]))
+        found = Interpreter(os.path.realpath(said["path"]), markers, bool(said["free"]), str(said["tag"]), str(said["magic"]))
         version = Version(found.version)
     except (AttributeError, CommandFailed, LookupError, RecursionError, TypeError, ValueError):
         return None  # any program may be called python

@@ -87,9 +87,22 @@ def take(settings: Settings, source: Path, target: Path) -> None:
 
     On Btrfs, XFS and the like the copy takes no space. Raises OSError.
     """
-    if shares(settings, source):
-        with suppress(OSError):  # a file system without hard links
+    put(source, target, linked=shares(settings, source))
+
+
+def put(source: str | Path, target: str | Path, *, linked: bool) -> None:
+    """Give a file a second place: as a link where it may be and can be, else as a copy that shares nothing with it.
+
+    Raises OSError, of which FileExistsError where something has that place.
+    """
+    if linked:
+        try:
             os.link(source, target)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links, or another one
+            pass
+        else:
             return
     with open(source, "rb") as old, open(target, "xb") as new:
         try:

@@ -39,7 +39,7 @@ ENTRIES = {
 }
 """The folders of a store, and the names that ozrepro gives in each: nothing else is ever removed."""
 
-CACHES = ("apptainer", "compiled", "conda", "images", "modules", "uv")
+CACHES = ("apptainer", "bytecode", "compiled", "conda", "images", "modules", "uv")
 BENCH = r"bench-[0-9a-f]{16}"
 _CACHE_OF_A_PROJECT = r"[0-9a-f]{16}"
 _OF_OLD_BENCHES = r"bench-[a-z0-9_]{8}"

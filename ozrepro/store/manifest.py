@@ -47,17 +47,17 @@ class Entry(NamedTuple):
 
 def walk(folder: Path) -> list[str]:
     """Return the relative paths of all files and symlinks below `folder`, sorted."""
-    return sorted(path for path, entry in _scan(folder) if not entry.is_dir(follow_symlinks=False))
+    return sorted(path for path, entry in scan(folder) if not entry.is_dir(follow_symlinks=False))
 
 
 def exposed(folder: Path) -> list[str]:
     """Return the relative paths of `folder` itself and all below it that everybody may write to, sorted."""
     found = ["."] if os.stat(folder).st_mode & 0o002 else []
-    found += [path for path, entry in _scan(folder) if not entry.is_symlink() and entry.stat().st_mode & 0o002]
+    found += [path for path, entry in scan(folder) if not entry.is_symlink() and entry.stat().st_mode & 0o002]
     return sorted(found)
 
 
-def _scan(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def scan(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield everything below `folder`.
 
     Errors raise: os.walk swallows them, and a manifest made that way once published an incomplete environment.
@@ -186,7 +186,7 @@ def take(folder: Path, digests: Digests | None = None, *, protect: bool = False)
     unread: list[tuple[str, os.stat_result]] = []
     if protect:
         os.chmod(folder, _FOLDER)
-    for path, item in _scan(folder):
+    for path, item in scan(folder):
         found = item.stat(follow_symlinks=False)
         mode = found.st_mode
         if stat.S_ISLNK(mode):

@@ -83,7 +83,8 @@ def test_where_the_cache_cannot_be_locked_one_of_the_node_is_used_and_told(locke
     assert str(lock.parent) in told
     assert f"{nearby} is used; OZREPRO_CACHE names another" in told
     assert nearby.is_dir()
-    assert shared(locked.prefix()) == []
+    other = {path.stat().st_ino for path in nearby.rglob("*") if path.is_file()}
+    assert [path for path in shared(locked.prefix()) if path.stat().st_ino in other or path.suffix != ".pyc"] == []
     assert locked.done("verify", "work")
 
 

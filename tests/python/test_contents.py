@@ -127,6 +127,16 @@ class TestPoisonedCache:
         (small.store() / "names").mkdir()
         self.assert_found(small, **own)
 
+    def test_a_package_that_changes_a_file_of_its_own_as_it_is_imported_is_not_published(self, project: Project) -> None:
+        code = "import os\npath = os.path.join(os.path.dirname(__file__), 'alpha.txt')\nos.unlink(path)\nopen(path, 'w').write('2')\n"
+        make_wheel(project.wheelhouse, "alpha", modules={"alpha.py": code, "alpha.txt": "1"})
+        project.spec('imports = ["alpha"]\n[venv]\nrequirements = ["alpha"]\n')
+        project.done("lock", "work")
+        failed = project.ozrepro("build", "work")
+        assert failed.returncode == 1
+        assert "files were changed after they had been installed and checked" in failed.stderr
+        assert "site-packages/alpha.txt" in failed.stderr
+
     def test_scripts_that_name_their_python_have_the_digest_of_their_archive_under_any_path(self, project: Project) -> None:
         script = {"alpha.py": "VERSION = '1.0'\n", "alpha-1.0.data/scripts/tool": "#!python\nprint(1)\n"}
         make_wheel(project.wheelhouse, "alpha", modules=script)

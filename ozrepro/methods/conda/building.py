@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ozrepro.methods.conda.lock import Locked
     from ozrepro.methods.contract import Progress, Say, Target
     from ozrepro.python.install import Chosen
+    from ozrepro.python.interpreter import Interpreter
 
 _LONGEST_PREFIX = 255 - len("/bin/python3.12")
 """Characters of a prefix that packages can be made to fit: conda-build pads the places for it to 255."""
@@ -45,21 +46,19 @@ def build(locked: Locked, target: Target, variables_of: Callable[[], Mapping[str
         say(line)
     activating.keep(activating.capture(prefix, locked.below(), locked.variables), prefix)
     chosen: tuple[Chosen, ...] = ()
+    python, variables = None, variables_of()
     if locked.layer.packages or locked.layer.projects or has_python(prefix):
         from ozrepro.methods.conda import python as conda_python
 
-        chosen = conda_python.choose(locked, prefix)
-        conda_python.add(chosen, locked.layer, variables_of(), target, digests, say, progress)
-    variables = variables_of()
-    if has_python(prefix):
-        from ozrepro.methods.conda import python as conda_python
-
+        python = interpreter_of(prefix)
+        chosen = conda_python.choose(locked, python)
+        conda_python.add(chosen, locked.layer, python, variables, target, digests, say, progress)
         progress("compiling bytecode", 0, 0)
-        conda_python.compile_modules(prefix, variables)
+        conda_python.compile_modules(target, python, variables, packages, digests)
     progress("checking files, requirements and imports", 0, 0)
     # pip may have written over a package's file; whatever else did is seen when the environment is published.
     broken = installed.damaged(prefix, packages, digests) if chosen else {}
-    problems = _problems(locked, chosen, prefix, variables, packages, broken)
+    problems = _problems(locked, chosen, python, prefix, variables, packages, broken)
     if problems:
         raise BuildError(
             "\n  ".join(("the new environment did not pass its checks:", *problems[:30])),
@@ -72,6 +71,7 @@ def build(locked: Locked, target: Target, variables_of: Callable[[], Mapping[str
 def _problems(
     locked: Locked,
     chosen: Sequence[Chosen],
+    python: Interpreter | None,
     prefix: Path,
     variables: Mapping[str, str],
     packages: Sequence[installed.Installed],
@@ -85,11 +85,11 @@ def _problems(
         users = [item.title for item in locked.records if any(line.split()[0] == name for line in item.depends)]
         wrong += mpi_linkage.problems([item for item in packages if item.title in users], prefix, variables)
     wrong += lines_of(broken)
-    if not has_python(prefix):
+    if python is None:
         return wrong if not locked.layer.imports else [*wrong, "imports are named and the environment has no Python"]
     from ozrepro.methods.conda import python as conda_python
 
-    wrong += conda_python.problems(chosen, locked.layer, prefix, interpreter_of(prefix).markers)
+    wrong += conda_python.problems(chosen, locked.layer, prefix, python.markers)
     return wrong or conda_python.failed_imports(locked, prefix, variables)
 
 

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 
 class Placed(NamedTuple):
-    """One file of an installed package: sha256 as the package has it, or as rattler changed it where it holds the prefix.
+    """One file of an installed package: sha256 as the package has it, or as rattler `changed` it where it holds the prefix.
 
     A named tuple, as there are tens of thousands.
     """
 
     path: str
     sha256: str
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def _read(path: Path) -> Installed:
             Placed(
                 item["_path"],
                 item.get("sha256_in_prefix") or ("" if item.get("prefix_placeholder") else item.get("sha256", "")),
+                bool(item.get("prefix_placeholder")),
             )
             for item in record["paths_data"]["paths"]
         )

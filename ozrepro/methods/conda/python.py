@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import BuildError
 from ozrepro.methods.comparing import inside_of
-from ozrepro.methods.conda.lock import Locked, interpreter_of
-from ozrepro.python import install, interpreter
+from ozrepro.python import bytecode, install, interpreter
 from ozrepro.python import installed as outside
 from ozrepro.python.contents import NotAsRecordedError
 from ozrepro.python.layer import open_uv
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ozrepro.methods.comparing import Inside
+    from ozrepro.methods.conda.installed import Installed
+    from ozrepro.methods.conda.lock import Locked
     from ozrepro.methods.contract import Progress, Say, Target
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.python.layer import LockedLayer
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 _FREE = re.compile(r"_cp3[0-9]+t\Z", re.ASCII)
 
 
-def choose(locked: Locked, prefix: Path) -> tuple[install.Chosen, ...]:
-    """Return what pip adds to this environment. Raises BuildError where something is to be added and there is no Python."""
-    return install.choose_files(locked.layer.packages, interpreter_of(prefix)) if locked.layer.packages else ()
+def choose(locked: Locked, python: Interpreter) -> tuple[install.Chosen, ...]:
+    """Return what pip adds to an environment of this Python. Raises BuildError."""
+    return install.choose_files(locked.layer.packages, python) if locked.layer.packages else ()
 
 
 def recorded(locked: Locked) -> Interpreter:
@@ -54,6 +54,7 @@ def locked_files(locked: Locked) -> tuple[install.Chosen, ...]:
 def add(
     chosen: Sequence[install.Chosen],
     layer: LockedLayer,
+    python: Interpreter,
     variables: Mapping[str, str],
     target: Target,
     digests: Digests,
@@ -73,7 +74,7 @@ def add(
     if layer.projects:
         from ozrepro.python import localinstall
 
-        local = layer.local_here(interpreter_of(prefix).markers)
+        local = layer.local_here(python.markers)
         localinstall.install_projects(uv, prefix, site.settings.root, local, layer.build, site.environ, variables)
     try:
         install.check_contents(uv, prefix, before, install.archives(chosen, ()), digests)
@@ -86,12 +87,23 @@ def add(
         raise BuildError(what, hint="ask for another version of the package")
 
 
-def compile_modules(prefix: Path, variables: Mapping[str, str]) -> None:
-    """Compile all modules: nobody can write bytecode into a published environment."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    with ThreadPoolExecutor(max_workers=cores) as pool:
-        for part in install.compile_bytecode(pool, prefix, install.site_packages(prefix), variables, cores):
-            part.result()
+def compile_modules(
+    target: Target, python: Interpreter, variables: Mapping[str, str], packages: Sequence[Installed], digests: Digests
+) -> None:
+    """Give all modules their bytecode, but for those whose packages bring it. Raises OSError, CommandFailed, StoreError."""
+    prefix = target.prefix
+    folder = install.site_packages(prefix)
+    base = f"{os.path.relpath(folder, prefix)}/"
+    files = [file for package in packages for file in package.files if file.path.startswith(base)]
+    bytecode.provide(
+        prefix,
+        folder,
+        bytecode.kept_for(target.site.settings, python),
+        variables,
+        digests,
+        brought={file.path.removeprefix(base) for file in files if file.path.endswith(".pyc")},
+        changing={file.path.removeprefix(base) for file in files if file.changed},
+    )
 
 
 def problems(chosen: Sequence[install.Chosen], layer: LockedLayer, prefix: Path, markers: Mapping[str, str]) -> Iterator[str]:

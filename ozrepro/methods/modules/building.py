@@ -14,14 +14,13 @@ from ozrepro.methods.modules.lock import (
     start_interpreter,
     variables_of,
 )
-from ozrepro.python import compiled, install, localinstall, toolchain
+from ozrepro.python import bytecode, compiled, install, localinstall, toolchain
 from ozrepro.python import installed as outside
 from ozrepro.python.layer import open_uv
 from ozrepro.store.manifest import Digests, take
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from ozrepro.methods.contract import Progress, Say, Target
     from ozrepro.methods.modules.lock import Locked
@@ -62,7 +61,7 @@ def build(
         progress("checking files, requirements and imports", 0, 0)
         archives = install.archives(chosen, ()) | {package.name: wheel.sha256 for package, wheel in wheels}
         install.check_contents(uv, prefix, before, archives, digests)
-        _check(locked, python, chosen, prefix, variables, digests)
+        _check(locked, python, chosen, target, variables, digests)
         return digests
 
     return install.fill_twice(uv, chosen, (), fill, say)
@@ -89,13 +88,14 @@ def _check(
     locked: Locked,
     python: Interpreter,
     chosen: Sequence[install.Chosen],
-    prefix: Path,
+    target: Target,
     variables: Mapping[str, str],
     digests: Digests,
 ) -> None:
     """Compare what was built with the lock, and what programs find with what was built. Raises BuildError."""
-    installed = outside.distributions(locked.folders)
-    install.check(prefix, expected(locked, python, chosen, installed), variables, digests)
+    installed, prefix = outside.distributions(locked.folders), target.prefix
+    kept = bytecode.kept_for(target.site.settings, python)
+    install.check(prefix, expected(locked, python, chosen, installed), variables, digests, kept)
     seen = outside.distributions(outside.search_path(str(prefix / "bin" / "python"), variables))
     wrong = provided_otherwise(locked.provides, installed)
     for package in (item.package for item in chosen):

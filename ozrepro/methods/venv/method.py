@@ -17,7 +17,7 @@ from ozrepro.project.checking import Checker
 from ozrepro.project.lock import Section
 from ozrepro.project.reader import Check
 from ozrepro.project.settings import KNOWN_PLATFORMS, check_minor, one_of
-from ozrepro.python import install, interpreter, layer, lock_matches_spec
+from ozrepro.python import bytecode, install, interpreter, layer, lock_matches_spec
 from ozrepro.python.layer import Layer, LayerContent, open_uv
 from ozrepro.store.manifest import Digests, take
 
@@ -182,7 +182,8 @@ class Venv:
             localinstall.install_projects(uv, prefix, site.settings.root, local, packages.build, site.environ, uv.variables)
             progress("checking files, requirements and imports", 0, 0)
             install.check_contents(uv, prefix, before, install.archives(chosen, packages.build), digests)
-            return install.check(prefix, _expected(locked, python, chosen), variables, digests)
+            kept = bytecode.kept_for(site.settings, python)
+            return install.check(prefix, _expected(locked, python, chosen), variables, digests, kept)
 
         return install.fill_twice(uv, chosen, packages.build, fill, say)
 

@@ -22,6 +22,7 @@ from tests.fake_cluster import Site, SiteUnavailable, tmod
 from tests.fake_cluster.channel import Channel
 from tests.fake_cluster.server import Server
 from tests.fake_cluster.smallpackages import LINES, ODD, compile_mpi
+from tests.faststart import strace
 from tests.methods.modules.modular import Modular, edit, modular
 from tests.methods.venv.test_projects import STATIC, make, tree
 from tests.wheels import make_wheel
@@ -430,6 +431,24 @@ class TestRunning:
         assert done.returncode == 0, done.stderr
         again = here.run(*cut, str(BIN / "ozrepro"), "build", "--rebuild")
         assert again.returncode == 0, again.stderr
+
+    @pytest.mark.skipif(bool(strace.why_not()), reason=strace.why_not() or "strace works")
+    def test_modules_that_come_without_bytecode_are_compiled_once_for_all_environments(self, built: Project) -> None:
+        def bytecode() -> Path:
+            (path,) = built.prefix().glob("lib/python3*/site-packages/__pycache__/noarch_tool.*.pyc")
+            return path
+
+        first, inode = built.prefix(), bytecode().stat().st_ino
+        done = built.run("strace", "-f", "-qq", "-s", "500", "-e", "trace=execve", "ozrepro", "build", "--rebuild")
+        assert done.returncode == 0, done.stderr
+        assert "bin/python" in done.stderr
+        assert "compiling.py" not in done.stderr
+        assert built.prefix() != first
+        assert bytecode().stat().st_ino == inode
+        code = "import noarch_tool as tool; print(tool.__cached__, tool.main.__code__.co_filename, sep='\\n')"
+        said = built.done("run", "work", "--", "python", "-c", code)
+        assert said.splitlines() == [str(bytecode()), str(bytecode().parents[1] / "noarch_tool.py")]
+        assert built.done("verify", "work")
 
     def test_prefixes_in_text_and_in_binaries_are_the_environment_s(self, project: Project, channel: Channel) -> None:
         found = conda(project, channel)
