@@ -24,6 +24,11 @@ class ModuleError(OzreproError):
     """A module cannot be found or loaded as asked."""
 
 
+def refusal_hint(names: Sequence[str]) -> str:
+    """Return what to do where one of these modules was read and refused to load: an index knows nothing of the reason."""
+    return f"module show {' '.join(names)}, for what it asks; ozrepro loads it without a job's variables"
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModule:
     """One module of a loaded list, in load order: its exact name, its file, and whether it was asked for by name."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ozrepro import process
-from ozrepro.modulesystem import ModuleError, Pitfall, Tool
+from ozrepro.modulesystem import ModuleError, Pitfall, Tool, refusal_hint
 from ozrepro.modulesystem.bookkeeping import module_table
 from ozrepro.modulesystem.index import Index, read_index
 from ozrepro.modulesystem.lmod_output import read
@@ -214,6 +214,13 @@ class Lmod:
         return [Pitfall("LMOD_CACHED_LOADS is on", why, "module --ignore_cache load NAME")]
 
 
+_PROCESSING = "While processing the following module(s)"
+"""What Lmod prints where a modulefile was read, and refused."""
+
+_ABSENT = re.compile(r"unknown|cannot be loaded|without these module|Cannot load module", re.IGNORECASE)
+"""What Lmod says where another module is missing, which `spider` knows (Lmod's messageDir/en.lua)."""
+
+
 def _cannot_load(names: Sequence[str], errors: str) -> ModuleError:
     said = clean_message(errors) or "Lmod printed nothing"
     if twice := _SWAP.search(said):
@@ -222,10 +229,9 @@ def _cannot_load(names: Sequence[str], errors: str) -> ModuleError:
         hint = "keep one of them in the spec, and no module that loads the other"
         return ModuleError("\n    ".join((f"cannot load {' '.join(names)}:", *lines)), hint=hint)
     named = [name for name in names if re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w./-])", said)]
-    return ModuleError(
-        "\n    ".join((f"cannot load {' '.join(names)}:", *said.splitlines())),
-        hint=f"ozrepro spider {(named or list(names))[-1]}",
-    )
+    refused = _PROCESSING in said and not _ABSENT.search(said)
+    hint = refusal_hint(named or names) if refused else f"ozrepro spider {(named or list(names))[-1]}"
+    return ModuleError("\n    ".join((f"cannot load {' '.join(names)}:", *said.splitlines())), hint=hint)
 
 
 def _stamp(path: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping  # noqa: TC003  # the reader looks
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ozrepro.errors import Remedy
 from ozrepro.project.reader import Check
 
 if TYPE_CHECKING:
@@ -59,6 +60,13 @@ class Reads:
             elif value is not True and here != value:
                 lines.append(f"{name} is {_shown(here)}, locked is {_shown(value)}: export it as it was, or lock again")
         return lines
+
+    def remedy(self, caller: Mapping[str, str]) -> Remedy | None:
+        """Return where to start modules that do not load without a variable which the caller lacks, or None where it has all."""
+        absent = [name for name in self.needed if name not in caller]
+        return (
+            Remedy(f"start it where {_listed(absent)} is set, as inside a job; locking again does not help") if absent else None
+        )
 
     def lines(self, follow: Mapping[str, tuple[Case, ...]]) -> Iterator[str]:
         """Yield a line for each outcome, for who locks."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ozrepro import process
-from ozrepro.modulesystem import ModuleError, Pitfall, Tool
+from ozrepro.modulesystem import ModuleError, Pitfall, Tool, refusal_hint
 from ozrepro.modulesystem.bookkeeping import is_bookkeeping
 from ozrepro.modulesystem.paths import TCL
 from ozrepro.modulesystem.saved import FOLDERS, exact, tcl_names, text_of
@@ -57,6 +57,8 @@ _PLACES = (
     "/opt/Modules/libexec/modulecmd.tcl",
 )
 _INTERPRETER = re.compile(r"#!\s*(/\S*tclsh\S*)\s*$")
+_REFUSED = re.compile(r"Module evaluation aborted|Module ERROR: ")
+"""What is printed where a modulefile was read and ended the load itself, by break, exit or an error."""
 _RELEASE = re.compile(r"Modules Release (\d+(?:\.\d+)+)")
 _SITECONFIG = re.compile(r"[{\s](/[^{}\s]*)/siteconfig\.tcl[}\s]")
 _HOME = re.compile(r"\bhome \{MODULESHOME \{?(/[^{}\s]*)")
@@ -177,7 +179,8 @@ class EnvironmentModules:
         found, good = read(done.output, clean_message(done.errors), variables.get("HOME", ""))
         if done.status != 0 or not good:  # up to 5.4 only the last statement says that a load failed
             said = clean_message(done.errors) or f"{self.title} printed nothing"
-            hint = f"ozrepro spider {next((name for name in names if name in said), names[-1])}"
+            named = [name for name in names if name in said]
+            hint = refusal_hint(named or names) if _REFUSED.search(said) else f"ozrepro spider {(named or list(names))[-1]}"
             raise ModuleError("\n    ".join((f"cannot load {' '.join(names)}:", *said.splitlines())), hint=hint)
         if not found.values.get("LOADEDMODULES"):
             said = (done.errors.strip() or done.output.strip() or "nothing")[-_SHOWN:]

@@ -204,7 +204,15 @@ class TestOutcomes:
         captured = take_from(lmod, str(tmp_path), "made/1.0")
         assert captured.reads.needed == ("SLURMD_NODENAME",)
         assert captured.reads.drift({})[0].startswith("SLURMD_NODENAME is not set, and the modules were locked with it")
+        remedy = "start it where SLURMD_NODENAME is set, as inside a job; locking again does not help"
+        assert (captured.reads.remedy({}), captured.reads.remedy({"SLURMD_NODENAME": "n7"})) == (remedy, None)
         assert replay(captured.change, {"SLURMD_NODENAME": "n7"})["NODE"] == "n7"
+
+    def test_a_module_that_refuses_by_more_than_variables_is_to_be_looked_at(self, lmod: Lmod, tmp_path: Path) -> None:
+        write(tmp_path, "made/1.0", ['if capture("uname -n") ~= "n7" then LmodError("only on a compute node") end'])
+        with pytest.raises(ModuleError, match="only on a compute node") as caught:
+            take_from(lmod, str(tmp_path), "made/1.0")
+        assert caught.value.hint == "module show made/1.0, for what it asks; ozrepro loads it without a job's variables"
 
     def test_a_load_that_fails_by_a_value_names_what_the_modulefiles_read(self, lmod: Lmod, tmp_path: Path) -> None:
         write(tmp_path, "made/1.0", ['if os.getenv("RSNT_ARCH") ~= "avx2" then LmodError("unknown arch") end'])

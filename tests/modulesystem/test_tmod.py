@@ -176,22 +176,23 @@ setenv CACHE /scratch/$env(USER)/cache"""
         assert captured.shell.effects == {"loud/1": ("source /opt/x/activate",)}
 
     @pytest.mark.parametrize(
-        ("body", "said"),
+        ("body", "said", "hint"),
         [
-            ("puts stderr {licence server down}; break", "licence server down"),
-            ("conflict good", "cannot load good/1 bad/1"),
-            ("error {no such thing}", "no such thing"),
-            ("prereq nowhere/1", "nowhere/1"),
-            ("module load good/2", "good/2"),
+            ("puts stderr {licence server down}; break", "licence server down", "module show good/1 bad/1, for what it asks"),
+            ("conflict good", "cannot load good/1 bad/1", "ozrepro spider "),
+            ("error {no such thing}", "no such thing", "module show bad/1, for what it asks"),
+            ("prereq nowhere/1", "nowhere/1", "ozrepro spider "),
+            ("module load good/2", "good/2", "ozrepro spider "),
         ],
     )
     def test_a_failure_is_told_in_the_tools_own_words(
-        self, tool: EnvironmentModules, tmp_path: Path, body: str, said: str
+        self, tool: EnvironmentModules, tmp_path: Path, body: str, said: str, hint: str
     ) -> None:
         folder = plant(tmp_path, {"good/1": "setenv GOOD 1", "good/2": "conflict good/1", "bad/1": body})
         with pytest.raises(ModuleError, match="cannot load") as caught:
             take(tool, folder, "good/1", "bad/1")
         assert said in str(caught.value)
+        assert caught.value.hint.startswith(hint)
 
     def test_a_variable_that_a_modulefile_reads_before_it_sets_it_does_not_hide_the_paths(
         self, tool: EnvironmentModules, tmp_path: Path

@@ -149,7 +149,7 @@ class Conda:
         """Return where a lock runs that asks for more than this machine has, and the edit by which it would ask for less."""
         keys = [name.removeprefix("__") for name in _unmet(locked, subject.site)]
         if not keys:
-            return None
+            return locked.mpi.reads.remedy(subject.site.environ) if locked.mpi is not None else None
         said = subject.table.virtual_packages
         written = ", ".join(f'{key} = "{said[key]}"' for key in keys if key in said)
         variables = " ".join(name for key in keys if (name := f"CONDA_OVERRIDE_{key.upper()}") in subject.site.environ)

@@ -24,6 +24,7 @@ from ozrepro.store import cache_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ozrepro.errors import Remedy
     from ozrepro.methods.comparing import Inside
     from ozrepro.methods.container.lock import Locked
     from ozrepro.methods.container.table import ContainerTable
@@ -105,6 +106,10 @@ class Container:
             except OSError as error:
                 moved.append(f"{locked.image}: {error.strerror}")
         return moved
+
+    def remedy(self, subject: Subject[ContainerTable], locked: Locked) -> Remedy | None:
+        """Return where to start what Apptainer's module does not load without, where it is not set here."""
+        return locked.module.reads.remedy(subject.site.environ) if locked.module is not None else None
 
     def compare_with_site(self, subject: Subject[ContainerTable], locked: Locked) -> list[str]:
         """Return what loading Apptainer's module gives otherwise now."""

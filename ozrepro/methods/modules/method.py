@@ -25,6 +25,7 @@ from ozrepro.store.manifest import Digests
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ozrepro.errors import Remedy
     from ozrepro.methods.comparing import Inside
     from ozrepro.methods.contract import ImageRequest, Progress, Request, Say, Subject, Target
     from ozrepro.methods.modules.lock import Locked
@@ -137,6 +138,10 @@ class Modules:
             return [f"none of its {len(lines)} files is here; if this is another site, name each site in [tool.ozrepro] platform"]
         tool, reads = other_tool(locked.modules.tool, site), locked.modules.reads.drift(site.environ)
         return [*reads, *tool, *lines, *lock.provided_otherwise(locked.provides, outside.distributions(locked.folders))]
+
+    def remedy(self, subject: Subject[ModulesTable], locked: Locked) -> Remedy | None:
+        """Return where to start what does not load without a variable that is not set here."""
+        return locked.modules.reads.remedy(subject.site.environ)
 
     def compare_with_site(self, subject: Subject[ModulesTable], locked: Locked) -> list[str]:
         """Load the modules once with the site's own tool, and return what that does otherwise than the lock says.

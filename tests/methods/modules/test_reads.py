@@ -162,3 +162,16 @@ def test_a_module_that_reads_nothing_costs_no_load_more(work: Modular) -> None:
     logged, log = work.logged()
     logged.project.done("lock", "--method", "modules", **CALLER)
     assert sorted(calls(log)) == ["is-avail", "load", "load", "spider"]
+
+
+def test_a_start_without_a_variable_that_the_modules_need_says_where_to_start(empty: Modular) -> None:
+    lines = ['if os.getenv("SLURMD_NODENAME") == nil then LmodError("only on a compute node") end', 'setenv("ON", "node")']
+    write(empty.project.root / "modules", "node/1.0", lines)
+    empty.spec(empty.site.names["python"], "node/1.0", more='use = ["modules"]')
+    empty.project.done("lock")
+    remedy = "try: start it where SLURMD_NODENAME is set, as inside a job; locking again does not help\n"
+    for words in (("build",), ("run", "work", "--", "true"), ("lock", "--check", "--here")):
+        refused = empty.project.ozrepro(*words)
+        assert (refused.returncode, refused.stderr.endswith(remedy)) == (3, True), refused.stderr
+    shown = ("run", "work", "--", "printenv", "ON")
+    assert empty.project.done(*shown, SLURMD_NODENAME="n7") == "node\n"
