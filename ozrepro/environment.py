@@ -39,7 +39,6 @@ INHERITED = frozenset(
 
 INHERITED_ENDINGS = ("_LICENSE_FILE", "_NUM_THREADS")
 """Ends of names that are kept: licence servers, and how many threads a job gives to a library."""
-
 INHERITED_PREFIXES = (
     *("LC_", "SLURM_", "SBATCH_", "SRUN_", "SALLOC_", "PBS_", "LSB_", "LSF_", "SGE_", "FLUX_", "COBALT_"),
     *("PMI_", "PMI2_", "PALS_", "JSM_", "OMPI_COMM_WORLD_", "SUBMITIT_", "JPY_", "OZREPRO_"),
@@ -152,6 +151,7 @@ class Environment:
             be set, None for one that must not.
         removed: variables to unset even if the caller's would be kept.
         prefix: words in front of every command, such as `apptainer exec IMAGE`.
+        mount: the program that starts a command, and all that it starts, with the environment's file mounted; "" for a tree.
         passed: names of further variables of the caller that are kept; `UCX_*` stands for all that begin so.
         container_env_prefix: of an image, what goes in front of a variable's name so that it is set inside; "" for all else.
         host_programs: names of the programs of the machine, which `started` puts beside the prefix; of every environment.
@@ -160,7 +160,18 @@ class Environment:
 
     host_programs: ClassVar[tuple[str, ...]] = HOST_PROGRAMS
 
-    __slots__ = ("base", "container_env_prefix", "expected", "following", "passed", "path", "prefix", "removed", "variables")
+    __slots__ = (
+        "base",
+        "container_env_prefix",
+        "expected",
+        "following",
+        "mount",
+        "passed",
+        "path",
+        "prefix",
+        "removed",
+        "variables",
+    )
 
     path: tuple[str | Cases, ...]
     base: tuple[str | Cases, ...]
@@ -169,6 +180,7 @@ class Environment:
     expected: Mapping[str, str | bool | None]
     removed: tuple[str, ...]
     prefix: tuple[str, ...]
+    mount: str
     passed: tuple[str, ...]
     container_env_prefix: str
 
@@ -182,17 +194,18 @@ class Environment:
         expected: Mapping[str, str | bool | None] | None = None,
         removed: Iterable[str] = (),
         prefix: Iterable[str] = (),
+        mount: str = "",
         passed: Iterable[str] = (),
         container_env_prefix: str = "",
     ) -> None:
         for name, value in (
-            ("path", tuple(map(_frozen, path))),
-            ("base", tuple(map(_frozen, base))),
+            *(("path", tuple(map(_frozen, path))), ("base", tuple(map(_frozen, base)))),
             ("variables", dict(variables or {})),
             ("following", {name: _frozen(cases) for name, cases in (following or {}).items()}),
             ("expected", dict(expected or {})),
             ("removed", tuple(removed)),
             ("prefix", tuple(prefix)),
+            ("mount", mount),
             ("passed", tuple(passed)),
             ("container_env_prefix", container_env_prefix),
         ):
@@ -209,7 +222,8 @@ class Environment:
 
     def __hash__(self) -> int:
         values = (frozenset(table.items()) for table in (self.variables, self.following, self.expected))
-        return hash((self.path, self.base, *values, self.removed, self.prefix, self.passed, self.container_env_prefix))
+        rest = (self.removed, self.prefix, self.mount, self.passed, self.container_env_prefix)
+        return hash((self.path, self.base, *values, *rest))
 
     def __repr__(self) -> str:
         return f"Environment({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
@@ -218,6 +232,11 @@ class Environment:
     def is_image(self) -> bool:
         """Whether programs run in an image, which has files and programs of its own."""
         return bool(self.container_env_prefix)
+
+    @property
+    def is_seen_outside(self) -> bool:
+        """Whether its programs can be looked up by this process: not those of an image, nor of a file that is mounted later."""
+        return not (self.container_env_prefix or self.mount)
 
     def search_path(self, caller: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """Return the directories of PATH for a caller: the environment's own, and those of the base, which come after."""
@@ -276,38 +295,28 @@ class Environment:
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """Return the words that run `argv` in this environment, whatever it is."""
-        return [*self.prefix, *argv]
+        return [*((self.mount,) if self.mount else ()), *self.prefix, *argv]
 
     def started(self, argv: Sequence[str]) -> list[str]:
-        """Return the words that start a command line as a user wrote it: as `command`, but `host_programs` by themselves."""
-        return list(argv) if _program(argv) in self.host_programs else self.command(argv)
+        """Return the words that start a command line as written: as `command`, but without a mount `host_programs` alone."""
+        return list(argv) if _program(argv) in self.host_programs and not self.mount else self.command(argv)
 
     def refused(self, argv: Sequence[str]) -> str:
         """Return the words for which a command line is not started here, "" for one that is.
 
         A launcher would start its program without the prefix, unless the prefix is among what it is given; an installer would
-        change what is locked, or cannot.
+        change what is locked, or cannot. Behind a mount only srun would: it is Slurm's daemon that starts its program.
         """
-        program, size = _program(argv), len(self.prefix)
-        if self.prefix and program in LAUNCHERS:
-            behind = any(tuple(argv[place : place + size]) == self.prefix for place in range(len(argv)))
+        program, before = _program(argv), tuple(self.command(()))
+        if before and program in (("srun",) if self.mount else LAUNCHERS):
+            behind = any(tuple(argv[place : place + len(before)]) == before for place in range(len(argv)))
             return "" if behind else program
         words = installer_in(argv)
         return words if self.is_image or words.rpartition(" ")[0] not in OF_A_PROJECT else ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the value as JSON can hold it."""
-        return {
-            "path": _thawed(self.path),
-            "base": _thawed(self.base),
-            "variables": dict(self.variables),
-            "following": {name: _thawed(cases) for name, cases in self.following.items()},
-            "expected": dict(self.expected),
-            "removed": list(self.removed),
-            "prefix": list(self.prefix),
-            "passed": list(self.passed),
-            "container_env_prefix": self.container_env_prefix,
-        }
+        return {name: _thawed(getattr(self, name)) for name in self.__slots__}
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Environment:
@@ -332,6 +341,8 @@ def _frozen(value: Any) -> Any:
 
 
 def _thawed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _thawed(item) for name, item in value.items()}
     return list(map(_thawed, value)) if isinstance(value, (list, tuple)) else value
 
 
@@ -388,7 +399,7 @@ def check_command(environment: Environment, argv: Sequence[str], session: str, e
     from ozrepro.errors import OzreproError
 
     if words in LAUNCHERS:
-        outside = "outside the image" if environment.is_image else f"without {environment.prefix[0]}"
+        outside = "outside the image" if environment.is_image else f"without {environment.command(())[0]}"
         what = f"{words} would start its program {outside}"
         hint = (example or f"{{launcher}} … ozrepro run {session} -- python …").replace("{launcher}", words)
     elif environment.is_image:

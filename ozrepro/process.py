@@ -229,6 +229,11 @@ class Companion:
         self._process = start(argv, env=env, cwd=cwd)
         self._rest = b""
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def __enter__(self) -> Companion:  # noqa: PYI034 - Self is of Python 3.11
         return self
 

@@ -38,7 +38,7 @@ _ENTRIES = st.lists(st.text() | _CASES, max_size=3)
 
 
 @given(_ENTRIES, _WORDS, st.dictionaries(st.text(), st.text(), max_size=3), _FOLLOWING, _EXPECTED, _WORDS, _WORDS, _WORDS,
-       st.text())  # fmt: skip
+       st.text(), st.text())  # fmt: skip
 def test_an_environment_goes_through_json_unchanged(
     path: list[str | Cases],
     base: list[str],
@@ -48,11 +48,20 @@ def test_an_environment_goes_through_json_unchanged(
     removed: list[str],
     prefix: list[str],
     passed: list[str],
+    mount: str,
     container_env_prefix: str,
 ) -> None:
-    lists: dict[str, list[str]] = {"base": base, "removed": removed, "prefix": prefix, "passed": passed}
     value = Environment(
-        path=path, variables=variables, following=following, expected=expected, container_env_prefix=container_env_prefix, **lists
+        path=path,
+        base=base,
+        variables=variables,
+        following=following,
+        expected=expected,
+        removed=removed,
+        prefix=prefix,
+        mount=mount,
+        passed=passed,
+        container_env_prefix=container_env_prefix,
     )
     again = Environment.from_dict(json.loads(json.dumps(value.as_dict())))
     assert again == value

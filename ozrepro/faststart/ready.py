@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-SCHEMA = 9
+SCHEMA = 10
 STORE_NAME = ".ozrepro"
 LARGEST = 8 << 20
 """Bytes of a file of the project, or of a record, that are read; the long way says of a larger file that it is refused."""

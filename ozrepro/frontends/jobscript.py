@@ -36,7 +36,7 @@ def job_script(session: Active, files: Iterable[tuple[str, str]], sized: Iterabl
     sets += [_HAND_OVER.format(name=name) for name in ("PATH", *following)]
     return _JOB.format(
         name=session.name,
-        use=_USE_IN_IMAGE if environment.is_image else _USE_BEHIND_PREFIX if environment.prefix else _USE,
+        use=_USE_IN_IMAGE if environment.is_image else _USE_BEHIND_PREFIX if environment.command(()) else _USE,
         sourced=_sourced(session),
         checks="\n".join((*checks, *_expected(environment.expected))),
         asked="\n".join(asked),
@@ -54,11 +54,11 @@ def _sourced(session: Active) -> str:
     """Return what refuses to be sourced: commands of a shell that is there already are not started behind a prefix."""
     if session.environment.is_image:
         return _SOURCED_IN_IMAGE.format(name=session.name, refuse=_REFUSE)
-    return _SOURCED_BEHIND_PREFIX.format(name=session.name, refuse=_REFUSE) if session.environment.prefix else ""
+    return _SOURCED_BEHIND_PREFIX.format(name=session.name, refuse=_REFUSE) if session.environment.command(()) else ""
 
 
 def _start(session: Active) -> str:
-    prefix = session.environment.prefix
+    prefix = session.environment.command(())
     behind = _behind_prefix(session, f"without {prefix[0]}") if prefix else 'exec "$@"'
     return _START.replace('    exec "$@"', f"{_refusal(session)}{behind}")
 
@@ -83,11 +83,12 @@ def _refusal(session: Active) -> str:
 
 def _behind_prefix(session: Active, outside: str) -> str:
     """Return the lines that start a command line behind the prefix, by the rules of `environment.Environment.started`."""
-    others = (name for name in rules.HOST_PROGRAMS if name not in rules.LAUNCHERS)
+    mounts = bool(session.environment.mount)
+    others = () if mounts else (name for name in rules.HOST_PROGRAMS if name not in rules.LAUNCHERS)
     return _BEHIND_PREFIX.format(
-        prefix=shlex.join(session.environment.prefix),
-        launchers=" | ".join(rules.LAUNCHERS),
-        others=" | ".join(others),
+        prefix=shlex.join(session.environment.command(())),
+        launchers="srun" if mounts else " | ".join(rules.LAUNCHERS),
+        others=" | ".join(others) or "''",
         wrong=shlex.quote(f"would start its program {outside}"),
     )
 

@@ -148,7 +148,7 @@ class LockedSession(nox.Session):
             logger.info(shlex.join([os.fspath(word) for word in args]))
         backend = self.virtualenv
         assert isinstance(backend, OzreproEnv)
-        if not backend.environment.is_image and shutil.which(os.fspath(args[0]), path=":".join(backend.bin_paths)) is None:
+        if backend.environment.is_seen_outside and shutil.which(os.fspath(args[0]), path=":".join(backend.bin_paths)) is None:
             return {**more, "log": False}
         return {**more, "log": False, "external": True}
 
@@ -167,7 +167,7 @@ class LockedSession(nox.Session):
         if not args or callable(args[0]):
             return args, variables
         words = [os.fspath(word) for word in args]
-        if not backend.environment.is_image:
+        if backend.environment.is_seen_outside:
             words[0] = self._path_of(backend, words[0], variables["PATH"] or "")
         try:
             return backend.ours.argv(words, _EXAMPLE), variables

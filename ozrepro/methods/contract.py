@@ -136,10 +136,16 @@ class Request(Generic[Table, Locked]):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an environment is or will be built, and on which machine."""
+    """Where an environment is or will be built, on which machine, and where its files can be read now if that is elsewhere."""
 
     prefix: Path
     site: Site
+    seen: Path | None = None
+
+    @property
+    def files(self) -> Path:
+        """The path by which this process reads the files of the built environment."""
+        return self.seen or self.prefix
 
 
 @dataclass(frozen=True, slots=True)

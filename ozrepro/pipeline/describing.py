@@ -13,6 +13,7 @@ from ozrepro.methods.packagelist import PackageList
 from ozrepro.pipeline.choice import unavailable
 from ozrepro.pipeline.preparing import built_generation
 from ozrepro.pipeline.session import method_of, naming
+from ozrepro.store.forms import seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,8 +38,8 @@ def details(session: Session, section: Section) -> Mapping[str, object]:
 def installed(session: Session, section: Section, generation: Generation) -> Mapping[str, str]:
     """Return name and version of each package in a built environment, as its files tell."""
     method = method_of(section)
-    with naming(session):
-        return method.installed(Target(generation.prefix, session.site)) if isinstance(method, Describes) else {}
+    with naming(session), seen(generation) as files:
+        return method.installed(Target(generation.prefix, session.site, files)) if isinstance(method, Describes) else {}
 
 
 def problems(session: Session, section: Section, generation: Generation) -> list[str]:
@@ -46,8 +47,8 @@ def problems(session: Session, section: Section, generation: Generation) -> list
     method = method_of(section)
     if not isinstance(method, Describes):
         return []
-    with naming(session):
-        return list(method.problems(session.read(section), Target(generation.prefix, session.site)))
+    with naming(session), seen(generation) as files:
+        return list(method.problems(session.read(section), Target(generation.prefix, session.site, files)))
 
 
 def image_facts(session: Session, section: Section, generation: Generation) -> ImageFacts | None:
@@ -72,8 +73,8 @@ def inside(session: Session, section: Section, lock: Lock) -> Inside:
     if isinstance(method, Describes) and here and unavailable(session, section.method, lock) is None:
         generation = built_generation(session, section)
         if generation is not None:
-            with naming(session):
-                return method.inside(session.read(section), Target(generation.prefix, session.site))
+            with naming(session), seen(generation) as files:
+                return method.inside(session.read(section), Target(generation.prefix, session.site, files))
     return foretold(session, section)
 
 

@@ -25,8 +25,9 @@ from ozrepro.pipeline.session import Session, method_of, naming, needs_lock
 from ozrepro.process import ended_by_signals
 from ozrepro.project.spec import digest_of
 from ozrepro.site import home_warning
+from ozrepro.store import forms
 from ozrepro.store.claim import closed_to_others
-from ozrepro.store.publish import Generation, Recipe, examine, provide, read_generation
+from ozrepro.store.publish import Generation, Recipe, examine, find_published, provide, read_generation
 from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
     from ozrepro.project.files import Files
     from ozrepro.project.lock import Section
     from ozrepro.store import Store
+    from ozrepro.store.forms import Form
     from ozrepro.store.manifest import Digests
+    from ozrepro.store.packing import Packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +201,9 @@ def launch_of(session: Session, section: Section, generation: Generation, *, loo
     With `looking`, nothing is started to know it: what the build has noted is believed.
     """
     site = session.site.for_looking() if looking else session.site
-    with naming(session):
-        found = method_of(section).environment(session.read(section), Target(generation.prefix, site))
+    with naming(session), forms.seen(generation) as files:
+        found = method_of(section).environment(session.read(section), Target(generation.prefix, site, files))
+        watched = tuple(filter(None, (_outside(path, generation, files) for path in found.watched)))
     settings, environment = session.site.settings, found.environment
     where = says_where(session.name, section.method, str(generation.card["key"]))
     more = {
@@ -207,22 +211,37 @@ def launch_of(session: Session, section: Section, generation: Generation, *, loo
         "variables": {**environment.variables, **where},
         "passed": (*environment.passed, *settings.passed),
     }
-    return replace(found, environment=Environment(**{**environment.as_dict(), **more}))
+    if forms.is_file(generation):
+        more["mount"] = str(generation.folder / forms.START)
+        watched = (*watched, *(str(generation.folder / name) for name in (forms.IMAGE, forms.START)))
+    return replace(found, environment=Environment(**{**environment.as_dict(), **more}), watched=watched)
 
 
-def key_of(session: Session, section: Section) -> str:
+def _outside(path: str, generation: Generation, files: Path) -> str:
+    """Return what a start compares for a path that is watched: of a link out of a file, such as its Python, where that leads.
+
+    What lies in the file itself is as whole as that is: "".
+    """
+    if files == generation.prefix or generation.prefix not in Path(path).parents:
+        return path
+    real = os.path.realpath(files / Path(path).relative_to(generation.prefix))
+    return "" if real.startswith(f"{os.path.realpath(files)}/") else real
+
+
+def key_of(session: Session, section: Section, form: Form = "tree") -> str:
     """Return the store's key of a section on this machine: a digest of what is resolved, never of a name a user chose.
 
     The store's place is part of it: an environment holds its own path, and one in a store that was moved, or that came with
-    a stranger's project, was not built here.
+    a stranger's project, was not built here. So is the form, unless it is a tree.
     """
     with naming(session):
         plan = method_of(section).plan(session.read(section), session.site)
-    return _key(session, section, plan.identity)
+    return _key(session, section, plan.identity, form)
 
 
-def _key(session: Session, section: Section, identity: Mapping[str, object]) -> str:
-    return key_from(section.method, {**identity, "store": os.path.realpath(session.store.folder)})
+def _key(session: Session, section: Section, identity: Mapping[str, object], form: Form) -> str:
+    placed = {**identity, "store": os.path.realpath(session.store.folder)}
+    return key_from(section.method, placed if form == "tree" else {**placed, "form": form})
 
 
 def key_from(method: str, identity: Mapping[str, object]) -> str:
@@ -231,24 +250,53 @@ def key_from(method: str, identity: Mapping[str, object]) -> str:
 
 
 def built_generation(session: Session, section: Section) -> Generation | None:
-    """Return the section's generation if it is in the store."""
-    return read_generation(session.store, key_of(session, section))
+    """Return the section's generation if it is in the store and can be used."""
+    found = published(session, section)
+    return read_generation(session.store, str(found.card["key"])) if isinstance(found, Generation) else None
+
+
+def published(session: Session, section: Section) -> Generation | str:
+    """Return what has a name of the section's, in the form that is asked for before another, or a line as `find_published`."""
+    order: tuple[Form, ...] = ("tree", "file") if session.site.settings.form in ("", "tree") else ("file", "tree")
+    found = [find_published(session.store, key_of(session, section, form)) for form in order]
+    for each in found:
+        if isinstance(each, Generation):
+            return each
+    return found[0] or found[1]
+
+
+def _tools(task: Task, section: Section) -> tuple[forms.Tools | None, forms.Place | None]:
+    """Return what packs an environment and where it is built, where it is to be a file and can be; an image is one anyway."""
+    session, setting = task.session, task.session.site.settings.form
+    if method_of(section).traits.is_image:
+        return None, None
+    tools, said = forms.choose(setting, session.store.folder, session.site.environ.get("PATH", ""), session.site.apptainer)
+    place = forms.place(session.site.environ) if tools is not None else None
+    if isinstance(place, str):
+        tools, place, said = None, None, f"the form is tree, not file: {place}"
+    if said:
+        task.say(f"{session.name}: {said}")
+    return tools, place
 
 
 def _build(task: Task, section: Section) -> tuple[Generation, bool]:
     session, say, store = task.session, task.say, task.session.store
     with naming(session):
         plan = method_of(section).plan(session.read(section), session.site)
-    key = _key(session, section, plan.identity)
+    tools, place = _tools(task, section)
+    key = _key(session, section, plan.identity, "file" if tools else "tree")
     if not task.rebuild:
         store.check()
         store.check_readable()
-        known = examine(store, key)
-        if isinstance(known, Generation):
-            _register(store, session.root)
-            return known, False
-        if known:
-            say(f"{section.title} of {session.name} is in the store, but cannot be used: {known}")
+        # Without a setting, what is built already is taken, whatever its form.
+        more = [] if session.site.settings.form else [_key(session, section, plan.identity, "file")]
+        for each in (key, *more):
+            known = examine(store, each)
+            if isinstance(known, Generation):
+                _register(store, session.root)
+                return known, False
+            if known:
+                say(f"{section.title} of {session.name} is in the store, but cannot be used: {known}")
     warning = home_warning(store.folder, session.site.environ)
     if warning:
         say(f"warning: {warning}")
@@ -264,9 +312,19 @@ def _build(task: Task, section: Section) -> tuple[Generation, bool]:
         task.progress("publishing the environment", 0, 0)
         return digests
 
+    def pack(folder: Path) -> Packed:
+        assert tools is not None
+        assert place is not None
+        say(f"building {section.title} for {session.name} in {place.words}, as one file")
+        from ozrepro.pipeline import apart
+
+        packed = apart.build(session, section, folder, place, tools, say, task.progress)
+        refuse_moved(session, session.files.moved(session.inputs(section.method).files), "built: the environment is not kept")
+        return packed
+
     card = {"session": session.name, "method": section.method, "platform": section.platform, "section": section.digest}
     with naming(session):
-        return provide(store, Recipe(key, card, build), say, rebuild=task.rebuild)
+        return provide(store, Recipe(key, card, build, pack if tools else None), say, rebuild=task.rebuild)
 
 
 def _register(store: Store, root: Path) -> None:
@@ -279,7 +337,7 @@ def _register(store: Store, root: Path) -> None:
 
 def _record(session: Session, chosen: Chosen, found: Launch, prepared: Prepared) -> dict[str, Any]:
     """Return what the next start reads instead of all this, but for the time at which it is written."""
-    prefix = prepared.generation.prefix
+    folder = prepared.generation.folder
     return {
         "schema": ready.SCHEMA,
         "session": session.name,
@@ -291,7 +349,7 @@ def _record(session: Session, chosen: Chosen, found: Launch, prepared: Prepared)
         "bytes": prepared.generation.card["bytes"],
         "files": prepared.generation.card["files"],
         "said": list(chosen.choice.skipped),
-        "stats": [_stat(Path(path), prefix) for path in prepared.watched],
+        "stats": [_stat(Path(path), folder) for path in prepared.watched],
         "digests": [[path, hashlib.sha256(session.files.content(Path(path))).hexdigest()] for path in prepared.inputs],
         "environment": prepared.environment.as_dict(),
         "shell": prepared.shell,
@@ -333,8 +391,8 @@ def _read(files: Files, path: Path) -> bytes:
         return b""  # a project needs no pyproject.toml
 
 
-def _stat(path: Path, prefix: Path) -> list[object]:
+def _stat(path: Path, generation: Path) -> list[object]:
     """Return a row of a ready-record. A file of the environment also keeps its inode and mode, as nobody should change it."""
     found = path.stat()
-    own = [found.st_ino, found.st_mode] if prefix in path.parents else []
+    own = [found.st_ino, found.st_mode] if generation in path.parents else []
     return [str(path), found.st_size, found.st_mtime_ns, *own]

@@ -30,7 +30,7 @@ _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
 _VARIABLES = {
     key: f"OZREPRO_{key.upper().replace('-', '_')}"
     for key in (
-        *("store", "store-group", "cache", "platform", "locks", "lock-timeout"),
+        *("store", "store-group", "cache", "form", "platform", "locks", "lock-timeout"),
         *("methods", "platforms", "modulepath", "path", "site-variables", "accept-effects", "module-tool"),
     )
 }
@@ -45,6 +45,8 @@ class Settings:
     store: Path
     store_group: str = ""
     cache: Path | None = None
+    form: str = ""
+    """How environments lie in the store: tree, file or auto; "" for what is built already, else a tree."""
     method: str | None = None
     python: str = ""
     """The minor version of Python that is asked for, such as 3.12, "" where any of a lock's will do."""
@@ -160,6 +162,7 @@ class _Table:
     store: str = ""
     store_group: str = ""
     cache: str = ""
+    form: Literal["", "tree", "file", "auto"] = ""
     methods: tuple[str, ...] = ()
     platform: Annotated[str, Check(_platform)] = ""
     platforms: tuple[Annotated[str, Check(one_of(KNOWN_PLATFORMS))], ...] = PLATFORMS
@@ -202,6 +205,7 @@ def load_settings(
         store=Path(store_folder(str(root), {"store": table.store}, environ)),
         store_group=table.store_group,
         cache=root / os.path.expandvars(os.path.expanduser(table.cache)) if table.cache else None,
+        form=table.form,
         method=_method(method, environ, known),
         python=_python(environ),
         methods=table.methods,

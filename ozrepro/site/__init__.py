@@ -105,6 +105,10 @@ LOCAL = frozenset(("apfs", "btrfs", "ext2", "ext3", "ext4", "overlay", "ramfs", 
 """File systems of one machine: nobody else waits for their metadata."""
 
 
+NETWORKED = frozenset(("lustre", "nfs", "nfs4", "gpfs", "beegfs", "ceph", "fuse.ceph", "panfs", "afs"))
+"""File systems of a cluster: each file that is opened asks their servers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """One line of /proc/self/mountinfo: where, which file system, which options."""
@@ -161,7 +165,7 @@ def home_warning(store: Path, environ: Mapping[str, str]) -> str | None:
     mount = mount_of(Path(real))
     if mount is None:
         return None
-    networked = mount.kind in ("lustre", "nfs", "nfs4", "gpfs", "beegfs", "ceph", "fuse.ceph", "panfs", "afs")
+    networked = mount.kind in NETWORKED
     quotas = {"usrquota", "grpquota", "prjquota", "quota", "uquota", "pquota", "gquota"} & {
         o.split("=")[0] for o in mount.options
     }

@@ -15,7 +15,8 @@ from ozrepro.site.scheduler import running_jobs
 from ozrepro.store import failed, read_json, shown
 from ozrepro.store.claim import BENCH, cache_name, is_cache, is_inside, is_marked, is_own
 from ozrepro.store.owner import is_alive, is_dead, read_owner
-from ozrepro.store.publish import CARD, built_for, discard, examine, read_generation, remove_tree
+from ozrepro.store.publish import CARD, built_for, discard, examine, read_generation
+from ozrepro.store.writing import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

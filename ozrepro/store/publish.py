@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import stat
 import time
 from contextlib import suppress
@@ -21,20 +20,22 @@ from typing import TYPE_CHECKING, Any
 from ozrepro.errors import StoreError
 from ozrepro.faststart.ready import stamp
 from ozrepro.store import failed, manifest, planted, read_json, shown
+from ozrepro.store.forms import IMAGE, START
 from ozrepro.store.owner import is_dead, myself, read_owner
 from ozrepro.store.turn import wait_turn
-from ozrepro.store.writing import write_whole
+from ozrepro.store.writing import flush, remove_tree, sync, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ozrepro.store import Store
+    from ozrepro.store.packing import Packed
 
 SCHEMA = 1
 PREFIX = "env"
 CARD = "generation.json"
-_FIELDS = frozenset(("bytes", "files", "manifest"))
+_FIELDS = {"tree": frozenset(("bytes", "files", "manifest")), "file": frozenset(("bytes", "files", "image", "inside", "start"))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,14 @@ class Generation:
 class Recipe:
     """What is to be built: the key, what the card says of it, and how.
 
-    `build` fills the prefix that it is given and checks the result; it raises when anything is wrong.
+    `build` fills the prefix that it is given and checks the result; it raises when anything is wrong. Where there is `pack`, it
+    does that elsewhere and puts the environment's file into the generation's folder that it is given.
     """
 
     key: str
     card: Mapping[str, Any]
     build: Callable[[Path], manifest.Digests | None]
+    pack: Callable[[Path], Packed] | None = None
 
 
 def read_generation(store: Store, key: str) -> Generation | None:
@@ -107,10 +110,11 @@ def find_published(store: Store, key: str) -> Generation | str:
         return "is a link, another user's, or can be written by everybody"  # the store's folders are safe: it was planted
     try:
         card = read_json(folder / CARD)
-        made = stamp(os.lstat(folder / PREFIX))
+        form = str(card.get("form", "tree"))
+        made = stamp(os.lstat(folder / (IMAGE if form == "file" else PREFIX)))
     except (OSError, ValueError) as error:
         return f"{CARD} or {PREFIX} cannot be read: {error}"
-    if card.get("schema") != SCHEMA or card.get("key") != key or not card.keys() >= _FIELDS:
+    if card.get("schema") != SCHEMA or card.get("key") != key or not card.keys() >= _FIELDS.get(form, {""}):
         return f"{CARD} is damaged, or another environment's"
     if "made" not in card:
         return "was published by an earlier version of ozrepro"
@@ -205,9 +209,9 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
     try:
         folder.mkdir(mode=0o755)
         began = time.monotonic()
-        digests = recipe.build(folder / PREFIX)
-        _finish(folder, recipe, digests, time.monotonic() - began)
-        for path in (folder / "manifest.jsonl", folder / CARD, folder):
+        built = _pack(folder, recipe.pack) if recipe.pack is not None else _tree(folder, recipe.build(folder / PREFIX))
+        _finish(folder, recipe, built, time.monotonic() - began)
+        for path in (*filter(os.path.isfile, folder.iterdir()), folder):
             store.share(path)
         flush(folder)
         won = _publish(store, recipe.key, name, stale)
@@ -227,75 +231,54 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
     return won
 
 
-def _finish(folder: Path, recipe: Recipe, digests: manifest.Digests | None, seconds: float) -> None:
-    entries = manifest.take(folder / PREFIX, digests, protect=True)
-    changed = digests.unlike(folder / PREFIX, entries) if digests is not None else []
+def take_whole(prefix: Path, digests: manifest.Digests | None) -> list[manifest.Entry]:
+    """Return the manifest of what was built, its files write-protected. Raises StoreError where they were changed meanwhile."""
+    entries = manifest.take(prefix, digests, protect=True)
+    changed = digests.unlike(prefix, entries) if digests is not None else []
     if changed:
         what = "\n  ".join(("files were changed after they had been installed and checked:", *changed[:30]))
-        raise StoreError(what, where=str(folder / PREFIX), hint="the same command again")
+        raise StoreError(what, where=str(prefix), hint="the same command again")
+    return entries
+
+
+def _tree(folder: Path, digests: manifest.Digests | None) -> dict[str, Any]:
+    """Write the manifest of a tree, and return what the card says of it."""
+    entries = take_whole(folder / PREFIX, digests)
     content = manifest.to_bytes(entries)
-    card = {
-        **recipe.card,
-        "schema": SCHEMA,
-        "key": recipe.key,
-        "store": os.path.realpath(folder.parent.parent),
+    write_whole(folder / "manifest.jsonl", content)
+    return {
         "made": stamp(os.lstat(folder / PREFIX)),
         "gates": manifest.gates(folder / PREFIX, entries),
         "files": len(entries),
         "bytes": sum(entry.size for entry in entries),
         "manifest": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def _pack(folder: Path, pack: Callable[[Path], Packed]) -> dict[str, Any]:
+    """Put an environment's file into a generation, and return what the card says of it."""
+    packed = pack(folder)
+    return {
+        "form": "file",
+        "made": stamp(os.lstat(folder / IMAGE)),
+        "files": len(os.listdir(folder)),  # the card itself stands for the empty folder
+        "bytes": packed.size,
+        "inside": {"files": packed.files, "bytes": packed.bytes},
+        "image": packed.sha256,
+        "start": manifest.digest_file(folder / START),
+    }
+
+
+def _finish(folder: Path, recipe: Recipe, built: Mapping[str, Any], seconds: float) -> None:
+    card = {
+        **recipe.card,
+        **built,
+        "schema": SCHEMA,
+        "key": recipe.key,
+        "store": os.path.realpath(folder.parent.parent),
         "seconds": round(seconds, 1),
     }
-    write_whole(folder / "manifest.jsonl", content)
     write_whole(folder / CARD, json.dumps(card, indent=1, sort_keys=True).encode() + b"\n")
-
-
-def flush(folder: Path) -> None:
-    """Flush everything below `folder` to disk: on Lustre and NFS a full quota may show only now.
-
-    uv flushes nothing that it installs. Where the system has no syncfs(2), as macOS, each file and folder is flushed by itself.
-    Raises OSError.
-    """
-    if _sync_file_system(folder):
-        return
-    for base, _, files in os.walk(folder, onerror=_raise):
-        for name in files:
-            path = os.path.join(base, name)
-            if not os.path.islink(path):
-                _sync(path)
-        _sync(base)
-
-
-def _sync_file_system(folder: Path) -> bool:
-    """Flush the file system that holds `folder` by one syncfs(2), which Python lacks; False where the system lacks it too."""
-    try:
-        import ctypes
-
-        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-    except (ImportError, OSError, AttributeError):
-        return False
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        number = ctypes.get_errno() if syncfs(descriptor) else 0
-    finally:
-        os.close(descriptor)
-    if number == errno.ENOSYS:
-        return False
-    if number:
-        raise OSError(number, os.strerror(number), str(folder))
-    return True
-
-
-def _sync(path: str | Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _publish(store: Store, key: str, name: str, stale: str | None) -> bool:
@@ -319,7 +302,7 @@ def _publish(store: Store, key: str, name: str, stale: str | None) -> bool:
                 return False
     # A failing flush of the name loses at most the name; the generation itself is on disk.
     with suppress(OSError):
-        _sync(link.parent)
+        sync(link.parent)
     return True
 
 
@@ -347,20 +330,10 @@ def discard(store: Store, folder: Path) -> None:
         (store.folder / "owners" / folder.name).unlink(missing_ok=True)
 
 
-def remove_tree(folder: Path) -> None:
-    """Remove a folder whose parts may be write-protected; what cannot be removed is left for the next clean-up."""
-    for base, folders, _ in os.walk(folder):
-        for path in (base, *(os.path.join(base, name) for name in folders)):
-            try:
-                if not os.path.islink(path):
-                    os.chmod(path, 0o700)
-            except OSError:
-                pass
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def verify(generation: Generation) -> list[str]:
     """Return what no longer is as it was published, one line a file; empty when all is whole."""
+    if generation.card.get("form") == "file":
+        return _verify_file(generation)
     try:
         content = (generation.folder / "manifest.jsonl").read_bytes()
     except OSError as error:
@@ -378,3 +351,17 @@ def verify(generation: Generation) -> list[str]:
     wrong += [f"{shown(path)}: can be written by everybody" for path in exposed]
     moved = _moved_gate(generation)  # what was put in and taken out again left no other trace
     return wrong or ([f"{shown(moved)}: packages were put in or taken out again since it was built"] if moved else [])
+
+
+def _verify_file(generation: Generation) -> list[str]:
+    """Return what of an environment's file and of the program that mounts it is no longer as it was published."""
+    wrong = []
+    for name, digest in ((IMAGE, generation.card["image"]), (START, generation.card["start"])):
+        try:
+            if manifest.digest_file(generation.folder / name) != digest:
+                wrong.append(f"{name}: was changed")
+        except OSError as error:
+            wrong.append(f"{name}: cannot be read: {error.strerror}")
+    if not stat.S_ISDIR(os.lstat(generation.prefix).st_mode):
+        wrong.append(f"{PREFIX}: is not a folder")
+    return wrong

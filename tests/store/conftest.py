@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ozrepro.store import Store
-from ozrepro.store.publish import remove_tree
+from ozrepro.store.writing import remove_tree
 from tests.conftest import unmount
 from tests.store.running import Pipe
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ozrepro.store.publish import remove_tree
+from ozrepro.store.writing import remove_tree
 from tests.store.running import ENVIRON, PATIENCE, adopt, clean_up, command, done, entries, hear, published, start
 
 if TYPE_CHECKING:

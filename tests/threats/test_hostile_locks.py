@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ozrepro.project.toml import loads
-from ozrepro.store.publish import remove_tree
+from ozrepro.store.writing import remove_tree
 from tests.calls import counted_calls
 from tests.conftest import BIN
 from tests.needs import UNPACKS

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from ozrepro.errors import OzreproError, UsageError
 from ozrepro.frontends.bench.nodes import ALLOCATE, next_node
 from ozrepro.store import failed
-from ozrepro.store.publish import remove_tree
+from ozrepro.store.writing import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

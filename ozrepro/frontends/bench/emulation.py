@@ -29,8 +29,8 @@ def enter() -> None:
 
     To be called before any thread is started, and after what depends on a file's owner: other users have no names afterwards.
     """
-    from ozrepro.frontends.bench.lustre import namespace
     from ozrepro.frontends.bench.lustre.emulator import Emulator
+    from ozrepro.site import namespace
 
     reason = Emulator.unavailable(in_place=True)
     if reason:

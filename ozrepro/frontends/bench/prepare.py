@@ -19,7 +19,7 @@ from ozrepro.frontends.bench.launch import Starter, look
 from ozrepro.frontends.bench.plan import fresh_words
 from ozrepro.frontends.bench.result import Result
 from ozrepro.frontends.bench.run import Setting
-from ozrepro.store.publish import remove_tree
+from ozrepro.store.writing import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

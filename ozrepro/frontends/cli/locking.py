@@ -19,14 +19,13 @@ from ozrepro.pipeline import describing
 from ozrepro.pipeline.checks import check_section, compared_with_site, drift_of, outdated, remedy_of, said_otherwise, stale
 from ozrepro.pipeline.choice import candidates, choose
 from ozrepro.pipeline.locking import Change, Locking, lock_session
-from ozrepro.pipeline.preparing import built_generation, key_of
+from ozrepro.pipeline.preparing import built_generation, published
 from ozrepro.pipeline.session import Session, needs_lock
 from ozrepro.project import sources
 from ozrepro.project.files import text_of
 from ozrepro.project.lock import Lock, Section, lock_file
 from ozrepro.project.lockdiff import Difference, between_contents, between_sections
 from ozrepro.store import audit
-from ozrepro.store.publish import find_published
 from ozrepro.store.publish import verify as verify_files
 
 _NAMED = 8
@@ -167,7 +166,7 @@ def verify(call: Call) -> int:
     whole = opened(call, call.arguments.name)
     session = whole.for_looking()
     section = _section(session)
-    generation = find_published(session.store, key_of(session, section))
+    generation = published(session, section)
     if isinstance(generation, str):
         what = f"{section.title} of {session.name} is in the store, but cannot be used: {generation}"
         what = what if generation else f"{section.title} is not built here"

@@ -94,6 +94,11 @@ def activate(call: Call) -> int:
             f"the environment of {active.name!r} is an image, which cannot be put into a shell that is already there",
             hint=f"ozrepro shell {active.name}, or: ozrepro run {active.name} -- COMMAND",
         )
+    if active.environment.mount:
+        raise UsageError(
+            f"the environment of {active.name!r} is one file, which cannot be mounted for a shell that is already there",
+            hint=f"ozrepro shell {active.name}, or: ozrepro run {active.name} -- COMMAND",
+        )
     if active.environment.prefix:
         raise UsageError(
             f"programs of {active.name!r} start behind {active.environment.prefix[0]}, which a running shell cannot add",
@@ -164,7 +169,7 @@ def _start_inside(active: Active, call: Call) -> NoReturn:
 
 def _start_program(active: Active, command: list[str]) -> NoReturn:
     path = active.environment.variables_for(os.environ)["PATH"]
-    if command == ["ipython"] and shutil.which("ipython", path=path) is None:
+    if command == ["ipython"] and active.environment.is_seen_outside and shutil.which("ipython", path=path) is None:
         hint = f'add "ipython" to requirements in sessions/{active.name}.toml, then: ozrepro lock {active.name}'
         raise OzreproError("IPython is not in the environment", where=f"session {active.name!r}", hint=hint)
     execute(active.environment, command, active.name)

@@ -110,7 +110,7 @@ class Conda:
         What the module of the system's MPI gives a shell is kept apart; what activation sets are variables.
         """
         prefix, mpi = target.prefix, locked.mpi
-        activation = activating.kept(prefix)
+        activation = activating.kept(target.files)
         own = {
             **locked.below(),
             **locked.variables,
@@ -185,20 +185,20 @@ class Conda:
 
     def installed(self, target: Target) -> dict[str, str]:
         """Return name and version of each conda package, and of each Python distribution beside them."""
-        own = {package.name: package.version for package in installed.installed(target.prefix)}
-        if not has_python(target.prefix):
+        own = {package.name: package.version for package in installed.installed(target.files)}
+        if not has_python(target.files):
             return own
         from ozrepro.methods.conda import python as conda_python
 
-        return {**conda_python.distributions(target.prefix), **own}
+        return {**conda_python.distributions(target.files), **own}
 
     def inside(self, locked: Locked, target: Target) -> Inside:
         """Return what programs of its Python find: nothing in an environment without one."""
-        if not has_python(target.prefix):
+        if not has_python(target.files):
             return Inside({}, {})
         from ozrepro.methods.conda import python as conda_python
 
-        return conda_python.inside(locked, target.prefix)
+        return conda_python.inside(locked, target.files)
 
     def foretold(self, locked: Locked) -> Inside:
         """Return the packages that use Python, which may have other names as distributions, and what pip adds."""
@@ -208,7 +208,7 @@ class Conda:
 
     def problems(self, locked: Locked, target: Target) -> list[str]:
         """Compare the files again with what the build's checks asked: packages, files, requirements."""
-        prefix = target.prefix
+        prefix = target.files
         packages = installed.installed(prefix)
         broken = installed.damaged(prefix, packages, Digests())
         wrong = [*installed.unlike_lock(packages, locked.records), *lines_of(broken)]

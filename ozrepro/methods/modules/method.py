@@ -170,11 +170,11 @@ class Modules:
 
     def installed(self, target: Target) -> dict[str, str]:
         """Return name and version of each distribution in the venv."""
-        return install.distributions(install.site_packages(target.prefix))
+        return install.distributions(install.site_packages(target.files))
 
     def inside(self, locked: Locked, target: Target) -> Inside:
         """Return what programs find in the venv, then in the modules."""
-        return inside_of(locked.version, (str(install.site_packages(target.prefix)), *locked.folders))
+        return inside_of(locked.version, (str(install.site_packages(target.files)), *locked.folders))
 
     def problems(self, locked: Locked, target: Target) -> list[str]:
         """Compare the files of the venv, and of what the modules bring, with what the build's checks asked of them."""
@@ -183,7 +183,7 @@ class Modules:
         provided = outside.distributions(locked.folders)
         chosen = install.choose_files(locked.layer.packages, locked.interpreter)
         wanted = expected(locked, locked.interpreter, chosen, provided)
-        different = install.differences(target.prefix, wanted, Digests())
+        different = install.differences(target.files, wanted, Digests())
         return [*different, *lock.provided_otherwise(locked.provides, provided)]
 
     def definition(self, request: ImageRequest[ModulesTable, Locked]) -> list[str]:

@@ -207,11 +207,11 @@ class Venv:
 
     def installed(self, target: Target) -> Mapping[str, str]:
         """Return name and version of each distribution in the venv."""
-        return install.distributions(install.site_packages(target.prefix))
+        return install.distributions(install.site_packages(target.files))
 
     def inside(self, locked: Locked, target: Target) -> Inside:
         """Return what programs find in the venv."""
-        return inside_of(install.version_of(target.prefix), (str(install.site_packages(target.prefix)),))
+        return inside_of(install.version_of(target.files), (str(install.site_packages(target.files)),))
 
     def problems(self, locked: Locked, target: Target) -> Sequence[str]:
         """Compare the files again with what the build's checks asked: distributions, records, requirements."""

@@ -17,7 +17,7 @@ from ozrepro.frontends.bench.nodes import Nodes
 from ozrepro.frontends.bench.plan import Plan
 from ozrepro.frontends.bench.prepare import looked_at, setting_for, work_folder
 from ozrepro.frontends.bench.workload import Workload
-from ozrepro.store.publish import remove_tree
+from ozrepro.store.writing import remove_tree
 from tests.conftest import Project
 
 EMPTY = (Workload("empty"),)

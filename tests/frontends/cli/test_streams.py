@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from ozrepro.store.publish import remove_tree
+from ozrepro.store.writing import remove_tree
 from tests.conftest import BIN, Project
 
 pytestmark = pytest.mark.slow

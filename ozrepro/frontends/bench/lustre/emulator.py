@@ -28,8 +28,8 @@ from ozrepro.errors import OzreproError
 from ozrepro.faststart import ownpath
 from ozrepro.frontends.bench.lustre.model import Totals
 from ozrepro.frontends.bench.lustre.mounting import SOURCE, fusermount, is_mounted, unmount
-from ozrepro.frontends.bench.lustre.namespace import may_mount
 from ozrepro.frontends.bench.lustre.profile import PRESETS, QUIET, Profile, read_profile, write_profile
+from ozrepro.site.namespace import may_mount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

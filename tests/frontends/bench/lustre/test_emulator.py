@@ -197,7 +197,7 @@ import os
 from ozrepro.errors import OzreproError
 from ozrepro.frontends.bench.lustre.emulator import Emulator
 from ozrepro.frontends.bench.lustre.model import Totals
-from ozrepro.frontends.bench.lustre.namespace import enter
+from ozrepro.site.namespace import enter
 from tests.frontends.bench.lustre.test_emulator import FAST, run
 enter()
 reason = Emulator.unavailable(in_place=True)

@@ -14,7 +14,7 @@ START = """
 import ctypes, os, threading
 from ozrepro import process
 from ozrepro.errors import OzreproError
-from ozrepro.frontends.bench.lustre.namespace import enter, may_mount
+from ozrepro.site.namespace import enter, may_mount
 
 def ambient():
     line = process.run(["/bin/grep", "CapAmb", "/proc/self/status"], env={}, timeout=60).output

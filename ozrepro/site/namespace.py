@@ -1,4 +1,4 @@
-"""A mount namespace of this process's own, so that the emulator can stand in the place of real folders and nobody else sees it.
+"""A mount namespace of this process's own, in which it puts folders over others and nobody else sees it.
 
 Root's or a user's: where only a user namespace gives the right to mount, this process gets one in which it keeps its own name and
 group. What is mounted in it is gone with the last process in it, however that ends (mount_namespaces(7), user_namespaces(7)).
@@ -17,11 +17,14 @@ from ozrepro.errors import OzreproError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-__all__ = ["enter", "may_mount"]
+__all__ = ["cover", "enter", "may_mount"]
 
 _NEWUSER, _NEWNS = 0x10000000, 0x00020000  # linux/sched.h
-_RECURSIVE, _PRIVATE = 0x4000, 0x40000  # linux/mount.h
+_BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x40000  # linux/mount.h
+_SAFE = 2 | 4
+"""MS_NOSUID and MS_NODEV."""
 _SYS_ADMIN = 21  # linux/capability.h
 _VERSION = 0x20080522
 _AMBIENT, _IS_SET, _RAISE, _LOWER = 47, 1, 2, 3  # linux/prctl.h
@@ -53,6 +56,18 @@ def _enter_as_user(libc: ctypes.CDLL) -> None:
                 stream.write(text.encode())
         except OSError as error:  # AppArmor may allow a user namespace, and nothing in it
             raise _refused(f"/proc/self/{name}: {error.strerror}") from error
+
+
+def cover(folder: Path, source: Path | None) -> None:
+    """Put the folder `source` over another one in this process's own namespace, or memory where it is None. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if source is not None:
+        failed = libc.mount(os.fsencode(source), os.fsencode(folder), None, _BIND, None)
+    else:
+        failed = libc.mount(b"ozrepro", os.fsencode(folder), b"tmpfs", _SAFE, b"mode=755")
+    if failed:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(folder))
 
 
 def _wait_for_ended_threads(patience: float = 1.0) -> None:

@@ -1,0 +1,177 @@
+"""Builds an environment that becomes one file: by a process in whose namespace a folder of the node covers the store's.
+
+So prefixes and first lines of scripts are those of the store, and its file system sees the packed file alone. The process opens
+the session again: nothing but values crosses to it, and a build's threads and mounts end with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ozrepro import errors, process
+from ozrepro.errors import CommandFailed, LockError, OzreproError
+from ozrepro.faststart import ownpath
+from ozrepro.methods.contract import Target
+from ozrepro.pipeline.session import Session, method_of, naming, open_session
+from ozrepro.process import ended_by_signals
+from ozrepro.site import namespace
+from ozrepro.store.claim import closed_to_others
+from ozrepro.store.forms import Tools, room
+from ozrepro.store.packing import TRACER, Packed, pack
+from ozrepro.store.publish import PREFIX, take_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ozrepro.methods.contract import Progress, Say
+    from ozrepro.project.lock import Section
+    from ozrepro.store.forms import Place
+
+_STARTING = ("LD_LIBRARY_PATH", "PYTHONHOME")
+"""What ozrepro's own Python may need to start; the caller's other variables are the session's, and reach it as a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is built: the session, its method, the digest of its section, and where; `local` is "" for memory."""
+
+    root: str
+    name: str
+    method: str
+    section: str
+    folder: str
+    local: str
+    environ: Mapping[str, str]
+    tools: Mapping[str, str]
+
+
+def build(session: Session, section: Section, folder: Path, place: Place, tools: Tools, say: Say, progress: Progress) -> Packed:
+    """Build a section into the file of a generation's folder, and return what it holds.
+
+    Raises what the method's build raises, CommandFailed where the process ends without an answer.
+    """
+    with room(place) as local:
+        job = Job(
+            str(session.root),
+            session.name,
+            section.method,
+            section.digest,
+            str(folder),
+            str(local or ""),
+            dict(session.site.environ),
+            asdict(tools),
+        )
+        variables = {name: os.environ[name] for name in _STARTING if name in os.environ}
+        done = process.run(
+            ownpath.helper("ozrepro.pipeline.apart"),
+            env={"PATH": process.CLEAN_PATH, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", **variables},
+            cwd="/",
+            text=json.dumps(asdict(job)),
+            on_line=_listener(say, progress),
+        )
+    try:
+        answer = json.loads(done.output.rpartition("\n")[2])
+    except ValueError:
+        raise CommandFailed(
+            "\n    ".join((f"the build ended with status {done.status} and no result", *done.errors.strip().splitlines()[-12:])),
+            hint="the same command again, or OZREPRO_FORM=tree",
+        ) from None
+    if "refused" in answer:
+        raise _error(answer["refused"])
+    (folder / PREFIX).mkdir(mode=0o755)
+    return Packed(**answer["done"])
+
+
+def _error(told: Mapping[str, Any]) -> OzreproError:
+    """Return an error of the process as it was raised there."""
+    kind = getattr(errors, told["kind"], OzreproError)
+    error = OzreproError(told["title"], problems=told["problems"], where=told["where"], hint=told["hint"])
+    if isinstance(kind, type) and issubclass(kind, OzreproError):
+        error.__class__ = kind
+    return error
+
+
+def _listener(say: Say, progress: Progress) -> Callable[[str], None]:
+    def on_line(line: str) -> None:
+        if not line.startswith('{"'):
+            return
+        try:
+            told = json.loads(line)
+        except ValueError:
+            return
+        if "say" in told:
+            say(str(told["say"]))
+        elif "progress" in told:
+            step, done, total = told["progress"]
+            progress(str(step), int(done), int(total))
+
+    return on_line
+
+
+def _tell(**told: object) -> None:
+    sys.stderr.write(f"{json.dumps(told)}\n")
+    sys.stderr.flush()
+
+
+def perform(job: Job) -> Packed:
+    """Do the job in a namespace of this process's own. Raises OzreproError, OSError."""
+    folder = Path(job.folder)
+    beneath = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    namespace.enter()
+    namespace.cover(folder, Path(job.local) if job.local else None)
+    os.environ.clear()
+    os.environ.update(job.environ)
+    session = open_session(Path(job.root), job.name, job.environ, method=job.method)
+    section = session.section(job.method, session.lock())
+    if section is None or section.digest != job.section:
+        raise LockError(f"the lock changed while {job.name} was being built", hint="the same command again")
+    prefix = folder / PREFIX
+    target = Target(prefix, session.site)
+    with naming(session):
+        plan = method_of(section).plan(session.read(section), session.site)
+        digests = plan.build(target, lambda line: _tell(say=line), lambda *step: _tell(progress=step))
+    entries = take_whole(prefix, digests)
+    _tell(progress=("packing into one file", 0, 0))
+    opened = _opened(session, section, target)
+    # Beneath the cover: what mksquashfs, a program of its own, opens by this process's descriptor.
+    sha256, size = pack(prefix, Path(f"/proc/{os.getpid()}/fd/{beneath}"), Tools(**job.tools), opened)
+    return Packed(sha256, size, len(entries), sum(entry.size for entry in entries))
+
+
+def _opened(session: Session, section: Section, target: Target) -> Sequence[str]:
+    """Return what a start with the session's imports opens below the prefix, in order; nothing where that cannot be seen."""
+    environment = method_of(section).environment(session.read(section), target).environment
+    with tempfile.NamedTemporaryFile(prefix="ozrepro-") as sink:
+        arguments = [sink.name, ",".join(session.spec.imports), str(target.prefix)]
+        words = environment.command(["python", "-c", TRACER, *arguments])
+        try:
+            process.run(words, env=environment.variables_for(session.site.environ), cwd="/", timeout=600)
+        except CommandFailed:
+            return ()  # an environment without Python
+        return sink.read().decode("utf-8", "surrogateescape").split("\0")
+
+
+def main() -> None:
+    """Do the job that standard input names; the last line of standard output is the answer."""
+    answer: dict[str, object]
+    try:
+        with ended_by_signals(), closed_to_others():
+            answer = {"done": asdict(perform(Job(**json.load(sys.stdin))))}
+    except OzreproError as error:
+        told = {"kind": type(error).__name__, "title": error.title, "problems": error.problems}
+        answer = {"refused": {**told, "where": error.where, "hint": str(error.hint)}}
+    except OSError as error:
+        told = {"kind": "StoreError", "title": f"cannot build an environment: {error.strerror or error}", "problems": ()}
+        answer = {"refused": {**told, "where": str(error.filename or ""), "hint": "the same command again"}}
+    sys.stdout.write(f"\n{json.dumps(answer)}")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

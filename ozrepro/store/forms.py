@@ -1,0 +1,199 @@
+"""How a built environment lies in the store: a tree, or one file that each start mounts at the path where it was built.
+
+What this machine has for it, where such an environment is built, and how its files are looked at. Knows no method.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ozrepro import process
+from ozrepro.errors import CommandFailed, StoreError
+from ozrepro.site import LOCAL, NETWORKED, mount_of
+from ozrepro.store.owner import is_dead, myself, read_owner
+from ozrepro.store.writing import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ozrepro.store.publish import Generation
+
+Form = Literal["tree", "file"]
+
+IMAGE = "env.sqfs"
+START = "start"
+MARKER = ".ozrepro-file"
+"""A file of a packed environment alone: where it is seen, the environment is mounted."""
+
+ROOM = 2 << 30
+"""Bytes that a folder must have left to build in; the astronomy stack with its bytecode takes 0.5 GiB, one with PyTorch 6."""
+ENTRIES = 100_000
+"""Files that it must have left."""
+
+_ROOM, _OWNER = "ozrepro-build-", "owner"
+_START = Path(__file__).with_name("start.sh")
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The programs that pack and mount, by their paths."""
+
+    squashfuse: str
+    mksquashfs: str
+    unshare: str
+    nsenter: str
+    mount: str
+
+
+_NAMES = {"squashfuse": "squashfuse_ll", "mksquashfs": "mksquashfs", "unshare": "unshare", "nsenter": "nsenter", "mount": "mount"}
+
+
+def find_tools(path: str, apptainer: str | None) -> Tools | str:
+    """Return this machine's tools, or which are not here. Starts nothing.
+
+    `path` is a PATH; Apptainer brings its own squashfuse_ll, and may bring mksquashfs, in `libexec/apptainer/bin`.
+    """
+    more = f"{Path(os.path.realpath(apptainer)).parents[1]}/libexec/apptainer/bin" if apptainer else ""
+    # First what the system has: a caller's PATH may lead into a module, which another node may not have.
+    searched = ":".join(filter(None, (process.CLEAN_PATH, "/usr/sbin:/sbin", path, more)))
+    found = {key: process.find_program(name, searched) for key, name in _NAMES.items()}
+    absent = [_NAMES[key] for key, program in found.items() if program is None]
+    if absent:
+        return f"no {' and no '.join(absent)} here; ask the centre for squashfuse and squashfs-tools"
+    return Tools(**{key: str(program) for key, program in found.items()})
+
+
+def why_no_mount(tools: Tools) -> str:
+    """Return why a user cannot mount a file here, "" where one can. Makes the namespaces, which takes some milliseconds."""
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "/dev/fuse cannot be opened; ask the centre for FUSE"
+    words = [tools.unshare, "--user", "--map-root-user", "--mount", "true"]
+    try:
+        done = process.run(words, env={"PATH": process.CLEAN_PATH}, timeout=20)
+    except CommandFailed as error:
+        return error.what
+    if done.status == 0:
+        return ""
+    said = (done.errors.strip().splitlines() or [f"status {done.status}"])[-1]
+    return f"user namespaces cannot be made ({said}); ask the centre for user.max_user_namespaces"
+
+
+def choose(setting: str, store: Path, path: str, apptainer: str | None) -> tuple[Tools | None, str]:
+    """Return the tools where the setting asks for a file and this machine can, else None; and what is to be said of it.
+
+    `auto` asks for one where the store lies on a file system of a cluster, in which each small file costs its servers a request.
+    """
+    if setting == "auto":
+        mount = mount_of(store)
+        if mount is None or mount.kind not in NETWORKED:
+            return None, ""
+    elif setting != "file":
+        return None, ""
+    tools = find_tools(path, apptainer)
+    why = tools if isinstance(tools, str) else why_no_mount(tools)
+    if isinstance(tools, str) or why:
+        return None, f"the form is tree, not file: {why}"
+    return tools, ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an environment is built before it is packed: a folder of this node, None for memory; and how that is said."""
+
+    folder: Path | None
+    words: str
+
+
+def place(environ: Mapping[str, str]) -> Place | str:
+    """Return where to build on this node, or why that is nowhere: the job's own disk, then TMPDIR, /tmp, and memory.
+
+    Memory comes last: what lies there counts against a job's limit.
+    """
+    for name in dict.fromkeys(filter(None, (environ.get("JOBFS"), environ.get("PBS_JOBFS"), environ.get("TMPDIR"), "/tmp"))):  # noqa: S108
+        folder = Path(name)
+        mount = mount_of(folder)
+        if folder.is_absolute() and mount is not None and mount.kind in LOCAL and _has_room(folder):
+            return Place(folder, str(folder))
+    if _free_memory() > 2 * ROOM:
+        return Place(None, "memory")
+    return f"no folder of this node has {ROOM >> 30} GiB left to build in"
+
+
+def _has_room(folder: Path) -> bool:
+    try:
+        room = os.statvfs(folder)
+    except OSError:
+        return False
+    enough = room.f_files == 0 or room.f_favail >= ENTRIES
+    return os.access(folder, os.W_OK | os.X_OK) and room.f_bavail * room.f_frsize >= ROOM and enough
+
+
+def _free_memory() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) << 10
+    except (OSError, ValueError, StopIteration):
+        return 0
+
+
+def start_script(tools: Tools) -> bytes:
+    """Return the text of the program that starts commands with an environment's file mounted."""
+    text = _START.read_text(encoding="utf-8").replace("@MARKER@", MARKER)
+    for field in fields(Tools):
+        text = text.replace(f"@{field.name.upper()}@", shlex.quote(getattr(tools, field.name)))
+    return text.encode()
+
+
+def is_file(generation: Generation) -> bool:
+    """Say whether an environment is one file."""
+    return generation.card.get("form") == "file"
+
+
+@contextmanager
+def room(place: Place) -> Iterator[Path | None]:
+    """Give a folder of this node to build in, removed afterwards; None for memory. What killed builders left is removed too."""
+    if place.folder is None:
+        yield None
+        return
+    for left in place.folder.glob(f"{_ROOM}*"):
+        with suppress(OSError):
+            owner = read_owner(os.readlink(left / _OWNER))
+            if os.lstat(left).st_uid == os.geteuid() and owner is not None and is_dead(owner):
+                remove_tree(left)
+    folder = Path(tempfile.mkdtemp(prefix=_ROOM, dir=place.folder))
+    try:
+        (folder / _OWNER).symlink_to(myself().record())
+        yield _made(folder / "generation")
+    finally:
+        remove_tree(folder)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+@contextmanager
+def seen(generation: Generation) -> Iterator[Path]:
+    """Give a path by which this process reads the files of an environment, as long as the block lasts.
+
+    One file is mounted in a namespace of a companion's, whose root the kernel shows to its user (proc(5), `/proc/PID/root`).
+    Raises StoreError where it cannot be mounted.
+    """
+    if not is_file(generation):
+        yield generation.prefix
+        return
+    try:
+        with process.Companion([str(generation.folder / START), "cat"], env={"PATH": process.CLEAN_PATH}) as companion:
+            companion.ask(b"", timeout=60)
+            yield Path(f"/proc/{companion.pid}/root{os.path.abspath(generation.prefix)}")
+    except CommandFailed as error:
+        raise StoreError(
+            f"cannot be mounted: {error.what}", where=str(generation.folder / IMAGE), hint="ozrepro doctor"
+        ) from error
