@@ -385,27 +385,3 @@ def installer_in(argv: Sequence[str]) -> str:
     if placed or (folder and os.path.exists(f"{folder}/../pyvenv.cfg")):
         return ""
     return " ".join((program, *group, *verb))
-
-
-def check_command(environment: Environment, argv: Sequence[str], session: str, example: str = "") -> None:
-    """Raise OzreproError for a command line that is not started in a session's environment: see `Environment.refused`.
-
-    `example` shows how a launcher is told to start its program there, with `{launcher}` for its name; that of the command line
-    where it is empty.
-    """
-    words = environment.refused(argv)
-    if not words:
-        return
-    from ozrepro.errors import OzreproError
-
-    if words in LAUNCHERS:
-        outside = "outside the image" if environment.is_image else f"without {environment.command(())[0]}"
-        what = f"{words} would start its program {outside}"
-        hint = (example or f"{{launcher}} … ozrepro run {session} -- python …").replace("{launcher}", words)
-    elif environment.is_image:
-        astray = ", and packages would land in ~/.local" if "pip" in words else ""
-        what = f"{words} cannot add to an image: it is read-only{astray}"
-        hint = f"add the package to %post of the definition, then: ozrepro lock {session}"
-    else:
-        what, hint = f"{words} cannot add to a locked environment", f"ozrepro add {session} PKG"
-    raise OzreproError(what, where=f"session {session!r}", hint=hint)

@@ -17,13 +17,13 @@ from ozrepro.environment import (
     LAUNCHERS,
     PLACES,
     asked_method,
-    check_command,
     installer_in,
     is_inherited,
     joined_by,
     passing,
     says_where,
 )
+from ozrepro.faststart.ready import check_command
 
 if TYPE_CHECKING:
     from ozrepro.environment import Cases

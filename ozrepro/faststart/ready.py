@@ -12,11 +12,11 @@ import os
 import stat
 import sys
 
-from ozrepro.environment import SAYS_WHERE, Environment, asked_method
+from ozrepro.environment import LAUNCHERS, SAYS_WHERE, Environment, asked_method
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
 SCHEMA = 10
@@ -359,3 +359,27 @@ def _same_stat(rows: Iterable[tuple[Any, ...]]) -> bool:
 
 def _same_content(digests: Iterable[tuple[str, str]]) -> bool:
     return all(sha256_of(content_of(path)).hexdigest() == digest for path, digest in digests)
+
+
+def check_command(environment: Environment, argv: Sequence[str], session: str, example: str = "") -> None:
+    """Raise OzreproError for a command line that is not started in a session's environment: see `Environment.refused`.
+
+    `example` shows how a launcher is told to start its program there, with `{launcher}` for its name; that of the command line
+    where it is empty.
+    """
+    words = environment.refused(argv)
+    if not words:
+        return
+    from ozrepro.errors import OzreproError
+
+    if words in LAUNCHERS:
+        outside = "outside the image" if environment.is_image else f"without {environment.command(())[0]}"
+        what = f"{words} would start its program {outside}"
+        hint = (example or f"{{launcher}} … ozrepro run {session} -- python …").replace("{launcher}", words)
+    elif environment.is_image:
+        astray = ", and packages would land in ~/.local" if "pip" in words else ""
+        what = f"{words} cannot add to an image: it is read-only{astray}"
+        hint = f"add the package to %post of the definition, then: ozrepro lock {session}"
+    else:
+        what, hint = f"{words} cannot add to a locked environment", f"ozrepro add {session} PKG"
+    raise OzreproError(what, where=f"session {session!r}", hint=hint)

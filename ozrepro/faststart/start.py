@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ozrepro.environment import check_command
-from ozrepro.faststart.ready import find_ready, find_root, with_python
+from ozrepro.faststart.ready import check_command, find_ready, find_root, with_python
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

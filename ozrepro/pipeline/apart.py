@@ -125,6 +125,7 @@ def perform(job: Job) -> Packed:
     beneath = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     namespace.enter()
     namespace.cover(folder, Path(job.local) if job.local else None)
+    namespace.give_up_rights()
     os.environ.clear()
     os.environ.update(job.environ)
     session = open_session(Path(job.root), job.name, job.environ, method=job.method)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from ozrepro.environment import check_command
 from ozrepro.errors import BuildError, DriftError, LockError, NoMethodError
 from ozrepro.faststart.ownpath import OwnImports
-from ozrepro.faststart.ready import find_ready
+from ozrepro.faststart.ready import check_command, find_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -179,6 +179,13 @@ class _Table:
     registries: _Addresses = field(default_factory=dict)
 
 
+_AS_WRITTEN = (
+    *("store_group", "form", "methods", "platform", "modulepath", "site_variables", "accept_effects", "module_tool", "path"),
+    *("locks", "lock_timeout", "indexes", "channels", "registries"),
+)
+"""The settings that are what the file or a variable says."""
+
+
 def load_settings(
     root: Path,
     environ: Mapping[str, str],
@@ -203,25 +210,12 @@ def load_settings(
     settings = Settings(
         root=root,
         store=Path(store_folder(str(root), {"store": table.store}, environ)),
-        store_group=table.store_group,
         cache=root / os.path.expandvars(os.path.expanduser(table.cache)) if table.cache else None,
-        form=table.form,
         method=_method(method, environ, known),
         python=_python(environ),
-        methods=table.methods,
-        platform=table.platform,
         platforms=tuple(sorted(table.platforms)),
-        modulepath=table.modulepath,
-        site_variables=table.site_variables,
-        accept_effects=table.accept_effects,
-        module_tool=table.module_tool,
-        path=table.path,
         passed=table.passed + _site_passed(environ),
-        locks=table.locks,
-        lock_timeout=table.lock_timeout,
-        indexes=table.indexes,
-        channels=table.channels,
-        registries=table.registries,
+        **{name: getattr(table, name) for name in _AS_WRITTEN},
         files=files,
         named_by_project=frozenset(key for key in ("path", "modulepath") if key in own and key not in given),
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["cover", "enter", "may_mount"]
+__all__ = ["cover", "enter", "give_up_rights", "may_mount"]
 
 _NEWUSER, _NEWNS = 0x10000000, 0x00020000  # linux/sched.h
 _BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x40000  # linux/mount.h
@@ -27,7 +27,7 @@ _SAFE = 2 | 4
 """MS_NOSUID and MS_NODEV."""
 _SYS_ADMIN = 21  # linux/capability.h
 _VERSION = 0x20080522
-_AMBIENT, _IS_SET, _RAISE, _LOWER = 47, 1, 2, 3  # linux/prctl.h
+_DUMPABLE, _AMBIENT, _IS_SET, _RAISE, _LOWER = 4, 47, 1, 2, 3  # linux/prctl.h
 
 
 def enter() -> None:
@@ -68,6 +68,14 @@ def cover(folder: Path, source: Path | None) -> None:
     if failed:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(folder))
+
+
+def give_up_rights() -> None:
+    """Give up what a user namespace gave it, once all is mounted: its programs cannot look at it otherwise (ptrace(2))."""
+    if os.geteuid() != 0:
+        libc = ctypes.CDLL(None)
+        libc.capset((ctypes.c_uint32 * 2)(_VERSION, 0), (ctypes.c_uint32 * 6)())
+        libc.prctl(_DUMPABLE, 1, 0, 0, 0)
 
 
 def _wait_for_ended_threads(patience: float = 1.0) -> None:

@@ -217,7 +217,7 @@ class Venv:
         """Compare the files again with what the build's checks asked: distributions, records, requirements."""
         python = _interpreter(locked, target.site)
         chosen = install.choose_files(locked.layer.packages, python)
-        return install.differences(target.prefix, _expected(locked, python, chosen), Digests())
+        return install.differences(target.files, _expected(locked, python, chosen), Digests())
 
     def formats(self) -> Mapping[str, Callable[[ExportRequest[VenvTable, Locked]], str]]:
         """Return a file of PEP 751 and a requirement file with hashes."""
