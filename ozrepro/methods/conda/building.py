@@ -41,8 +41,9 @@ def build(locked: Locked, target: Target, variables_of: Callable[[], Mapping[str
     size = sum(item.size or 0 for item in locked.records)
     say(f"{len(locked.records)} conda package{'s' if len(locked.records) != 1 else ''}, {size_words(size)} packed")
     digests = Digests()
-    packages = helper.install(locked.records, locked.addresses, prefix, progress, digests=digests).packages
-    for line in format_scripts(scripts_in(file.path for package in packages for file in package.files)):
+    linked = helper.install(locked.records, locked.addresses, prefix, progress, digests=digests)
+    packages = linked.packages
+    for line in (*linked.shared, *format_scripts(scripts_in(file.path for package in packages for file in package.files))):
         say(line)
     activating.keep(activating.capture(prefix, locked.below(), locked.variables), prefix)
     chosen: tuple[Chosen, ...] = ()

@@ -15,10 +15,11 @@ from ozrepro.environment import BASE_PATH
 from ozrepro.errors import BuildError, CommandFailed, without_login
 from ozrepro.faststart import ownpath
 from ozrepro.methods.conda.channels import Channel, name_of
-from ozrepro.methods.conda.installed import Installed, comparing
+from ozrepro.methods.conda.installed import Installed, comparing, damaged
 from ozrepro.methods.conda.link_scripts import format_scripts, format_unread
 from ozrepro.methods.conda.matchspec import moment, with_address
-from ozrepro.methods.conda.records import LockedRecord, repeated, sorted_records
+from ozrepro.methods.conda.records import LockedRecord, link_order, repeated, sorted_records
+from ozrepro.methods.conda.shared_paths import settle
 from ozrepro.methods.conda.virtual import Virtual, quickly
 from ozrepro.project.checking import Checker
 from ozrepro.project.reader import read_table
@@ -71,10 +72,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """What was installed: the packages of the environment, and the titles of those that were not in the cache."""
+    """What was installed: the packages of the environment, and the titles of those that were not in the cache.
+
+    `shared` has a line for each two packages that have the same path with other contents.
+    """
 
     packages: tuple[Installed, ...]
     fetched: tuple[str, ...]
+    shared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,7 @@ class Helper:
             "cache": str(self.cache),
             "records": _tables(records, addresses),
             "forget": [],
+            "order": link_order(records),
             "prefix": os.path.abspath(prefix),
             "shares": self.shares,
         }
@@ -136,7 +142,7 @@ class Helper:
         if wrong and fresh:
             shutil.rmtree(prefix)
             again, wrong = self._install({**task, "forget": sorted(wrong)}, progress, prefix, taken)
-            linked = Linked(again.packages, tuple(sorted({*linked.fetched, *again.fetched})))
+            linked = replace(again, fetched=tuple(sorted({*linked.fetched, *again.fetched})))
         if wrong:
             lines = [f"{title}: {line}" for title, several in wrong.items() for line in several]
             raise BuildError("\n  ".join(("packages do not hold what they list:", *lines[:30])), hint="lock other builds of them")
@@ -148,7 +154,11 @@ class Helper:
         with comparing(prefix, digests) as comparison:
             done = self._call(task, "cannot install the conda packages", progress, comparison.look)
             packages, wrong = comparison.finish()
-        return Linked(packages, tuple(done["fetched"])), wrong
+        settled = settle(prefix, packages, task["order"])
+        if settled.touched:
+            wrong = {title: lines for title, lines in wrong.items() if title not in settled.touched}
+            wrong |= damaged(prefix, [item for item in settled.packages if item.title in settled.touched], digests)
+        return Linked(settled.packages, tuple(done["fetched"]), settled.lines), wrong
 
     def link_scripts(self, records: Sequence[LockedRecord], addresses: Mapping[str, str], progress: Progress) -> list[str]:
         """Return a line for each package with a script that conda would run, and one for those that were not looked into."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ozrepro.methods.conda.package_cache import Entry, is_marked, is_whole
+from ozrepro.methods.conda.shared_paths import linked_late
 from ozrepro.methods.conda.worker_common import Refused, client, progress, to_rattler
 
 if TYPE_CHECKING:
@@ -59,24 +60,37 @@ async def _link(task: Mapping[str, Any], entries: Sequence[Entry]) -> None:
 
     cache = Path(task["cache"])
     before = [os.stat(entry.folder).st_ino for entry in entries]
-    await rattler.install(
-        [to_rattler(table) for table in task["records"]],
-        target_prefix=task["prefix"],
-        # Each entry is looked at here, by a stricter rule than rattler's.
-        package_cache=PackageCache.new_layered([cache / "pkgs"], validation_mode=ValidationMode.skip()),
-        config=Config.from_toml(_LINKS.format("true" if task["shares"] else "false")),
-        execute_link_scripts=False,
-        reporter=cast(
-            "InstallerReporter",
-            _Reporter({table["name"]: entry.title for table, entry in zip(task["records"], entries, strict=True)}),
-        ),
-        client=client(),
-    )
+    reporter = _Reporter({table["name"]: entry.title for table, entry in zip(task["records"], entries, strict=True)})
+    late = linked_late(task["records"], [entry.folder for entry in entries], task["order"])
+    waiting = {name for name, _ in late}
+    for next_name, paths in (("", ()), *late):
+        waiting.discard(next_name)
+        for path in paths:
+            _unshare(Path(task["prefix"], path))
+        await rattler.install(
+            [to_rattler(table) for table in task["records"] if table["name"] not in waiting],
+            target_prefix=task["prefix"],
+            # Each entry is looked at here, by a stricter rule than rattler's.
+            package_cache=PackageCache.new_layered([cache / "pkgs"], validation_mode=ValidationMode.skip()),
+            config=Config.from_toml(_LINKS.format("true" if task["shares"] else "false")),
+            execute_link_scripts=False,
+            reporter=cast("InstallerReporter", reporter),
+            client=client(),
+        )
     for entry, inode in zip(entries, before, strict=True):
         # rattler fetches again what vanishes meanwhile, and does not check the hash of a local file.
         if os.stat(entry.folder).st_ino != inode or not is_marked(entry):
             what = f"the package cache changed while {entry.title} was installed from it"
             raise Refused(what, where=str(cache), hint="build again")
+
+
+def _unshare(path: Path) -> None:
+    """Put a copy in a file's place, before rattler writes into it: the file may be the cache's own too."""
+    if not os.path.lexists(path):
+        return
+    copy = path.with_name(f"{path.name}.ozrepro")
+    shutil.copy2(path, copy, follow_symlinks=False)
+    os.replace(copy, path)
 
 
 class _Reporter:

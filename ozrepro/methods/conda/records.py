@@ -118,6 +118,28 @@ def topological(records: Iterable[LockedRecord]) -> tuple[LockedRecord, ...]:
     return tuple(placed.values())
 
 
+def link_order(records: Iterable[LockedRecord]) -> tuple[str, ...]:
+    """Return the names in the order in which conda links: what stands alone, then each behind what it depends on, by name.
+
+    Those whose dependencies are linked come together, and of a circle first what waits for the fewest (conda's PrefixGraph).
+    """
+    listed = tuple(records)
+    names = {item.name for item in listed}
+    waiting = {item.name: {line.split(" ")[0] for line in item.depends} & names - {item.name} for item in listed}
+    if "python" in waiting:
+        waiting["python"].discard("pip")
+    needed = {name for names in waiting.values() for name in names}
+    order = sorted(name for name, depends in waiting.items() if not depends and name not in needed)
+    for name in order:
+        del waiting[name]
+    while waiting:
+        free = sorted(name for name, depends in waiting.items() if not depends)
+        free = free or [min(waiting, key=lambda name: (len(waiting[name]), name))]
+        waiting = {name: depends.difference(free) for name, depends in waiting.items() if name not in free}
+        order += free
+    return tuple(order)
+
+
 def repeated(items: Iterable[LockedRecord | channels.LockedChannel], key: str) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield each entry of the array `key` whose name another before it has."""
     seen: set[str] = set()
