@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ozrepro.methods.conda.virtual import check_overrides, cpu_in, families
 from ozrepro.methods.conda.worker_common import Refused, client, match_specs, progress, to_rattler
 from ozrepro.project.checking import hidden_character
 
@@ -131,14 +132,15 @@ def _plain(text: str) -> str:
 def _lacking(text: str, offered: Sequence[Sequence[str]]) -> str:
     """Return what to do where a property of the machine is what is missing: the solver says only that it has no candidate."""
     here = {name: version for name, version, _ in offered}
+    cpu = next((build for name, _, build in offered if name == "__archspec"), "")
     for name, wanted in _NEED.findall(text):
         plain = name.removeprefix("__")
         have = f"this machine has {name} {here[name]}" if name in here else f"this machine has no {name}"
         version = re.search(r"\d[\w.]*", wanted or "")
         value = version[0] if version else "…"
-        if plain == "archspec":  # its version says nothing, the processor is in the build
-            value = (wanted or "…").split()[-1].rstrip("*_") or "…"
-        if plain in ("cuda", "glibc", "archspec", "linux", "osx"):
+        if plain == "archspec":  # its version says nothing, the CPU is in the build
+            return _another_cpu(cpu, cpu_in(f"{name} {wanted or ''}"))
+        if plain in ("cuda", "glibc", "linux", "osx"):
             return (
                 f"{have}, {name} {wanted or ''}".rstrip() + f" is needed; to lock for another machine: "
                 f'CONDA_OVERRIDE_{plain.upper()}={value}, or {plain} = "{value}" in [conda.virtual-packages]'
@@ -154,6 +156,17 @@ def _lacking(text: str, offered: Sequence[Sequence[str]]) -> str:
     if "No candidates were found for" in text or "no candidates were found" in text:
         return "check the name, its version, and the channels in [conda]"
     return "loosen a version in [conda] dependencies"
+
+
+def _another_cpu(here: str, wanted: str) -> str:
+    """Return what to do where packages are for a CPU of another name than the one that is assumed."""
+    value = wanted.rstrip("*_")
+    if check_overrides({"archspec": value}) or not value:
+        return f"the CPU is {here or 'not known'}: take another version or build of what needs __archspec"
+    runs = value in families(here)
+    why = f"{here} runs packages for {value}, but the solver compares the names; to take them" if runs else ""
+    why = why or f"the CPU is {here or 'not known'}, and packages for {value} are needed; to lock for another machine"
+    return f'{why}: CONDA_OVERRIDE_ARCHSPEC={value}, or archspec = "{value}" in [conda.virtual-packages]'
 
 
 def _unreached(text: str) -> str:

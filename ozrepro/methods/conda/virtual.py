@@ -194,13 +194,13 @@ def _fits(here: Virtual, want: str) -> bool:
 
 
 def cpu_in(line: str) -> str:
-    """Return the processor that a line asks for, such as `zen2` in `__archspec 1 zen2`; "" where it names none."""
+    """Return the CPU that a line asks for, such as `zen2` in `__archspec 1 zen2`; "" where it names none."""
     words = line.removeprefix("__archspec").split()
     return words[1] if len(words) > 1 else ""
 
 
 def families(cpu: str) -> tuple[str, ...]:
-    """Return a processor and all that programs for it may be made for, nearest first: `zen3` runs what is for zen2 and x86_64_v3.
+    """Return a CPU and all that programs for it may be made for, nearest first: `zen3` runs what is for zen2 and x86_64_v3.
 
     The order is that of archspec, whose names conda takes.
     """
@@ -211,7 +211,7 @@ def families(cpu: str) -> tuple[str, ...]:
 
 
 def level_of(cpu: str) -> str:
-    """Return the level of a processor, such as `x86_64_v3` of zen2; that of a level, and of an unknown name, is itself."""
+    """Return the level of a CPU, such as `x86_64_v3` of zen2; that of a level, and of an unknown name, is itself."""
     from archspec.cpu import TARGETS
 
     found = TARGETS.get(cpu)
@@ -219,16 +219,16 @@ def level_of(cpu: str) -> str:
 
 
 def narrow_warning(asking: Iterable[tuple[str, str]]) -> list[str]:
-    """Return what to know of packages that were taken for one kind of processor: nodes of another kind refuse the lock.
+    """Return what to know of packages that were taken for one kind of CPU: the lock does not start on others of its level.
 
     `asking` has the package and each line of what it needs.
     """
     lines: list[str] = []
     for package, line in asking:
-        cpu = cpu_in(line) if line.startswith("__archspec") else ""
-        if cpu and "*" not in cpu and (level := level_of(cpu)) != cpu:
-            wider = f'for all of its level write archspec = "{level}" in [conda.virtual-packages]'
-            lines.append(f"{package} is for the processor {cpu}, and nodes of another kind refuse it; {wider}")
+        cpu = cpu_in(line).rstrip("*_") if line.startswith("__archspec") else ""
+        if cpu and (level := level_of(cpu)) != cpu:
+            wider = f'for all {level} CPUs write archspec = "{level}" in [conda.virtual-packages]'
+            lines.append(f"{package} needs the CPU {cpu} or one that runs its programs; {wider}")
     return lines
 
 

@@ -85,14 +85,17 @@ def test_a_processor_refuses_what_is_for_a_newer_or_another_one(wanted: str) -> 
     assert satisfied(["__archspec 1 not_yet_known"], unknown) == []
 
 
-def test_a_package_for_one_kind_of_processor_is_told_with_the_line_for_its_level() -> None:
+def test_a_package_for_one_kind_of_cpu_is_told_with_the_line_for_its_level() -> None:
     assert narrow_warning([("level", "__archspec 1 x86_64_v3"), ("any", "__archspec >=1"), ("other", "__glibc >=2.17")]) == []
     assert narrow_warning([("fast", "__archspec 1 zen2")]) == [
         (
-            "fast is for the processor zen2, and nodes of another kind refuse it; for all of its level write "
-            'archspec = "x86_64_v3" in [conda.virtual-packages]'
+            "fast needs the CPU zen2 or one that runs its programs; "
+            'for all x86_64_v3 CPUs write archspec = "x86_64_v3" in [conda.virtual-packages]'
         )
     ]
+    patterns = ["* zen2*", "1 zen*", "* x86_64*", "1 x86_64_v*", "1 *_v3", "1 *"]
+    said = [bool(narrow_warning([("fast", f"__archspec {text}")])) for text in patterns]
+    assert said == [True, True, False, False, False, False]
 
 
 def test_conda_s_variables_are_compared_with_what_a_lock_was_made_with() -> None:

@@ -108,6 +108,29 @@ def test_a_missing_driver_is_named_with_the_variable_that_overrides_it(small_cha
     assert found.records[0].name == "on-gpu"
 
 
+def test_packages_for_another_cpu_are_refused_with_the_name_to_write_where_one_can_be_written(
+    helper: Helper, tmp_path: Path
+) -> None:
+    wanted = {"level": "1 x86_64_v3", "newer": "1 zen5", "family": "* zen5*", "pattern": "1 *_v3", "version": "2"}
+    for name, text in wanted.items():
+        make_package(tmp_path / "site", name, depends=(f"__archspec {text}",))
+    index(tmp_path / "site")
+    hints: dict[str, str] = {}
+    for name in wanted:
+        with pytest.raises(BuildError) as caught:
+            ask(helper, (tmp_path / "site").as_uri(), name, virtual=(*MACHINE, Virtual("__archspec", "1", "zen2")))
+        hints[name] = caught.value.hint
+    write = 'CONDA_OVERRIDE_ARCHSPEC={0}, or archspec = "{0}" in [conda.virtual-packages]'
+    runs = "zen2 runs packages for x86_64_v3, but the solver compares the names; to take them: "
+    other = "the CPU is zen2, and packages for zen5 are needed; to lock for another machine: "
+    neither = "the CPU is zen2: take another version or build of what needs __archspec"
+    assert hints == {
+        "level": runs + write.format("x86_64_v3"),
+        **dict.fromkeys(("newer", "family"), other + write.format("zen5")),
+        **dict.fromkeys(("pattern", "version"), neither),
+    }
+
+
 def test_a_cpu_build_beside_a_gpu_build_is_told(small_channel: Path, helper: Helper) -> None:
     answer = ask(helper, small_channel.as_uri(), "both", "beta")
     assert (answer.records[1].build, answer.cpu_builds) == ("cpu_0", ("both",))
