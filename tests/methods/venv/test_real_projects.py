@@ -83,14 +83,29 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
+MESON = {
+    "pyproject.toml": build_system("mesonpy", "meson-python>=0.17", "ninja") + DYNAMIC,
+    "meson.build": "project('spots', 'c', version: '0.3')\npy = import('python').find_installation(pure: false)\n"
+    "py.extension_module('_fast', 'src/fast.c', subdir: 'spots', install: true)\n"
+    "py.install_sources('src/spots/__init__.py', subdir: 'spots')\n",
+    "src/fast.c": FAST,
+    "src/spots/__init__.py": COMPILED,
+}
+
+
+def of_form(project: Project, form: dict[str, str]) -> Project:
+    """Return the project with a form's files, and with the index settings of whoever runs the tests."""
+    environ = {name: value for name, value in project.environ.items() if not name.startswith("PIP_")}
+    for name, text in form.items():
+        (project.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (project.root / name).write_text(text)
+    return dataclasses.replace(project, environ={**environ, **user_settings()})
+
+
 @pytest.fixture(params=FORMS)
 def real(request: pytest.FixtureRequest, project: Project) -> Project:
     """Give a project of each form in a git repository of its own, with one commit and a tag."""
-    environ = {name: value for name, value in project.environ.items() if not name.startswith("PIP_")}
-    found = dataclasses.replace(project, environ={**environ, **user_settings()})
-    for name, text in {**FORMS[request.param], ".gitignore": "__pycache__\n"}.items():
-        (found.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (found.root / name).write_text(text)
+    found = of_form(project, {**FORMS[request.param], ".gitignore": "__pycache__\n"})
     (found.root / "sessions").rmdir()
     git(found.root, "init", "--quiet")
     git(found.root, "add", "--all")
@@ -129,3 +144,21 @@ def test_a_project_goes_from_init_to_a_run_and_nothing_is_written_beside_its_cod
     assert all(path.stat().st_mode & 0o200 for path in folders), "an ordinary user cannot remove what is in a closed folder"
     subprocess.run(["rm", "-rf", str(real.root)], check=True)
     assert not real.root.exists()
+
+
+def test_a_project_of_meson_python_is_built_once_and_follows_its_sources(project: Project) -> None:
+    real = of_form(project, MESON)
+    real.spec('imports = ["spots"]\n[venv]\npython = ">=3.10"\nrequirements = ["-e ."]\n')
+    locked = real.ozrepro("lock")
+    if "Request failed" in locked.stderr or "dns error" in locked.stderr:
+        pytest.skip("no package index can be reached")
+    assert locked.returncode == 0, locked.stderr
+    before = sorted(path for path in real.root.rglob("*") if ".ozrepro" not in path.parts)
+    show = ("python", "-c", "import importlib.metadata as m, os, spots; print(spots.answer(), m.version('spots'), os.path.realpath(spots.__file__))")
+    code = real.root / "src" / "spots" / "__init__.py"
+    assert real.done("run", "work", "--", *show) == f"11 0.3 {code}\n"
+    code.write_text(f"{code.read_text()}answer = lambda: 22\n")
+    assert real.done("run", "work", "--", *show) == f"22 0.3 {code}\n"
+    assert sorted(path for path in real.root.rglob("*") if ".ozrepro" not in path.parts) == before
+    compiles = real.lock().read_text().partition("compiles = ")[2].splitlines()[0]
+    assert "meson.build" in compiles and "src/fast.c" in compiles
