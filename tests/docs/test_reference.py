@@ -327,13 +327,3 @@ def test_shown_files_are_well_formed(path: Path) -> None:
                 ast.parse(fence.text)
         except (TOMLDecodeError, SyntaxError) as error:
             pytest.fail(f"{path}:{fence.line}: {error}")
-
-
-@pytest.mark.parametrize(
-    "path", [pytest.param(path, id=str(path.relative_to(ROOT))) for path in [*all_pages(), *ROOT.glob("*.md")]]
-)
-def test_links_lead_somewhere(path: Path) -> None:
-    """Each relative link names a file of the repository."""
-    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
-        if "://" not in target and not target.startswith("#"):
-            assert (path.parent / target.partition("#")[0]).is_file(), target
