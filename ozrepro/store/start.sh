@@ -4,133 +4,195 @@
 # In namespaces of the user's own. squashfuse_ll serves the mount from outside of the mount namespace: so it ends when the last
 # program of that namespace has, however that ended, and is no child that a program's wait() could wait for. This process
 # becomes the command. In a job, the first start on a node leaves a holder whose namespaces the later ones join, since ranks
-# can share memory only within one user namespace; the holder ends with the task that it was started for.
+# can share memory only within one user namespace; the holder ends with what started the first one.
+set +o posix
 fuse=@SQUASHFUSE@ unshare=@UNSHARE@ nsenter=@NSENTER@ mount=@MOUNT@
-export _OZMOUNT_HERE=${0%/*}
-here=$_OZMOUNT_HERE
 
-tell() {
-    printf 'ozrepro: %s\n  try: %s\n' "$1" "$2" >&2
+tell='tell() {
+    printf "ozrepro: %s\n  try: %s\n" "$1" "$2" >&2
     exit "$3"
-}
+}'
+eval "$tell"
+[ "$#" -gt 0 ] || tell "there is no command to start" "$0 COMMAND" 2
 
-# Before the command is run, as the user and inside. The loader's variables are the command's alone: none of the tools here may
-# take a library of a module. $1 is the folder to stand in, "" to stay.
-become='
-if [ -n "$1" ]; then cd -- "$1" 2>/dev/null || cd /; fi
-shift
-for name in "${!_OZLOADER_@}"; do export "${name#_OZLOADER_}=${!name}"; unset -v "$name"; done
-for name in "${!_OZMOUNT_@}"; do unset -v "$name"; done
-if case $1 in */*) [ ! -e "$1" ] ;; *) ! type -P -- "$1" >/dev/null ;; esac; then
-    printf "ozrepro: %s: not found\n" "$1" >&2
+# The command gets its caller's variables back as they were: bash changes some of them, such as IFS, and the tools here run
+# without any, so that none takes a library of a module.
+mapfile -d '' -t caller </proc/self/environ
+for at in "${!caller[@]}"; do
+    case ${caller[at]} in [!=]*=*) ;; *) unset -v "caller[$at]" ;; esac
+done
+program=$1 path=$PATH
+case $program in *=*) set -- "$unshare" -- "$@" ;; esac # env would take it for a variable
+set -- /usr/bin/env -i -- "${caller[@]}" "$@"
+PATH=/usr/bin:/bin:/usr/sbin:/sbin
+
+here=${0%/*}
+case $here in /*) ;; *) here=$PWD/$here ;; esac
+
+check='
+if case $program in */*) [ ! -e "$program" ] ;; *) ! PATH=$path type -P -- "$program" >/dev/null ;; esac; then
+    printf "ozrepro: %s: not found\n" "$program" >&2
     exit 127
 fi'
-for name in LD_LIBRARY_PATH LD_PRELOAD LD_AUDIT; do
-    if [ -n "${!name+x}" ]; then
-        export "_OZLOADER_$name=${!name}"
-        unset -v "$name"
-    fi
-done
 
 # A start inside another one of this environment: it is mounted already.
 if [ -e "$here/env/@MARKER@" ]; then
-    set -- "" "$@"
-    eval "$become"
-    exec "$@"
+    eval "$check"
+    exec -c "$@"
 fi
 
 if [ ! -f "$here/env.sqfs" ] || [ ! -d "$here/env" ] || [ -L "$here/env" ]; then
     tell "$here is not as it was built" "ozrepro build" 3
 fi
-[ -x "$fuse" ] || fuse=$(type -P squashfuse_ll) || tell "there is no squashfuse_ll on $HOSTNAME" "OZREPRO_FORM=tree" 4
-[ -w /dev/fuse ] || tell "/dev/fuse cannot be opened on $HOSTNAME" "OZREPRO_FORM=tree" 4
-for knob in user/max_user_namespaces kernel/unprivileged_userns_clone; do
+[ -x "$fuse" ] || fuse=$(PATH=$path type -P squashfuse_ll)
+[ -x "$fuse" ] || tell "there is no squashfuse_ll on $HOSTNAME" "OZREPRO_FORM=tree" 4
+{ [ -r /dev/fuse ] && [ -w /dev/fuse ]; } || tell "/dev/fuse cannot be opened on $HOSTNAME" "OZREPRO_FORM=tree" 4
+for knob in user/max_user_namespaces user/max_mnt_namespaces kernel/unprivileged_userns_clone; do
     if [ -r "/proc/sys/$knob" ] && read -r value <"/proc/sys/$knob" && [ "$value" = 0 ]; then
-        tell "$HOSTNAME lets nobody make user namespaces (sysctl ${knob/\//.} = 0)" "OZREPRO_FORM=tree" 4
+        tell "$HOSTNAME lets nobody make namespaces (sysctl ${knob/\//.} = 0)" "OZREPRO_FORM=tree" 4
     fi
 done
+# Neither $EUID nor ${GROUPS[0]}, which a caller's variables of these names replace (UID is exported for docker compose).
+mapfile -n 12 -t lines </proc/self/status
+for line in "${lines[@]}"; do
+    case $line in
+    Uid:*) words=($line) uid=${words[2]} ;;
+    Gid:*) words=($line) gid=${words[2]} ;;
+    esac
+done
+
+# Closes all descriptors but the first three and $1.
+close='
+for at in /proc/self/fd/*; do
+    at=${at##*/}
+    if [ "$at" -gt 2 ] && [ "$at" != "$1" ]; then exec {at}>&-; fi
+done'
 
 # First in the user namespace, as its root: the device, and who serves it as soon as it is mounted.
 serve='
-exec {device}<>/dev/fuse
+settings=$1; shift; eval "$settings"
+exec {device}<>/dev/fuse || tell "/dev/fuse cannot be opened on $HOSTNAME" "OZREPRO_FORM=tree" 4
 exec {go}> >(
     trap "" INT QUIT HUP TERM TSTP
     (
         cd /
-        if [ -n "$_OZMOUNT_NOTE" ]; then echo "$BASHPID" >"$_OZMOUNT_NOTE"; fi
-        for one in /proc/self/fd/*; do
-            one=${one##*/}
-            if [ "$one" -gt 2 ] && [ "$one" != "$device" ]; then exec {one}>&-; fi
-        done
-        read -r word && exec "$_OZMOUNT_FUSE" -f -o ro "$_OZMOUNT_HERE/env.sqfs" "/dev/fd/$device" </dev/null
+        set -- "$device"; eval "$close"
+        read -r word && exec setsid "$fuse" -f -o ro "$here/env.sqfs" "/dev/fd/$device" </dev/null
     ) <&0 >/dev/null 2>&1 &
 )
 wait "$!"
-export _OZMOUNT_DEVICE=$device _OZMOUNT_GO=$go
-exec "$_OZMOUNT_UNSHARE" --mount -- /bin/bash -p -c "$_OZMOUNT_MOUNTED" start "$@"'
+settings="device=$device go=$go;$settings"
+exec -c "$unshare" --mount --propagation slave -- /bin/bash -p -c "$settings$mounted" start "$@"'
 
-# Then in the mount namespace too.
+# Then in the mount namespace too. What is mounted on the node later is seen there, as a home is by an automounter.
 mounted='
-device=$_OZMOUNT_DEVICE go=$_OZMOUNT_GO unshare=$_OZMOUNT_UNSHARE ids=$_OZMOUNT_IDS become=$_OZMOUNT_BECOME
+if [ . -ef "$here/env" ]; then inside=$here/env; fi
 options="ro,nosuid,nodev,fd=$device,rootmode=40000,user_id=0,group_id=0"
-if ! "$_OZMOUNT_MOUNT" -i -n -t fuse.squashfuse_ll -o "$options" ozrepro "$_OZMOUNT_HERE/env"; then
-    printf "ozrepro: %s\n  try: %s\n" "$_OZMOUNT_HERE/env.sqfs cannot be mounted on $HOSTNAME" "OZREPRO_FORM=tree" >&2
-    exit 4
-fi
+"$mount" -i -n -t fuse.squashfuse_ll -o "$options" ozrepro "$here/env" ||
+    tell "$here/env.sqfs cannot be mounted on $HOSTNAME" "OZREPRO_FORM=tree" 4
 echo >&"$go"
 exec {device}>&- {go}>&-
-set -- "" "$@"
-eval "$become"
-exec "$unshare" --user $ids -- "$@"'
+[ -e "$here/env/@MARKER@" ] || tell "$here/env.sqfs is damaged, or $fuse cannot read it" "ozrepro store verify" 3
+if [ -n "$inside" ]; then cd -- "$inside"; fi
+eval "$check"
+exec -c "$unshare" --user --map-user="$uid" --map-group="$gid" --mount --propagation slave -- "$@"'
 
-export _OZMOUNT_FUSE=$fuse _OZMOUNT_UNSHARE=$unshare _OZMOUNT_MOUNT=$mount _OZMOUNT_NOTE= _OZMOUNT_BECOME=$become
-export _OZMOUNT_MOUNTED=$mounted _OZMOUNT_IDS="--map-user=$EUID --map-group=${GROUPS[0]}"
+settings="tell=${tell@Q} check=${check@Q} close=${close@Q} mounted=${mounted@Q}"
+for name in fuse unshare mount here program path uid gid PATH; do settings+=" $name=${!name@Q}"; done
+settings+=$'\neval "$tell"\n'
 
 alone() {
-    exec "$unshare" --user --map-root-user -- /bin/bash -p -c "$serve" start "$@"
+    exec -c "$unshare" --user --map-root-user -- /bin/bash -p -c "$serve" start "$settings" "$@"
 }
 
-# Of a job: one mount for each node.
-job=${SLURM_JOB_ID-}${SLURM_JOB_ID:+.${SLURM_RESTART_COUNT-0}}
-job=${job:-${PBS_JOBID:-${LSB_JOBID:-${FLUX_JOB_ID:-}}}}
-notes=/dev/shm/ozrepro-$EUID
-if [ -z "$job" ] || { ! mkdir -m 700 "$notes" 2>/dev/null && ! { [ -d "$notes" ] && [ -O "$notes" ] && [ ! -L "$notes" ]; }; }; then
-    alone "$@"
+# look sets $parent and $since of a process: its parent's number, and when it began, which tells it from a later one of its number.
+life='
+look() {
+    local line
+    { read -r line <"/proc/$1/stat"; } 2>/dev/null || return
+    line=(${line##*)})
+    parent=${line[1]} since=${line[19]}
+}
+lives() { look "$1" && [ "$since" = "$2" ]; }'
+eval "$life"
+
+# Who shares a mount: in a job of Slurm what is of one step, since Slurm ends a step's processes with it; else what is of one
+# job; without a scheduler, ranks of one mpirun.
+job=${SLURM_JOB_ID:+$SLURM_JOB_ID.${SLURM_RESTART_COUNT-}.${SLURM_STEP_ID-}}
+job=${job:-${PBS_JOBID:-${LSB_JOBID:-${FLUX_JOB_ID-}}}}
+if [ -z "$job" ] && [ -n "${OMPI_COMM_WORLD_RANK-}${PMI_RANK-}${PMIX_RANK-}" ] && look "$PPID"; then
+    job=ppid.$PPID.$since
 fi
-note=$notes/${job//[^A-Za-z0-9.]/_}-${here##*/}
+[ -n "$job" ] || alone "$@"
+watched=$PPID
+if [ -O "/proc/${SLURM_TASK_PID:-none}" ] && look "$SLURM_TASK_PID" && [ "$parent" -gt 1 ]; then watched=$parent; fi
+look "$watched" || alone "$@"
+until=$since folder=$PWD
 
-hold='
-for one in /proc/self/fd/*; do
-    one=${one##*/}
-    if [ "$one" -gt 2 ]; then exec {one}>&-; fi
-done
-echo "$$"
-exec tail --pid="$1" -f /dev/null >/dev/null'
+notes=/dev/shm/ozrepro-$uid
+note=${here//[^A-Za-z0-9.]/_}
+note=$notes/${job//[^A-Za-z0-9.]/_}-${note:$((${#note} > 150 ? ${#note} - 150 : 0))}
 
-# Opens the namespaces of the holder; fails where there is none that lives, and shows this environment.
+# Opens the namespaces of the holder. Fails with 1 where there is none, or its mount is dead; with 2 where it cannot be entered
+# from here: from inside another environment, or where its programs see another working directory.
 join() {
-    { read -r holder <"$note" && read -r server <"$note.fuse"; } 2>/dev/null || return 1
+    [ ! -L "$note" ] && [ -f "$note" ] && [ -O "$note" ] || return 1
+    { read -r holder born <"$note"; } 2>/dev/null && lives "$holder" "$born" || return 1
+    [ -d "/proc/$holder/root/" ] || return 2
     [ -e "/proc/$holder/root$here/env/@MARKER@" ] || return 1
-    { exec {outer}<"/proc/$server/ns/user" {space}<"/proc/$holder/ns/mnt" {inner}<"/proc/$holder/ns/user"; } 2>/dev/null
+    [ "/proc/$holder/root$folder" -ef . ] || [ . -ef "$here/env" ] || return 2
+    { exec {space}<"/proc/$holder/ns/mnt" {inner}<"/proc/$holder/ns/user"; } 2>/dev/null && lives "$holder" "$born"
 }
 
-exec {turn}>>"$note.lock"
-flock "$turn"
-if ! join; then
-    exec {said}< <( (_OZMOUNT_NOTE=$note.fuse alone /bin/bash -p -c "$hold" hold "${SLURM_TASK_PID:-$PPID}" </dev/null {turn}>&- &) )
-    if ! read -r holder <&"$said" || ! echo "$holder" >"$note" || ! join; then
-        exec {turn}>&- {said}>&-
-        alone "$@"
-    fi
+# In the namespaces that are joined, as long as $watched lives.
+hold='
+settings=$1; shift; eval "$settings"; eval "$life"
+set --; eval "$close"
+trap "" INT QUIT HUP TERM TSTP
+umask 077
+cd /
+look "$$" && born=$since && echo "$$ $born" >"$note" && echo && exec >/dev/null {nap}<> <(:) || exit
+while lives "$watched" "$until"; do read -r -t 1 -u "$nap" _; done
+exec {turn}<"$notes" && flock "$turn" && [ "$(<"$note")" = "$$ $born" ] && rm -f -- "$note"'
+
+for name in life watched until notes note folder; do settings="$name=${!name@Q} $settings"; done
+
+# Joins, and makes the holder where there is none, one start at a time. What ended jobs left is removed on the way.
+first() {
+    local other dead=()
+    [ -d "$notes" ] || mkdir -m 700 -- "$notes" 2>/dev/null
+    [ ! -L "$notes" ] && [ -d "$notes" ] && [ -O "$notes" ] || return 3
+    exec {turn}<"$notes" && flock -w 60 "$turn" || return
+    join
+    case $? in 0) return ;; 2) return 2 ;; esac
+    [ "$(stat -c %a -- "$notes")" = 700 ] || return 3
+    for other in "$notes"/*; do
+        { read -r holder born <"$other"; } 2>/dev/null && lives "$holder" "$born" || dead+=("$other")
+    done
+    rm -f -- "${dead[@]}"
+    exec {said}< <( (alone setsid /bin/bash -p -c "$hold" hold "$settings" </dev/null 2>/dev/null {turn}>&- &) )
+    read -r _ <&"$said"
     wait "$!"
     exec {said}>&-
+    join
+}
+
+join
+joins=$?
+if [ "$joins" = 1 ]; then
+    first
+    joins=$?
+    if [ -n "$turn" ]; then exec {turn}>&-; fi
 fi
-exec {turn}>&-
+if [ "$joins" = 3 ] && [ "${SLURM_LOCALID:-0}" = 0 ]; then
+    printf 'ozrepro: %s is not a folder of yours alone: each program mounts %s for itself\n' "$notes" "$here/env.sqfs" >&2
+fi
+[ "$joins" = 0 ] || alone "$@"
 joined='
-exec {_OZMOUNT_OUTER}>&- {_OZMOUNT_SPACE}>&- {_OZMOUNT_INNER}>&-
-eval "$_OZMOUNT_BECOME"
-exec "$@"'
-export _OZMOUNT_OUTER=$outer _OZMOUNT_SPACE=$space _OZMOUNT_INNER=$inner
-enter=("$nsenter" --preserve-credentials)
-exec "${enter[@]}" --user="/proc/self/fd/$outer" --mount="/proc/self/fd/$space" -- \
-    "${enter[@]}" --user="/proc/self/fd/$inner" -- /bin/bash -p -c "$joined" start "$PWD" "$@"
+settings=$1; shift; eval "$settings"
+exec {space}>&- {inner}>&-
+cd -- "$folder" || exit
+eval "$check"
+exec -c "$@"'
+exec -c "$nsenter" --preserve-credentials --user="/proc/self/fd/$inner" --mount="/proc/self/fd/$space" -- \
+    /bin/bash -p -c "$joined" start "space=$space inner=$inner $settings" "$@"

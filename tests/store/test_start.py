@@ -1,0 +1,381 @@
+"""What a command sees that is started with an environment's file mounted, and what is left of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ozrepro.store.writing import remove_tree
+from tests.fake_cluster.ordinary import Account, borrow_account
+from tests.needs import FUSE
+from tests.store.mounted import IMAGE, Packed, make, variables, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [FUSE, pytest.mark.site]
+
+
+@pytest.fixture(scope="module", params=["the tests' user", "an ordinary user"])
+def account(request: pytest.FixtureRequest) -> Iterator[Account | None]:
+    """Give whom programs are started as, None for whom the tests are."""
+    if request.param == "the tests' user":
+        yield None
+        return
+    if os.geteuid() != 0:
+        pytest.skip("the tests' user is an ordinary one")
+    with borrow_account() as borrowed:
+        yield borrowed
+
+
+@pytest.fixture(scope="module")
+def top(account: Account | None) -> Iterator[Path]:
+    """Give a folder that the user can look into."""
+    folder = Path(tempfile.mkdtemp(prefix="a store ", dir=account.folder if account else None))
+    folder.chmod(0o755)
+    yield folder
+    remove_tree(folder)
+
+
+@pytest.fixture(scope="module")
+def packed(top: Path, account: Account | None) -> Packed:
+    """Give an environment that no test changes."""
+    return make(top, account)
+
+
+@pytest.fixture
+def broken(top: Path, account: Account | None) -> Iterator[Packed]:
+    """Give an environment that a test may break."""
+    made = make(top, account, "a broken one")
+    yield made
+    shutil.rmtree(made.folder)
+
+
+HOSTILE = {
+    b"LD_LIBRARY_PATH": b"/nowhere:/lib",
+    b"BASH_ENV": b"/etc/passwd",
+    b"ENV": b"/etc/passwd",
+    b"BASH_FUNC_printf%%": b"() { echo taken; }",
+    b"BASH_FUNC_exec%%": b"() { echo taken; }",
+    b"SHELLOPTS": b"errexit:noexec:nounset:noglob:xtrace",
+    b"BASHOPTS": b"failglob:nullglob",
+    b"IFS": b"/:0",
+    b"CDPATH": b"/usr:/",
+    b"GLOBIGNORE": b"*",
+    b"POSIXLY_CORRECT": b"1",
+    b"PS4": b"$(touch /tmp/taken)",
+    b"UID": b"7",
+    b"EUID": b"7",
+    b"PPID": b"1",
+    b"GROUPS": b"7",
+    b"PWD": b"/usr",
+    b"OLDPWD": b"/lib",
+    b"SHLVL": b"3",
+    b"_": b"/bin/x",
+    b"RANDOM": b"4",
+    b"LINES": b"1",
+    b"HOSTNAME": b"elsewhere",
+    b"word": b"taken",
+    b"settings": b"taken",
+    b"caller": b"taken",
+    b"turn": b"9",
+    b"inside": b"/usr",
+    b"job": b"taken",
+    b"a.name": b"more = and\nlines",
+    b"not utf-8 \xff": b"\xfe",
+    b"empty": b"",
+}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        (),
+        ("exec <&-",),
+        ("exec >&-",),
+        ("exec <&- >&- 2>&-",),
+        ("exec 8</etc/passwd 9>>/dev/null 10<>/dev/zero 11<&8 63<&8 255<&8",),
+        ("umask 027; ulimit -n 100 -c 0; ulimit -t 90",),
+        ("trap '' INT PIPE TERM HUP USR1",),
+        ("renice -n 19 $$ >/dev/null",),
+        ("mkdir -p deleted; cd deleted; rmdir ../deleted",),
+        ("mkdir -p 'a folder\n'; cd 'a folder\n'",),
+    ],
+    ids=lambda lines: lines[0].replace("\n", " ") if lines else "plain",
+)
+def test_a_command_sees_what_it_sees_without(packed: Packed, before: tuple[str, ...]) -> None:
+    words = ("bash", "-c", f'{before[0]}\nexec "$@"', "bash") if before else ()
+    arguments = ("", "two words", "a\nline", b"\xff\xfe", "-n", "--", "*", "$HOME", "a\"b'c", "x=y")
+    # bash itself complains of a working directory that is gone, and here without descriptors to do so.
+    plain, started = (
+        packed.seen(*arguments, before=words, plain=plain, said=None if "deleted" in str(before) else "")
+        for plain in (True, False)
+    )
+    for seen in (plain, started):
+        del seen["pid"], seen["group"], seen["session"]
+    assert started == plain
+    assert started["child"] is None
+
+
+def test_a_caller_s_variables_disturb_nothing_and_reach_the_command(packed: Packed) -> None:
+    environ = {b"PATH": b"/usr/bin:/bin", **HOSTILE}
+    plain, started = (packed.seen(plain=plain, env=environ) for plain in (True, False))
+    assert started["environ"] == plain["environ"]
+    assert started["ids"] == plain["ids"]
+    assert not Path("/tmp/taken").exists()
+
+
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "LD_AUDIT"])
+def test_a_caller_s_libraries_reach_the_command(packed: Packed, name: str) -> None:
+    library = "libSegFault.so" if name == "LD_PRELOAD" else "/nowhere/audit.so"
+    started = packed.seen(env=variables(**{name: library}), said=None)
+    assert f"{name}={library}" in started["environ"]
+
+
+def test_the_process_is_the_command(packed: Packed) -> None:
+    with packed.popen("sh", "-c", 'echo "$$"; read -r line; echo "$line"') as process:
+        said, _ = process.communicate(b"from stdin\n", timeout=60)
+    assert said.decode().split("\n") == [str(process.pid), "from stdin", ""]
+
+
+def test_its_exit_status_is_the_command_s(packed: Packed) -> None:
+    statuses = "0 1 2 3 4 7 77 126 127 128 130 137 143 254 255"
+    script = f'for status in {statuses}; do "$1" bash -c "exit $status"; [ "$?" = "$status" ] || echo "$status"; done'
+    done = packed.run("bash", "-c", script, "bash", packed.start, plain=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGSEGV, signal.SIGHUP])
+def test_a_signal_ends_it_as_the_command(packed: Packed, number: signal.Signals) -> None:
+    assert packed.run("sh", "-c", f"kill -{int(number)} $$; read -r line").returncode == -number
+    assert packed.run("sh", "-c", f'"$0" sh -c "kill -{int(number)} \\$\\$"; exit $?', packed.start, plain=True).returncode == (
+        128 + number
+    )
+    assert packed.ended() == []
+
+
+def test_a_handler_is_called_and_the_mount_stays(packed: Packed) -> None:
+    script = f"trap 'cat \"{packed.env}/word\"; exit 5' INT TERM; echo ready; while :; do read -r line; done"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with packed.popen("bash", "-c", script, start_new_session=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            os.killpg(process.pid, number)  # as a terminal does it: all of the group, and so who serves the mount
+            assert process.stdout.read() == b"a generation\n"
+            assert process.wait(60) == 5
+    assert packed.ended() == []
+
+
+def test_what_a_killed_command_leaves_is_nothing(packed: Packed) -> None:
+    with packed.popen("cat") as process:
+        assert wait(lambda: len(packed.leftovers()) >= 2)
+        process.kill()
+        assert process.wait(60) == -signal.SIGKILL
+    assert packed.ended() == []
+
+
+def group_ended(group: int) -> bool:
+    """Kill all of a process group, and say whether all have ended."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_a_child_in_the_background_keeps_the_mount(packed: Packed) -> None:
+    script = f"(setsid sh -c 'echo apart; read -r line; cat \"{packed.env}/word\"' <&3 >&4 &) 3<&0 4>&1; echo gone; exit 3"
+    with packed.popen("sh", "-c", script, start_new_session=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert {process.stdout.readline(), process.stdout.readline()} == {b"apart\n", b"gone\n"}
+        assert process.wait(60) == 3
+        assert wait(lambda: group_ended(process.pid))
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert process.stdout.read() == b"a generation\n"
+    assert packed.ended() == []
+
+
+def test_a_folder_inside_is_one_to_stand_in(packed: Packed) -> None:
+    assert packed.run("cat", "word", cwd=packed.env).stdout == "a generation\n"
+    script = 'cd "$1/env/a folder" && "$1/start" sh -c "pwd; cat ../word"'
+    assert packed.run("bash", "-c", script, "bash", str(packed.folder)).stdout == f"{packed.env}/a folder\na generation\n"
+
+
+def test_a_start_in_a_start_and_of_another_environment(packed: Packed, top: Path, account: Account | None) -> None:
+    other = make(top, account, "another=one")
+    script = 'cat "$1/env/word" "$2/env/word" && exit 6'
+    done = packed.run(
+        packed.start, other.start, packed.start, "bash", "-c", script, "bash", str(packed.folder), str(other.folder)
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("a generation\nanother=one\n", "", 6)
+    assert packed.run(other.start, str(other.env / "bin" / "hello"), "you").stdout == "hello you\n"
+    assert packed.ended() == other.ended() == []
+
+
+def test_relative_names_and_a_path_s_programs_are_those_of_the_caller(packed: Packed) -> None:
+    script = packed.work / "a program"
+    script.write_text("#!/bin/sh\necho mine\n")
+    script.chmod(0o755)
+    assert packed.run("./a program").stdout == "mine\n"
+    assert packed.run("a program", env={"PATH": f"{packed.work}:/usr/bin"}).stdout == "mine\n"
+    assert packed.run("hello", "you", env={"PATH": f"{packed.env}/bin:/usr/bin:/bin"}).stdout == "hello you\n"
+    done = packed.run("no such program")
+    assert (done.returncode, done.stderr) == (127, "ozrepro: no such program: not found\n")
+    relative = subprocess.run(
+        packed.words("./start", "cat", "env/word"), cwd=packed.folder, env=variables(), capture_output=True, check=False
+    )
+    assert relative.stdout == b"a generation\n"
+
+
+def test_fork_spawn_and_threads_work(packed: Packed) -> None:
+    script = packed.work / "many.py"
+    script.write_text(
+        "import multiprocessing, os, threading\n"
+        "def read(path):\n    with open(path) as stream:\n        return stream.read(), os.getuid()\n"
+        "if __name__ == '__main__':\n"
+        f"    path = {str(packed.env / 'word')!r}\n"
+        "    for kind in ('fork', 'spawn', 'forkserver'):\n"
+        "        with multiprocessing.get_context(kind).Pool(2) as pool:\n"
+        "            print(kind, set(pool.map(read, [path] * 4)) == {('a generation\\n', os.getuid())})\n"
+    )
+    done = packed.run(str(packed.env / "bin" / "python"), str(script))
+    assert (done.stdout, done.stderr) == ("fork True\nspawn True\nforkserver True\n", "")
+    assert packed.ended() == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("strace", "-f", "-o", "/dev/null"),
+        ("gdb", "-q", "-batch", "-ex", "run", "-ex", "quit", "--args"),
+        ("perf", "stat", "-o", "/dev/null"),
+        ("taskset", "1"),
+        ("timeout", "50"),
+        ("nohup",),
+    ],
+    ids=lambda words: str(words[0]),
+)
+def test_programs_that_start_or_watch_others_work_inside(packed: Packed, words: tuple[str, ...]) -> None:
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{words[0]} is not installed")
+    plain = packed.run(*words, "cat", "/etc/hostname", plain=True)
+    if plain.returncode:
+        pytest.skip(f"{words[0]} does not work here: {plain.stderr}")
+    done = packed.run(*words, "cat", str(packed.env / "word"))
+    assert "a generation\n" in done.stdout, done.stderr
+
+
+def test_what_a_program_writes_is_the_user_s(packed: Packed) -> None:
+    written = packed.work / "written"
+    assert packed.run("sh", "-c", 'id -u; id -g; echo x > "$1"; chmod 640 "$1"', "sh", str(written)).stdout.split() == [
+        str(packed.account.uid if packed.account else os.geteuid()),
+        str(packed.account.gid if packed.account else os.getegid()),
+    ]
+    assert (written.stat().st_uid, written.stat().st_gid) == (
+        (packed.account.uid, packed.account.gid) if packed.account else (os.geteuid(), os.getegid())
+    )
+
+
+def test_a_group_s_files_stay_readable(packed: Packed) -> None:
+    if packed.account is None or os.geteuid() != 0:
+        pytest.skip("only root can give an ordinary user another group")
+    secret = packed.work / "of a group"
+    secret.write_text("shared")
+    os.chown(secret, 0, 54321)
+    secret.chmod(0o640)
+    who = ["setpriv", f"--reuid={packed.account.uid}", f"--regid={packed.account.gid}", "--groups=54321"]
+    done = subprocess.run([*who, packed.start, "cat", str(secret)], env=variables(), capture_output=True, check=False)
+    assert done.stdout == b"shared", done.stderr
+
+
+def refused(done: subprocess.CompletedProcess[str], status: int, words: str) -> None:
+    """Insist on a refusal with a status, words, and the next command."""
+    assert done.returncode == status, done
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("  try: ")
+
+
+def test_a_missing_image_and_a_linked_folder_are_refused(broken: Packed) -> None:
+    image = broken.folder / IMAGE
+    image.rename(image.with_name("away"))
+    refused(broken.run("true"), 3, "is not as it was built")
+    image.symlink_to("away")
+    broken.env.rmdir()
+    broken.env.symlink_to("/usr")
+    refused(broken.run("true"), 3, "is not as it was built")
+    assert broken.ended() == []
+
+
+def test_no_command_is_a_wrong_usage(packed: Packed) -> None:
+    refused(packed.run(), 2, "no command")
+
+
+def _changed(content: bytes, kind: str) -> bytes:
+    """Return the bytes of an image that somebody damaged or made to do harm."""
+    if kind == "empty":
+        return b""
+    if kind == "garbage":
+        return os.urandom(len(content))
+    if kind == "cut in the superblock":
+        return content[:60]
+    if kind == "cut in the data":
+        return content[:200]
+    if kind == "cut in the tables":
+        return content[: len(content) // 2]
+    at, value = {
+        "a root that is elsewhere": (32, b"\xff" * 8),
+        "a root beyond the table": (32, b"\x00\x00\xff\x00\x00\x00\x00\x00"),
+        "tables that lie in one another": (64, content[72:80]),
+        "a table of itself": (72, content[96:104]),
+        "a block size of nothing": (12, b"\0" * 4),
+        "a block size without end": (12, b"\xff" * 4),
+        "fragments without end": (16, b"\xff" * 4),
+        "an unknown compression": (20, b"\x63\x00"),
+        "another version": (28, b"\x09\x00"),
+    }[kind]
+    return content[:at] + value + content[at + len(value) :]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("empty", "garbage", "cut in the superblock", "cut in the data", "cut in the tables", "a root that is elsewhere"),
+        *("a root beyond the table", "tables that lie in one another", "a table of itself", "a block size of nothing"),
+        *("a block size without end", "fragments without end", "an unknown compression", "another version"),
+    ],
+)
+def test_a_damaged_or_hostile_image_harms_nothing_but_the_command(broken: Packed, kind: str) -> None:
+    image = broken.folder / IMAGE
+    content = image.read_bytes()
+    image.chmod(0o644)
+    image.write_bytes(_changed(content, kind))
+    done = broken.run("cat", str(broken.env / "word"))
+    if not done.stdout:
+        assert done.returncode != 0
+        assert done.stderr
+    if kind in ("empty", "garbage", "another version") or "superblock" in kind:
+        refused(done, 3, "is damaged")
+    assert broken.ended() == []
+
+
+def in_namespace(packed: Packed, script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Start words in the environment where a script has changed the machine, in namespaces of its own."""
+    before = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", f'{script}\nexec "$@"', "sh")
+    return packed.run(*before, packed.start, *words, plain=True)
+
+
+def test_a_machine_that_cannot_mount_is_named(packed: Packed) -> None:
+    refused(in_namespace(packed, "mount -t tmpfs none /dev", "true"), 4, "/dev/fuse cannot be opened")
+    refused(in_namespace(packed, "echo 0 >/proc/sys/user/max_user_namespaces", "true"), 4, "max_user_namespaces")
+    refused(in_namespace(packed, "mount --bind /dev/null /usr/bin/squashfuse_ll", "true"), 4, "no squashfuse_ll")
+    assert packed.ended() == []
