@@ -23,6 +23,8 @@ _LOCAL = re.compile(
     r"(?=[./\w])(?P<path>(?:[^\s\[\]\"'#$&*:;<=>?`|\\]| +(?![\s;-]))*?)\s*(?:\[(?P<extras>[A-Za-z0-9._,\s-]+)\])?\Z", re.ASCII
 )
 """A folder, which may have spaces in its name, with extras; no character that a shell, a marker or an address has for itself."""
+_FOLDER = re.compile(r"(?:[A-Za-z0-9][\w.-]*\s*@\s*)?(?:file:)?(?P<path>(?!/)[^:@;]*/[^:@;]*)\Z", re.ASCII)
+"""A relative path, bare or as pip takes it too: `sub/project`, `name @ file:./project`."""
 _ARCHIVE = (".whl", ".tar.gz", ".zip")
 _OPTION = re.compile(r"(?:(?P<short>-[rce])\s*|(?P<long>--requirement|--constraint|--editable)(?:\s+|=\s*))(?P<value>[^\s-].*)\Z")
 _QUOTES = "'\""
@@ -140,7 +142,7 @@ def check_requirement(text: str) -> str | None:
         return None
     if file := file_in(text):
         return _check_file(file)
-    if plain := _too_much(text):
+    if plain := _almost(text):
         return plain
     if text.startswith("-"):
         return _check_option(text)
@@ -151,14 +153,21 @@ def check_requirement(text: str) -> str | None:
     return _check_package(text)
 
 
-def _too_much(text: str) -> str:
-    """Return what to write instead of a line that is right but for a marker behind a folder, or quotes; "" for any other."""
+def _almost(text: str) -> str:
+    """Return what to write instead of a line that is right but for a marker, quotes or how it names a folder, else ""."""
     folder, bare = text.partition(";")[0].strip(), text.strip(_QUOTES)
     if local_project(folder) is not None:
         return f"{shown(text)}: a folder of the project has no marker; write {folder}"
     if text.startswith(tuple(_QUOTES)) and not check_requirement(bare):
         return f"{shown(text)} is in quotes, which installers do not read; write {bare}"
-    return ""
+    option, value = option_in(text)
+    path = _FOLDER.match(value)
+    if path is None or option not in ("", "-e"):
+        return ""
+    from urllib.parse import unquote  # of no use to other lines
+
+    line = f"{option} ./{posixpath.normpath(unquote(path['path']))}".strip()
+    return f"{shown(text)} is not a requirement; a folder of the project is written {line}" if local_project(line) else ""
 
 
 def _spelled(text: str) -> str:
