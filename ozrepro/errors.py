@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable
 
 __all__ = [
@@ -33,11 +34,25 @@ def without_login(text: str) -> str:
         return text
     import re
 
-    text = re.sub(r"(?<=://)(?:[^\s/'\":]*:[^\s'\"]*|[^\s/'\"]*)@", "", text)
+    if "git+" in text:  # the part behind @ may be a branch or commit, which is not a login
+        text = re.sub(r"(git\+\w+:)//((?:(?!git\+\w+://)[^\s'\"])*)@", _without_git_login, text)
+    text = re.sub(r"(?<=://)(?:[^\s/'\":]*:[^\s'\"]*|[^\s/'\"]*)@", "", text).replace("\0", "")
     word = r"(?:<TOKEN>|[A-Za-z0-9._~%-]+)(?=[/?#]|\b|$)"
     text = re.sub(rf"((?<!file)://[^\s'\"?/]+)/t/{word}", r"\1", text)
     text = re.sub(rf"((?<!file)://[^\s'\"?]*?)/t/(?!t(?!k-)[a-z._-]*(?:[/\s'\"]|$)){word}", r"\1", text)
     return re.sub(r"(://[^\s'\"?]*)\?[^\s'\")]*", r"\1", text)
+
+
+def _without_git_login(found: re.Match[str]) -> str:
+    """Return the beginning of a git address up to its last `@`, without a login; marked, so that no more is taken for one.
+
+    What is in front of the last `@` is kept where it is host and path: `h/o/r@main`, `h.org:8443/o/r@main`, `u:word@h/o/r@main`.
+    """
+    *login, place = found[2].split("@")
+    host, slash, _ = place.partition("/")
+    name, colon, port = host.partition(":")
+    is_place = bool(slash) and (not colon or ("." in name and port.isdigit()) or bool(login))
+    return f"{found[1]}\0//{place}@" if is_place else f"{found[1]}\0//"
 
 
 def visible(text: str) -> str:

@@ -193,16 +193,24 @@ def _wanted(python: str, request: ImageRequest[Any, Any]) -> Wanted:
 
 def _wheels(layer: LockedLayer, wanted: Wanted) -> list[LockedPackage]:
     narrow = [narrowed(item, wanted) for item in layer.packages]
-    return [item for item in narrow if item is not None and any(file.is_wheel for file in item.files)]
+    return [item for item in narrow if item is not None and item.commit is None and any(file.is_wheel for file in item.files)]
 
 
 def _say_left_out(layer: LockedLayer, say: Say) -> None:
     for item in layer.packages:
         if not any(file.is_wheel for file in item.files):
             say(f"{item.name} {item.version} is locked as a source archive: the image is made without it")
+    say_commits(layer, say)
     for project in layer.projects:
         what = f"of {project.path}" if project.path else "the project itself"
         say(f"{project.name}, {what}, is not in the image: it is seen there at its own path")
+
+
+def say_commits(layer: LockedLayer, say: Say) -> None:
+    """Say which packages an image is made without: pip has no hash of a repository to check."""
+    for item in layer.packages:
+        if item.commit is not None:
+            say(f"{item.name} {item.version} is built from a commit of {item.commit.repository}: the image is made without it")
 
 
 def _folder(address: str) -> str:

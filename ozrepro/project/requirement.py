@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from ozrepro.errors import without_login
 from ozrepro.project.checking import MOST, shown
+from ozrepro.project.gitaddress import CONTROL, check_control
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,6 @@ _SHORT = {"--requirement": "-r", "--constraint": "-c", "--editable": "-e"}
 _GROUP = re.compile(
     r"--group[\s=]\s*(?:(?P<path>[\w./+ -]*pyproject\.toml):)?(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\Z", re.ASCII
 )
-_CONTROL = ("git+", "hg+", "svn+", "bzr+")
 _EDITABLE_CONTROL = re.compile(r"(?:-e\s*|--editable[\s=]\s*)(?P<address>(?:git|hg|svn|bzr)\+\S+)")
 _PYLOCK = re.compile(r"(?:.*/)?pylock(?:\.[^./]+)?\.toml\Z")
 _CONDA = re.compile(r"(?P<name>\w[\w.-]*)\s*=\s*(?P<version>[^\s=;,@]+)(?:=[^\s=]+)?\Z", re.ASCII)
@@ -146,8 +146,8 @@ def check_requirement(text: str) -> str | None:
         return plain
     if text.startswith("-"):
         return _check_option(text)
-    if text.startswith(_CONTROL):
-        return check_address(text)  # a bare one is not a requirement, and what the parser says of it helps nobody
+    if text.startswith(CONTROL):
+        return _check_bare(text)  # a bare one is not a requirement, and what the parser says of it helps nobody
     if _CONDA.match(text):
         return f"{shown(text)} is a conda package: {_instead_of((text,))}"
     return _check_package(text)
@@ -189,12 +189,19 @@ def _check_file(file: str) -> str | None:
 
 def _check_option(text: str) -> str | None:
     if control := _EDITABLE_CONTROL.match(text):
-        return check_address(control["address"])
+        return _check_bare(control["address"])
     if text.startswith(("-e", "--editable")):
         return f"{text!r} is not a folder of the project; write for example -e . or -e ./FOLDER, with extras as in -e .[plot]"
     if text.startswith("--group"):
         return f"{shown(text)} names no group of dependencies; write for example --group dev or --group sub/pyproject.toml:dev"
     return f"{text!r} is an installer's option; allowed are -r FILE, -c FILE, --group NAME and -e ."
+
+
+def _check_bare(address: str) -> str:
+    """Say what to write instead of an address without a name, or an editable one."""
+    problem = check_control(address)
+    plain = address.split("#", maxsplit=1)[0]
+    return problem or f"{shown(plain)} is an address without a name, or an editable one; write NAME @ {address}"
 
 
 def _check_package(text: str) -> str | None:
@@ -209,7 +216,7 @@ def _check_package(text: str) -> str | None:
     if requirement.url and requirement.url.startswith("file:"):
         write = f"{requirement.name}==VERSION (pip list --format=freeze)"
         return f"{shown(text)} names a path of the machine that wrote it; write {write}"
-    return check_address(requirement.url) if requirement.url else None
+    return check_address(requirement.url, requirement.name) if requirement.url else None
 
 
 def _instead_of(lines: tuple[str, ...]) -> str:
@@ -268,6 +275,8 @@ def entries_of(text: str) -> Iterator[Entry]:
 def _check_hashes(entry: Entry) -> str | None:
     if not entry.hashes:
         return None
+    if " @ git+" in entry.text:
+        return f"{shown(entry.text)} has a --hash, and a repository has no file; remove it: the commit is the digest"
     wrong = [text for text in sorted(entry.sha256) if not _SHA256.match(text)]
     if wrong:
         return f"--hash=sha256:{shown(wrong[0])} is not a sha256, which has 64 hexadecimal digits"
@@ -285,12 +294,16 @@ def is_decidable(marker: Marker) -> bool:
     return True
 
 
-def check_address(url: str) -> str | None:
-    """Say why a requirement's address is refused, or None. Only https addresses of a wheel or sdist are taken."""
+def check_address(url: str, name: str = "") -> str | None:
+    """Say why a requirement's address is refused, or None; `name` is the requirement's.
+
+    Only https addresses of a wheel or sdist are taken, and those of a git repository at a full commit.
+    """
     plain = url.split("#", maxsplit=1)[0]
+    if url.startswith(CONTROL):
+        return check_control(url, name)
     if not url.startswith("https://"):
-        kind = "a version control address" if url.startswith(_CONTROL) else "not an https address"
-        return f"{shown(plain)} is {kind}; give the https address of a wheel, with #sha256=…, or put the wheel into a wheelhouse"
+        return f"{shown(plain)} is not an https address; give that of a wheel, with #sha256=…, or put the wheel into a wheelhouse"
     if "@" in url.split("/")[2]:
         return "the address holds a user name or password; put them into ~/.netrc or the index settings"
     if not _ADDRESS.match(url):

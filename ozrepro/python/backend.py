@@ -26,6 +26,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from ozrepro import process
 from ozrepro.errors import BuildError
 from ozrepro.project.checking import shown
+from ozrepro.project.gitaddress import read_commit
 from ozrepro.project.requirement import check_address
 from ozrepro.project.toml import TOMLDecodeError, loads
 from ozrepro.python.advice import hint_for
@@ -151,6 +152,8 @@ def _requirements(values: object, tree: str) -> tuple[str, ...]:
         except (InvalidRequirement, RecursionError):
             raise BuildError(f"{tree} asks for {shown(text)} to be built, which is not a requirement") from None
         problem = check_address(address) if address else None
+        if address and read_commit(address) is not None:
+            problem = "what builds packages must be a wheel"
         if problem or "\n" in text:
             raise BuildError(f"{tree} asks for {shown(text)} to be built: {problem or 'it has more than one line'}")
     return tuple(found)

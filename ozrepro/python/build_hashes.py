@@ -59,7 +59,8 @@ def hashed_lines(packages: Sequence[LockedPackage]) -> str:
     for package in packages:
         head = f"{package.name} @ {package.url}" if package.url else f"{package.name}=={package.version}"
         marker = f" ; {package.marker}" if package.marker else ""
-        hashes = (f"--hash=sha256:{sha256}" for sha256 in dict.fromkeys(file.sha256 for file in package.files))
+        files = package.files if package.commit is None else ()  # a repository has no file whose hash installers could check
+        hashes = (f"--hash=sha256:{sha256}" for sha256 in dict.fromkeys(file.sha256 for file in files))
         lines.append(" \\\n    ".join((head + marker, *hashes)))
     return "".join(f"{line}\n" for line in lines)
 

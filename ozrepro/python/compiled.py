@@ -26,7 +26,7 @@ from ozrepro.python.packages import LockedFile
 from ozrepro.python.resolve import Wanted, compile_lines, workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.python.packages import LockedPackage
@@ -90,18 +90,38 @@ def compile_wheel(
     kept = compiled(folder, key)
     if kept is not None:
         return kept
+    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
+        # A copy: backends leave objects behind, and the next compiler would take them for its own.
+        copy = Path(name) / tree.name
+        shutil.copytree(tree, copy, symlinks=True)
+        return build_and_keep(uv, copy, interpreter, build, variables, folder, lambda _: key)
+
+
+def build_and_keep(
+    uv: Uv,
+    tree: Path,
+    interpreter: Interpreter,
+    build: Sequence[LockedPackage],
+    variables: Mapping[str, str],
+    folder: Path,
+    key_of: Callable[[LockedFile], str],
+) -> LockedFile:
+    """Build a wheel from a tree that may be written to, and publish it under the key that `key_of` has for it.
+
+    The rest is as for `compile_wheel`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{key}-", dir=folder) as aside:
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as aside:
         fresh = Path(aside) / "fresh"
         fresh.mkdir()
-        _build(uv, tree, interpreter, build, variables, fresh)
+        build_wheel(uv, tree, interpreter.path, build, variables, fresh)
         wheels = list(fresh.glob("*.whl"))
         if len(wheels) != 1:
             raise BuildError(f"compiling {tree.name} gave {len(wheels) or 'no'} wheels where one was expected")
         made = _describe(wheels[0])
         note = json.dumps({"name": made.name, "sha256": made.sha256, "size": made.size})
         (fresh / NOTE).write_text(f"{note}\n", encoding="utf-8")
-        return _publish(fresh, folder / key, Path(aside) / "damaged") or made
+        return _publish(fresh, folder / key_of(made), Path(aside) / "damaged") or made
 
 
 def _publish(fresh: Path, place: Path, damaged: Path) -> LockedFile | None:
@@ -131,16 +151,6 @@ def _set_aside(place: Path, damaged: Path) -> None:
         shutil.rmtree(damaged, ignore_errors=True)
     else:
         damaged.unlink(missing_ok=True)
-
-
-def _build(
-    uv: Uv, tree: Path, interpreter: Interpreter, build: Sequence[LockedPackage], variables: Mapping[str, str], out: Path
-) -> None:
-    with tempfile.TemporaryDirectory(prefix="ozrepro-") as name:
-        # A copy: backends leave objects behind, and the next compiler would take them for its own.
-        copy = Path(name) / tree.name
-        shutil.copytree(tree, copy, symlinks=True)
-        build_wheel(uv, copy, interpreter.path, build, variables, out)
 
 
 def build_wheel(uv: Uv, tree: Path, python: str, build: Sequence[LockedPackage], variables: Mapping[str, str], out: Path) -> None:

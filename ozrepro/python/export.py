@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def requirements(packages: Sequence[LockedPackage]) -> str:
     """Return a requirement file with hashes, for `pip install --require-hashes --no-deps -r`."""
-    return "# Written by `ozrepro export` from the lock.\n" + hashed_lines(packages)
+    names = ", ".join(package.name for package in packages if package.commit is not None)
+    note = f"# Built from a commit, which has no hash that pip could check; `uv pip install -r` takes it: {names}\n"
+    return "# Written by `ozrepro export` from the lock.\n" + (note if names else "") + hashed_lines(packages)
 
 
 def pylock(uv: Uv, wanted: Wanted, packages: Sequence[LockedPackage], interpreter: Interpreter) -> str:
@@ -57,6 +59,10 @@ def _entry(package: LockedPackage, found: Mapping[str, Mapping[str, Any]]) -> di
     entry: dict[str, Any] = {"name": package.name, "version": package.version}
     if package.marker:
         entry["marker"] = package.marker
+    commit = package.commit
+    if commit is not None:
+        folder = {"subdirectory": commit.folder} if commit.folder else {}
+        return {**entry, "vcs": {"type": "git", "url": commit.repository, "commit-id": commit.commit, **folder}, "missing": []}
     missing: list[str] = []
     files: list[dict[str, Any]] = []
     for file in package.files:

@@ -29,14 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The one file of a locked package that this interpreter takes."""
+    """The one file of a locked package that this interpreter takes; `folder` has it where it was built on this machine."""
 
     package: LockedPackage
     file: LockedFile
+    folder: Path | None = None
 
     def line(self, *, no_index: bool = False) -> str:
         """Return the requirement that allows this file and no other; without an index a direct address is not asked either."""
-        direct = self.package.url and not no_index
+        direct = self.package.url and not no_index and self.folder is None
         what = f"{self.package.name} @ {self.package.url}" if direct else f"{self.package.name}=={self.package.version}"
         return f"{what} --hash=sha256:{self.file.sha256}"
 
@@ -125,13 +126,18 @@ def install(uv: Uv, prefix: Path, chosen: Sequence[Chosen], build: Sequence[Lock
     """
     if not chosen:
         return
-    wheels = [item for item in chosen if item.file.is_wheel]
+    wheels = [item for item in chosen if item.file.is_wheel and item.folder is None]
+    built = [item for item in chosen if item.folder is not None]
     sdists = [item for item in chosen if not item.file.is_wheel]
     common = ["pip", "install", "--python", str(prefix / "bin" / "python"), "--no-deps", "--require-hashes"]
-    common += [*uv.indexes.flags(), "--only-binary", ":all:"]
+    common += ["--only-binary", ":all:", *uv.indexes.flags()]
     doing = "cannot install the locked packages"
     if wheels:
         uv.run_cached([*common, "-r", "-"], doing=doing, text=_lines(uv, wheels), progress=progress, total=len(wheels))
+    if built:
+        places = [word for item in built for word in ("--find-links", str(item.folder))]
+        words = [*common, *places, *([] if uv.indexes.no_index else ["--no-index"]), "-r", "-"]
+        uv.run_cached(words, doing=doing, text=_lines(uv, built), progress=progress)
     if sdists:
         named = [word for item in sdists for word in ("--no-binary", item.package.name)]
         with constraints(uv, build) as flags:

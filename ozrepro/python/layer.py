@@ -170,6 +170,8 @@ class LayerContent:
             yield "local", "has no path"
         if any(not file.is_wheel for package in self.build for file in package.files):
             yield "build", "holds a source archive: what builds packages must be wheels"
+        if any(package.commit is not None for package in self.build):
+            yield "build", "holds a commit of a repository: what builds packages must be wheels"
 
     @property
     def layer(self) -> LockedLayer:
@@ -271,6 +273,7 @@ def lock_build_packages(
                 ):
                     needed += backend.build_requirements(own, editable=False)
     needed += local.build_requirements(uv, task.projects, found, variables or {}, limits)
+    needed += [line for item in task.built for line in item.needs]
     if not needed:
         return ()
     tools = replace(

@@ -6,6 +6,7 @@ A backend that has to be asked runs in a copy of the project; see `treecopy`.
 from __future__ import annotations
 
 import difflib
+import re
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.project.checking import shown
-from ozrepro.project.requirement import names_package
+from ozrepro.project.requirement import check_address, names_package
 from ozrepro.python import backend, projects, uvtable
 from ozrepro.python.installed import stub_name, write_stub
 from ozrepro.python.packages import LockedPackage, LockedProject
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.python.projects import Folder, Folders, Metadata
     from ozrepro.python.uv import Uv
+
+_EXTRA = re.compile(r"extra == ['\"]([^'\"]+)['\"]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,11 @@ class Project:
     local: Mapping[str, str] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
     indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def wants(self, requirement: Requirement) -> bool:
+        """Say whether one of its requirements counts; not where it is of extras that nobody asks for."""
+        extras = set(_EXTRA.findall(str(requirement.marker or "")))
+        return not extras or self.asked is None or not extras.isdisjoint(self.asked)
 
     def locked(self, marker: str) -> LockedProject:
         """Return it as a lock has it."""
@@ -134,12 +142,14 @@ def _led(folders: Folders, project: Project) -> tuple[Project, list[str]]:
             near = difflib.get_close_matches(canonicalize_name(extra), known, 1)
             advice = f"did you mean {near[0]!r}?" if near else "add it to [project.optional-dependencies]"
             mistakes.append(f"{title}: {metadata.name} has no extra {extra!r}; {advice}")
-    for requirement in _requirements(metadata):
+    for requirement in requirements_of(metadata):
         name = canonicalize_name(requirement.name)
         entries = folders.source(folder, name)
         try:
             if not entries:
                 _check_address(requirement, project.tree)
+                problem = check_address(requirement.url, requirement.name) if requirement.url else None
+                mistakes += [f"dependencies: {problem}"] if problem and project.wants(requirement) else []
             elif all("index" in entry for entry in entries):
                 indexes[name] = tuple(str(entry["index"]) for entry in entries)
             elif len(entries) > 1 or "marker" in entries[0]:
@@ -158,7 +168,8 @@ def _led(folders: Folders, project: Project) -> tuple[Project, list[str]]:
     return made, list(dict.fromkeys(mistakes))
 
 
-def _requirements(metadata: Metadata) -> Iterator[Requirement]:
+def requirements_of(metadata: Metadata) -> Iterator[Requirement]:
+    """Yield what a project requires. Raises BuildError for what is not a requirement."""
     for text in metadata.requires:
         try:
             yield Requirement(text)
@@ -181,7 +192,7 @@ def write_stubs(folder: Path, given: Sequence[Project]) -> list[str]:
         lines = ["Metadata-Version: 2.1", f"Name: {item.metadata.name}", f"Version: {item.metadata.version}"]
         lines += [f"Requires-Python: {item.metadata.python}"] if item.metadata.python else []
         lines += [f"Provides-Extra: {canonicalize_name(extra)}" for extra in item.metadata.extras]
-        for requirement in _requirements(item.metadata):
+        for requirement in requirements_of(item.metadata):
             name = canonicalize_name(requirement.name)
             url = places[item.local[name]].as_uri() if name in item.local else item.addresses.get(name)
             if url is not None:

@@ -29,6 +29,7 @@ def check_packages(
 ) -> None:
     """Note each source archive of a package that `build` does not name, and each address that is in none of the `texts`."""
     compiled = {canonicalize_name(name) for name in build}
+    texts = tuple(texts)
     addresses = frozenset(_plain(url) for text in texts for url in _URL.findall(text))
     for number, package in enumerate(packages):
         place = (*base, f"package[{number}]")
@@ -36,7 +37,14 @@ def check_packages(
             if not file.is_wheel and package.name not in compiled:
                 problem = f"{file.name!r} is a source archive, and the spec does not name {package.name} in build"
                 checker.wrong((*place, f"files[{index}]", "name"), problem)
-        if package.url and _plain(package.url) not in addresses:
+        commit = package.commit
+        if commit is not None:
+            # A [tool.uv.sources] has its parts in keys of their own.
+            parts = (commit.repository, commit.commit, commit.folder)
+            known = any(all(part in text for part in parts) for text in texts)
+        else:
+            known = not package.url or _plain(package.url) in addresses
+        if not known:
             checker.wrong((*place, "url"), f"{package.url!r} is neither in the spec nor in its requirement files")
 
 

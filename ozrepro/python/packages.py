@@ -16,6 +16,7 @@ from packaging.utils import (
 from packaging.version import Version
 
 from ozrepro.project.checking import shown
+from ozrepro.project.gitaddress import Commit, read_commit
 from ozrepro.project.reader import Check, Range
 from ozrepro.project.requirement import check_address, is_decidable
 
@@ -125,8 +126,15 @@ class LockedPackage:
                 yield path, f"{file.name!r} is not a file of {self.name!r}"
             elif found[1] != _version(self.version):
                 yield path, f"{file.name!r} is not a file of version {self.version}"
+        if self.commit is not None and (len(self.files) != 1 or not self.files[0].is_wheel):
+            yield ("files",), "is not the one wheel that was built from the commit"
         if self.built is not None and (not self.built.is_wheel or any(file.is_wheel for file in self.files)):
             yield ("built",), "is not a wheel that was compiled from a source archive"
+
+    @property
+    def commit(self) -> Commit | None:
+        """The commit of a repository that its wheel was built from, if it was."""
+        return read_commit(self.url)
 
     def applies(self, environment: Mapping[str, str]) -> bool:
         """Say whether the package is needed where the marker variables are those of `environment`."""

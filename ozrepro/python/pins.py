@@ -8,8 +8,9 @@ from packaging.version import InvalidVersion, Version
 
 from ozrepro.errors import CommandFailed
 from ozrepro.project.toml import loads
+from ozrepro.python.entries import packages_of
 from ozrepro.python.interpreter import running
-from ozrepro.python.resolve import Wanted, compile_lines, narrowed, packages_of, workspace
+from ozrepro.python.resolve import Wanted, compile_lines, narrowed, workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,6 @@ uv's PEP 751 output has what a lock needs and more: address, size and sha256 of 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shlex
@@ -14,24 +13,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
 
 from ozrepro.errors import BuildError, CommandFailed
-from ozrepro.project.requirement import check_address, file_in, group_in, local_project, option_in
+from ozrepro.project.requirement import file_in, group_in, local_project, option_in
 from ozrepro.project.toml import dumps, loads
 from ozrepro.python import installed as base
 from ozrepro.python import local, requirement_hashes
 from ozrepro.python.advice import about_python
+from ozrepro.python.entries import packages_of, with_addresses
 from ozrepro.python.interpreter import markers_of, minors_of, tags_of
 from ozrepro.python.markers import shorten
-from ozrepro.python.packages import LockedFile, LockedPackage, distribution_of, sorted_packages
+from ozrepro.python.packages import LockedPackage, distribution_of, sorted_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from ozrepro.python.entries import Built
     from ozrepro.python.installed import Distribution
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.python.local import Project
@@ -52,7 +51,7 @@ class Wanted:
     and none of them is in the result. `hashed` are the requirements that name hashes: of these packages no other files are taken.
     `owner` is whose Python it is where no key of the spec sets it, such as `the modules`. `texts` are the requirement files as
     they were read, by their path in the project: uv is handed these, not what is on disk by then. `projects` are the local ones,
-    with the requirements of which `limits` go, as keys of `[tool.uv]`.
+    with the requirements of which `limits` go, as keys of `[tool.uv]`. `built` are the wheels named in the place of commits.
     """
 
     root: Path
@@ -68,6 +67,7 @@ class Wanted:
     texts: Mapping[str, str] = field(default_factory=dict)
     projects: tuple[Project, ...] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)
+    built: tuple[Built, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,7 @@ def compile_lines(
             variables={"XDG_CONFIG_HOME": str(folder), "UV_NO_CONFIG": "0"},
         )
     except CommandFailed as error:
-        raise about_python(error, wanted.python, wanted.owner) from error
+        raise about_python(with_addresses(error, wanted.built), wanted.python, wanted.owner) from error
     for line in done.errors.splitlines():
         if say is not None and line.startswith("warning: "):
             say(_OF_A_FILE.sub("", line))  # the folder of the stubs is gone when this is read
@@ -274,62 +274,6 @@ def _preferences(previous: Sequence[LockedPackage]) -> str:
             marker = {"marker": package.marker} if package.marker else {}
             entries.append({"name": package.name, "version": package.version, **marker})
     return dumps({"lock-version": "1.0", "created-by": "ozrepro", "packages": entries})
-
-
-def packages_of(entries: Iterable[Mapping[str, Any]], wanted: Wanted) -> tuple[list[LockedPackage], dict[str, str]]:
-    """Return the packages of uv's PEP 751 entries, and where each file came from, by its sha256.
-
-    Raises BuildError for a source that a lock may not hold.
-    """
-    packages: list[LockedPackage] = []
-    sources: dict[str, str] = {}
-    for entry in entries:
-        name, version, marker = entry["name"], str(entry.get("version", "")), str(entry.get("marker", ""))
-        for kind in ("vcs", "directory"):
-            if kind in entry:
-                raise BuildError(
-                    f"{name} comes from {'version control' if kind == 'vcs' else 'a local directory'}, which has no hash",
-                    hint="publish a wheel and name its version, or its https address with #sha256=…",
-                )
-        archive = entry.get("archive")
-        if archive is not None:
-            url = str(archive.get("url", ""))
-            if not url.startswith("https://"):
-                raise BuildError(f"{name} comes from a local file", hint="put it into a wheelhouse and set PIP_FIND_LINKS to it")
-            problem = check_address(url)
-            if problem:  # of a package that another one requires; those of the spec are checked with it
-                raise BuildError(f"{name} comes from an address that a lock cannot hold: {problem}")
-            file = _file(archive)
-            packages.append(LockedPackage(name, version, (file,), marker, url=url.split("#", maxsplit=1)[0]))
-            sources[file.sha256] = url
-            continue
-        chosen = (
-            [entry["sdist"]] if canonicalize_name(name) in map(canonicalize_name, wanted.build) and "sdist" in entry else None
-        )
-        files: dict[tuple[str, str], LockedFile] = {}
-        for item in chosen if chosen is not None else entry.get("wheels", []):
-            file = _file(item)
-            known = files.get((file.name, file.sha256))
-            if known is None or known.size is None:
-                files[file.name, file.sha256] = file
-            sources.setdefault(file.sha256, str(item.get("url") or item.get("path")))
-        packages.append(LockedPackage(name, version, tuple(files[key] for key in sorted(files)), marker))
-    return packages, sources
-
-
-def _file(item: Mapping[str, Any]) -> LockedFile:
-    address = str(item.get("url") or item.get("path") or "")
-    name = str(item.get("name") or unquote(urlsplit(address).path.rpartition("/")[2]))
-    sha256 = item.get("hashes", {}).get("sha256")
-    size = item.get("size")
-    local = unquote(urlsplit(address).path) if address.startswith("file:") else ""
-    if local:
-        # A wheelhouse tells no sizes, and a flat directory no hashes.
-        size = os.stat(local).st_size
-        sha256 = sha256 or hashlib.sha256(Path(local).read_bytes()).hexdigest()
-    if not sha256:
-        raise BuildError(f"the index gives no sha256 for {name}", hint="add #sha256=… to its address, or use another index")
-    return LockedFile(name, sha256, size)
 
 
 def _with_indexes(uv: Uv, wanted: Wanted, interpreter: Interpreter, packages: list[LockedPackage]) -> list[LockedPackage]:

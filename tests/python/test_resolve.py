@@ -8,9 +8,10 @@ import pytest
 
 from ozrepro.errors import BuildError, CommandFailed
 from ozrepro.methods.reading import load_settings
+from ozrepro.python.entries import packages_of
 from ozrepro.python.interpreter import running
 from ozrepro.python.packages import LockedPackage
-from ozrepro.python.resolve import Wanted, packages_of, resolve
+from ozrepro.python.resolve import Wanted, resolve
 from ozrepro.python.uv import Uv, find_uv
 from tests.conftest import Project
 from tests.wheels import make_sdist, make_wheel

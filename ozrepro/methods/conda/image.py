@@ -78,7 +78,8 @@ def definition(request: ImageRequest[CondaTable, Locked]) -> list[str]:
         )
     addresses = {item.name: item.public for item in locked.channels}
     explicit = write_explicit(locked.records, addresses, request.platform)
-    requirements = hashed_lines(locked.layer.packages)
+    image_definition.say_commits(locked.layer, request.say)
+    requirements = hashed_lines([item for item in locked.layer.packages if item.commit is None])
     return of_conda(request.base or USUAL_BASE, explicit, requirements, locked.variables, request.title)
 
 

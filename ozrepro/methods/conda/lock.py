@@ -95,8 +95,9 @@ class Content(LayerContent):
 
     def problems(self) -> Iterator[tuple[str | tuple[str, ...], str]]:
         """Yield what does not fit together: a name given twice, a record of a channel that is not listed."""
-        if self.build or any(not file.is_wheel for package in self.package for file in package.files):
+        if any(not file.is_wheel for package in self.package for file in package.files):
             yield "package", "holds a source archive: in a conda environment pip takes wheels alone"
+        yield from LayerContent.problems(self)
         yield from repeated(self.channels, "channels")
         yield from repeated(self.record, "record")
         named = {channel.name for channel in self.channels}

@@ -69,7 +69,10 @@ def add(
     prefix, site = target.prefix, target.site
     if not (chosen or layer.projects):
         return
+    from ozrepro.python import repositories
+
     uv, before = open_uv(site, say), take(prefix, digests)
+    chosen = repositories.provided(chosen, repositories.Workshop(uv, site, say), python, layer.build)
     install.install(uv, prefix, chosen, (), progress)
     if layer.projects:
         from ozrepro.python import localinstall

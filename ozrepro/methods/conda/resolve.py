@@ -21,7 +21,7 @@ from ozrepro.methods.conda.virtual import needed, offered, overrides
 from ozrepro.modulesystem import loading, record
 from ozrepro.project.lock import Section
 from ozrepro.project.requirement import entries_of
-from ozrepro.python import install, layer
+from ozrepro.python import install, layer, repositories
 from ozrepro.python import installed as outside
 from ozrepro.python.interpreter import running
 from ozrepro.python.layer import LockedLayer, open_uv
@@ -228,6 +228,8 @@ def _pip(task: _Task, locked: Locked, previous: Locked | None) -> LockedLayer:
                 projects=projects,
                 limits=wanted.folders().limits(),
             )
+            shop = repositories.Workshop(uv, site, request.say)
+            question = repositories.with_wheels(question, shop, python, before, request.upgrade)
             resolved = resolve_pip(uv, question, python, before.packages if before else (), request.upgrade, request.say)
             layer.check_resolved(resolved, wanted, site.platform, python.minor)
             build = layer.lock_build_packages(uv, question, resolved, python, before, request.upgrade)

@@ -10,11 +10,12 @@ from ozrepro.methods.modules.lock import (
     compile_key,
     compile_package,
     compiled_folder,
+    given_by,
     provided_otherwise,
     start_interpreter,
     variables_of,
 )
-from ozrepro.python import bytecode, compiled, install, localinstall, toolchain
+from ozrepro.python import bytecode, compiled, install, localinstall, repositories, toolchain
 from ozrepro.python import installed as outside
 from ozrepro.python.layer import open_uv
 from ozrepro.store.manifest import Digests, take
@@ -46,6 +47,8 @@ def build(
     prefix, site = target.prefix, target.site
     python = start_interpreter(locked, site)
     uv = toolchain.within(open_uv(site, say), variables_of(locked, site))
+    shop = repositories.Workshop(uv, site, say, uv.variables, given_by(locked))
+    chosen = repositories.provided(chosen, shop, python, locked.layer.build)
     sources = [item.package for item in chosen if not item.file.is_wheel]
     wheels = [(package, _compiled(package, locked, python, uv, site, say)) for package in sources]
 

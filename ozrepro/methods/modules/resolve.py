@@ -10,13 +10,13 @@ from packaging.requirements import Requirement
 
 from ozrepro.environment import passing
 from ozrepro.errors import BuildError
-from ozrepro.methods.modules.lock import Locked, compile_package, layer_of, variables_of
+from ozrepro.methods.modules.lock import Locked, compile_package, given_by, layer_of, variables_of
 from ozrepro.modulesystem import fingerprint, loading, record
 from ozrepro.modulesystem.following import fill, parts_of
 from ozrepro.project.requirement import entries_of
 from ozrepro.python import installed as outside
 from ozrepro.python import layer as packages
-from ozrepro.python import toolchain
+from ozrepro.python import repositories, toolchain
 from ozrepro.python.layer import LockedLayer, open_uv
 from ozrepro.python.pylock import read_pins
 from ozrepro.python.resolve import Wanted
@@ -146,6 +146,8 @@ def _packages(
             projects,
             layer.folders().limits(),
         )
+        shop = repositories.Workshop(uv, site, say, uv.variables, given_by(locked))
+        task = repositories.with_wheels(task, shop, python, previous, upgrade)
         resolved = resolve_packages(uv, pins.limit(task), python, previous.packages if previous else (), upgrade, say)
         pins.check(resolved, task, say)
         packages.check_resolved(resolved, layer, site.platform, python.minor)

@@ -108,6 +108,7 @@ class Venv:
 
     def resolve(self, request: Request[VenvTable, Locked]) -> Sequence[Section]:
         """Return the section of exact packages, universal over the Python range and the platforms."""
+        from ozrepro.python import repositories
         from ozrepro.python.pylock import read_pins
         from ozrepro.python.resolve import Wanted, resolve
 
@@ -134,6 +135,8 @@ class Venv:
                 projects=projects,
                 limits=wanted.folders().limits(),
             )
+            shop = repositories.Workshop(uv, site, say)
+            task = repositories.with_wheels(task, shop, here, previous, request.upgrade)
             resolved = resolve(uv, pins.limit(task), here, previous.packages if previous else (), request.upgrade, say)
             pins.check(resolved, task, say)
             layer.check_resolved(resolved, wanted, site.platform if site.platform in platforms else "", here.minor)
@@ -168,10 +171,11 @@ class Venv:
         progress: Progress,
     ) -> Digests:
         """Make the venv, install each locked file by its hash, then the project, and check all of it."""
-        from ozrepro.python import localinstall
+        from ozrepro.python import localinstall, repositories
 
         site, prefix, packages = target.site, target.prefix, locked.layer
         uv = open_uv(site, say)
+        chosen = repositories.provided(chosen, repositories.Workshop(uv, site, say), python, packages.build)
         variables = self.environment(locked, target).environment.variables_for(site.environ)
 
         def fill() -> Digests:
