@@ -249,20 +249,23 @@ def key_from(method: str, identity: Mapping[str, object]) -> str:
     return digest_of({"method": method, "identity": identity}).removeprefix("sha256:")[:32]
 
 
-def built_generation(session: Session, section: Section) -> Generation | None:
-    """Return the section's generation if it is in the store and can be used."""
-    found = published(session, section)
+def built_generation(session: Session, section: Section, form: Form | None = None) -> Generation | None:
+    """Return the section's generation if it is in the store and can be used; `form` is as in `published`."""
+    found = published(session, section, form)
     return read_generation(session.store, str(found.card["key"])) if isinstance(found, Generation) else None
 
 
-def published(session: Session, section: Section) -> Generation | str:
-    """Return what has a name of the section's, in the form that is asked for before another, or a line as `find_published`."""
+def published(session: Session, section: Section, form: Form | None = None) -> Generation | str:
+    """Return what has a name of the section's, in the form that is asked for before another, or a line as `find_published`.
+
+    With `form`, in this one alone.
+    """
     order: tuple[Form, ...] = ("tree", "file") if session.site.settings.form in ("", "tree") else ("file", "tree")
-    found = [find_published(session.store, key_of(session, section, form)) for form in order]
+    found = [find_published(session.store, key_of(session, section, each)) for each in ((form,) if form else order)]
     for each in found:
         if isinstance(each, Generation):
             return each
-    return found[0] or found[1]
+    return found[0] or found[-1]
 
 
 def _tools(task: Task, section: Section) -> tuple[forms.Tools | None, forms.Place | None]:

@@ -28,6 +28,8 @@ Form = Literal["tree", "file"]
 
 IMAGE = "env.sqfs"
 START = "start"
+FILE_VARIABLE = "_OZMOUNT_FILE"
+"""Names a copy of the image to `start`, which mounts it for this start alone, also where a job has a mount to join."""
 MARKER = ".ozrepro-file"
 """A file of a packed environment alone: where it is seen, the environment is mounted."""
 

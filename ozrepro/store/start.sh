@@ -19,7 +19,7 @@ eval "$tell"
 # without any, so that none takes a library of a module.
 mapfile -d '' -t caller </proc/self/environ
 for at in "${!caller[@]}"; do
-    case ${caller[at]} in [!=]*=*) ;; *) unset -v "caller[$at]" ;; esac
+    case ${caller[at]} in _OZMOUNT_FILE=*) unset -v "caller[$at]" ;; [!=]*=*) ;; *) unset -v "caller[$at]" ;; esac
 done
 program=$1 path=$PATH
 case $program in *=*) set -- "$unshare" -- "$@" ;; esac # env would take it for a variable
@@ -28,6 +28,7 @@ PATH=/usr/bin:/bin:/usr/sbin:/sbin
 
 here=${0%/*}
 case $here in /*) ;; *) here=$PWD/$here ;; esac
+file=${_OZMOUNT_FILE:-$here/env.sqfs}
 
 check='
 if case $program in */*) [ ! -e "$program" ] ;; *) ! PATH=$path type -P -- "$program" >/dev/null ;; esac; then
@@ -41,7 +42,7 @@ if [ -e "$here/env/@MARKER@" ]; then
     exec -c "$@"
 fi
 
-if [ ! -f "$here/env.sqfs" ] || [ ! -d "$here/env" ] || [ -L "$here/env" ]; then
+if [ ! -f "$file" ] || [ ! -d "$here/env" ] || [ -L "$here/env" ]; then
     tell "$here is not as it was built" "ozrepro build" 3
 fi
 [ -x "$fuse" ] || fuse=$(PATH=$path type -P squashfuse_ll)
@@ -77,7 +78,7 @@ exec {go}> >(
     (
         cd /
         set -- "$device"; eval "$close"
-        read -r word && exec setsid "$fuse" -f -o ro "$here/env.sqfs" "/dev/fd/$device" </dev/null
+        read -r word && exec setsid "$fuse" -f -o ro "$file" "/dev/fd/$device" </dev/null
     ) <&0 >/dev/null 2>&1 &
 )
 wait "$!"
@@ -89,16 +90,16 @@ mounted='
 if [ . -ef "$here/env" ]; then inside=$here/env; fi
 options="ro,nosuid,nodev,fd=$device,rootmode=40000,user_id=0,group_id=0"
 "$mount" -i -n -t fuse.squashfuse_ll -o "$options" ozrepro "$here/env" ||
-    tell "$here/env.sqfs cannot be mounted on $HOSTNAME" "OZREPRO_FORM=tree" 4
+    tell "$file cannot be mounted on $HOSTNAME" "OZREPRO_FORM=tree" 4
 echo >&"$go"
 exec {device}>&- {go}>&-
-[ -e "$here/env/@MARKER@" ] || tell "$here/env.sqfs is damaged, or $fuse cannot read it" "ozrepro store verify" 3
+[ -e "$here/env/@MARKER@" ] || tell "$file is damaged, or $fuse cannot read it" "ozrepro store verify" 3
 if [ -n "$inside" ]; then cd -- "$inside"; fi
 eval "$check"
 exec -c "$unshare" --user --map-user="$uid" --map-group="$gid" --mount --propagation slave -- "$@"'
 
 settings="tell=${tell@Q} check=${check@Q} close=${close@Q} mounted=${mounted@Q}"
-for name in fuse unshare mount here program path uid gid PATH; do settings+=" $name=${!name@Q}"; done
+for name in fuse unshare mount here file program path uid gid PATH; do settings+=" $name=${!name@Q}"; done
 settings+=$'\neval "$tell"\n'
 
 alone() {
@@ -123,7 +124,7 @@ job=${job:-${PBS_JOBID:-${LSB_JOBID:-${FLUX_JOB_ID-}}}}
 if [ -z "$job" ] && [ -n "${OMPI_COMM_WORLD_RANK-}${PMI_RANK-}${PMIX_RANK-}" ] && look "$PPID"; then
     job=ppid.$PPID.$since
 fi
-[ -n "$job" ] || alone "$@"
+[ -n "$job" ] && [ -z "${_OZMOUNT_FILE-}" ] || alone "$@"
 watched=$PPID
 if [ -O "/proc/${SLURM_TASK_PID:-none}" ] && look "$SLURM_TASK_PID" && [ "$parent" -gt 1 ]; then watched=$parent; fi
 look "$watched" || alone "$@"

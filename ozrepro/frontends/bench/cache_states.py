@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from ozrepro.errors import OzreproError, UsageError
 from ozrepro.frontends.bench.nodes import ALLOCATE, next_node
 from ozrepro.store import failed
+from ozrepro.store.forms import FILE_VARIABLE
 from ozrepro.store.writing import remove_tree
 
 if TYPE_CHECKING:
@@ -65,7 +66,10 @@ class Warm:
 
 @dataclass(slots=True)
 class FreshCopy:
-    """A copy of the environment that no process has looked at, below `work`; removed after the start."""
+    """A copy of the environment that no process has looked at, below `work`; removed after the start.
+
+    Of an environment that is one file, of that file: it is mounted where the environment was built.
+    """
 
     work: Path
     how: str = "a fresh copy of the environment for each start, written out and dropped from memory"
@@ -76,12 +80,16 @@ class FreshCopy:
     number: int = 0
 
     def prepare(self, candidate: Candidate) -> Candidate:
-        """Copy the prefix and return the candidate that is there."""
+        """Copy the environment and return the candidate that starts from the copy."""
         self.number += 1
-        target = self.work / f"copy-{os.getpid()}-{self.number}" / os.path.basename(candidate.prefix)
+        target = self.work / f"copy-{os.getpid()}-{self.number}" / os.path.basename(candidate.file or candidate.prefix)
         try:
-            # An image may be a link to the user's own file; links inside an environment are its own and stay links.
-            shutil.copytree(candidate.prefix, target, symlinks=not candidate.is_image, copy_function=_copy)
+            if candidate.file:
+                target.parent.mkdir(parents=True)
+                _copy(candidate.file, str(target))
+            else:
+                # An image may be a link to the user's own file; links inside an environment are its own and stay links.
+                shutil.copytree(candidate.prefix, target, symlinks=not candidate.is_image, copy_function=_copy)
             files = list(_files((str(target),)))
             for path in files:
                 _flush(path)
@@ -91,11 +99,12 @@ class FreshCopy:
             if isinstance(error, shutil.Error):  # it goes on after a failure, and tells them all
                 raise OSError(error.args[0][0][2]) from None
             raise
-        return candidate.moved(str(target))
+        return candidate.mounted_anew(str(target)) if candidate.file else candidate.moved(str(target))
 
     def after(self, candidate: Candidate) -> Mapping[str, int]:
         """Remove the copy."""
-        remove_tree(Path(candidate.prefix).parent)
+        copy = candidate.environment.variables[FILE_VARIABLE] if candidate.file else candidate.prefix
+        remove_tree(Path(copy).parent)
         return {}
 
 
@@ -175,7 +184,7 @@ class Emulated:
         if self.cold:
             self.servers.remount(self.meanwhile)
         self.before = self.servers.totals().as_dict()
-        return candidate
+        return candidate.mounted_anew()  # what a job has mounted was read before, and not from here
 
     def after(self, candidate: Candidate) -> Mapping[str, int]:
         """Return what the servers were asked for since then."""

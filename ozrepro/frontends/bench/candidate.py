@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro.environment import BASE_PATH, Environment
 from ozrepro.errors import LockError, NoMethodError, OzreproError
+from ozrepro.frontends.bench.forms import compared_forms, forms_of, name_of
 from ozrepro.frontends.bench.result import About
 from ozrepro.methods import registry
 from ozrepro.pipeline import describing
@@ -21,6 +22,7 @@ from ozrepro.pipeline.preparing import built_generation, launch_of
 from ozrepro.pipeline.session import needs_lock, open_session
 from ozrepro.project.lock import lock_file
 from ozrepro.site import LOCAL, mount_of
+from ozrepro.store.forms import FILE_VARIABLE, IMAGE, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ozrepro.methods.contract import ImageFacts
     from ozrepro.pipeline.session import Session
     from ozrepro.project.lock import Lock, Section
+    from ozrepro.store.forms import Form
     from ozrepro.store.publish import Generation
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev", "/run")
@@ -48,6 +51,7 @@ class Candidate:
         base: where the base interpreter lives, "" until somebody asked (`starting.look`).
         build_seconds: how long its build took, None where nobody measured it.
         node: the node of the job that it is started on, "" where that is of no concern.
+        file: the one file that it is packed into and that each start mounts at `prefix`, "" for a tree and for an image.
 
     """
 
@@ -62,6 +66,12 @@ class Candidate:
     mount: str = ""
     build_seconds: float | None = None
     node: str = ""
+    file: str = ""
+
+    @property
+    def form(self) -> str:
+        """Whether it is a `file`, or a `tree`."""
+        return "file" if self.file else "tree"
 
     @property
     def is_image(self) -> bool:
@@ -75,7 +85,7 @@ class Candidate:
 
     def about(self) -> About:
         """Return what the result says of it."""
-        return About(self.name, self.files, self.bytes, self.versions, self.base, self.mount, self.build_seconds)
+        return About(self.name, self.files, self.bytes, self.versions, self.base, self.mount, self.build_seconds, self.form)
 
     def seen(self, found: Mapping[str, str]) -> Candidate:
         """Return the same candidate with what `starting.look` found: an interpreter on a shared file system is asked too."""
@@ -84,6 +94,17 @@ class Candidate:
         versions = {**self.versions, **{name: found[name] for name in ("python", "blas") if found.get(name)}}
         roots = self.roots if self.is_image else outermost(beside((*self.roots, base, os.path.realpath(base)), self.prefix))
         return replace(self, base=inside, versions=versions, roots=roots)
+
+    def mounted_anew(self, file: str = "") -> Candidate:
+        """Return the same candidate, each start of which mounts its file, or a copy of it, whatever a job has mounted already.
+
+        A tree is as it was.
+        """
+        if not self.file:
+            return self
+        table = self.environment.as_dict()
+        table["variables"] = {**table["variables"], FILE_VARIABLE: file or self.file}
+        return replace(self, environment=Environment(**table))
 
     def moved(self, new: str) -> Candidate:
         """Return the same candidate whose prefix stands at `new`, such as a copy or a mount of another file system."""
@@ -175,8 +196,8 @@ def mount_words(prefix: str, mountinfo: str | None = None) -> str:
 class Found:
     """The session that is measured: its candidates, why others are none, and the sha256 of its lock's bytes.
 
-    `undescribed` has a line for each method that the spec does not describe, none where methods were asked for by name. `unbuilt`
-    has the methods that are locked, current and not built.
+    `undescribed` has a line for each method that the spec does not describe, none where methods were asked for by name, and one
+    where no environment is measured as a file. `unbuilt` has the methods that are locked, current and not built.
     """
 
     session: Session
@@ -192,12 +213,15 @@ def find(
     name: str,
     environ: Mapping[str, str],
     methods: Sequence[str] = (),
-    build: Callable[[str], object] | None = None,
+    build: Callable[[str, Form], object] | None = None,
+    forms: Sequence[str] = (),
+    *,
+    emulated: bool = False,
 ) -> Found:
-    """Return the session's built methods as candidates; `build` is called with each method that is not built.
+    """Return the session's built methods as candidates; `build` is called with each method and form that is not built.
 
     Without `methods`, those that the spec describes; one that is not available is given with its
-    reason. Each method named must be available.
+    reason. Each method named must be available. `forms` and `emulated` are as in `compared_forms`.
     Fails as `build` and `run` would: SpecError, UsageError, LockError where the lock is missing or no longer holds, and
     NoMethodError where none, or not the one named, can be measured. Without `build`, one that is not built can be; where a build
     fails and that leaves nothing, its error is raised.
@@ -214,14 +238,21 @@ def find(
     kept: list[Candidate] = []
     refused: dict[str, _Refusal] = {}
     unbuilt: list[str] = []
+    compared = compared_forms(session, forms, emulated=emulated)
     for method in own or candidates_of(session):
-        found = _candidate(own.get(method, session), method, lock, build)
-        if isinstance(found, Candidate):
-            kept.append(found)
-        elif found is None:
-            unbuilt.append(method)
-        else:
-            refused[method] = found
+        each = own.get(method, session)
+        section = _section(each, method, lock)
+        if isinstance(section, _Refusal):
+            refused[method] = section
+            continue
+        for form in forms_of(method, compared.forms):
+            found, label = _candidate(each, section, form, build), name_of(method, form)
+            if isinstance(found, Candidate):
+                kept.append(found)
+            elif found is None:
+                unbuilt.append(label)
+            else:
+                refused[label] = found
     lines = tuple(f"{method}: {item.reason}" for method, item in refused.items())
     if refused and (own or not (kept or unbuilt)):
         nearest = min(refused.values(), key=lambda item: item.steps)
@@ -230,6 +261,7 @@ def find(
     digest = hashlib.sha256(lock_file(session.root, name).read_bytes()).hexdigest()
     lacking = [] if own else [method for method in registry.BUILTIN if method not in session.spec.tables]
     undescribed = tuple(f"{method}: {session.spec.path.name} has no [{method}]" for method in lacking)
+    undescribed = tuple(filter(None, (*undescribed, compared.left_out)))
     return Found(session, tuple(kept), lines, digest, undescribed, tuple(unbuilt))
 
 
@@ -247,8 +279,8 @@ class _Refusal:
     error: OzreproError | None = None
 
 
-def _candidate(session: Session, method: str, lock: Lock, build: Callable[[str], object] | None) -> Candidate | _Refusal | None:
-    """Return the method as a candidate, why it is none, or None where it only has to be built and `build` is not given."""
+def _section(session: Session, method: str, lock: Lock) -> Section | _Refusal:
+    """Return the section by which a method can be measured here, or why there is none."""
     section = session.section(method, lock)
     if section is None:
         locked = f"not locked for this platform ({session.key(method)})"
@@ -264,22 +296,39 @@ def _candidate(session: Session, method: str, lock: Lock, build: Callable[[str],
         check_section(session, section)
     except LockError as error:
         return _Refusal(error.what.replace("\n  ", "; "), error.hint, 1, error)
-    generation = built_generation(session, section)
+    return section
+
+
+def _candidate(
+    session: Session, section: Section, form: Form, build: Callable[[str, Form], object] | None
+) -> Candidate | _Refusal | None:
+    """Return a method in a form as a candidate, why it is none, or None where it has to be built and `build` is not given."""
+    generation = built_generation(session, section, form)
     if generation is None:
         if build is None:
             return None
         try:
-            build(method)
+            build(section.method, form)
         except OzreproError as error:
             return _Refusal(f"its build failed: {error.title}", error.hint, 1, error)
-        generation = built_generation(session, section)
-        assert generation is not None, "a build that ends without an error is in the store"
-    environment = launch_of(session, section, generation, looking=True).environment
-    candidate = of_environment(
-        method, environment, generation.prefix, files=generation.card["files"], size=generation.card["bytes"]
-    )
+        generation = built_generation(session, section, form)
+        if generation is None:  # the build has said why it took the other form
+            return _Refusal("could not be built as one file", f"ozrepro build {session.name} --method {section.method}", 1)
+    candidate = _of_generation(session, section, generation, name_of(section.method, form))
     facts = describing.image_facts(session, section, generation)
     return _as_built(replace(candidate, versions=_versions(session, section, generation)), generation, facts)
+
+
+def _of_generation(session: Session, section: Section, generation: Generation, name: str) -> Candidate:
+    environment = launch_of(session, section, generation, looking=True).environment
+    files, size = generation.card["files"], generation.card["bytes"]
+    candidate = of_environment(name, environment, generation.prefix, files=files, size=size)
+    if not is_file(generation):
+        return candidate
+    # Beside the place of the mount, which is empty until then, lie the file and the program that mounts it.
+    folder = str(generation.folder)
+    roots = outermost((*candidate.roots, folder, os.path.realpath(folder)))
+    return replace(candidate, roots=roots, file=f"{folder}/{IMAGE}", mount=f"{candidate.mount}, the file through squashfuse")
 
 
 def _versions(session: Session, section: Section, generation: Generation) -> dict[str, str]:

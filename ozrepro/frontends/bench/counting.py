@@ -19,6 +19,7 @@ from ozrepro.frontends.bench.launch import own_words, words_of
 from ozrepro.frontends.bench.lustre.counters import read_requests, requests_between
 from ozrepro.frontends.bench.result import Counted, Replay
 from ozrepro.process import find_program
+from ozrepro.store.forms import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -89,12 +90,17 @@ def count(
     from ozrepro.frontends.bench.lustre.trace import count as count_events
     from ozrepro.frontends.bench.lustre.trace import read_trace
 
+    candidate = candidate.mounted_anew()  # a mount that a job shares would be served by what is not traced, and outlive the start
     before = read_requests(counters_root)
     text = trace(starter, candidate, workload, timeout)
     told = requests_between(before, read_requests(counters_root))
     events = read_trace(text, roots=candidate.roots, cwd=str(starter.cwd))
     if candidate.is_image:
         events = tuple(event for event in events if _SESSION not in f"{event.path}/")
+    if candidate.file:
+        # What is mounted is read from the file, which squashfuse does; before, one file was looked for in vain.
+        inside, sought = f"{candidate.prefix}/", (f"{candidate.prefix}/{MARKER}", False)
+        events = tuple(event for event in events if not event.path.startswith(inside) or (event.path, event.found) == sought)
     found, client = count_events(events), Client(candidate.roots, profile)
     sent = (requests(events, client), requests(events, client))
     rows = tuple(

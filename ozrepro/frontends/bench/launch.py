@@ -99,7 +99,7 @@ def words_of(candidate: Candidate, workload: Workload, *, gate: str = "", launch
     """
     texts = (gate, workload.call, workload.script, "\n".join(workload.statements), "\n".join(workload.path))
     words = [candidate.python, "-c", source(), *texts, *workload.arguments]
-    if candidate.environment.prefix or launch:
+    if candidate.environment.command(()) or launch:
         words = ["sh", "-c", _READY, "sh", *words]
     return [*launch, *candidate.environment.command(words)]
 

@@ -116,17 +116,17 @@ def fresh_words(plan: Plan) -> str:
     return f"{text}; {wanted} rounds would need a job of {wanted * plan.kinds + 1} nodes" if rounds < wanted else text
 
 
-def time_words(plan: Plan, methods: int, seconds: float) -> str:
+def time_words(plan: Plan, candidates: int, seconds: float) -> str:
     """Return about how long a plan takes, as one line told before it begins.
 
-    `seconds` is what one start of each of the `methods` took, one after another. The processes of a rank count start at once; the
-    three starts that count requests come on top of the warm-ups.
+    `seconds` is what one start of each of the `candidates` took, one after another. The processes of a rank count start at once;
+    the three starts that count requests come on top of the warm-ups.
     """
     rounds = sum(plan.rounds_of(state) for state in plan.states)
     alone = (plan.warmups if "warm" in plan.states else 0) + 3
     starts = rounds * plan.kinds + alone * len(plan.workloads)
     about = min(max(seconds * starts, 1.0), plan.budget_seconds)
-    what = f"{methods} method{'s' if methods > 1 else ''}, {starts} starts each"
+    what = f"{candidates} environment{'s' if candidates > 1 else ''}, {starts} starts each"
     return f"{what}: about {about:.0f} s, no new round after {plan.budget_seconds:g} s (--budget)"
 
 
@@ -182,8 +182,9 @@ def predict(
 ) -> Load:
     """Return the load that a plan will make.
 
-    `images` says of each candidate whether it is an image. `cold` and `warm` have the requests to the metadata server of one
-    start by their kind, of each candidate and workload, where they are known: the first start on a node, and the next one.
+    `images` says of each candidate whether it is an image, or a file that is mounted. `cold` and `warm` have the requests to the
+    metadata server of one start by their kind, of each candidate and workload, where they are known: the first start on a node,
+    and the next one.
     Processes on one node share its cache, so of several ranks all but one are warm, and from open number `open_lock_after` of a
     file on none is asked for. A fresh copy also makes every file, which is not counted here.
     """

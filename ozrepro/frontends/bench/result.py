@@ -39,6 +39,7 @@ class About:
         base: where the base interpreter lives.
         mount: the file system that the environment is on, and for an image how it is read.
         build_seconds: how long a build took; None where nobody measured it.
+        form: `file` for an environment that is one file, else `tree`.
 
     """
 
@@ -49,6 +50,7 @@ class About:
     base: str = ""
     mount: str = ""
     build_seconds: float | None = None
+    form: str = "tree"
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ class _Run:
         """Do all of it; return why it is not complete, or ""."""
         cold, warm = self._count()
         self.on_round(self.result(RUNNING))
-        images = {item.name: item.is_image for item in self.candidates}
+        images = {item.name: item.is_image or bool(item.file) for item in self.candidates}
         load = predict(self.plan, images, cold, warm, self.setting.predicted.open_lock_after)
         self.say(load.words())
         check_place(self.plan, self.setting.place, load)

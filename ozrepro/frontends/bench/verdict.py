@@ -10,6 +10,8 @@ from ozrepro.frontends.bench.estimates import DEAD_ZONE, FEWEST, verdict_words
 from ozrepro.frontends.bench.summary import Compared, time_words
 from ozrepro.project.formatting import size_words
 
+SETTING = 'set form = "file" in [tool.ozrepro]'
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -62,19 +64,28 @@ def _headline(summary: Summary, found: Choice) -> str:
     name = found.left[0]
     if len(summary.names) == 1:
         return f"There is nothing to choose: {name} is the only method that was measured."
+    file = _named_setting(summary, found)
     if len(found.working) == 1:
-        return f"Take {name}: the others failed."
+        return f"Take {name}: the others failed{file}."
     if found.few:
         has = ", ".join(f"{state} has {number}" for state, number in found.few.items())
         needed = f"at least {FEWEST} are needed and {has}"
         if len(found.left) == 1:
-            return f"Take {name}, for its load alone: too few rounds to say which starts faster, {needed}."
+            return f"Take {name}, for its load alone: too few rounds to say which starts faster, {needed}{file}."
         return f"Too few rounds to choose, {needed}: until then keep {name}, named first by the session."
     if len(found.left) == len(found.working):
         return f"It does not matter here: keep {name}, which the session names first."
     if len(found.left) == 1:
-        return f"Take {name}."
-    return f"Take {' or '.join(found.left)}: between them it does not matter here."
+        return f"Take {name}{file}."
+    return f"Take {' or '.join(found.left)}: between them it does not matter here{file}."
+
+
+def _named_setting(summary: Summary, found: Choice) -> str:
+    """Return what follows a recommendation: the setting that makes it so, where it is an environment as one file."""
+    files = [item.name for item in summary.result.candidates if item.form == "file" and item.name in found.left]
+    if not files:
+        return ""
+    return f"; {SETTING}" if len(found.left) == 1 else f"; for {' or '.join(files)}, {SETTING}"
 
 
 def _startup(summary: Summary, name: str, choice: Choice) -> str:

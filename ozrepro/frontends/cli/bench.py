@@ -27,7 +27,7 @@ from ozrepro.frontends.cli.call import INTERRUPTED as STATUS_INTERRUPTED
 from ozrepro.frontends.cli.call import take_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ozrepro.frontends.bench.candidate import Found
     from ozrepro.frontends.bench.plan import Plan
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ozrepro.frontends.bench.verdict import Verdict
     from ozrepro.frontends.cli.call import Add, Arguments, Call
     from ozrepro.methods.contract import Progress
+    from ozrepro.store.forms import Form
 
 ROUNDS, BUDGET = 15, 300
 """Rounds and seconds where none are asked for: small, as others wait for the same servers."""
@@ -48,6 +49,8 @@ def register(add: Add) -> None:
     what = "sessions, one after another; or `compare A.json B.json`, two results; or `calibrate DIR`, a file system for the model"
     take_names(made, "+", what)
     made.add_argument("--method", dest="methods", action="append", metavar="M,…", help="use only these methods")
+    what = "forms of an environment: tree, file (default: what is set, else both on a cluster's file system)"
+    made.add_argument("--form", dest="forms", action="append", metavar="F,…", help=what)
     made.add_argument(
         "--workload",
         dest="workloads",
@@ -137,21 +140,26 @@ def _measure_all(call: Call, names: Sequence[str]) -> int:
 
 def _find(call: Call, names: Sequence[str]) -> tuple[list[Found], int]:
     """Return what can be measured, and the highest status of what cannot."""
-    from ozrepro.frontends.bench.candidate import find
-
     found, status = [], 0
     for name in names:
         try:
-            found.append(find(call.root, name, os.environ, split_words("--method", call.arguments.methods)))
+            found.append(_looked_for(call, name))
         except OzreproError as error:
             mistake = error.exit_code == UsageError.exit_code
             status = max(status, _told(call, name, error, alone=len(names) == 1 or mistake))
     return found, status
 
 
+def _looked_for(call: Call, name: str, build: Callable[[str, Form], object] | None = None) -> Found:
+    from ozrepro.frontends.bench.candidate import find
+
+    given = call.arguments
+    methods, forms = split_words("--method", given.methods), split_words("--form", given.forms)
+    return find(call.root, name, os.environ, methods, build, forms, emulated=bool(given.emulate))
+
+
 def _build(call: Call, found: Sequence[Found], *, alone: bool) -> tuple[list[Found], int]:
     """Build what is locked and not built, and return what can be measured then, with the highest status of what cannot."""
-    from ozrepro.frontends.bench.candidate import find
     from ozrepro.pipeline.public import open_session
 
     kept, status = [], 0
@@ -162,12 +170,12 @@ def _build(call: Call, found: Sequence[Found], *, alone: bool) -> tuple[list[Fou
             continue
         with call.out.progress() as progress:
 
-            def build(method: str, name: str = name, progress: Progress = progress) -> object:
-                return open_session(name, call.root, method=method).build(call.out.say, progress)
+            def build(method: str, form: Form, name: str = name, progress: Progress = progress) -> object:
+                environ = {**os.environ, "OZREPRO_FORM": form}
+                return open_session(name, call.root, method=method, environ=environ).build(call.out.say, progress)
 
             try:
-                methods = split_words("--method", call.arguments.methods)
-                kept.append(find(call.root, name, os.environ, methods, build))
+                kept.append(_looked_for(call, name, build))
             except OzreproError as error:
                 status = max(status, _told(call, name, error, alone=alone))
     return kept, status

@@ -47,7 +47,7 @@ def split_words(option: str, given: Sequence[str] | None) -> list[str]:
 
 def refuse_others(given: Arguments, action: str) -> None:
     """Raise UsageError for an option that was given to an action for which it does nothing."""
-    names = {"methods": "method", "workloads": "workload", "states": "state"}
+    names = {"methods": "method", "forms": "form", "workloads": "workload", "states": "state"}
     plain = ("fresh_nodes", "rounds", "seed", "jobs", "profile", "emulate")
     names.update({name: name.replace("_", "-") for name in plain})
     names.update({f"{form}_file": form for form in FILES})
@@ -72,10 +72,15 @@ def named_profile(word: str) -> Profile:
 
 def check(given: Arguments) -> None:
     """Raise UsageError for what could only be found wrong after minutes of measuring."""
+    from ozrepro.frontends.bench.forms import FORMS
+
     unknown = [method for method in split_words("--method", given.methods) if not registry.is_method(method)]
     if unknown:
         raise UsageError(f"unknown method {unknown[0]!r}", hint=one_of_these(unknown[0], registry.BUILTIN))
     split_words("--workload", given.workloads)
+    unknown = [form for form in split_words("--form", given.forms) if form not in FORMS]
+    if unknown:
+        raise UsageError(f"unknown form {unknown[0]!r}", hint=f"one of: {', '.join(FORMS)}")
     for word in (given.emulate, given.profile):
         if word is not None:
             named_profile(word)

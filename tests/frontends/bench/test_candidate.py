@@ -66,10 +66,10 @@ def test_a_method_that_is_not_built_is_told_apart_and_a_failed_build_of_all_ther
     found = find(small.root, "work", small.environ, methods)
     assert (found.candidates, found.refused, found.unbuilt) == ((), (), ("venv",))
 
-    def full(method: str) -> None:
-        raise BuildError(f"{method}: no space left")
+    def full(method: str, form: str) -> None:
+        raise BuildError(f"{method}: no space left for a {form}")
 
-    with pytest.raises(BuildError, match="venv: no space left"):
+    with pytest.raises(BuildError, match="venv: no space left for a tree"):
         find(small.root, "work", small.environ, methods, full)
 
 

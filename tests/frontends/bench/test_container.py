@@ -101,6 +101,9 @@ def test_a_user_without_rights_has_both_served_by_the_emulator(both: OrdinaryPro
     assert [row for row in result.rows if row.status or len(row.ready) != row.ranks] == []
     cold = {row.candidate: row.requests for row in result.rows if row.state == "cold-client" and row.ranks == 1}
     warm = {row.candidate: row.requests for row in result.rows if row.state == "warm" and row.ranks == 1}
+    assert {"venv", "container"} <= set(cold) <= {"venv", "venv as a file", "container"}
+    if "venv as a file" in cold:  # its namespaces are made inside those of the emulator
+        assert cold["venv as a file"]["lookup"] < cold["venv"]["lookup"]
     assert cold["container"]["bytes"] > 1_000_000
     assert cold["venv"]["lookup"] > cold["container"]["lookup"] > 0
     assert warm["venv"]["lookup"] == warm["container"]["lookup"] == 0

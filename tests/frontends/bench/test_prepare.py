@@ -66,7 +66,9 @@ def test_a_setting_has_the_states_of_the_plan_and_the_head_of_the_result(found: 
         assert {word: type(state) for word, state in setting.states.items()} == {"warm": Warm, "cold-client": FreshCopy}
         about = setting.about
     assert (about.session, about.lock, about.seed, about.profile) == ("work", found.lock, 7, QUIET.as_dict())
-    assert about.refused == tuple(f"{name}: work.toml has no [{name}]" for name in ("modules", "conda", "container"))
+    *absent, form = about.refused
+    assert absent == [f"{name}: work.toml has no [{name}]" for name in ("modules", "conda", "container")]
+    assert form.startswith("environments as a file: ")
     assert about.notes == ()
 
 

@@ -37,6 +37,23 @@ def test_each_method_can_be_recommended(winner: str) -> None:
     assert found.headline == f"Take {winner}."
 
 
+def test_a_file_that_is_recommended_is_named_with_its_setting() -> None:
+    speed = {"modules": SAME, "modules as a file": QUICK, "conda": SAME}
+    result = even(made(speed=speed, fs=LOCAL))
+    forms = {"modules as a file": "file"}
+    result = replace(result, candidates=tuple(replace(item, form=forms.get(item.name, "tree")) for item in result.candidates))
+    found = verdict(result)
+    assert found.choice == "modules as a file"
+    assert found.headline == 'Take modules as a file; set form = "file" in [tool.ozrepro].'
+    speed = {**speed, "container": QUICK}
+    both = even(made(speed=speed, fs=LOCAL))
+    both = replace(both, candidates=tuple(replace(item, form=forms.get(item.name, "tree")) for item in both.candidates))
+    assert verdict(both).headline == (
+        "Take modules as a file or container: between them it does not matter here; "
+        'for modules as a file, set form = "file" in [tool.ozrepro].'
+    )
+
+
 def test_the_verdict_is_that_the_method_does_not_matter_where_nothing_is_clear() -> None:
     """The same speed thrice, on a local file system: the session's own first stays."""
     found = verdict(even(made(speed={"conda": SAME, "modules": SAME, "container": SAME}, fs=LOCAL)))

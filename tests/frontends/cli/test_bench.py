@@ -198,7 +198,9 @@ def test_bench_builds_what_is_not_built_but_not_for_a_mistaken_command_and_says_
     assert "building" not in refused(small, 2, "work", "--workload", "absent.py")
     done = small.ozrepro("bench", "work", "--workload", "empty", *QUICK)
     assert done.returncode == 0, done.stderr
-    order = [done.stderr.index(text) for text in ("building venv.any for work", "1 method, 12 starts each: about ", "at once")]
+    order = [
+        done.stderr.index(text) for text in ("building venv.any for work", "1 environment, 12 starts each: about ", "at once")
+    ]
     assert order == sorted(order)
     assert "venv is the only method that was measured" in " ".join(done.stdout.split())
 

@@ -55,7 +55,7 @@ def _result(path: Path) -> dict[str, Any]:
 def test_each_start_says_what_the_servers_were_asked_for_as_the_model_predicts(built: Project, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     words = ("--workload", "imports", "--state", "warm,cold-client", "--ranks", "1,2", "--rounds", "2", "--json", str(path))
-    text = " ".join(built.done("bench", "work", "--emulate", "quiet", *words).split())
+    text = " ".join(built.done("bench", "work", "--form", "tree", "--emulate", "quiet", *words).split())
     found = _result(path)
     assert found["complete"]
     assert found["fs"] == {"type": "emulated lustre", "profile": "quiet"}
@@ -83,7 +83,7 @@ def test_the_prediction_is_of_the_client_that_is_emulated(other: tuple[str, ...]
     path, profile = tmp_path / "a.json", tmp_path / "own.toml"
     write_profile(Profile(name="own", open_lock_after=1, read_bytes=256 << 10, whole_bytes=0), profile)
     words = ("--workload", "imports", "--state", "warm,cold-client", "--rounds", "1", "--json", str(path))
-    built.done("bench", "work", "--emulate", str(profile), *words, *other)
+    built.done("bench", "work", "--form", "tree", "--emulate", str(profile), *words, *other)
     found = _result(path)
     predicted, asked = ({item["state"]: item["requests"] for item in found[part]} for part in ("counts", "rows"))
     assert predicted["cold-client"]["open"] > 5
@@ -102,7 +102,7 @@ def test_the_prediction_is_of_the_client_that_is_emulated(other: tuple[str, ...]
     ],
 )
 def test_bench_says_why_a_folder_cannot_be_emulated(built: Project, words: tuple[str, ...], said: str) -> None:
-    done = built.ozrepro("bench", "work", "--emulate", "quiet", *words)
+    done = built.ozrepro("bench", "work", "--form", "tree", "--emulate", "quiet", *words)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert said in done.stderr
     assert "try:" in done.stderr
@@ -111,14 +111,27 @@ def test_bench_says_why_a_folder_cannot_be_emulated(built: Project, words: tuple
 def test_a_result_cannot_be_written_into_what_is_served(built: Project) -> None:
     path = built.prefix() / "bin" / "a.json"
     path.parent.chmod(0o755)
-    done = built.ozrepro("bench", "work", "--emulate", "quiet", "--json", str(path))
+    done = built.ozrepro("bench", "work", "--form", "tree", "--emulate", "quiet", "--json", str(path))
     assert done.returncode == 2, done.stderr
     assert "is emulated" in done.stderr
 
 
 def _started(project: Project, path: Path) -> subprocess.Popen[str]:
     """Start a long measurement and return when there is a row."""
-    words = ("--rounds", "100000", "--workload", "empty", "--budget", "3000", "--json", str(path), "--emulate", "quiet")
+    words = (
+        "--rounds",
+        "100000",
+        "--workload",
+        "empty",
+        "--budget",
+        "3000",
+        "--json",
+        str(path),
+        "--form",
+        "tree",
+        "--emulate",
+        "quiet",
+    )
     process = subprocess.Popen(
         [str(BIN / "ozrepro"), "bench", "work", *words],
         cwd=project.root,
