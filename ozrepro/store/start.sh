@@ -106,13 +106,15 @@ alone() {
     exec -c "$unshare" --user --map-root-user -- /bin/bash -p -c "$serve" start "$settings" "$@"
 }
 
-# look sets $parent and $since of a process: its parent's number, and when it began, which tells it from a later one of its number.
+# look sets $parent and $since of a process: its parent's number, and when it began, which tells it from a later one of its
+# number. It fails for one that has ended, also where nobody has waited for that yet.
 life='
 look() {
     local line
     { read -r line <"/proc/$1/stat"; } 2>/dev/null || return
     line=(${line##*)})
     parent=${line[1]} since=${line[19]}
+    case ${line[0]} in Z | X) return 1 ;; esac
 }
 lives() { look "$1" && [ "$since" = "$2" ]; }'
 eval "$life"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ import pytest
 from ozrepro.store import Store
 from ozrepro.store.writing import remove_tree
 from tests.conftest import unmount
+from tests.fake_cluster.ordinary import Account, borrow_account
+from tests.store.mounted import Packed, make
 from tests.store.running import Pipe
 
 if TYPE_CHECKING:
@@ -71,3 +74,30 @@ def two_mounts(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     finally:
         for mount in mounted:
             unmount(mount)
+
+
+@pytest.fixture(scope="module", params=["an ordinary user"])
+def who(request: pytest.FixtureRequest) -> Iterator[Account | None]:
+    """Give whom programs are started as, None for whom the tests are; a parameter may ask for root."""
+    if (os.geteuid() == 0) == (request.param == "root"):
+        yield None
+    elif request.param == "root":
+        pytest.skip("the tests do not run as root")
+    else:
+        with borrow_account() as borrowed:
+            yield borrowed
+
+
+@pytest.fixture(scope="module")
+def top(who: Account | None) -> Iterator[Path]:
+    """Give a folder that the user can look into."""
+    folder = Path(tempfile.mkdtemp(prefix="a store ", dir=who.folder if who else None))
+    folder.chmod(0o755)
+    yield folder
+    remove_tree(folder)
+
+
+@pytest.fixture(scope="module")
+def packed(top: Path, who: Account | None) -> Packed:
+    """Give an environment that no test changes."""
+    return make(top, who)

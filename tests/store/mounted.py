@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ozrepro.store.forms import IMAGE, MARKER, START, Tools, find_tools
+import pytest
+
+from ozrepro.store.forms import START, Tools, find_tools
 from ozrepro.store.packing import pack
 from tests.fake_cluster import BASE_PATH
 from tests.fake_cluster.ordinary import Account
 
 PYTHON = shutil.which("python3", path=BASE_PATH) or "python3"
 """The machine's: the ordinary user can run it, and it lies outside of what is mounted."""
+
+AS_ROOT_TOO = pytest.mark.parametrize("who", ["an ordinary user", "root"], indirect=True, scope="module")
+"""Runs a test as root too, which is root of its namespace in another way."""
 
 PROBE = """\
 import ctypes, json, os, resource, signal, sys
@@ -176,6 +181,3 @@ def make(top: Path, account: Account | None, name: str = "a generation", files: 
     if account:
         account.give(work)
     return Packed(folder, work, account)
-
-
-__all__ = ["IMAGE", "MARKER", "PYTHON", "Packed", "make", "tools", "variables", "wait"]

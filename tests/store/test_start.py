@@ -6,54 +6,27 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ozrepro.store.writing import remove_tree
-from tests.fake_cluster.ordinary import Account, borrow_account
+from ozrepro.store.forms import IMAGE
 from tests.needs import FUSE
-from tests.store.mounted import IMAGE, Packed, make, variables, wait
+from tests.store.mounted import AS_ROOT_TOO, Packed, make, variables, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.fake_cluster.ordinary import Account
 
 pytestmark = [FUSE, pytest.mark.site]
 
 
-@pytest.fixture(scope="module", params=["the tests' user", "an ordinary user"])
-def account(request: pytest.FixtureRequest) -> Iterator[Account | None]:
-    """Give whom programs are started as, None for whom the tests are."""
-    if request.param == "the tests' user":
-        yield None
-        return
-    if os.geteuid() != 0:
-        pytest.skip("the tests' user is an ordinary one")
-    with borrow_account() as borrowed:
-        yield borrowed
-
-
-@pytest.fixture(scope="module")
-def top(account: Account | None) -> Iterator[Path]:
-    """Give a folder that the user can look into."""
-    folder = Path(tempfile.mkdtemp(prefix="a store ", dir=account.folder if account else None))
-    folder.chmod(0o755)
-    yield folder
-    remove_tree(folder)
-
-
-@pytest.fixture(scope="module")
-def packed(top: Path, account: Account | None) -> Packed:
-    """Give an environment that no test changes."""
-    return make(top, account)
-
-
 @pytest.fixture
-def broken(top: Path, account: Account | None) -> Iterator[Packed]:
+def broken(top: Path, who: Account | None) -> Iterator[Packed]:
     """Give an environment that a test may break."""
-    made = make(top, account, "a broken one")
+    made = make(top, who, "a broken one")
     yield made
     shutil.rmtree(made.folder)
 
@@ -94,6 +67,7 @@ HOSTILE = {
 }
 
 
+@AS_ROOT_TOO
 @pytest.mark.parametrize(
     "before",
     [
@@ -124,12 +98,13 @@ def test_a_command_sees_what_it_sees_without(packed: Packed, before: tuple[str, 
     assert started["child"] is None
 
 
+@AS_ROOT_TOO
 def test_a_caller_s_variables_disturb_nothing_and_reach_the_command(packed: Packed) -> None:
     environ = {b"PATH": b"/usr/bin:/bin", **HOSTILE}
     plain, started = (packed.seen(plain=plain, env=environ) for plain in (True, False))
     assert started["environ"] == plain["environ"]
     assert started["ids"] == plain["ids"]
-    assert not Path("/tmp/taken").exists()
+    assert not os.path.exists("/tmp/taken")
 
 
 @pytest.mark.parametrize("name", ["LD_PRELOAD", "LD_AUDIT"])
@@ -139,6 +114,7 @@ def test_a_caller_s_libraries_reach_the_command(packed: Packed, name: str) -> No
     assert f"{name}={library}" in started["environ"]
 
 
+@AS_ROOT_TOO
 def test_the_process_is_the_command(packed: Packed) -> None:
     with packed.popen("sh", "-c", 'echo "$$"; read -r line; echo "$line"') as process:
         said, _ = process.communicate(b"from stdin\n", timeout=60)
@@ -173,6 +149,7 @@ def test_a_handler_is_called_and_the_mount_stays(packed: Packed) -> None:
     assert packed.ended() == []
 
 
+@AS_ROOT_TOO
 def test_what_a_killed_command_leaves_is_nothing(packed: Packed) -> None:
     with packed.popen("cat") as process:
         assert wait(lambda: len(packed.leftovers()) >= 2)
@@ -210,8 +187,8 @@ def test_a_folder_inside_is_one_to_stand_in(packed: Packed) -> None:
     assert packed.run("bash", "-c", script, "bash", str(packed.folder)).stdout == f"{packed.env}/a folder\na generation\n"
 
 
-def test_a_start_in_a_start_and_of_another_environment(packed: Packed, top: Path, account: Account | None) -> None:
-    other = make(top, account, "another=one")
+def test_a_start_in_a_start_and_of_another_environment(packed: Packed, top: Path, who: Account | None) -> None:
+    other = make(top, who, "another=one")
     script = 'cat "$1/env/word" "$2/env/word" && exit 6'
     done = packed.run(
         packed.start, other.start, packed.start, "bash", "-c", script, "bash", str(packed.folder), str(other.folder)
@@ -274,6 +251,7 @@ def test_programs_that_start_or_watch_others_work_inside(packed: Packed, words: 
     assert "a generation\n" in done.stdout, done.stderr
 
 
+@AS_ROOT_TOO
 def test_what_a_program_writes_is_the_user_s(packed: Packed) -> None:
     written = packed.work / "written"
     assert packed.run("sh", "-c", 'id -u; id -g; echo x > "$1"; chmod 640 "$1"', "sh", str(written)).stdout.split() == [
@@ -374,6 +352,7 @@ def in_namespace(packed: Packed, script: str, *words: str) -> subprocess.Complet
     return packed.run(*before, packed.start, *words, plain=True)
 
 
+@AS_ROOT_TOO
 def test_a_machine_that_cannot_mount_is_named(packed: Packed) -> None:
     refused(in_namespace(packed, "mount -t tmpfs none /dev", "true"), 4, "/dev/fuse cannot be opened")
     refused(in_namespace(packed, "echo 0 >/proc/sys/user/max_user_namespaces", "true"), 4, "max_user_namespaces")
