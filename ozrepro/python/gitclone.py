@@ -106,6 +106,10 @@ def _check_out(git: Callable[..., process.Finished], commit: Commit, tree: Path)
 
 
 def _check_tree(git: Callable[..., process.Finished], commit: Commit, tree: Path) -> None:
+    head = _checked(git("-C", str(tree), "rev-parse", "HEAD"), commit).output.strip()
+    if head != commit.commit:  # `git ls-remote` prints the object of an annotated tag
+        hint = f"write git+{commit.repository}@{head}"
+        raise BuildError(f"{commit.commit} is not a commit but a tag of one", where=commit.repository, hint=hint)
     listed = _checked(git("-C", str(tree), "ls-tree", "-r", "-z", "--full-tree", "HEAD"), commit).output.split("\0")
     modules = [line.partition("\t")[2] for line in listed if line.startswith("160000 ")]
     if modules:

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from ozrepro.errors import BuildError, SpecError
 from ozrepro.project import sources
 from ozrepro.project.checking import MOST, shown
+from ozrepro.project.gitaddress import Commit
 from ozrepro.project.requirement import is_decidable
 from ozrepro.project.toml import TOMLDecodeError, loads
 from ozrepro.python.requirement_hashes import Hashed
@@ -25,11 +26,15 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """What a file names, none where `source` is "". `unpinned` are the packages that it takes from a folder or repository."""
+    """What a file names, none where `source` is "". `unpinned` are the packages that it takes from a folder or repository.
+
+    `commits` are the addresses of those that are from a commit of a repository.
+    """
 
     source: str = ""
     pinned: tuple[Hashed, ...] = ()
     unpinned: tuple[str, ...] = ()
+    commits: frozenset[str] = frozenset()
 
     def limit(self, wanted: Wanted) -> Wanted:
         """Return what is wanted, held to the versions and hashes of the file, but for what the environment finds outside."""
@@ -59,11 +64,12 @@ class Pins:
             raise BuildError(f"{self.source} does not name all packages:", problems=more, hint=hint)
         local = {item.name for item in resolved.local}
         locked = {item.name for item in resolved.packages}
+        same = {item.name for item in resolved.packages if item.url in self.commits}
         outside = [f"{name} {wanted.outside[name].version}" for name in sorted(named & wanted.outside.keys() - locked)]
         for names, why in (
             (outside, "the environment below has"),
             (sorted(named - locked - local - wanted.outside.keys()), "nothing here needs"),
-            (sorted(set(self.unpinned) & locked), "it takes from a folder or repository"),
+            (sorted((set(self.unpinned) & locked) - same), "it takes from a folder or repository"),
         ):
             if names:
                 several = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
@@ -82,18 +88,20 @@ def read_pins(source: str) -> Pins:
     mistakes: list[str] = []
     pinned: list[Hashed] = []
     unpinned: list[str] = []
+    commits: set[str] = set()
     if not str(table.get("lock-version", "")).startswith("1."):
         mistakes.append(f"lock-version: {shown(table.get('lock-version'))} is not known: version 1 is read")
     for number, entry in enumerate(entries if isinstance(entries, list) else []):
         try:
             _read(entry, source, pinned, unpinned)
+            commits.update(_commit(entry))
         except ValueError as error:
             mistakes.append(f"packages[{number}]: {error}")
     if not (pinned or unpinned or mistakes):
         mistakes.append("names no packages")
     if mistakes:
         raise SpecError(source, [*mistakes[:MOST], *(["… and more"] if len(mistakes) > MOST else [])])
-    return Pins(source, tuple(pinned), tuple(unpinned))
+    return Pins(source, tuple(pinned), tuple(unpinned), frozenset(commits))
 
 
 def _read(entry: Any, source: str, pinned: list[Hashed], unpinned: list[str]) -> None:
@@ -115,6 +123,13 @@ def _read(entry: Any, source: str, pinned: list[Hashed], unpinned: list[str]) ->
     if not digests or not all(digests):
         raise ValueError(f"{name} has {'a file without a sha256' if digests else 'no files'}, so nothing can be compared")
     pinned.append(Hashed(f"{source}, {name}", requirement, frozenset(digests)))
+
+
+def _commit(entry: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the address of the commit that an entry is from (PEP 751, `packages.vcs`)."""
+    vcs = entry.get("vcs")
+    if isinstance(vcs, dict) and vcs.get("type") == "git":
+        yield Commit(str(vcs.get("url", "")), str(vcs.get("commit-id", "")), str(vcs.get("subdirectory", ""))).address
 
 
 def _files(entry: Mapping[str, Any]) -> Iterator[Any]:

@@ -135,6 +135,9 @@ def test_what_a_repository_lacks_is_named_with_the_next_step(project: Project, h
     refused(project, "has no pyproject.toml or setup.py", "#subdirectory=python")
     spec(project, f"gamma @ {address('gamma', made, 'other/place')}")
     refused(project, "in other/place of the commit", "#subdirectory=python")
+    git(hub / "lab" / "gamma", "tag", "--annotate", "-m", "x", "v1")
+    spec(project, f"gamma @ {address('gamma', git(hub / 'lab' / 'gamma', 'rev-parse', 'v1'), 'python')}")
+    refused(project, "is not a commit but a tag of one", f"write git+{where}@{made}")
     spec(project, f"gamma @ {address('gone', made)}")
     refused(project, f"{HOST}/lab/gone: cannot be cloned")
     refused(project, "there is no git on PATH", "module load git", PATH=without_git(project, tmp_path))
@@ -203,6 +206,10 @@ def test_exports_name_the_commit(project: Project, hub: Path) -> None:
     project.done("lock", "work")
     entry = loads(project.done("export", "work", "--format", "pylock"))["packages"][1]
     assert entry["vcs"] == {"type": "git", "url": f"{HOST}/lab/gamma", "commit-id": made, "subdirectory": "python"}
+    project.done("export", "work", "--format", "pylock", "--output", "pylock.toml")
+    again = project.ozrepro("lock", "work", "--from", "pylock.toml")
+    assert again.returncode == 0, again.stderr
+    assert "not taken over" not in again.stderr
     assert f"gamma @ {address('gamma', made, 'python')}\n" in project.done("export", "work", "--format", "requirements")
     definition = project.ozrepro("export", "work", "--format", "def")
     assert "gamma 1.0 is built from a commit" in definition.stderr

@@ -327,11 +327,11 @@ def _say_gaps(resolved: Resolved, platforms: list[str], say: Say) -> None:
     gaps: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for place, lacking in resolved.gaps.items():
         minor, platform = place.split()[::-1]
-        gaps.setdefault(lacking, {}).setdefault(minor, []).append(platform)
+        gaps.setdefault(lacking, {}).setdefault(platform, []).append(minor)
     for lacking, minors in gaps.items():
-        pythons = ", ".join(minors)
-        where = ", ".join(sorted({platform for every in minors.values() for platform in every}))
-        say(f"the lock does not cover Python {pythons} on {where}: no wheel of {', '.join(lacking)}")
+        for pythons in dict.fromkeys(map(", ".join, minors.values())):
+            where = ", ".join(sorted(platform for platform, every in minors.items() if ", ".join(every) == pythons))
+            say(f"the lock does not cover Python {pythons} on {where}: no wheel of {', '.join(lacking)}")
 
 
 METHOD = Venv()
