@@ -17,6 +17,7 @@ from ozrepro.errors import BuildError, SpecError
 from ozrepro.project.checking import shown
 from ozrepro.project.reader import Check, Key
 from ozrepro.project.requirement import check_requirement_file, entries_of, group_in, local_project, names_package
+from ozrepro.project.sources import not_requirements
 from ozrepro.python import lock_matches_spec
 from ozrepro.python.packages import LockedPackage, LockedProject, check_name  # the reader looks annotations up
 from ozrepro.python.projects import reachable, read_folder
@@ -82,6 +83,7 @@ class Layer:
             raise SpecError(str(spec.path), [f"{place}: {name}: {error.strerror}; name a file of the project"]) from error
         mistakes = check_requirement_file(text, os.path.dirname(name))
         if mistakes:
+            mistakes = [other] if (other := not_requirements(text, name)) else mistakes
             raise SpecError(str(path), mistakes, hint=f"it is in {place} of {spec.path.name}")
         return hashlib.sha256(text.encode()).hexdigest()
 

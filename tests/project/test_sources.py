@@ -97,3 +97,24 @@ def test_any_text_has_a_kind_or_is_refused(tmp_path_factory: pytest.TempPathFact
         assert sources.kind_of(str(path))
     except UsageError as error:
         assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TAKEN[0][0], "is an @EXPLICIT file, which -r does not take; remove the line, then ozrepro lock NAME --from 'a b'"),
+        (TAKEN[7][0], "is a pylock.toml, which -r does not take; remove the line, then ozrepro lock NAME --from 'a b'"),
+        (
+            REFUSED[3][0],
+            "is a poetry.lock, which -r does not take; remove the line, then poetry export > requirements.txt, then ",
+        ),
+        (TAKEN[6][0], ""),
+        ("six==1\n--pre\n", ""),
+        ("[project]\nname = 'x'\n", ""),
+        ("\0", ""),
+    ],
+)
+def test_a_lock_that_is_named_as_a_requirement_file_is_called_by_its_name(text: str, said: str) -> None:
+    answer = sources.not_requirements(text, "a b")
+    assert answer.startswith(said)
+    assert bool(answer) is bool(said)
