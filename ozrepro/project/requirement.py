@@ -275,7 +275,7 @@ def entries_of(text: str) -> Iterator[Entry]:
 def _check_hashes(entry: Entry) -> str | None:
     if not entry.hashes:
         return None
-    if " @ git+" in entry.text:
+    if "git+" in entry.text:
         return f"{shown(entry.text)} has a --hash, and a repository has no file; remove it: the commit is the digest"
     wrong = [text for text in sorted(entry.sha256) if not _SHA256.match(text)]
     if wrong:
