@@ -53,6 +53,19 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+def end_with(parent: int) -> None:
+    """Have SIGTERM come to this process when the one that started it ends, however that ended (PR_SET_PDEATHSIG of prctl(2)).
+
+    To be called once all rights are given up, and by a process that SIGTERM ends: Ended is raised where `parent` is gone already.
+    """
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        raise Ended(signal.SIGTERM)
+
+
+_PDEATHSIG = 1  # linux/prctl.h
 CLEAN_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 

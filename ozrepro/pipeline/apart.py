@@ -9,25 +9,27 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ozrepro import errors, process
-from ozrepro.errors import CommandFailed, LockError, OzreproError
+from ozrepro.errors import CommandFailed, LockError, OzreproError, StoreError
 from ozrepro.faststart import ownpath
 from ozrepro.methods.contract import Target
 from ozrepro.pipeline.session import Session, method_of, naming, open_session
-from ozrepro.process import ended_by_signals
+from ozrepro.process import end_with, ended_by_signals
 from ozrepro.site import namespace
+from ozrepro.store import FULL, manifest
 from ozrepro.store.claim import closed_to_others
-from ozrepro.store.forms import Tools, room
+from ozrepro.store.forms import FULL as SAID_FULL
+from ozrepro.store.forms import IMAGE, Tools, has_room, room
 from ozrepro.store.packing import TRACER, Packed, pack
 from ozrepro.store.publish import PREFIX, take_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ozrepro.methods.contract import Progress, Say
     from ozrepro.project.lock import Section
@@ -39,14 +41,19 @@ _STARTING = ("LD_LIBRARY_PATH", "PYTHONHOME")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is built: the session, its method, the digest of its section, and where; `local` is "" for memory."""
+    """What is built: the session, its method, the digest of its section, and where; `local` is "" for memory.
 
+    `parent` is the process that waits for it, `place` how the folder of the node is called.
+    """
+
+    parent: int
     root: str
     name: str
     method: str
     section: str
     folder: str
     local: str
+    place: str
     environ: Mapping[str, str]
     tools: Mapping[str, str]
 
@@ -54,16 +61,19 @@ class Job:
 def build(session: Session, section: Section, folder: Path, place: Place, tools: Tools, say: Say, progress: Progress) -> Packed:
     """Build a section into the file of a generation's folder, and return what it holds.
 
-    Raises what the method's build raises, CommandFailed where the process ends without an answer.
+    Raises what the method's build raises, CommandFailed where the process ends without an answer, StoreError where the place has
+    no room left, OSError where the store has none.
     """
-    with room(place) as local:
+    with _in(place.words, place.folder), room(place) as local:
         job = Job(
+            os.getpid(),
             str(session.root),
             session.name,
             section.method,
             section.digest,
             str(folder),
             str(local or ""),
+            place.words,
             dict(session.site.environ),
             asdict(tools),
         )
@@ -78,14 +88,31 @@ def build(session: Session, section: Section, folder: Path, place: Place, tools:
     try:
         answer = json.loads(done.output.rpartition("\n")[2])
     except ValueError:
-        raise CommandFailed(
-            "\n    ".join((f"the build ended with status {done.status} and no result", *done.errors.strip().splitlines()[-12:])),
-            hint="the same command again, or OZREPRO_FORM=tree",
-        ) from None
+        said = [line for line in done.errors.strip().splitlines() if not line.startswith('{"')][-12:]
+        how = f"signal {-done.status}" if done.status < 0 else f"status {done.status}"
+        what = f"the build of {session.name} in {place.words} ended with {how}"
+        raise CommandFailed("\n    ".join((what, *said)), hint="the same command again, or OZREPRO_FORM=tree") from None
+    if "failed" in answer:
+        number, words, name = answer["failed"]
+        raise OSError(number, words, name)
     if "refused" in answer:
         raise _error(answer["refused"])
     (folder / PREFIX).mkdir(mode=0o755)
     return Packed(**answer["done"])
+
+
+@contextmanager
+def _in(place: str, folder: Path | None) -> Iterator[None]:
+    """Have what fails because the folder of the node is full say so, whichever program met it."""
+    try:
+        yield
+    except (OzreproError, OSError) as error:
+        is_said = error.errno in FULL if isinstance(error, OSError) else bool(SAID_FULL.search(error.what))
+        if not is_said or folder is None or has_room(folder, 2):  # the cache may be what is full
+            raise
+        said = error.what if isinstance(error, OzreproError) else f"{error.filename}: {error.strerror}"
+        hint = "TMPDIR=DIR, a folder of this node with more room, or OZREPRO_FORM=tree"
+        raise StoreError("has no room left to build in:", problems=[said], where=place, hint=hint) from error
 
 
 def _error(told: Mapping[str, Any]) -> OzreproError:
@@ -126,6 +153,7 @@ def perform(job: Job) -> Packed:
     namespace.enter()
     namespace.cover(folder, Path(job.local) if job.local else None)
     namespace.give_up_rights()
+    end_with(job.parent)
     os.environ.clear()
     os.environ.update(job.environ)
     session = open_session(Path(job.root), job.name, job.environ, method=job.method)
@@ -134,28 +162,34 @@ def perform(job: Job) -> Packed:
         raise LockError(f"the lock changed while {job.name} was being built", hint="the same command again")
     prefix = folder / PREFIX
     target = Target(prefix, session.site)
-    with naming(session):
+    with naming(session), _in(job.place, folder):
         plan = method_of(section).plan(session.read(section), session.site)
         digests = plan.build(target, lambda line: _tell(say=line), lambda *step: _tell(progress=step))
-    entries = take_whole(prefix, digests)
-    _tell(progress=("packing into one file", 0, 0))
-    opened = _opened(session, section, target)
+        entries = take_whole(prefix, digests)
+        _tell(progress=("packing into one file", 0, 0))
+        opened = _opened(session, section, target)
+    known = {entry.path for entry in entries}
+    for path in known.symmetric_difference(manifest.walk(prefix)):
+        os.unlink(prefix / path)  # the imports have written it there; what they have removed cannot be: it raises
     # Beneath the cover: what mksquashfs, a program of its own, opens by this process's descriptor.
-    sha256, size = pack(prefix, Path(f"/proc/{os.getpid()}/fd/{beneath}"), Tools(**job.tools), opened)
+    outside = Path(f"/proc/{os.getpid()}/fd/{beneath}")
+    try:
+        sha256, size = pack(prefix, outside, Tools(**job.tools), [path for path in opened if path in known])
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder / IMAGE)) from error
     return Packed(sha256, size, len(entries), sum(entry.size for entry in entries))
 
 
 def _opened(session: Session, section: Section, target: Target) -> Sequence[str]:
     """Return what a start with the session's imports opens below the prefix, in order; nothing where that cannot be seen."""
     environment = method_of(section).environment(session.read(section), target).environment
-    with tempfile.NamedTemporaryFile(prefix="ozrepro-") as sink:
-        arguments = [sink.name, ",".join(session.spec.imports), str(target.prefix)]
-        words = environment.command(["python", "-c", TRACER, *arguments])
-        try:
-            process.run(words, env=environment.variables_for(session.site.environ), cwd="/", timeout=600)
-        except CommandFailed:
-            return ()  # an environment without Python
-        return sink.read().decode("utf-8", "surrogateescape").split("\0")
+    sink = target.prefix.with_name("opened")
+    words = environment.command(["python", "-c", TRACER, str(sink), ",".join(session.spec.imports), str(target.prefix)])
+    try:
+        process.run(words, env=environment.variables_for(session.site.environ), cwd="/", timeout=600)
+        return sink.read_text(encoding="utf-8", errors="surrogateescape").split("\0")
+    except (CommandFailed, FileNotFoundError):
+        return ()  # an environment without Python, or one whose imports fail here
 
 
 def main() -> None:
@@ -168,8 +202,7 @@ def main() -> None:
         told = {"kind": type(error).__name__, "title": error.title, "problems": error.problems}
         answer = {"refused": {**told, "where": error.where, "hint": str(error.hint)}}
     except OSError as error:
-        told = {"kind": "StoreError", "title": f"cannot build an environment: {error.strerror or error}", "problems": ()}
-        answer = {"refused": {**told, "where": str(error.filename or ""), "hint": "the same command again"}}
+        answer = {"failed": [error.errno, error.strerror or str(error), error.filename and str(error.filename)]}
     sys.stdout.write(f"\n{json.dumps(answer)}")
     sys.stdout.flush()
 

@@ -5,10 +5,13 @@ What this machine has for it, where such an environment is built, and how its fi
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import shlex
+import stat
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +19,6 @@ from typing import TYPE_CHECKING, Literal
 from ozrepro import process
 from ozrepro.errors import CommandFailed, StoreError
 from ozrepro.site import LOCAL, NETWORKED, mount_of
-from ozrepro.store.owner import is_dead, myself, read_owner
 from ozrepro.store.writing import remove_tree
 
 if TYPE_CHECKING:
@@ -33,12 +35,15 @@ FILE_VARIABLE = "_OZMOUNT_FILE"
 MARKER = ".ozrepro-file"
 """A file of a packed environment alone: where it is seen, the environment is mounted."""
 
+FULL = re.compile(r"os error (28|122)\b|No space left on device|Disk quota exceeded")
+"""How programs say that a disk is full: errno 28 and 122."""
+
 ROOM = 2 << 30
 """Bytes that a folder must have left to build in; the astronomy stack with its bytecode takes 0.5 GiB, one with PyTorch 6."""
 ENTRIES = 100_000
 """Files that it must have left."""
 
-_ROOM, _OWNER = "ozrepro-build-", "owner"
+_ROOM = "ozrepro-build-"
 _START = Path(__file__).with_name("start.sh")
 
 
@@ -119,21 +124,31 @@ def place(environ: Mapping[str, str]) -> Place | str:
     """
     for name in dict.fromkeys(filter(None, (environ.get("JOBFS"), environ.get("PBS_JOBFS"), environ.get("TMPDIR"), "/tmp"))):  # noqa: S108
         folder = Path(name)
-        mount = mount_of(folder)
-        if folder.is_absolute() and mount is not None and mount.kind in LOCAL and _has_room(folder):
+        if folder.is_absolute() and _can_be_built_in(folder):
             return Place(folder, str(folder))
     if _free_memory() > 2 * ROOM:
         return Place(None, "memory")
     return f"no folder of this node has {ROOM >> 30} GiB left to build in"
 
 
-def _has_room(folder: Path) -> bool:
+def _can_be_built_in(folder: Path) -> bool:
+    """Say whether a folder lies on this node, has room and lets programs run, and none of its entries can be swapped."""
     try:
-        room = os.statvfs(folder)
+        flags, mode = os.statvfs(folder).f_flag, os.stat(folder).st_mode
     except OSError:
         return False
-    enough = room.f_files == 0 or room.f_favail >= ENTRIES
-    return os.access(folder, os.W_OK | os.X_OK) and room.f_bavail * room.f_frsize >= ROOM and enough
+    mount = mount_of(folder)
+    is_local = mount is not None and mount.kind in LOCAL
+    is_safe = not mode & stat.S_IWOTH or bool(mode & stat.S_ISVTX)
+    is_open = not flags & os.ST_NOEXEC and os.access(folder, os.W_OK | os.X_OK)
+    return is_local and is_safe and is_open and has_room(folder)
+
+
+def has_room(folder: Path, part: int = 1) -> bool:
+    """Say whether a file system has the bytes and files left that a build takes, or that `part` of them. Raises OSError."""
+    room = os.statvfs(folder)
+    has_files = room.f_files == 0 or room.f_favail >= ENTRIES // part
+    return has_files and room.f_bavail * room.f_frsize >= ROOM // part
 
 
 def _free_memory() -> int:
@@ -159,26 +174,51 @@ def is_file(generation: Generation) -> bool:
 
 @contextmanager
 def room(place: Place) -> Iterator[Path | None]:
-    """Give a folder of this node to build in, removed afterwards; None for memory. What killed builders left is removed too."""
+    """Give a folder of this node to build in, removed afterwards; None for memory. What killed builders left is removed too.
+
+    Whoever builds there holds a lock on the folder, which the kernel takes back when that process ends. Raises OSError.
+    """
     if place.folder is None:
         yield None
         return
     for left in place.folder.glob(f"{_ROOM}*"):
-        with suppress(OSError):
-            owner = read_owner(os.readlink(left / _OWNER))
-            if os.lstat(left).st_uid == os.geteuid() and owner is not None and is_dead(owner):
-                remove_tree(left)
-    folder = Path(tempfile.mkdtemp(prefix=_ROOM, dir=place.folder))
+        held = _hold(left)
+        if held is not None:
+            remove_tree(left)
+            os.close(held)
+    folder, held = _new_room(place.folder)
     try:
-        (folder / _OWNER).symlink_to(myself().record())
-        yield _made(folder / "generation")
+        (folder / "generation").mkdir(mode=0o755)
+        yield folder / "generation"
     finally:
         remove_tree(folder)
+        os.close(held)
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(mode=0o755)
-    return folder
+def _new_room(parent: Path) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_ROOM, dir=parent))
+        held = _hold(folder)
+        if held is not None and folder.exists():
+            return folder, held
+        if held is not None:  # another builder took it for one that was left
+            os.close(held)
+
+
+def _hold(folder: Path) -> int | None:
+    """Return a descriptor that holds a folder of this user's, None where a process holds it or it is another user's."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
 
 
 @contextmanager

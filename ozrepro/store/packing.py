@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ozrepro import process
+from ozrepro.errors import CommandFailed
 from ozrepro.store.forms import IMAGE, MARKER, START, start_script
-from ozrepro.store.manifest import digest_file
+from ozrepro.store.manifest import digest_file, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +22,10 @@ COMPRESSION = ("-comp", "zstd", "-Xcompression-level", "3", "-b", "128K")
 """519 MB of the astronomy stack on 2 cores: zstd 3 takes 3.8 s for 159 MB, lz4 1.6 s for 223 MB, gzip 75 s for 153 MB. Blocks of
 128 KiB read 67 MB at a start in 16 requests, those of 32 KiB 73 MB in 18."""
 
-_HIGHEST, _LOWEST = 32767, -32767
+_TIME = 315532800
+"""1980-01-01, in seconds since 1970: the first that archives can tell."""
+
+_HIGHEST = 32767
 """The priorities of a sort file of mksquashfs(1): the highest comes first, and 0 is that of files which it does not name."""
 
 TRACER = """\
@@ -64,23 +68,57 @@ def sort_lines(opened: Iterable[str]) -> list[str]:
     return [f"{path} {max(1, _HIGHEST - place * step)}" for place, path in enumerate(paths)]
 
 
-def pack(prefix: Path, folder: Path, tools: Tools, opened: Sequence[str]) -> tuple[str, int]:
+def settle_times(prefix: Path) -> int:
+    """Give all in a prefix one time, so that the same files give the same bytes; return how many files, links and folders it has.
+
+    Sources of bytecode that is valid for the date of its source alone keep theirs. A file with several names counts once.
+    """
+    dated: set[str] = set()
+    inodes = {"": os.stat(prefix).st_ino}
+    for path, entry in scan(prefix):
+        inodes[path] = entry.inode()
+        folder, name = os.path.split(path)
+        if name.endswith(".pyc") and os.path.basename(folder) == "__pycache__" and entry.is_file(follow_symlinks=False):
+            with open(entry.path, "rb", buffering=0) as stream:
+                flags = stream.read(8)[4:]  # PEP 552
+            if flags == bytes(4):
+                dated.add(os.path.join(os.path.dirname(folder), f"{name.partition('.')[0]}.py"))
+    kept = {inodes[path] for path in dated if path in inodes}  # a file may have several names
+    for path, inode in inodes.items():
+        if inode not in kept:
+            os.utime(prefix / path, (_TIME, _TIME), follow_symlinks=False)
+    return len({*inodes.values()})
+
+
+def _check_count(image: Path, count: int) -> None:
+    """Raise CommandFailed where an image does not hold as much as was there: mksquashfs takes a folder that fails for its end."""
+    with open(image, "rb", buffering=0) as stream:
+        head = stream.read(8)  # of the superblock: a magic number, and how many inodes there are
+    if head[:4] != b"hsqs" or int.from_bytes(head[4:], "little") != count:
+        raise CommandFailed("the environment's file does not hold all of it", where=str(image), hint="the same command again")
+
+
+def pack(prefix: Path, folder: Path, tools: Tools, opened: Sequence[str], processors: int = 0) -> tuple[str, int]:
     """Write `env.sqfs` and `start` into a generation's folder; return sha256 and bytes of the first.
 
-    The same files give the same bytes: owners and the time of the file system are fixed, entries are in the order of their
-    names, and blocks in that of `opened`, whatever the number of threads. Raises CommandFailed, OSError.
+    The same files give the same bytes: owners and times are fixed, entries are in the order of their names, and blocks in that of
+    `opened`, whatever the number of `processors` (0: all). Its list for mksquashfs lies beside the prefix. Raises CommandFailed,
+    OSError, also for a full disk.
     """
     (prefix / MARKER).touch(mode=0o444)
-    image = folder / IMAGE
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", errors="surrogateescape", prefix="ozrepro-", suffix=".sort"
-    ) as stream:
-        stream.write("".join(f"{line}\n" for line in sort_lines(opened)))
-        stream.flush()
-        words = [tools.mksquashfs, str(prefix), str(image), *COMPRESSION, "-all-root", "-no-xattrs", "-mkfs-time", "0"]
-        words += ["-noappend", "-no-progress", "-quiet", "-sort", stream.name]
-        done = process.run(words, env={"PATH": process.CLEAN_PATH})
+    count = settle_times(prefix)
+    image, order = folder / IMAGE, prefix.with_name("order")
+    order.write_bytes(os.fsencode("".join(f"{line}\n" for line in sort_lines(opened))))
+    words = [tools.mksquashfs, str(prefix), str(image), *COMPRESSION, "-all-root", "-no-xattrs", "-mkfs-time", str(_TIME)]
+    words += ["-noappend", "-no-progress", "-quiet", "-exit-on-error", "-sort", str(order)]
+    words += ["-processors", str(processors)] if processors else []
+    done = process.run(words, env={"PATH": process.CLEAN_PATH})
+    if done.status != 0:
+        for number in (errno.ENOSPC, errno.EDQUOT):
+            if os.strerror(number) in done.errors:
+                raise OSError(number, os.strerror(number), str(image))
     done.checked("cannot pack the environment", hint="the same command again, or OZREPRO_FORM=tree")
+    _check_count(image, count)
     image.chmod(0o444)
     start = folder / START
     start.write_bytes(start_script(tools))

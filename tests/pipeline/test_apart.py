@@ -1,0 +1,122 @@
+"""Builds of files that are killed, run out of room, or find no folder to build in. OZREPRO_TEST_KILLS sets how many kills."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ozrepro.errors import BuildError, StoreError
+from ozrepro.pipeline.apart import _in
+from ozrepro.store import Store, audit
+from tests.conftest import Project
+from tests.store.running import ENVIRON
+
+TOOLS = ("squashfuse_ll", "mksquashfs")
+pytestmark = pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason="squashfuse_ll or mksquashfs is not installed")
+
+KILLS = int(os.environ.get("OZREPRO_TEST_KILLS", "40")) // 4
+SEED = os.environ.get("OZREPRO_TEST_SEED", "2026")
+WAYS = (
+    *(("SIGKILL", whom) for whom in ("parent", "child", "others", "all")),
+    *(("SIGTERM", "parent"), ("SIGINT", "parent"), ("SIGTERM", "child"), ("SIGKILL", "parent")),
+)
+
+
+@pytest.fixture
+def one(small: Project, tmp_path: Path) -> Project:
+    """Give a locked project whose environment is built as one file, in a folder of the node of its own."""
+    node = tmp_path / "node"
+    node.mkdir()
+    small.done("lock", "work")
+    return dataclasses.replace(small, environ={**small.environ, "OZREPRO_FORM": "file", "TMPDIR": str(node)})
+
+
+def node_of(project: Project) -> Path:
+    return Path(project.environ["TMPDIR"])
+
+
+def killed(project: Project, seconds: float, *way: str) -> int:
+    """Start a build, kill it that long after it has begun, and return its status when no process of it is left."""
+    program = shutil.which("ozrepro", path=project.environ["PATH"])
+    assert program is not None
+    words = [sys.executable, "-m", "tests.pipeline.reaper", str(seconds), *way, program, "build", "work", "--rebuild"]
+    environ = {**ENVIRON, **project.environ}
+    done = subprocess.run(words, cwd=project.root, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (way, done.stderr)
+    return int(done.stdout)
+
+
+@pytest.mark.slow
+def test_a_killed_build_leaves_no_process_no_mount_and_nothing_broken(one: Project) -> None:
+    one.done("build", "work")
+    began = time.monotonic()
+    assert killed(one, 0, "SIGCONT", "parent") == 0
+    span = (time.monotonic() - began) * 0.8
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    before, statuses = one.prefix(), []
+    for number in range(KILLS):
+        chance = random.Random(f"{SEED} {number}")
+        statuses.append(killed(one, chance.uniform(0, span), *WAYS[number % len(WAYS)]))
+        found = audit.environments(Store(one.store()))
+        assert [wrong for _, wrong in found.values()] == [[]]
+    print(f"\n{KILLS} kills (seed {SEED}): {sum(status != 0 for status in statuses)} ended the build, 0 broken, 0 left")
+    assert sum(status != 0 for status in statuses) > KILLS / 3, "most came too late to show anything"
+    assert Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace") == mounts
+    one.done("build", "work", "--rebuild")
+    assert list(node_of(one).iterdir()) == []
+    assert one.prefix() != before
+    assert one.done("run", "work", "--", "python", "-c", "import alpha; print(1)") == "1\n"
+    one.done("store", "gc", "--yes")
+    assert list((one.store() / "gens").iterdir()) == [one.prefix().parent]
+
+
+def test_a_full_store_is_told_as_such_and_keeps_what_was_published(one: Project, small_disk: Path) -> None:
+    cache = small_disk.with_name("cache")
+    full = dataclasses.replace(
+        one, environ={**one.environ, "OZREPRO_STORE": str(small_disk / "store"), "OZREPRO_CACHE": str(cache)}
+    )
+    full.done("build", "work")
+    pages = sum(os.stat(path, follow_symlinks=False).st_blocks * 512 for path in small_disk.rglob("*"))
+    subprocess.run(["mount", "-o", f"remount,size={pages + 8192}", str(small_disk)], check=True, capture_output=True)
+    refused = full.ozrepro("build", "work", "--rebuild")
+    assert refused.returncode == 1
+    assert "cannot build an environment: No space left on device" in refused.stderr
+    assert "/env.sqfs" in refused.stderr
+    assert "try: check your quota" in refused.stderr
+    assert len(list((small_disk / "store" / "gens").iterdir())) == 1
+    assert full.done("run", "work", "--", "python", "-c", "import alpha; print(1)") == "1\n"
+
+
+def test_a_full_folder_of_the_node_is_named_with_what_helps(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True, capture_output=True)
+    with pytest.raises(StoreError) as caught, _in("/a/disk", small_disk):
+        (small_disk / "large").write_bytes(bytes(2 << 20))
+    assert str(caught.value.hint) == "TMPDIR=DIR, a folder of this node with more room, or OZREPRO_FORM=tree"
+    assert "No space left on device" in caught.value.what
+    with pytest.raises(BuildError), _in("/a/disk", small_disk):
+        raise BuildError("another thing")
+
+
+def test_a_build_whose_process_dies_says_how_and_what_to_do(one: Project, tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "python"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nkill -KILL $$\n")
+    program.chmod(0o755)
+    code = (
+        "import sys; from ozrepro.faststart import ownpath; from ozrepro.__main__ import main;"
+        f"ownpath.helper = lambda *words: [{str(program)!r}]; sys.exit(main())"
+    )
+    said = one.run("python", "-c", code, "build", "work")
+    assert said.returncode == 1
+    assert "the build of work in" in said.stderr
+    assert "ended with signal 9" in said.stderr
+    assert "try: the same command again, or OZREPRO_FORM=tree" in said.stderr
+    assert list((one.store() / "gens").iterdir()) == []
