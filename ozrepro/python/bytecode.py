@@ -122,7 +122,8 @@ def _look(
             packages.setdefault(top, []).append(_Source(path, digests.of(item.path, found)))
         elif not stat.S_ISDIR(found.st_mode):
             others.append(path)
-    return [_Package(tuple(sorted(packages[top]))) for top in sorted(packages)], others
+    # The largest first: what begins last ends alone.
+    return [_Package(tuple(sorted(packages[top]))) for top in sorted(packages, key=lambda top: -len(packages[top]))], others
 
 
 def _bytecode(path: str, tag: str) -> str:

@@ -239,7 +239,8 @@ def gates(folder: Path, entries: Iterable[Entry]) -> dict[str, int]:
 
     Folders of a published environment can be written. Those are few, and every start compares them.
     """
-    matches = (_INSTALLED.match(entry.path) for entry in entries)
+    records = (entry.path for entry in entries if ".dist-info/" in entry.path or "conda-meta/" in entry.path)
+    matches = map(_INSTALLED.match, records)
     found = dict.fromkeys(match[0].split("/")[0] if match[1] is None else match[1] for match in matches if match)
     return {path: os.lstat(folder / path).st_mtime_ns for path in found}
 
