@@ -698,6 +698,19 @@ class TestOtherTools:
         assert work.done("run", "work", "--", "python", "-c", show).strip() == f"3 {work.root / 'fit' / '__init__.py'}"
         work.done("verify", "work", "--level", "2")
 
+    def test_what_builds_the_project_is_locked_and_built_with(self, work: Project) -> None:
+        make_wheel(work.wheelhouse, "alpha")
+        make_wheel(work.wheelhouse, "helper-tool")
+        make(work.root, STATIC.replace("requires = []", 'requires = ["helper-tool"]'))
+        describe(work, "python=3.10", more='pip = ["-e ."]', imports='"fit"')
+        work.done("lock")
+        lock = load_lock(work.root, "work")
+        assert lock is not None
+        assert [item["name"] for item in lock.sections[0].content["build"]] == ["helper-tool"]
+        assert work.done("lock", "--check") == "work: lock is up to date\n"
+        work.done("build")
+        assert not list(work.prefix().glob("lib/python3.10/site-packages/helper_tool*"))
+
     def test_a_check_against_another_tool_s_file_compares_and_writes_nothing(self, work: Project) -> None:
         describe(work, "python=3.10", "noarch-tool=1.1")
         work.done("lock")
