@@ -31,6 +31,11 @@ MOST = 30
 """Mistakes of one file that are told; a file with more of them is not a slip, and finding each one's line takes time."""
 
 _SHOWN = 200
+"""Characters of a foreign value that a message holds."""
+
+_PROBLEM = 3 * _SHOWN
+"""Characters of what a message says of a mistake: a foreign value or two, and the line to write after them."""
+
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z", re.ASCII)
 """A session's name: an identifier in ASCII, with dashes as nox's users write them; it is a file's name and part of a script."""
 
@@ -62,8 +67,8 @@ def shown(value: object) -> str:
     return _short(without_login(repr(value)))
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+def _short(text: str, most: int = _SHOWN) -> str:
+    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
 def _part(key: str) -> str:
@@ -93,7 +98,7 @@ class Checker:
         line = line_of(self.text, plain) if self.text and not given else None
         place = f"line {line}, " if line else ""
         key = given or ".".join(_part(part) for part in path) or "the file"
-        self.mistakes.append(f"{place}{key}: {_short(without_login(problem))}" + (f"; {right}" if right else ""))
+        self.mistakes.append(f"{place}{key}: {_short(without_login(problem), _PROBLEM)}" + (f"; {right}" if right else ""))
 
     def table(self, value: object, path: tuple[str, ...], allowed: Iterable[str]) -> Mapping[str, Any]:
         """Return `value` as a table whose keys are all `allowed`."""

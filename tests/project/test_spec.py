@@ -134,6 +134,10 @@ def test_all_mistakes_of_a_file_are_reported_together_with_line_key_and_what_wou
         ('[venv]\nrequirements = ["-e . --pre"]\n', "is not a folder of the project"),
         ('[venv]\nrequirements = ["-r /etc/passwd"]\n', "leaves the project"),
         ('[venv]\nrequirements = ["a @ git+https://x/y"]\n', "git ls-remote https://x/y HEAD gives the commit: write a @ git+"),
+        (
+            '[venv]\nrequirements = ["six @ git+https://github.com/benjaminp/six@1.16.0"]\n',
+            "write six @ git+https://github.com/benjaminp/six@COMMIT",
+        ),
         ('[venv]\nrequirements = ["git+https://x/y@main"]\n', "names 'main', which is not a full commit"),
         ('[venv]\nrequirements = ["-e git+https://x/y@main#egg=y"]\n', "write y @ git+https://x/y@COMMIT"),
         ('[venv]\nrequirements = ["six @ file:///home/conda/six_1/work"]\n', "write six==VERSION (pip list --format=freeze)"),
