@@ -253,7 +253,8 @@ def measure_build(project: Project, report: Report, label: str, rounds: int, see
         settle()
 
     def forget() -> None:
-        remove(cache.parent / "bytecode")
+        if (cache.parent / "bytecode").exists():  # no earlier tree has it
+            remove(cache.parent / "bytecode")
         clean()
 
     rebuild = project.command("ozrepro", "build", SESSION, "--rebuild")

@@ -65,6 +65,16 @@ class TestLocking:
         assert said[1].startswith(str(toolchain.site.prefix))
         assert said[2].startswith(str(toolchain.project.prefix()))
 
+    def test_a_rebuild_links_the_bytecode_of_the_first_build(self, toolchain: Modular) -> None:
+        project = toolchain.project
+        (first,) = project.prefix().glob("lib/python3*/site-packages/__pycache__/alpha.*.pyc")
+        inode = first.stat().st_ino
+        project.done("build", "--rebuild")
+        (second,) = project.prefix().glob("lib/python3*/site-packages/__pycache__/alpha.*.pyc")
+        assert second != first
+        assert second.stat().st_ino == inode
+        assert project.done("verify", "work")
+
     def test_the_same_input_gives_the_same_bytes(self, work: Modular) -> None:
         work.project.done("lock", "--method", "modules")
         first = work.project.lock().read_bytes()
