@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +29,7 @@ from ozrepro.python.uv import Uv, find_uv
 from ozrepro.store import caches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ozrepro.project.checking import Checker
@@ -180,6 +181,15 @@ class LayerContent:
         """The layer."""
         projects = (*([self.project] if self.project is not None else []), *self.local)
         return LockedLayer(self.imports, self.passed, projects, self.package, self.build, self.overridden)
+
+
+def say_projects_left_out(name: str, form: str, layers: Iterable[LockedLayer], say: Callable[[str], None]) -> None:
+    """Say which local projects of session `name` a file in the format `form` leaves out, and how they are added to it."""
+    found = sorted({(item.path, item.name) for layer in layers for item in layer.projects})
+    if found:
+        install = " ".join(f"-e {shlex.quote(f'./{path}' if path else '.')}" for path, _ in found)
+        names = ", ".join(project for _, project in found)
+        say(f"{name}: {form} does not hold what is in the project's folder ({names}): pip install --no-deps {install}")
 
 
 def versions_of(packages: Sequence[LockedPackage]) -> dict[str, str]:

@@ -241,7 +241,7 @@ def export(call: Call) -> int:
 
         if not is_valid_pylock_path(Path(call.arguments.output)):
             raise UsageError(
-                f"{call.arguments.output!r} is not a package name",
+                f"{call.arguments.output!r} is not a name that installers take for a pylock",
                 hint=f"--output pylock.{session.name}.toml (PEP 751)",
             )
     text = exporting.export(session, lock, call.arguments.format, call.out.say)

@@ -9,6 +9,7 @@ from ozrepro.methods.conda.condalock import write_condalock
 from ozrepro.methods.conda.environment_yml import EnvironmentFile, write_environment
 from ozrepro.methods.conda.explicit import write_explicit
 from ozrepro.methods.conda.source import counted
+from ozrepro.python.layer import say_projects_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +23,7 @@ def to_explicit(request: ExportRequest[CondaTable, Locked]) -> str:
     """Return this machine's section as an @EXPLICIT file. What it cannot hold is said."""
     here = request.sections[request.here]
     _say_left_out(request, "conda-explicit", (here,))
+    say_projects_left_out(request.subject.spec.name, "conda-explicit", [here.layer], request.say)
     _say_private(request, here)
     return write_explicit(here.records, {channel.name: channel.public for channel in here.channels}, request.here)
 
@@ -29,6 +31,9 @@ def to_explicit(request: ExportRequest[CondaTable, Locked]) -> str:
 def to_condalock(request: ExportRequest[CondaTable, Locked]) -> str:
     """Return the sections of all platforms as a conda-lock file. What it cannot hold is said."""
     _say_left_out(request, "conda-lock", request.sections.values())
+    say_projects_left_out(
+        request.subject.spec.name, "conda-lock", [item.layer for item in request.sections.values()], request.say
+    )
     records = {platform: item.records for platform, item in request.sections.items()}
     _say_private(request, request.sections[request.here])
     return write_condalock(records, request.sections[request.here].channels)
@@ -38,6 +43,7 @@ def to_environment(request: ExportRequest[CondaTable, Locked]) -> str:
     """Return this machine's section as an environment.yml with exact builds. What it cannot hold is said."""
     here = request.sections[request.here]
     _say_left_out(request, "environment.yml", ())
+    say_projects_left_out(request.subject.spec.name, "environment.yml", [here.layer], request.say)
     _say_private(request, here)
     file = EnvironmentFile(
         name=request.subject.spec.name,

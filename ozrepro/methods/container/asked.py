@@ -49,7 +49,7 @@ def inputs_of(subject: Subject[ContainerTable]) -> Inputs:
     if table.definition:
         definition = definition_of(subject)
         files = files_of(subject, definition)
-        asked |= {"definition": definition.text, "files": copied(definition, spec.root, spec.files)}
+        asked |= {"definition": definition.text, "files": copied(definition, table.definition, spec.root, spec.files)}
         unchecked = [_as_written(spec.root, word) for word in definition.copied() if spec.root / word not in files]
     if table.source:
         asked["source"] = ""

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from ozrepro.project.files import Files
 
 
-def copied(definition: Definition, root: Path, files: Files) -> dict[str, str]:
+def copied(definition: Definition, name: str, root: Path, files: Files) -> dict[str, str]:
     """Return a digest for each path that the definition copies into the image, small files as `files` has read them.
+
+    `name` is the definition's, from `root`, for what is raised.
 
     Raises SpecError for one that is not there, or is not a file or folder.
     """
@@ -40,7 +42,7 @@ def copied(definition: Definition, root: Path, files: Files) -> dict[str, str]:
         except OSError as error:
             missing.append(f"%files: {word}: {error.strerror}")
     if missing:
-        raise SpecError(str(root), missing, hint="paths of %files are from the project's root")
+        raise SpecError(str(root / name), missing, hint="paths of %files are from the project's root")
     return found
 
 

@@ -151,7 +151,7 @@ def check_inputs(locked: Locked, site: Site) -> None:
         return  # fetched by its digest
     root, files = site.settings.root, Files()
     definition, name = _definition(locked, site, files)
-    copies = {} if locked.source else copied(definition, root, files)
+    copies = {} if locked.source else copied(definition, name, root, files)
     bases = [replace(base, digest=_now(base, root)) if base.bootstrap in LOCAL else base for base in locked.bases]
     if digest_of_inputs(definition.text, "", locked.arguments, copies, bases) != locked.inputs:
         text = f"{name}, a base or a file that it copies: changed while the image was being built; it is not kept"

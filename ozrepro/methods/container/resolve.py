@@ -156,7 +156,7 @@ def _recipe(request: Request[ContainerTable, Locked], known: tuple[Base, ...]) -
         bases = tuple(_of_stage(stage, subject, known) for stage in definition.stages)
         return _Recipe(definition, files, bases, of, lines)
     definition = definition_of(subject)
-    files = copied(definition, spec.root, spec.files)
+    files = copied(definition, table.definition, spec.root, spec.files)
     return _Recipe(definition, files, tuple(_of_stage(stage, subject, known) for stage in definition.stages))
 
 

@@ -251,7 +251,9 @@ def _image_minor(request: ImageRequest[VenvTable, Locked]) -> str:
 def _requirements(request: ExportRequest[VenvTable, Locked]) -> str:
     from ozrepro.python import export
 
-    return export.requirements(request.sections[request.here].layer.packages)
+    packages = request.sections[request.here].layer
+    layer.say_projects_left_out(request.subject.spec.name, "requirements", [packages], request.say)
+    return export.requirements(packages.packages)
 
 
 def _pylock(request: ExportRequest[VenvTable, Locked]) -> str:
@@ -262,6 +264,7 @@ def _pylock(request: ExportRequest[VenvTable, Locked]) -> str:
     here = _find(locked.python, None, site)
     if here is None:
         raise BuildError(_absent(locked.python), hint="put one on PATH, then the same command again")
+    layer.say_projects_left_out(request.subject.spec.name, "pylock", [locked.layer], request.say)
     packages = locked.layer.packages
     sdists = tuple(package.name for package in packages if any(not file.is_wheel for file in package.files))
     task = Wanted(request.subject.spec.root, (), locked.python, locked.platforms, site.platform, sdists)

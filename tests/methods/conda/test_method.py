@@ -708,6 +708,9 @@ class TestOtherTools:
         assert lock is not None
         assert [item["name"] for item in lock.sections[0].content["build"]] == ["helper-tool"]
         assert work.done("lock", "--check") == "work: lock is up to date\n"
+        left = "does not hold what is in the project's folder (fit): pip install --no-deps -e ."
+        for form in ("conda-explicit", "conda-lock", "environment.yml"):
+            assert f"ozrepro: work: {form} {left}\n" in work.ozrepro("export", "work", "--format", form).stderr
         work.done("build")
         assert not list(work.prefix().glob("lib/python3.10/site-packages/helper_tool*"))
 

@@ -282,7 +282,7 @@ def files(*lines: str) -> str:
 
 class TestFiles:
     def digests(self, root: Path, *lines: str) -> dict[str, str]:
-        return copied(read_definition(files(*lines), {}), root, Files())
+        return copied(read_definition(files(*lines), {}), "sessions/work.def", root, Files())
 
     def test_what_is_copied_is_known_by_content_and_mode(self, tmp_path: Path) -> None:
         root = tmp_path / "a [b] *project"
@@ -323,6 +323,7 @@ class TestFiles:
         (tmp_path / "dangling").symlink_to("nowhere")
         with pytest.raises(SpecError) as caught:
             self.digests(tmp_path, "gone", "*.none", "dangling")
+        assert caught.value.where == str(tmp_path / "sessions/work.def")
         assert caught.value.problems == (
             "%files: gone: there is no such file",
             "%files: *.none: there is no such file",

@@ -97,6 +97,13 @@ class TestADynamicVersion:
         ]
         fit.done("verify", "work")
 
+    @pytest.mark.parametrize("form", ["requirements", "pylock"])
+    def test_an_export_says_that_it_does_not_hold_the_project(self, fit: Project, form: str) -> None:
+        fit.done("lock")
+        said = fit.ozrepro("export", "work", "--format", form)
+        assert said.stderr == f"ozrepro: work: {form} does not hold what is in the project's folder (fit): pip install --no-deps -e .\n"
+        assert "fit" not in said.stdout
+
     def test_no_path_of_the_copy_is_left_in_the_environment(self, fit: Project) -> None:
         fit.done("lock")
         fit.done("build")
