@@ -78,10 +78,11 @@ class Ready:
         inputs: the files of the project, besides the spec and the lock, whose content does.
         bytes: how large the environment's files are together.
         files: how many there are.
+        inside: of an environment that is one file, how many are inside; else 0.
 
     """
 
-    __slots__ = ("bytes", "environment", "files", "generation", "inputs", "key", "method", "said", "shell", "watched")
+    __slots__ = ("bytes", "environment", "files", "generation", "inputs", "inside", "key", "method", "said", "shell", "watched")
 
     def __init__(self, environment: Environment, generation: str, record: Mapping[str, Any]) -> None:
         self.environment = environment
@@ -94,6 +95,7 @@ class Ready:
         self.inputs: tuple[str, ...] = tuple(row[0] for row in record["digests"])
         self.bytes: int = record["bytes"]
         self.files: int = record["files"]
+        self.inside: int = record["inside"]
 
 
 def content_of(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
@@ -352,7 +354,11 @@ def is_absolute(environment: Environment) -> bool:
 def _same_stat(rows: Iterable[tuple[Any, ...]]) -> bool:
     for path, size, mtime, *own in rows:
         found = os.stat(path)
-        if found.st_size != size or found.st_mtime_ns != mtime or (own and own != [found.st_ino, found.st_mode]):
+        if (
+            found.st_size != size
+            or found.st_mtime_ns != mtime
+            or (own and own != [found.st_ino, found.st_mode, found.st_ctime_ns][: len(own)])
+        ):
             return False
     return True
 

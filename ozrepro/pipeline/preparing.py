@@ -18,6 +18,7 @@ from ozrepro.errors import LockError, without_login
 from ozrepro.faststart import ready
 from ozrepro.methods import registry
 from ozrepro.methods.contract import Launch, Target
+from ozrepro.pipeline import building
 from ozrepro.pipeline.checks import check_drift, check_section, refuse_moved
 from ozrepro.pipeline.choice import Choice, choose
 from ozrepro.pipeline.locking import lock_session
@@ -27,7 +28,7 @@ from ozrepro.project.spec import digest_of
 from ozrepro.site import home_warning
 from ozrepro.store import forms
 from ozrepro.store.claim import closed_to_others
-from ozrepro.store.publish import Generation, Recipe, examine, find_published, provide, read_generation
+from ozrepro.store.publish import Generation, Recipe, find_published, provide, read_generation
 from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from ozrepro.project.lock import Section
     from ozrepro.store import Store
     from ozrepro.store.forms import Form
-    from ozrepro.store.manifest import Digests
-    from ozrepro.store.packing import Packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +210,7 @@ def launch_of(session: Session, section: Section, generation: Generation, *, loo
         "variables": {**environment.variables, **where},
         "passed": (*environment.passed, *settings.passed),
     }
-    if forms.is_file(generation):
+    if generation.form == "file":
         more["mount"] = str(generation.folder / forms.START)
         watched = (*watched, *(str(generation.folder / name) for name in (forms.IMAGE, forms.START)))
     return replace(found, environment=Environment(**{**environment.as_dict(), **more}), watched=watched)
@@ -256,78 +255,54 @@ def built_generation(session: Session, section: Section, form: Form | None = Non
 
 
 def published(session: Session, section: Section, form: Form | None = None) -> Generation | str:
-    """Return what has a name of the section's, in the form that is asked for before another, or a line as `find_published`.
+    """Return what has the name of the section in the form that a start takes, or in `form`; or a line as `find_published`."""
+    with naming(session):
+        plan = method_of(section).plan(session.read(section), session.site)
+    return find_published(session.store, _key(session, section, plan.identity, form or _form(session, section, plan.identity)[0]))
 
-    With `form`, in this one alone.
+
+def _form(session: Session, section: Section, identity: Mapping[str, object]) -> tuple[Form, forms.Tools | None, str]:
+    """Return the form that a start takes, and a build makes; what makes a file; and what is to be said where that cannot be.
+
+    Without a setting it is a tree, unless only a file is built. An image is one file anyway.
     """
-    order: tuple[Form, ...] = ("tree", "file") if session.site.settings.form in ("", "tree") else ("file", "tree")
-    found = [find_published(session.store, key_of(session, section, each)) for each in ((form,) if form else order)]
-    for each in found:
-        if isinstance(each, Generation):
-            return each
-    return found[0] or found[-1]
-
-
-def _tools(task: Task, section: Section) -> tuple[forms.Tools | None, forms.Place | None]:
-    """Return what packs an environment and where it is built, where it is to be a file and can be; an image is one anyway."""
-    session, setting = task.session, task.session.site.settings.form
     if method_of(section).traits.is_image:
-        return None, None
-    tools, said = forms.choose(setting, session.store.folder, session.site.environ.get("PATH", ""), session.site.apptainer)
-    place = forms.place(session.site.environ) if tools is not None else None
-    if isinstance(place, str):
-        tools, place, said = None, None, f"the form is tree, not file: {place}"
-    if said:
-        task.say(f"{session.name}: {said}")
-    return tools, place
+        return "tree", None, ""
+    setting, site = session.site.settings.form, session.site
+    if not setting:
+        tree, file = (find_published(session.store, _key(session, section, identity, each)) for each in ("tree", "file"))
+        setting = "file" if tree == "" and file != "" else "tree"
+    tools, said = forms.choose(setting, session.store.folder, site.environ.get("PATH", ""), site.apptainer)
+    return "tree" if tools is None else "file", tools, said
 
 
 def _build(task: Task, section: Section) -> tuple[Generation, bool]:
-    session, say, store = task.session, task.say, task.session.store
+    session, store = task.session, task.session.store
     with naming(session):
         plan = method_of(section).plan(session.read(section), session.site)
-    tools, place = _tools(task, section)
-    key = _key(session, section, plan.identity, "file" if tools else "tree")
-    if not task.rebuild:
-        store.check()
-        store.check_readable()
-        # Without a setting, what is built already is taken, whatever its form.
-        more = [] if session.site.settings.form else [_key(session, section, plan.identity, "file")]
-        for each in (key, *more):
-            known = examine(store, each)
-            if isinstance(known, Generation):
-                _register(store, session.root)
-                return known, False
-            if known:
-                say(f"{section.title} of {session.name} is in the store, but cannot be used: {known}")
+    form, tools, said = _form(session, section, plan.identity)
+    place: forms.Place | str | None = None
+    known = None if task.rebuild else building.known(task, section, _key(session, section, plan.identity, form))
+    if known is None and tools is not None:
+        place = forms.place(session.site.environ)
+        if isinstance(place, str):
+            form, tools, said = "tree", None, f"the form is tree, not file: {place}"
+            known = None if task.rebuild else building.known(task, section, _key(session, section, plan.identity, form))
+    if said:
+        task.say(f"{session.name}: {said}")
+    if known is not None:
+        _register(store, session.root)
+        return known, False
     warning = home_warning(store.folder, session.site.environ)
     if warning:
-        say(f"warning: {warning}")
+        task.say(f"warning: {warning}")
     store.open()
     _register(store, session.root)
-
-    def build(prefix: Path) -> Digests:
-        say(f"building {section.title} for {session.name}")
-        digests = plan.build(Target(prefix, session.site), say, task.progress)
-        # What an installer has read by its path, such as the project's own pyproject.toml, is what the key was made from.
-        moved = session.files.moved(session.inputs(section.method).files)
-        refuse_moved(session, moved, "built: the environment is not kept")
-        task.progress("publishing the environment", 0, 0)
-        return digests
-
-    def pack(folder: Path) -> Packed:
-        assert tools is not None
-        assert place is not None
-        say(f"building {section.title} for {session.name} in {place.words}, as one file")
-        from ozrepro.pipeline import apart
-
-        packed = apart.build(session, section, folder, place, tools, say, task.progress)
-        refuse_moved(session, session.files.moved(session.inputs(section.method).files), "built: the environment is not kept")
-        return packed
-
+    pack = building.packer(task, section, tools, place) if tools is not None and isinstance(place, forms.Place) else None
     card = {"session": session.name, "method": section.method, "platform": section.platform, "section": section.digest}
+    recipe = Recipe(_key(session, section, plan.identity, form), card, building.builder(task, section, plan), pack)
     with naming(session):
-        return provide(store, Recipe(key, card, build, pack if tools else None), say, rebuild=task.rebuild)
+        return provide(store, recipe, task.say, rebuild=task.rebuild)
 
 
 def _register(store: Store, root: Path) -> None:
@@ -351,6 +326,7 @@ def _record(session: Session, chosen: Chosen, found: Launch, prepared: Prepared)
         "made": ready.stamp(os.lstat(prepared.generation.folder)),
         "bytes": prepared.generation.card["bytes"],
         "files": prepared.generation.card["files"],
+        "inside": prepared.generation.inside,
         "said": list(chosen.choice.skipped),
         "stats": [_stat(Path(path), folder) for path in prepared.watched],
         "digests": [[path, hashlib.sha256(session.files.content(Path(path))).hexdigest()] for path in prepared.inputs],
@@ -398,4 +374,6 @@ def _stat(path: Path, generation: Path) -> list[object]:
     """Return a row of a ready-record. A file of the environment also keeps its inode and mode, as nobody should change it."""
     found = path.stat()
     own = [found.st_ino, found.st_mode] if generation in path.parents else []
+    if path.parent == generation and path.name in (forms.IMAGE, forms.START):
+        own.append(found.st_ctime_ns)  # one file is all there is to compare; those of a tree may have links in the cache
     return [str(path), found.st_size, found.st_mtime_ns, *own]

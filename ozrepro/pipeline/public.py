@@ -60,6 +60,7 @@ class Built:
         is_new: whether it was built now.
         bytes: how large its files are together.
         files: how many there are.
+        inside: of an environment that is one file, how many are inside; else 0.
         shell: what only a shell can take, by kind: functions, aliases, limits.
         watched: the files and folders of the machine whose change makes a start look again.
         inputs: the files of the project, besides the spec and the lock, whose content does.
@@ -73,6 +74,7 @@ class Built:
     is_new: bool
     bytes: int
     files: int
+    inside: int
     shell: Mapping[str, Any]
     watched: tuple[str, ...]
     inputs: tuple[str, ...]
@@ -147,6 +149,7 @@ class Session:
             is_new=False,
             bytes=found.bytes,
             files=found.files,
+            inside=found.inside,
             shell=found.shell,
             watched=found.watched,
             inputs=found.inputs,
@@ -185,6 +188,7 @@ class Session:
             is_new=made.built,
             bytes=card["bytes"],
             files=card["files"],
+            inside=made.generation.inside,
             shell=made.shell,
             watched=made.watched,
             inputs=made.inputs,

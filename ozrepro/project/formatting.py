@@ -11,3 +11,8 @@ def size_words(count: int) -> str:
             break
         value /= 1024
     return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+
+
+def contents_words(size: int, files: int, inside: int) -> str:
+    """Return how large an environment is, and how many files it has; `inside` are those of one that is one file, 0 for a tree."""
+    return f"one file of {size_words(size)}, {inside} inside" if inside else f"{size_words(size)}, {files} files"

@@ -167,11 +167,6 @@ def start_script(tools: Tools) -> bytes:
     return text.encode()
 
 
-def is_file(generation: Generation) -> bool:
-    """Say whether an environment is one file."""
-    return generation.card.get("form") == "file"
-
-
 @contextmanager
 def room(place: Place) -> Iterator[Path | None]:
     """Give a folder of this node to build in, removed afterwards; None for memory. What killed builders left is removed too.
@@ -228,7 +223,7 @@ def seen(generation: Generation) -> Iterator[Path]:
     One file is mounted in a namespace of a companion's, whose root the kernel shows to its user (proc(5), `/proc/PID/root`).
     Raises StoreError where it cannot be mounted.
     """
-    if not is_file(generation):
+    if generation.form == "tree":
         yield generation.prefix
         return
     try:

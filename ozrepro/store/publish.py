@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ozrepro.store import Store
+    from ozrepro.store.forms import Form
     from ozrepro.store.packing import Packed
 
 SCHEMA = 1
@@ -49,6 +50,16 @@ class Generation:
     def prefix(self) -> Path:
         """Where the environment itself stands."""
         return self.folder / PREFIX
+
+    @property
+    def form(self) -> Form:
+        """How it lies in the store."""
+        return "file" if self.card.get("form") == "file" else "tree"
+
+    @property
+    def inside(self) -> int:
+        """How many files are inside where it is one file, else 0."""
+        return int(self.card["inside"]["files"]) if self.form == "file" else 0
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -110,17 +121,33 @@ def find_published(store: Store, key: str) -> Generation | str:
         return "is a link, another user's, or can be written by everybody"  # the store's folders are safe: it was planted
     try:
         card = read_json(folder / CARD)
-        form = str(card.get("form", "tree"))
-        made = stamp(os.lstat(folder / (IMAGE if form == "file" else PREFIX)))
+        made = _made(folder, str(card.get("form", "tree")))
     except (OSError, ValueError) as error:
         return f"{CARD} or {PREFIX} cannot be read: {error}"
-    if card.get("schema") != SCHEMA or card.get("key") != key or not card.keys() >= _FIELDS.get(form, {""}):
+    if card.get("schema") != SCHEMA or card.get("key") != key or not _is_complete(card):
         return f"{CARD} is damaged, or another environment's"
     if "made" not in card:
         return "was published by an earlier version of ozrepro"
     if card["made"] != made:
         return "is not as it was published: copied, restored, or its owner or modes were changed since"
     return Generation(folder, card)
+
+
+def _made(folder: Path, form: str) -> list[int]:
+    """Return what binds a card to the environment beside it: no copy and no change of that keeps it. Raises OSError."""
+    prefix = os.lstat(folder / PREFIX)
+    if form != "file":
+        return stamp(prefix)
+    if not stat.S_ISDIR(prefix.st_mode):
+        raise OSError(errno.ENOTDIR, "is not a folder", PREFIX)
+    return [*stamp(os.lstat(folder / IMAGE)), *stamp(os.lstat(folder / START))]
+
+
+def _is_complete(card: Mapping[str, Any]) -> bool:
+    """Say whether a card has all that one of its form has, and numbers where they are printed."""
+    inside = card.get("inside", {})
+    numbers = [card.get("bytes"), card.get("files"), *(inside.values() if isinstance(inside, dict) else [None])]
+    return card.keys() >= _FIELDS.get(str(card.get("form", "tree")), {""}) and all(type(number) is int for number in numbers)
 
 
 def _moved_gate(generation: Generation) -> str:
@@ -247,7 +274,7 @@ def _tree(folder: Path, digests: manifest.Digests | None) -> dict[str, Any]:
     content = manifest.to_bytes(entries)
     write_whole(folder / "manifest.jsonl", content)
     return {
-        "made": stamp(os.lstat(folder / PREFIX)),
+        "made": _made(folder, "tree"),
         "gates": manifest.gates(folder / PREFIX, entries),
         "files": len(entries),
         "bytes": sum(entry.size for entry in entries),
@@ -260,7 +287,7 @@ def _pack(folder: Path, pack: Callable[[Path], Packed]) -> dict[str, Any]:
     packed = pack(folder)
     return {
         "form": "file",
-        "made": stamp(os.lstat(folder / IMAGE)),
+        "made": _made(folder, "file"),
         "files": len(os.listdir(folder)),  # the card itself stands for the empty folder
         "bytes": packed.size,
         "inside": {"files": packed.files, "bytes": packed.bytes},
@@ -332,7 +359,7 @@ def discard(store: Store, folder: Path) -> None:
 
 def verify(generation: Generation) -> list[str]:
     """Return what no longer is as it was published, one line a file; empty when all is whole."""
-    if generation.card.get("form") == "file":
+    if generation.form == "file":
         return _verify_file(generation)
     try:
         content = (generation.folder / "manifest.jsonl").read_bytes()

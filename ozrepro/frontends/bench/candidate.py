@@ -22,7 +22,7 @@ from ozrepro.pipeline.preparing import built_generation, launch_of
 from ozrepro.pipeline.session import needs_lock, open_session
 from ozrepro.project.lock import lock_file
 from ozrepro.site import LOCAL, mount_of
-from ozrepro.store.forms import FILE_VARIABLE, IMAGE, is_file
+from ozrepro.store.forms import FILE_VARIABLE, IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -323,7 +323,7 @@ def _of_generation(session: Session, section: Section, generation: Generation, n
     environment = launch_of(session, section, generation, looking=True).environment
     files, size = generation.card["files"], generation.card["bytes"]
     candidate = of_environment(name, environment, generation.prefix, files=files, size=size)
-    if not is_file(generation):
+    if generation.form == "tree":
         return candidate
     # Beside the place of the mount, which is empty until then, lie the file and the program that mounts it.
     folder = str(generation.folder)

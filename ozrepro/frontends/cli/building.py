@@ -11,8 +11,8 @@ from ozrepro import open_session
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.faststart.ready import find_ready
 from ozrepro.faststart.start import execute
-from ozrepro.frontends.cli.call import take_json, take_method, take_name, take_names, take_python, take_quiet
-from ozrepro.frontends.cli.sessions import looked_at, names_of, try_each
+from ozrepro.frontends.cli.call import take_form, take_json, take_method, take_name, take_names, take_python, take_quiet
+from ozrepro.frontends.cli.sessions import looked_at, names_of, started_from, try_each
 from ozrepro.frontends.keptout import kept_out, listed
 from ozrepro.methods import comparing
 from ozrepro.pipeline import describing, exporting
@@ -20,7 +20,7 @@ from ozrepro.pipeline.checks import check_section, warnings_of
 from ozrepro.pipeline.choice import candidates, unavailable
 from ozrepro.pipeline.preparing import built_generation
 from ozrepro.pipeline.session import Session, needs_lock
-from ozrepro.project.formatting import size_words
+from ozrepro.project.formatting import contents_words
 from ozrepro.store.publish import read_generation
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def register(add: Add) -> None:
     take_method(made)
     take_python(made)
     take_quiet(made)
+    take_form(made)
     made.add_argument("--rebuild", action="store_true", help="rebuild even if a complete environment exists")
     made = add("run", "run a command in a session's environment", run)
     take_name(made)
@@ -70,7 +71,10 @@ def _build(call: Call, name: str) -> int:
     for line in () if call.arguments.quiet else built.skipped:
         call.out.say(f"{name}: skipping {line}")
     what = "built" if built.is_new else "was built before"
-    call.out.line(f"{name}: {built.method} {what} ({size_words(built.bytes)}, {built.files} files)")
+    call.out.line(f"{name}: {built.method} {what} ({contents_words(built.bytes, built.files, built.inside)})")
+    form = call.arguments.form
+    if form and started_from(call, name) != built.prefix:
+        call.out.say(f'{name}: a start takes this one with form = "{form}" in [tool.ozrepro], or OZREPRO_FORM={form}')
     return 0
 
 
@@ -213,8 +217,9 @@ def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, 
     generation = built_generation(session, section) if reason is None else _ready_generation(session, name)
     if generation is not None:
         files, size = generation.card["files"], generation.card["bytes"]
-        found["environment"] = f"built, {size_words(size)}, {files} files"
+        found["environment"] = f"built, {contents_words(size, files, generation.inside)}"
         found |= {"files": files, "bytes": size, "generation": str(generation.folder), "key": generation.card["key"]}
+        found |= {"form": generation.form, "inside": generation.inside}
         found |= describing.programs(session, section, generation)
     elif reason is None:
         found["environment"] = "not built"

@@ -36,6 +36,7 @@ class Arguments(argparse.Namespace):
     name: str
     method: str | None
     python: str | None
+    form: str | None
     check: bool
     here: bool
     quiet: bool
@@ -89,8 +90,9 @@ class Call:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """The caller's variables, with the Python that an option asks for."""
-        return with_python(self.arguments.python, os.environ)
+        """The caller's variables, with the Python and the form that options ask for."""
+        environ = with_python(self.arguments.python, os.environ)
+        return {**environ, "OZREPRO_FORM": self.arguments.form} if self.arguments.form else environ
 
 
 def take_name(parser: argparse.ArgumentParser) -> None:
@@ -134,6 +136,12 @@ def take_method(parser: argparse.ArgumentParser) -> None:
 def take_python(parser: argparse.ArgumentParser) -> None:
     """Let a command take the Python of an environment."""
     parser.add_argument("--python", metavar="3.N", help="use this Python, which the lock must cover, such as 3.12")
+
+
+def take_form(parser: argparse.ArgumentParser) -> None:
+    """Let a command take how an environment lies in the store."""
+    words = "how it lies in the store: a folder, one file, or a file on a cluster's file system"
+    parser.add_argument("--form", choices=("tree", "file", "auto"), help=words)
 
 
 def take_quiet(parser: argparse.ArgumentParser) -> None:

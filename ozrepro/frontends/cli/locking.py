@@ -185,8 +185,8 @@ def verify(call: Call) -> int:
         what = f"this machine no longer gives what {section.title} of {session.name} says:"
         hint = f"ozrepro lock {session.name}, if what is there now is wanted"
         raise DriftError(what, problems=moved[:30], where=str(lock_file(session.root, session.name)), hint=hint)
-    files = generation.card["files"]
-    call.out.line(f"{session.name}: {section.title} verified, {files} files OK (level {call.arguments.level})")
+    files = f"one file with {generation.inside} inside" if generation.inside else f"{generation.card['files']} files"
+    call.out.line(f"{session.name}: {section.title} verified, {files} OK (level {call.arguments.level})")
     return 0
 
 

@@ -87,7 +87,7 @@ def parser(command: str = "") -> argparse.ArgumentParser:
         summaries[name] = summary
         made = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         made.add_argument("--plain", action="store_true", help="no colours, no progress bars")
-        made.set_defaults(handler=handler, as_json=False, method=None, python=None, anywhere=False, quiet=False)
+        made.set_defaults(handler=handler, as_json=False, method=None, python=None, form=None, anywhere=False, quiet=False)
         return made
 
     for module in wanted:

@@ -6,30 +6,43 @@ import os
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import OzreproError, UsageError
+from ozrepro.faststart.ready import with_python
 from ozrepro.methods.reading import load_settings
+from ozrepro.pipeline.choice import choose
+from ozrepro.pipeline.preparing import built_generation
 from ozrepro.pipeline.session import Session, open_session
 from ozrepro.project.spec import session_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ozrepro.frontends.cli.call import Call
 
 
 def names_of(call: Call) -> list[str]:
     """Return the sessions named, or all of the project. Raises an error for a mistake in the settings."""
-    load_settings(call.root, os.environ, method=call.arguments.method)
+    load_settings(call.root, call.environ, method=call.arguments.method)
     return call.arguments.names or session_names(call.root)
 
 
 def opened(call: Call, name: str) -> Session:
     """Return a session with the method that was asked for. Raises SpecError, UsageError."""
-    return open_session(call.root, name, os.environ, method=call.arguments.method)
+    return open_session(call.root, name, call.environ, method=call.arguments.method)
 
 
 def looked_at(call: Call, name: str) -> Session:
     """Return a session as `opened` does, for a command that only looks."""
     return opened(call, name).for_looking()
+
+
+def started_from(call: Call, name: str) -> Path | None:
+    """Return the prefix that a start takes whose command has no `--form`, None where none is built for it."""
+    environ = with_python(call.arguments.python, os.environ)
+    session = open_session(call.root, name, environ, method=call.arguments.method).for_looking()
+    section = choose(session, session.lock()).section
+    generation = built_generation(session, section) if section is not None else None
+    return generation.prefix if generation is not None else None
 
 
 def try_each(call: Call, names: list[str], act: Callable[[str], int]) -> int:

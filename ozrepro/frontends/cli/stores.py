@@ -76,8 +76,17 @@ def _list(call: Call, place: Store) -> int:
         elsewhere = built_for(place, generation)
         user = None if elsewhere else wanted(key, str(card.get("section")))
         kept = {name: card[name] for name in ("session", "method", "platform", "files", "bytes")}
+        kept |= {"form": generation.form, "inside": generation.inside}
         entries.append(
-            {"key": key, **kept, "generation": str(generation.folder), "used_by": user, "built_for": elsewhere or None}
+            {
+                "key": key,
+                **kept,
+                "form": generation.form,
+                "inside": generation.inside,
+                "generation": str(generation.folder),
+                "used_by": user,
+                "built_for": elsewhere or None,
+            }
         )
     call.out.value({"schema": 1, "store": str(place.folder), "environments": entries, "unreadable": unreadable})
     # What no readable lock names may be named by one of these.
@@ -88,7 +97,7 @@ def _list(call: Call, place: Store) -> int:
             item["session"],
             item["method"],
             size_words(item["bytes"]),
-            str(item["files"]),
+            f"{item['inside']} in one file" if item["inside"] else str(item["files"]),
             f"built for {item['built_for']}" if item["built_for"] else item["used_by"] or unused,
         )
         for item in entries
@@ -120,7 +129,8 @@ def _verify(call: Call, place: Store) -> int:
         if wrong:
             hints.append(f"ozrepro build {card['session']} --rebuild")
             more = [f"… and {len(wrong) - 10} more"] if len(wrong) > 10 else []
-            lines += [f"{generation.folder}/env/{line}" for line in wrong[:10]] + more
+            base = generation.prefix if generation.form == "tree" else generation.folder
+            lines += [f"{base}/{line}" for line in wrong[:10]] + more
     lines += [f"ready/{path.name}: {why}" for path, why in records.items()]
     hints += [f"rm -r {shlex.quote(str(path))}" for path in records]
     if lines:
