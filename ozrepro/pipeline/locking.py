@@ -12,7 +12,8 @@ from packaging.utils import canonicalize_name
 
 from ozrepro.errors import LockError, NoMethodError, UsageError
 from ozrepro.methods import registry
-from ozrepro.methods.contract import Derives, Describes, Request
+from ozrepro.methods.contract import Derives, Describes, NamesPackages, Request
+from ozrepro.methods.packagelist import PackageList
 from ozrepro.methods.reading import new_lock
 from ozrepro.pipeline.checks import compared_with_site, drift_of, other_source, refuse_moved, said_of, warnings_of
 from ozrepro.pipeline.choice import candidates, check_matches, unavailable
@@ -23,7 +24,7 @@ from ozrepro.project.lockdiff import packages_moved
 from ozrepro.store.claim import closed_to_others
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ozrepro.methods.contract import Reason, Say
     from ozrepro.pipeline.session import Session
@@ -97,7 +98,21 @@ def lock_session(
     if write:
         _check_before_lock(session, lock, new)
     changed = save_lock(session.root, lock, session.files) if write else lock != old
-    return Locking(lock, tuple(dict.fromkeys(section.method for section in new)), tuple(skipped), changed)
+    resolved = tuple(dict.fromkeys(section.method for section in new))
+    for name, keys in _without_packages(session, lock, resolved if write else ()):
+        say(f"{name} requires no packages: name some in {'.'.join(keys)}, or ozrepro add PKG")
+    return Locking(lock, resolved, tuple(skipped), changed)
+
+
+def _without_packages(session: Session, lock: Lock, names: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each method that has no packages, which is seldom meant, with the key of the spec where it takes them."""
+    for name in names:
+        section, method = session.section(name, lock), registry.load(name)
+        place = method.package_list(session.subject(name).table) if isinstance(method, NamesPackages) else None
+        if section is None or not isinstance(place, PackageList) or place.entries:
+            continue
+        if not (isinstance(method, Describes) and method.versions(session.read(section))):
+            yield name, place.keys
 
 
 def _sources_first(session: Session, names: Iterable[str]) -> list[str]:

@@ -12,8 +12,6 @@ from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.frontends.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.frontends.cli.sessions import looked_at, names_of, opened, try_each
 from ozrepro.methods import comparing, registry
-from ozrepro.methods.contract import NamesPackages
-from ozrepro.methods.packagelist import PackageList
 from ozrepro.methods.reading import read_text
 from ozrepro.pipeline import describing
 from ozrepro.pipeline.checks import check_section, compared_with_site, drift_of, outdated, remedy_of, said_otherwise, stale
@@ -129,11 +127,6 @@ def lock_and_say(call: Call, session: Session, change: Change | None = None, met
         call.out.say(f"{session.name}: not locked: {name}: {reason.what}")
     what = "written" if done.changed else "unchanged"
     call.out.line(f"{session.name}: sessions/{session.name}.lock {what} ({', '.join(done.resolved)})")
-    for name in done.resolved:
-        section, method = session.section(name, done.lock), registry.load(name)
-        place = method.package_list(session.subject(name).table) if isinstance(method, NamesPackages) else None
-        if isinstance(place, PackageList) and not place.entries and section and not describing.versions(session, section):
-            call.out.say(f"{session.name}: {name} requires no packages: name some in {'.'.join(place.keys)}, or ozrepro add PKG")
     return done
 
 

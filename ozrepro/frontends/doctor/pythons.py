@@ -146,7 +146,11 @@ def check_python(place: Surroundings) -> list[Finding]:
         return [note("there is no python3 on PATH", "Nothing of ozrepro needs one: sessions bring theirs.")]
     system = os.path.realpath("/usr/bin/python3")
     if os.path.realpath(python) == system and find_system(place.site) is not None:
-        why = "It is the operating system's: it changes with updates, and the site's modules have newer ones."
+        environment = Path(python).parent.parent
+        its = "It is the operating system's" + (
+            f", through the virtual environment {place.short(str(environment))}" if (environment / "pyvenv.cfg").is_file() else ""
+        )
+        why = f"{its}: it changes with updates, and the site's modules have newer ones."
         return [
             note(f"python3 is {python}, though modules offer others", why, "ozrepro run NAME -- python …", "module spider python")
         ]

@@ -282,6 +282,9 @@ class TestInit:
         said = project.ozrepro("init", "work", "--yes").stderr
         assert "no packages were found; name them in venv.requirements" in said
         assert "work: venv requires no packages: name some in venv.requirements" in project.ozrepro("lock", "work").stderr
+        project.lock().unlink()
+        said = project.run("nox", "-s", "work").stderr
+        assert "venv requires no packages: name some in venv.requirements" in said
 
     def test_init_says_what_keeps_its_spec_from_being_locked(self, project: Project) -> None:
         (project.root / "pyproject.toml").write_text(

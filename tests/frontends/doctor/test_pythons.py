@@ -87,6 +87,14 @@ def test_the_system_s_python_beside_modules_is_noted(patient: Patient, site: Sit
     assert [(item.level, item.seen.split(",")[0]) for item in check_python(place)] == [("note", "python3 is /usr/bin/python3")]
 
 
+@pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="this system has no Python of its own")
+def test_a_virtual_environment_on_the_system_s_python_is_named(patient: Patient, site: Site) -> None:
+    (patient.bin / "python3").symlink_to("/usr/bin/python3")
+    (patient.bin.parent / "pyvenv.cfg").touch()
+    (seen,) = check_python(patient.place(LMOD_CMD=site.lmod_cmd))
+    assert seen.why.startswith(f"It is the operating system's, through the virtual environment {patient.bin.parent}: ")
+
+
 def test_a_python_other_than_the_system_s_is_fine(patient: Patient, site: Site) -> None:
     (patient.bin / "python3").symlink_to(sys.executable)
     assert [item.level for item in check_python(patient.place(LMOD_CMD=site.lmod_cmd))] == ["fine"]
