@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ozrepro.frontends.bench.estimates import FEWEST, verdict_words
-from ozrepro.frontends.bench.lustre.model import METADATA, OBJECTS
+from ozrepro.frontends.bench.lustre.model import CHANGING, METADATA, OBJECTS
 from ozrepro.frontends.bench.lustre.profile import PRESETS
 from ozrepro.frontends.bench.result import read_result
 from ozrepro.frontends.bench.summary import compare_in, requests_of, summarise
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COLD, WARM = "cold-client", "warm"
 TOO_FEW = "too few rounds"
-REQUESTS = (*METADATA, *OBJECTS)
+REQUESTS = tuple(kind for kind in (*METADATA, *OBJECTS) if kind not in CHANGING)
 
 
 @dataclass(frozen=True)

@@ -272,14 +272,14 @@ def _type(entry: os.DirEntry[str]) -> int:
     return stat.S_IFDIR if entry.is_dir(follow_symlinks=False) else stat.S_IFREG
 
 
-def serve(tree: Tree, mount: str, *, helper: bool) -> None:
+def serve(tree: Tree, mount: str, *, helper: bool, writable: bool = False) -> None:
     """Serve a tree at `mount` until it is unmounted. With `helper`, fusermount3 unmounts it also when this process is killed.
 
-    Raises RuntimeError when it cannot be mounted.
+    `writable` is for a `writable.WritableTree`. Raises RuntimeError when it cannot be mounted.
     """
     # The kernel keeps what is there. What is missing it asks for each time, for a Lustre client does not always know that either.
     options: dict[str, Any] = {"entry_timeout": FOREVER, "attr_timeout": FOREVER, "negative_timeout": 0, "kernel_cache": True}
     if (mfusepy.fuse_version_major, mfusepy.fuse_version_minor) >= (3, 12):
         options["max_threads"] = options["max_idle_threads"] = THREADS
     # No use_ino: with it a listing of names without inode numbers comes out empty.
-    mfusepy.FUSE(tree, mount, foreground=True, ro=True, fsname=SOURCE, auto_unmount=helper, **options)
+    mfusepy.FUSE(tree, mount, foreground=True, ro=not writable, fsname=SOURCE, auto_unmount=helper, **options)

@@ -49,14 +49,22 @@ _PR_SET_TIMERSLACK = 29
 class Emulator:
     """A folder at one or several mounts, as long as a `with` lasts. Whatever happens, no mount is left behind.
 
-    `source` is read only. Each of `mounts` is an empty folder outside of it, made where it is missing; without a source each
-    shows the folder that is there: see `over`.
+    `source` is only read. Each of `mounts` is an empty folder outside of it, made where it is missing; without a source each
+    shows the folder that is there: see `over`. Through `writable` mounts the folder can be changed, as a build does.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | None, mounts: Sequence[str | os.PathLike[str]], profile: Profile) -> None:
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | None,
+        mounts: Sequence[str | os.PathLike[str]],
+        profile: Profile,
+        *,
+        writable: bool = False,
+    ) -> None:
         self.source = None if source is None else os.path.realpath(source)
         self.mounts = tuple(os.path.abspath(mount) for mount in mounts)
         self.profile = profile
+        self.writable = writable
         self._words: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._failure = ""
@@ -148,6 +156,8 @@ class Emulator:
             try:
                 write_profile(self.profile, profile)
                 folders = ["--in-place", *self.mounts] if self.source is None else [self.source, *self.mounts]
+                if self.writable:
+                    folders.insert(0, "--writable")
                 command = ownpath.helper("ozrepro.frontends.bench.lustre.emulator", "--profile", str(profile), *map(str, folders))
                 done = process.run(command, env=os.environ, cwd=folder, on_line=self._words.put)
                 said = [line for line in done.errors.splitlines() if line.split(" ", 1)[0] not in _ANSWERS]
@@ -206,6 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folders", nargs="+", help="the folder to show, and where to mount it: one client node each")
     parser.add_argument("--in-place", action="store_true", help="show each folder in its own place, all to one client node")
+    parser.add_argument("--writable", action="store_true", help="let the folder be changed through its mounts")
     parser.add_argument("--profile", default=QUIET.name, help=f"a profile's file, or one of {', '.join(PRESETS)}")
     given = parser.parse_args(argv)
     profile = PRESETS.get(given.profile) or read_profile(Path(given.profile))
@@ -220,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         places = [(given.folders[0], mount, number) for number, mount in enumerate(given.folders[1:])]
     # The helper is setuid, which counts for nothing in a user's namespace; and that ends with its last process anyway.
     helper = not given.in_place and fusermount() is not None
-    return _Daemon(places, profile, helper=helper).run(awaited)
+    return _Daemon(places, profile, helper=helper, writable=given.writable).run(awaited)
 
 
 def _prepare() -> None:
@@ -241,14 +252,16 @@ class _Daemon:
     Of `places` each has the folder that is shown, where it is mounted, and the number of the client node that sees it there.
     """
 
-    def __init__(self, places: Sequence[tuple[str, str, int]], profile: Profile, *, helper: bool) -> None:
+    def __init__(self, places: Sequence[tuple[str, str, int]], profile: Profile, *, helper: bool, writable: bool) -> None:
         from ozrepro.frontends.bench.lustre.emulated import Ledger, Tree
+        from ozrepro.frontends.bench.lustre.writable import WritableTree
 
         self.mounts = tuple(mount for _, mount, _ in places)
-        self.helper = helper
+        self.helper, self.writable = helper, writable
         self.ledger = Ledger(profile, len({number for _, _, number in places}))
-        self.trees = [Tree(source, number, self.ledger, profile, self._mounted) for source, _, number in places]
-        self.lock = threading.Lock()
+        kind = WritableTree if writable else Tree
+        self.trees = [kind(source, number, self.ledger, profile, self._mounted) for source, _, number in places]
+        self.lock, self.settled = threading.Lock(), threading.Semaphore(0)
         self.coming = self.left = len(places)
         self.status = 0
 
@@ -258,7 +271,9 @@ class _Daemon:
             threading.Thread(target=self._serve, args=item, daemon=True) for item in zip(self.trees, self.mounts, strict=True)
         ]
         for thread in threads:
+            # One mount after the other: fusermount3 would inherit the pipe of another that is being made, and never see it close.
             thread.start()
+            self.settled.acquire()
         while signal.sigwait(awaited) == signal.SIGUSR1:
             _say(f"totals {json.dumps(self.ledger.totals(_SETTLING).as_dict())}")
         for mount in self.mounts:
@@ -273,15 +288,17 @@ class _Daemon:
             self.coming -= 1
             if self.coming == 0:
                 _say(f"ready {len(self.mounts)}")
+        self.settled.release()
 
     def _serve(self, tree: Tree, mount: str) -> None:
         from ozrepro.frontends.bench.lustre.emulated import serve
 
         try:
-            serve(tree, mount, helper=self.helper)
+            serve(tree, mount, helper=self.helper, writable=self.writable)
         except RuntimeError as error:
             self.status = 1
             _say(f"cannot mount {mount}: libfuse ended with status {error}")
+        self.settled.release()
         with self.lock:
             self.left -= 1
             last = self.left == 0 or self.status

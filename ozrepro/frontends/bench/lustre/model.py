@@ -46,9 +46,12 @@ KINDS: Mapping[str, str] = {
     "open": "mds",
     "close": "mds",
     "readdir": "mds",
+    "create": "mds",
+    "change": "mds",
     "glimpse": "ost",
     "enqueue": "ost",
     "read": "ost",
+    "write": "ost",
 }
 """The kinds of requests, and who answers them."""
 
@@ -57,6 +60,9 @@ METADATA = tuple(kind for kind, server in KINDS.items() if server == "mds")
 
 OBJECTS = tuple(kind for kind, server in KINDS.items() if server == "ost")
 """The requests that go to the servers of the data."""
+
+CHANGING = ("create", "change", "write")
+"""The requests of programs that change files: a build sends them, a start does not."""
 
 _EXECUTED = 128 << 10
 """Bytes of a program of unknown size that are read at its start: Linux's usual readahead."""
@@ -84,9 +90,12 @@ class Totals:
     opens: int = 0
     closes: int = 0
     readdirs: int = 0
+    creates: int = 0
+    changes: int = 0
     glimpses: int = 0
     enqueues: int = 0
     reads: int = 0
+    writes: int = 0
     bytes: int = 0
 
     @classmethod
@@ -102,12 +111,12 @@ class Totals:
     @property
     def mds(self) -> int:
         """Requests to the metadata server."""
-        return self.lookups + self.misses + self.opens + self.closes + self.readdirs
+        return self.lookups + self.misses + self.opens + self.closes + self.readdirs + self.creates + self.changes
 
     @property
     def ost(self) -> int:
         """Requests to the object servers."""
-        return self.glimpses + self.enqueues + self.reads
+        return self.glimpses + self.enqueues + self.reads + self.writes
 
     def as_dict(self) -> dict[str, int]:
         """Return the totals as a table: kinds of requests, and bytes."""
