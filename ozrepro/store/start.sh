@@ -142,7 +142,7 @@ join() {
     [ ! -L "$note" ] && [ -f "$note" ] && [ -O "$note" ] || return 1
     { read -r holder born <"$note"; } 2>/dev/null && lives "$holder" "$born" || return 1
     [ -d "/proc/$holder/root/" ] || return 2
-    [ -e "/proc/$holder/root$here/env/@MARKER@" ] || return 1
+    { : <"/proc/$holder/root$here/env/@MARKER@"; } 2>/dev/null || return 1 # the kernel still knows the names of a dead mount
     [ "/proc/$holder/root$folder" -ef . ] || [ . -ef "$here/env" ] || return 2
     { exec {space}<"/proc/$holder/ns/mnt" {inner}<"/proc/$holder/ns/user"; } 2>/dev/null && lives "$holder" "$born"
 }
