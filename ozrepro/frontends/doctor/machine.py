@@ -12,6 +12,7 @@ from ozrepro.frontends.doctor.finding import Finding, fine, note
 from ozrepro.modulesystem.site_index import site_modulepath
 from ozrepro.process import find_program
 from ozrepro.site.scheduler import COMMANDS
+from ozrepro.store import forms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,7 @@ _TOLD = re.compile(
 """The variables that stand for options of `exec`, or set one inside (Apptainer user guide, "Environment and Metadata")."""
 
 _SHOWN = 5
+_SPARES = "One file spares the servers of a cluster's file system thousands of requests at each start."
 
 
 def check_apptainer(place: Surroundings) -> list[Finding]:
@@ -84,12 +86,27 @@ def _module_folders(place: Surroundings) -> tuple[str, ...]:
 
 
 def check_namespaces(place: Surroundings) -> list[Finding]:
-    """Try whether an ordinary user may make a user namespace and mount an image, as Apptainer does without root."""
-    return [*_namespaces(place), *_fuse()]
+    """Try whether an ordinary user may make a user namespace and mount a file, as Apptainer does without root, and so a start."""
+    found = [*_namespaces(place), *_fuse()]
+    # What is told as absent above says already that it is needed here.
+    return [*found, *(_one_file(place) if all(item.level == "fine" for item in found) else ())]
+
+
+def _one_file(place: Surroundings) -> Iterator[Finding]:
+    """Say whether an environment can be kept in one file here, and where it would be built."""
+    tools = forms.find_tools(":".join(place.site_folders), place.program("apptainer"))
+    why = tools if isinstance(tools, str) else forms.why_no_mount(tools)
+    room = forms.place(place.environ)
+    if why or isinstance(tools, str) or isinstance(room, str):
+        yield note(f"an environment cannot be kept in one file here: {why or room}", _SPARES)
+    else:
+        yield fine(
+            f'an environment can be kept in one file (form = "file"), mounted by {tools.squashfuse}, built in {room.words}'
+        )
 
 
 def _namespaces(place: Surroundings) -> Iterator[Finding]:
-    why = "Apptainer without root needs them to run and to build images; ask the site's support."
+    why = "Apptainer without root, and an environment in one file, need them; ask the centre for user.max_user_namespaces."
     try:
         most = Path(NAMESPACES).read_text(encoding="ascii").strip()
     except OSError:
@@ -110,7 +127,7 @@ def _namespaces(place: Surroundings) -> Iterator[Finding]:
 
 
 def _fuse() -> Iterator[Finding]:
-    why = "Apptainer then unpacks an image into a folder at each start, which is slow."
+    why = "Apptainer unpacks an image at each start without it, and no environment can be one file; ask the centre for FUSE."
     try:
         os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError:

@@ -55,10 +55,14 @@ class Surroundings:
         """Say whether a path lies neither in the home nor in the project: the doctor starts no program of theirs."""
         return not (self.is_in_home(path) or (self.is_project and process.is_inside(path, self.settings.root)))
 
+    @property
+    def site_folders(self) -> list[str]:
+        """The folders of the PATH from which a program may be started."""
+        return [folder for folder in process.safe_folders(self.path) if self._is_the_site_s(folder)]
+
     def program(self, name: str) -> str | None:
         """Return the first program of this name on PATH that lies neither in the home nor in the project, or None."""
-        folders = [folder for folder in process.safe_folders(self.path) if self._is_the_site_s(folder)]
-        for folder in folders:
+        for folder in self.site_folders:
             found = process.find_program(name, folder)
             if found is not None and self._is_the_site_s(found):
                 return found
@@ -70,8 +74,7 @@ class Surroundings:
         No home and no user's Python packages: a site's own tool may be a script, and it must run nothing of the user's.
         Raises CommandFailed when it cannot be started or takes too long.
         """
-        folders = [folder for folder in process.safe_folders(self.path) if self._is_the_site_s(folder)]
-        env = {"PATH": ":".join(folders), "LC_ALL": "C", "HOME": "/nonexistent", "PYTHONNOUSERSITE": "1"}
+        env = {"PATH": ":".join(self.site_folders), "LC_ALL": "C", "HOME": "/nonexistent", "PYTHONNOUSERSITE": "1"}
         return process.run(words, env=env, cwd="/", timeout=PATIENCE)
 
     def short(self, text: str | os.PathLike[str]) -> str:

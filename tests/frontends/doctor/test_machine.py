@@ -19,6 +19,7 @@ from ozrepro.frontends.doctor.machine import (
     read_driver,
     read_smi,
 )
+from ozrepro.store import forms
 from tests.fake_cluster import Site
 from tests.frontends.doctor.conftest import Patient
 
@@ -125,10 +126,33 @@ def test_apptainer_as_a_module_is_noted(patient: Patient, site: Site, tmp_path: 
 
 def test_namespaces_and_fuse_are_tried(patient: Patient) -> None:
     """What is said agrees with what the machine does."""
-    namespaces, fuse = check_namespaces(patient.place())
+    namespaces, fuse = check_namespaces(patient.place())[:2]
     works = subprocess.run(["unshare", "-U", "true"], capture_output=True, check=False).returncode == 0
     assert (namespaces.level == "fine") == works
     assert (fuse.level == "fine") == os.access("/dev/fuse", os.R_OK | os.W_OK)
+
+
+def test_where_an_environment_can_be_one_file_the_doctor_says_so_in_one_line(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = check_namespaces(patient.place())
+    tools = forms.find_tools(patient.environ["PATH"], None)
+    if [item.level for item in found[:2]] != ["fine", "fine"]:
+        assert len(found) == 2  # said once, where what is absent is told
+        assert all("one file" in item.why for item in found if item.level == "note")
+    elif isinstance(tools, str):
+        assert found[2].seen == f"an environment cannot be kept in one file here: {tools}"
+    else:
+        assert (found[2].level, found[2].seen.partition(",")[0]) == (
+            "fine",
+            'an environment can be kept in one file (form = "file")',
+        )
+        monkeypatch.setattr(forms, "place", lambda environ: "no folder of this node has 2 GiB left to build in")
+        (room,) = check_namespaces(patient.place())[2:]
+        assert room.seen == "an environment cannot be kept in one file here: no folder of this node has 2 GiB left to build in"
+        monkeypatch.setattr(forms, "find_tools", lambda path, apptainer: "no mksquashfs here; ask the centre for squashfs-tools")
+        (lacks,) = check_namespaces(patient.place())[2:]
+        assert (lacks.level, lacks.seen.rpartition(": ")[2]) == ("note", "no mksquashfs here; ask the centre for squashfs-tools")
 
 
 def test_forbidden_namespaces_are_noted(patient: Patient) -> None:
