@@ -11,12 +11,13 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from ozrepro import process
 from ozrepro.errors import BuildError, OzreproError
-from ozrepro.store import Store, manifest, turn
-from ozrepro.store.publish import Generation, Recipe, provide, verify
+from ozrepro.store import Store, forms, manifest, packing, turn
+from ozrepro.store.publish import PREFIX, Generation, Recipe, provide, take_whole, verify
 
 ODD_NAME = os.fsdecode(b'lib/new\nline "quoted" and \xff no text')
 
@@ -53,6 +54,8 @@ def tell(word: str) -> None:
 def is_whole(generation: Generation, count: int) -> bool:
     """Say whether a generation is as its manifest says, and has all that the build makes, not only what the manifest lists."""
     wrong = verify(generation)
+    if generation.form == "file":
+        return not wrong and generation.inside == len(paths_of(count))
     found = manifest.walk(generation.prefix)
     for line in wrong:
         tell(f"not whole: {line}")
@@ -81,6 +84,7 @@ def arguments() -> argparse.Namespace:
         "--one-processor", action="store_true", help="no threads: the same system calls in the same order each time"
     )
     parser.add_argument("--unchecked", action="store_true", help="leave the check of the result to the caller")
+    parser.add_argument("--packed", action="store_true", help="build it as one file")
     parser.add_argument("--install", type=Path, help="only do the build in this folder")
     return parser.parse_args()
 
@@ -109,6 +113,19 @@ def build(options: argparse.Namespace, prefix: Path) -> None:
     process.run(words, env=dict(os.environ)).checked("installing")
 
 
+def pack(options: argparse.Namespace, folder: Path) -> packing.Packed:
+    """Build the environment in a folder outside of the store, and put its file into the generation's."""
+    tools = forms.find_tools(os.environ["PATH"], None)
+    assert isinstance(tools, forms.Tools)
+    tell("building")
+    with tempfile.TemporaryDirectory() as place:
+        install(options, Path(place) / "env")
+        entries = take_whole(Path(place) / "env", None)
+        sha256, size = packing.pack(Path(place) / "env", folder, tools, ["bin/tool"])
+    (folder / PREFIX).mkdir()
+    return packing.Packed(sha256, size, len(entries), sum(entry.size for entry in entries))
+
+
 @process.ended_by_signals()
 def main() -> int:
     """Provide the environment, check it, and say what came out."""
@@ -124,7 +141,8 @@ def main() -> int:
     try:
         store.open()
         tell("opened")
-        recipe = Recipe(key_of(options.key), {"session": "test"}, lambda prefix: build(options, prefix))
+        packs = (lambda folder: pack(options, folder)) if options.packed else None
+        recipe = Recipe(key_of(options.key), {"session": "test"}, lambda prefix: build(options, prefix), packs)
         generation, built = provide(store, recipe, tell, rebuild=options.rebuild)
         whole = options.unchecked or is_whole(generation, options.files)
     except OzreproError as error:

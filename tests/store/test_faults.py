@@ -197,6 +197,13 @@ def test_no_failing_call_of_a_build_leaves_something_broken_or_wedged(sweep: Cal
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("mksquashfs") is None or shutil.which("squashfuse_ll") is None, reason="cannot make files")
+def test_no_failing_call_of_a_build_as_one_file_leaves_something_broken(sweep: Callable[..., Sweep]) -> None:
+    kinds = sweep("--packed", touches="/gens").run("one file", share=30, floor=25)
+    assert kinds >= {"chmod", "fsync", "mkdir", "openat", "syncfs", "write"}
+
+
+@pytest.mark.slow
 def test_no_failing_call_around_a_ticket_leaves_something_broken_or_wedged(sweep: Callable[..., Sweep]) -> None:
     sweep("--locks", "ticket", touches="/locks").run("ticket", share=20, floor=14)
 
