@@ -127,9 +127,11 @@ if [ -z "$job" ] && [ -n "${OMPI_COMM_WORLD_RANK-}${PMI_RANK-}${PMIX_RANK-}" ] &
     job=ppid.$PPID.$since
 fi
 [ -n "$job" ] && [ -z "${_OZMOUNT_FILE-}" ] || alone "$@"
+# With the daemon of the step, which is a task's parent, else with the first start's parent. Where /proc hides those of root
+# (hidepid), with the first task.
 watched=$PPID
 if [ -O "/proc/${SLURM_TASK_PID:-none}" ] && look "$SLURM_TASK_PID" && [ "$parent" -gt 1 ]; then watched=$parent; fi
-look "$watched" || alone "$@"
+look "$watched" || { watched=${SLURM_TASK_PID:-$$} && look "$watched"; } || { watched=$$ && look "$watched"; } || alone "$@"
 until=$since folder=$PWD
 
 notes=/dev/shm/ozrepro-$uid

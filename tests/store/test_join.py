@@ -340,3 +340,20 @@ def test_another_environment_s_start_inside_of_a_job_s_works(packed: Packed, job
             assert (done.stdout, done.stderr) == (f"another {job}\n" * 2, "")
             assert len(set(outside.run(2))) == 1
     assert packed.ended() == other.ended() == []
+
+
+def test_a_mount_is_shared_where_proc_hides_what_others_run(private: Packed, job: str) -> None:
+    script = 'mount -t proc -o hidepid=2 proc /proc; for rank in 1 2 3; do "$@" & done; wait'
+    before = ("unshare", "--mount", "bash", "-ec", script, "bash")
+    environ = variables(SLURM_JOB_ID=job, BARRIER=str(private.work / "barrier"))
+    with open(private.work / "barrier", "w", encoding="ascii") as barrier:
+        fcntl.flock(barrier, fcntl.LOCK_EX)
+        with subprocess.Popen(
+            [*before, *private.words(private.start, *SPACES)], env=environ, stdout=subprocess.PIPE, encoding="utf-8"
+        ) as running:
+            assert running.stdout is not None
+            lines = [running.stdout.readline() for _ in range(3)]
+            fcntl.flock(barrier, fcntl.LOCK_UN)
+    assert "mnt:" in lines[0]
+    assert len(set(lines)) == 1
+    assert private.ended() == []
