@@ -80,13 +80,25 @@ def why_no_mount(tools: Tools) -> str:
     """Return why a user cannot mount a file here, "" where one can. Makes the namespaces, which takes some milliseconds."""
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         return "/dev/fuse cannot be opened; ask the centre for FUSE"
-    words = [tools.unshare, "--user", "--map-root-user", "--mount", "true"]
+    words = [
+        tools.unshare,
+        "--user",
+        "--map-root-user",
+        "--mount",
+        tools.unshare,
+        "--user",
+        "--map-user=0",
+        "--map-group=0",
+        "true",
+    ]
     try:
         done = process.run(words, env={"PATH": process.CLEAN_PATH}, timeout=20)
     except CommandFailed as error:
         return error.what
     if done.status == 0:
         return ""
+    if "--map-user" in done.errors:  # which came with util-linux 2.36
+        return f"{tools.unshare} has no --map-user; ask the centre for util-linux 2.36"
     said = (done.errors.strip().splitlines() or [f"status {done.status}"])[-1]
     return f"user namespaces cannot be made ({said}); ask the centre for user.max_user_namespaces"
 

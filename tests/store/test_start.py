@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ozrepro.store.forms import IMAGE
+from ozrepro.store.forms import IMAGE, why_no_mount
 from tests.needs import FUSE
-from tests.store.mounted import AS_ROOT_TOO, Packed, make, variables, wait
+from tests.store.mounted import AS_ROOT_TOO, Packed, make, tools, variables, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -358,3 +359,13 @@ def test_a_machine_that_cannot_mount_is_named(packed: Packed) -> None:
     refused(in_namespace(packed, "echo 0 >/proc/sys/user/max_user_namespaces", "true"), 4, "max_user_namespaces")
     refused(in_namespace(packed, "mount --bind /dev/null /usr/bin/squashfuse_ll", "true"), 4, "no squashfuse_ll")
     assert packed.ended() == []
+
+
+def test_an_unshare_that_is_too_old_is_named_before_anything_is_built(tmp_path: Path) -> None:
+    old = tmp_path / "unshare"
+    old.write_text(
+        "#!/bin/sh\ncase $* in *--map-user*) echo \"unshare: unrecognized option '--map-user=0'\" >&2; exit 1 ;; esac\n"
+    )
+    old.chmod(0o755)
+    assert why_no_mount(dataclasses.replace(tools(), unshare=str(old))).endswith("ask the centre for util-linux 2.36")
+    assert why_no_mount(tools()) == ""
