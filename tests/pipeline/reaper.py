@@ -1,8 +1,9 @@
-"""Starts a build, sends a signal to some of its processes some time after it began, and ends when none of them is left.
+"""Starts a build, sends a signal to some of its processes, and ends when none of them is left.
 
 As a subreaper (prctl(2)) it becomes the parent of all that a killed process leaves, however it has detached itself: a process that
-stays keeps this one from ending. Arguments: seconds, the signal, who gets it (parent, child, others, all), and the command.
-Prints the command's status.
+stays keeps this one from ending. Arguments: the seconds since it began, or -1 for as soon as it has started a program; the signal;
+who gets it (parent, child, others, all); the command.
+Prints the command's status, and those of the processes that it left to end by themselves.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def main() -> None:
             break
     reader = threading.Thread(target=build.stderr.read, daemon=True)
     reader.start()
-    time.sleep(float(seconds))  # random instants are the point here: nothing is waited for
+    while float(seconds) < 0 and not victims("others", build.pid) and build.poll() is None:
+        time.sleep(0.001)
+    time.sleep(max(0.0, float(seconds)))  # random instants are the point here: nothing is waited for
     for pid in victims(whom, build.pid):
         try:
             os.kill(pid, getattr(signal, number))
@@ -48,7 +51,7 @@ def main() -> None:
     sys.stdout.write(f"{build.wait()}\n")
     while True:
         try:
-            os.wait()
+            sys.stdout.write(f"{os.waitstatus_to_exitcode(os.wait()[1])}\n")
         except ChildProcessError:
             break
 

@@ -17,7 +17,9 @@ from ozrepro.errors import BuildError, StoreError
 from ozrepro.pipeline.apart import _in
 from ozrepro.store import Store, audit
 from tests.conftest import Project
+from tests.fake_cluster.fixtures import OrdinaryProject
 from tests.store.running import ENVIRON
+from tests.wheels import make_wheel
 
 TOOLS = ("squashfuse_ll", "mksquashfs")
 pytestmark = pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason="squashfuse_ll or mksquashfs is not installed")
@@ -43,28 +45,31 @@ def node_of(project: Project) -> Path:
     return Path(project.environ["TMPDIR"])
 
 
-def killed(project: Project, seconds: float, *way: str) -> int:
-    """Start a build, kill it that long after it has begun, and return its status when no process of it is left."""
+def killed(project: Project, seconds: float, *way: str) -> list[int]:
+    """Start a build, kill it that long after it has begun, and return its status and those of what it left when all has ended."""
     program = shutil.which("ozrepro", path=project.environ["PATH"])
     assert program is not None
-    words = [sys.executable, "-m", "tests.pipeline.reaper", str(seconds), *way, program, "build", "work", "--rebuild"]
+    build = [program, "build", "work", "--rebuild"]
+    if isinstance(project, OrdinaryProject):
+        build = project.account.command(*build)
+    words = [sys.executable, "-m", "tests.pipeline.reaper", str(seconds), *way, *build]
     environ = {**ENVIRON, **project.environ}
     done = subprocess.run(words, cwd=project.root, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (way, done.stderr)
-    return int(done.stdout)
+    return [int(line) for line in done.stdout.split()]
 
 
 @pytest.mark.slow
 def test_a_killed_build_leaves_no_process_no_mount_and_nothing_broken(one: Project) -> None:
     one.done("build", "work")
     began = time.monotonic()
-    assert killed(one, 0, "SIGCONT", "parent") == 0
+    assert killed(one, 0, "SIGCONT", "parent")[0] == 0
     span = (time.monotonic() - began) * 0.8
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     before, statuses = one.prefix(), []
     for number in range(KILLS):
         chance = random.Random(f"{SEED} {number}")
-        statuses.append(killed(one, chance.uniform(0, span), *WAYS[number % len(WAYS)]))
+        statuses.append(killed(one, chance.uniform(0, span), *WAYS[number % len(WAYS)])[0])
         found = audit.environments(Store(one.store()))
         assert [wrong for _, wrong in found.values()] == [[]]
     print(f"\n{KILLS} kills (seed {SEED}): {sum(status != 0 for status in statuses)} ended the build, 0 broken, 0 left")
@@ -76,6 +81,23 @@ def test_a_killed_build_leaves_no_process_no_mount_and_nothing_broken(one: Proje
     assert one.done("run", "work", "--", "python", "-c", "import alpha; print(1)") == "1\n"
     one.done("store", "gc", "--yes")
     assert list((one.store() / "gens").iterdir()) == [one.prefix().parent]
+
+
+def test_an_ordinary_users_killed_build_ends_with_all_that_it_has_started(ordinary: OrdinaryProject) -> None:
+    """In a user namespace, whose process gives up its rights on the way: the kernel could have forgotten who its parent is."""
+    make_wheel(ordinary.wheelhouse, "alpha", "1.0")
+    ordinary.account.give(ordinary.wheelhouse)
+    ordinary.spec('imports = ["alpha"]\n\n[venv]\nrequirements = ["alpha"]\n')
+    node = ordinary.account.make_folder("node of")
+    ordinary.done("lock", "work")
+    one = dataclasses.replace(ordinary, environ={**ordinary.environ, "OZREPRO_FORM": "file", "TMPDIR": str(node)})
+    for seconds, whom in ((-1, "parent"), (0.5, "child")):
+        status, *left = killed(one, seconds, "SIGKILL", whom)
+        assert status != 0
+        assert whom != "parent" or any(left), left  # the process that builds has not gone on to its end
+    one.done("build", "work")
+    assert list(node.iterdir()) == []
+    node.rmdir()
 
 
 def test_a_full_store_is_told_as_such_and_keeps_what_was_published(one: Project, small_disk: Path) -> None:
