@@ -344,7 +344,7 @@ def _is_private(found: os.stat_result) -> bool:
 def is_absolute(environment: Environment) -> bool:
     """Say that a program does not depend on the folder it is started in: a relative path is taken from wherever that is."""
     searched = [environment.variables[name] for name in _SEARCHED if name in environment.variables]
-    entries = (*environment.path, *environment.base, *environment.prefix[:1])
+    entries = (*environment.path, *environment.base, *environment.prefix[:1], environment.mount or "/")
     paths = [entry for entry in entries if isinstance(entry, str)]  # what follows the caller begins with a variable
     return all(path.startswith("/") for path in paths) and not any(
         "/" in part and not part.startswith("/") for value in searched for part in value.split(":")

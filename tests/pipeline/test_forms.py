@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ozrepro.environment import Environment
+from ozrepro.faststart.ready import is_absolute
 from tests.conftest import Project
 
 if TYPE_CHECKING:
@@ -169,3 +171,8 @@ def test_a_file_whose_content_has_rotten_is_told_with_its_name(one: Project) -> 
     assert "env.sqfs: was changed" in said.stderr
     assert "try: ozrepro build work --rebuild" in said.stderr
     assert f"{generation}/env.sqfs: was changed" in one.ozrepro("store", "verify").stderr
+
+
+def test_a_record_whose_mount_depends_on_the_folder_of_the_caller_is_not_taken() -> None:
+    assert is_absolute(Environment(mount="/store/gens/a/start"))
+    assert not is_absolute(Environment(mount="gens/a/start"))
