@@ -65,7 +65,6 @@ def test_a_killed_build_leaves_no_process_no_mount_and_nothing_broken(one: Proje
     began = time.monotonic()
     assert killed(one, 0, "SIGCONT", "parent")[0] == 0
     span = (time.monotonic() - began) * 0.8
-    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     before, statuses = one.prefix(), []
     for number in range(KILLS):
         chance = random.Random(f"{SEED} {number}")
@@ -74,7 +73,8 @@ def test_a_killed_build_leaves_no_process_no_mount_and_nothing_broken(one: Proje
         assert [wrong for _, wrong in found.values()] == [[]]
     print(f"\n{KILLS} kills (seed {SEED}): {sum(status != 0 for status in statuses)} ended the build, 0 broken, 0 left")
     assert sum(status != 0 for status in statuses) > KILLS / 3, "most came too late to show anything"
-    assert Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace") == mounts
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    assert f"{one.root.parent}/" not in mounts  # others come and go meanwhile
     one.done("build", "work", "--rebuild")
     assert list(node_of(one).iterdir()) == []
     assert one.prefix() != before
