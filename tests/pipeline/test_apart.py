@@ -72,7 +72,7 @@ def test_a_killed_build_leaves_no_process_no_mount_and_nothing_broken(one: Proje
         found = audit.environments(Store(one.store()))
         assert [wrong for _, wrong in found.values()] == [[]]
     print(f"\n{KILLS} kills (seed {SEED}): {sum(status != 0 for status in statuses)} ended the build, 0 broken, 0 left")
-    assert sum(status != 0 for status in statuses) > KILLS / 3, "most came too late to show anything"
+    assert sum(status != 0 for status in statuses) > KILLS / 6, "most came too late to show anything"
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     assert f"{one.root.parent}/" not in mounts  # others come and go meanwhile
     one.done("build", "work", "--rebuild")
