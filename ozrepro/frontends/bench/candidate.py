@@ -230,11 +230,7 @@ def find(
     own = {method: open_session(root, name, environ, method=method) for method in dict.fromkeys(methods)}
     for each in own.values():
         candidates_of(each)  # raises UsageError for a method that the spec does not describe
-    lock = session.lock()
-    if lock is None:
-        for each in own.values() or (session,):
-            choose(each, None)  # where no method can be locked, the advice to lock would be a dead end
-        raise needs_lock(session)
+    lock = _lock_of(session, tuple(own.values()))
     kept: list[Candidate] = []
     refused: dict[str, _Refusal] = {}
     unbuilt: list[str] = []
@@ -259,10 +255,24 @@ def find(
         who = "not every requested method" if kept or unbuilt else "no method"
         raise nearest.error or NoMethodError(name, lines, who=who, hint=nearest.remedy)
     digest = hashlib.sha256(lock_file(session.root, name).read_bytes()).hexdigest()
-    lacking = [] if own else [method for method in registry.BUILTIN if method not in session.spec.tables]
-    undescribed = tuple(f"{method}: {session.spec.path.name} has no [{method}]" for method in lacking)
-    undescribed = tuple(filter(None, (*undescribed, compared.left_out)))
-    return Found(session, tuple(kept), lines, digest, undescribed, tuple(unbuilt))
+    undescribed = (*([] if own else _undescribed(session)), compared.left_out)
+    return Found(session, tuple(kept), lines, digest, tuple(filter(None, undescribed)), tuple(unbuilt))
+
+
+def _lock_of(session: Session, asked: Sequence[Session]) -> Lock:
+    """Return the lock. Raises LockError where there is none, NoMethodError where no method could be locked either."""
+    lock = session.lock()
+    if lock is None:
+        for each in asked or (session,):
+            choose(each, None)  # the advice to lock would be a dead end
+        raise needs_lock(session)
+    return lock
+
+
+def _undescribed(session: Session) -> list[str]:
+    """Return a line for each method that the spec does not describe."""
+    lacking = (method for method in registry.BUILTIN if method not in session.spec.tables)
+    return [f"{method}: {session.spec.path.name} has no [{method}]" for method in lacking]
 
 
 @dataclass(frozen=True, slots=True)
