@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import MAGIC_NUMBER
 from typing import TYPE_CHECKING
@@ -45,14 +45,15 @@ _ASK = (
 class Interpreter:
     """A Python on this machine: path of its executable (of the base, not of a venv), markers' variables, free-threaded or not.
 
-    `tag` is what the names of its bytecode have and `magic` what that begins with (PEP 3147); "" where nobody was asked.
+    `tag` is what the names of its bytecode have and `magic` what that begins with (PEP 3147); "" where nobody was asked:
+    what a lock tells of a Python is the same Python.
     """
 
     path: str
     markers: Mapping[str, str]
     free_threaded: bool = False
-    tag: str = ""
-    magic: str = ""
+    tag: str = field(default="", compare=False)
+    magic: str = field(default="", compare=False)
 
     @property
     def version(self) -> str:

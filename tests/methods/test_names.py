@@ -13,8 +13,8 @@ ALLOWED = {
     "environment.py": ("conda",),  # the program, among those that install
     "frontends/cli/discovery.py": ("modules",),  # a key of `spider --json`
     "frontends/init/conda.py": ("conda",),  # imports conda's rules of names, for a first spec
+    "frontends/init/condapackages.py": ("conda",),  # conda's rules of names
     "frontends/init/condafile.py": ("conda",),  # reads an environment.yml as conda's method does
-    "frontends/init/pixi.py": ("conda",),  # conda's rules of names
     "frontends/nox.py": ("conda", "venv"),  # nox's own names of backends
     "modulesystem/cache.py": ("modules",),  # a key of the index's file
     "modulesystem/site_index.py": ("modules",),  # the cache's folder

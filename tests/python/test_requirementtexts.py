@@ -51,7 +51,7 @@ def test_a_group_is_what_it_and_its_includes_list(tmp_path: Path) -> None:
         ("absent", 1, "Dependency group 'absent' not found; one of: dev, More-One, loop, round, wrong, private"),
         ("wrong", 4, "pyproject.toml: dependency-groups.wrong: 'a b' is not a requirement (Expected semicolon"),
         ("wrong", 4, "Invalid dependency group item: {'other': 'x'}"),
-        ("private", 1, "dependency-groups.private: 'git+https://host/a' is a version control address"),
+        ("private", 1, "dependency-groups.private: 'git+https://host/a' names no commit, and what it means moves"),
     ],
 )
 def test_what_is_wrong_with_a_group_is_told_whole(tmp_path: Path, group: str, count: int, problem: str) -> None:

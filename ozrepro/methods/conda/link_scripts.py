@@ -86,10 +86,14 @@ async def look(task: Mapping[str, Any]) -> object:
 
 async def _paths(entry: Entry, client: Client) -> list[str] | None:
     """Return the paths that a package lists, or None where they cannot be had, or not at a low price."""
+    from ozrepro.methods.conda.channels import local_path
     from ozrepro.methods.conda.package_cache import is_marked, paths_in
 
     if is_marked(entry):
         return paths_in(Path(entry.folder))
+    local = local_path(entry.url)
+    if local is not None and not os.path.exists(local):
+        return []  # nothing that a download would show either
     try:
         archive = await _open(entry, client)
         return await _listed(archive) if archive is not None else None
