@@ -217,8 +217,8 @@ class Lmod:
 _PROCESSING = "While processing the following module(s)"
 """What Lmod prints where a modulefile was read, and refused."""
 
-_ABSENT = re.compile(r"unknown|cannot be loaded|without these module|Cannot load module", re.IGNORECASE)
-"""What Lmod says where another module is missing, which `spider` knows (Lmod's messageDir/en.lua)."""
+_ABSENT = re.compile(r"unknown|cannot be loaded|without these module|Cannot load module|can only have one", re.IGNORECASE)
+"""What Lmod says where another module is missing, or one in its place, which `spider` knows (Lmod's messageDir/en.lua)."""
 
 
 def _cannot_load(names: Sequence[str], errors: str) -> ModuleError:

@@ -107,7 +107,8 @@ alone() {
 }
 
 # look sets $parent and $since of a process: its parent's number, and when it began, which tells it from a later one of its
-# number. It fails for one that has ended, also where nobody has waited for that yet.
+# number. It fails for one that has ended, also where nobody has waited for that yet, and for one that is ending, whose
+# namespaces are gone before it is (PF_EXITING of linux/sched.h, in field 9 of proc(5)).
 life='
 look() {
     local line
@@ -115,6 +116,7 @@ look() {
     line=(${line##*)})
     parent=${line[1]} since=${line[19]}
     case ${line[0]} in Z | X) return 1 ;; esac
+    (( !(line[6] & 4) ))
 }
 lives() { look "$1" && [ "$since" = "$2" ]; }'
 eval "$life"
@@ -143,13 +145,16 @@ note=$notes/${job//[^A-Za-z0-9.]/_}-${note:$((${#note} > 150 ? ${#note} - 150 : 
 join() {
     [ ! -L "$note" ] && [ -f "$note" ] && [ -O "$note" ] || return 1
     { read -r holder born <"$note"; } 2>/dev/null && lives "$holder" "$born" || return 1
-    [ -d "/proc/$holder/root/" ] || return 2
+    if [ ! -d "/proc/$holder/root/" ]; then
+        if lives "$holder" "$born"; then return 2; else return 1; fi
+    fi
     { : <"/proc/$holder/root$here/env/@MARKER@"; } 2>/dev/null || return 1 # the kernel still knows the names of a dead mount
     [ "/proc/$holder/root$folder" -ef . ] || [ . -ef "$here/env" ] || return 2
     { exec {space}<"/proc/$holder/ns/mnt" {inner}<"/proc/$holder/ns/user"; } 2>/dev/null && lives "$holder" "$born"
 }
 
-# In the namespaces that are joined, as long as $watched lives.
+# In the namespaces that are joined, as long as $watched lives. Where /proc hides what a process may not trace, the first task
+# is seen from here once it has joined.
 hold='
 settings=$1; shift; eval "$settings"; eval "$life"
 set --; eval "$close"
@@ -157,7 +162,10 @@ trap "" INT QUIT HUP TERM TSTP
 umask 077
 cd /
 look "$$" && born=$since && echo "$$ $born" >"$note" && echo && exec >/dev/null {nap}<> <(:) || exit
-while lives "$watched" "$until"; do read -r -t 1 -u "$nap" _; done
+left=30
+while if lives "$watched" "$until"; then left=0; else (( left-- > 0 )); fi; do
+    read -r -t "$(( left ? 0 : 1 )).1" -u "$nap" _
+done
 exec {turn}<"$notes" && flock "$turn" && [ "$(<"$note")" = "$$ $born" ] && rm -f -- "$note"'
 
 for name in life watched until notes note folder; do settings="$name=${!name@Q} $settings"; done
