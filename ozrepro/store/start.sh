@@ -69,16 +69,31 @@ for at in /proc/self/fd/*; do
     if [ "$at" -gt 2 ] && [ "$at" != "$1" ]; then exec {at}>&-; fi
 done'
 
+# Whether the file is the one that was published: by its inode and the time of its last change, which no copy brings along and
+# no change keeps, and in a folder that not everybody can write to.
+built=$'\n "made": \\[[[:space:]]*([0-9]+),[[:space:]]*([0-9]+)([0-9]{9}),'
+intact='
+intact() {
+    local card words
+    [ "$file" = "$here/env.sqfs" ] || return 0
+    { IFS= read -r -d "" card <"$here/generation.json"; } 2>/dev/null
+    words=($(stat -c "%i %.9Z %a" -- "$file" "$here"))
+    [[ $card =~ $built && ${words[*]::2} = "${BASH_REMATCH[1]} ${BASH_REMATCH[2]}.${BASH_REMATCH[3]}" ]] &&
+        (( !(8#${words[5]} & 2) ))
+}'
+
 # First in the user namespace, as its root: the device, and who serves it as soon as it is mounted.
 serve='
 settings=$1; shift; eval "$settings"
+eval "$intact"
 exec {device}<>/dev/fuse || tell "/dev/fuse cannot be opened on $HOSTNAME" "OZREPRO_FORM=tree" 4
 exec {go}> >(
     trap "" INT QUIT HUP TERM TSTP
     (
         cd /
         set -- "$device"; eval "$close"
-        read -r word && exec setsid "$fuse" -f -o ro "$file" "/dev/fd/$device" </dev/null
+        if intact; then sound=yes; fi # while the mount is made; who makes it writes to this pipe in any case
+        read -r word && [ -n "$sound" ] && exec setsid "$fuse" -f -o ro "$file" "/dev/fd/$device" </dev/null
     ) <&0 >/dev/null 2>&1 &
 )
 wait "$!"
@@ -93,13 +108,17 @@ options="ro,nosuid,nodev,fd=$device,rootmode=40000,user_id=0,group_id=0"
     tell "$file cannot be mounted on $HOSTNAME" "OZREPRO_FORM=tree" 4
 echo >&"$go"
 exec {device}>&- {go}>&-
-[ -e "$here/env/@MARKER@" ] || tell "$file is damaged, or $fuse cannot read it" "ozrepro store verify" 3
+if [ ! -e "$here/env/@MARKER@" ]; then
+    eval "$intact"
+    intact || tell "$file is not as it was published" "ozrepro build" 3
+    tell "$file is damaged, or $fuse cannot read it" "ozrepro store verify" 3
+fi
 if [ -n "$inside" ]; then cd -- "$inside"; fi
 eval "$check"
 exec -c "$unshare" --user --map-user="$uid" --map-group="$gid" --mount --propagation slave -- "$@"'
 
-settings="tell=${tell@Q} check=${check@Q} close=${close@Q} mounted=${mounted@Q}"
-for name in fuse unshare mount here file program path uid gid PATH; do settings+=" $name=${!name@Q}"; done
+settings="tell=${tell@Q} check=${check@Q} close=${close@Q} intact=${intact@Q} mounted=${mounted@Q}"
+for name in fuse unshare mount here file built program path uid gid PATH; do settings+=" $name=${!name@Q}"; done
 settings+=$'\neval "$tell"\n'
 
 alone() {

@@ -3,7 +3,7 @@
 As a subreaper (prctl(2)) it becomes the parent of all that a killed process leaves, however it has detached itself: a process that
 stays keeps this one from ending. Arguments: the seconds since it began, or -1 for as soon as it has started a program; the signal;
 who gets it (parent, child, others, all); the command.
-Prints the command's status, and those of the processes that it left to end by themselves.
+Prints how many got it while the command ran, the command's status, and those of the processes that it left to end by themselves.
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ def main() -> None:
     while float(seconds) < 0 and not victims("others", build.pid) and build.poll() is None:
         time.sleep(0.001)
     time.sleep(max(0.0, float(seconds)))  # random instants are the point here: nothing is waited for
-    for pid in victims(whom, build.pid):
+    sent = 0
+    for pid in victims(whom, build.pid) if build.poll() is None else ():
         try:
             os.kill(pid, getattr(signal, number))
         except ProcessLookupError:
             continue
-    sys.stdout.write(f"{build.wait()}\n")
+        sent += 1
+    sys.stdout.write(f"{sent}\n{build.wait()}\n")
     while True:
         try:
             sys.stdout.write(f"{os.waitstatus_to_exitcode(os.wait()[1])}\n")

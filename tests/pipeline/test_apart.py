@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,10 @@ def node_of(project: Project) -> Path:
 
 
 def killed(project: Project, seconds: float, *way: str) -> list[int]:
-    """Start a build, kill it that long after it has begun, and return its status and those of what it left when all has ended."""
+    """Start a build, kill it that long after it has begun, and wait until all of it has ended.
+
+    Returns how many of its processes were killed while it ran, its status, and those of what it left.
+    """
     program = shutil.which("ozrepro", path=project.environ["PATH"])
     assert program is not None
     build = [program, "build", "work", "--rebuild"]
@@ -63,16 +67,24 @@ def killed(project: Project, seconds: float, *way: str) -> list[int]:
 def test_a_killed_build_leaves_no_process_no_mount_and_nothing_broken(one: Project) -> None:
     one.done("build", "work")
     began = time.monotonic()
-    assert killed(one, 0, "SIGCONT", "parent")[0] == 0
-    span = (time.monotonic() - began) * 0.8
-    before, statuses = one.prefix(), []
-    for number in range(KILLS):
-        chance = random.Random(f"{SEED} {number}")
-        statuses.append(killed(one, chance.uniform(0, span), *WAYS[number % len(WAYS)])[0])
+    assert killed(one, 0, "SIGCONT", "parent")[1] == 0
+    span = (time.monotonic() - began) * 0.85
+    before, ends = one.prefix(), Counter[str]()
+    for number in range(3 * KILLS):
+        if ends.total() - ends["late"] == KILLS:
+            break
+        chance, way = random.Random(f"{SEED} {number}"), WAYS[number % len(WAYS)]
+        sent, status, *_ = killed(one, chance.uniform(0, span), *way)
+        # A program that the build starts may fail without harm; whatever else is killed in time ends the build.
+        in_time = bool(sent) if way[1] == "others" else status != 0
+        ends[("ended" if status else "survived") if in_time else "late"] += 1
+        if not sent:
+            span *= 0.95
         found = audit.environments(Store(one.store()))
         assert [wrong for _, wrong in found.values()] == [[]]
-    print(f"\n{KILLS} kills (seed {SEED}): {sum(status != 0 for status in statuses)} ended the build, 0 broken, 0 left")
-    assert sum(status != 0 for status in statuses) > KILLS / 6, "most came too late to show anything"
+    print(f"\n{KILLS} kills of running builds (seed {SEED}; {dict(ends)}): 0 broken, 0 left")
+    assert ends.total() - ends["late"] == KILLS, ends
+    assert ends["survived"] <= KILLS / 4, ends  # one way in eight
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     assert f"{one.root.parent}/" not in mounts  # others come and go meanwhile
     one.done("build", "work", "--rebuild")
@@ -92,7 +104,8 @@ def test_an_ordinary_users_killed_build_ends_with_all_that_it_has_started(ordina
     ordinary.done("lock", "work")
     one = dataclasses.replace(ordinary, environ={**ordinary.environ, "OZREPRO_FORM": "file", "TMPDIR": str(node)})
     for whom in ("parent", "child"):
-        status, *left = killed(one, -1, "SIGKILL", whom)
+        sent, status, *left = killed(one, -1, "SIGKILL", whom)
+        assert sent == 1
         assert status != 0
         assert whom != "parent" or any(left), left  # the process that builds has not gone on to its end
     one.done("build", "work")

@@ -37,6 +37,12 @@ def store(folder: Path) -> Store:
 
 
 @pytest.fixture
+def job(request: pytest.FixtureRequest) -> str:
+    """Give the number of a job that no other test has."""
+    return f"{os.getpid()}{abs(hash(request.node.nodeid)) % 10**6}"
+
+
+@pytest.fixture
 def log(tmp_path: Path) -> Iterator[Pipe]:
     """Give a FIFO in which each build signs."""
     pipe = Pipe(tmp_path / "log")

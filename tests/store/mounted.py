@@ -16,6 +16,8 @@ import pytest
 
 from ozrepro.store.forms import START, Tools, find_tools
 from ozrepro.store.packing import pack
+from ozrepro.store.publish import CARD
+from ozrepro.store.publish import _made as made
 from tests.fake_cluster import BASE_PATH
 from tests.fake_cluster.ordinary import Account
 
@@ -96,6 +98,10 @@ class Packed:
         """Start words in the environment, with pipes to them."""
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         return subprocess.Popen(self.words(self.start, *words), **{"env": variables(), "cwd": self.work, **pipes, **more})
+
+    def publish(self) -> None:
+        """Write the card that binds the file as it is now."""
+        (self.folder / CARD).write_text(json.dumps({"made": made(self.folder, "file")}, indent=1))
 
     def seen(
         self, *arguments: str | bytes, before: Sequence[str] = (), plain: bool = False, said: str | None = "", **more: Any
@@ -180,4 +186,6 @@ def make(top: Path, account: Account | None, name: str = "a generation", files: 
     work.mkdir(exist_ok=True)
     if account:
         account.give(work)
-    return Packed(folder, work, account)
+    packed = Packed(folder, work, account)
+    packed.publish()
+    return packed

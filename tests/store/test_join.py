@@ -101,12 +101,6 @@ def kill(number: int) -> None:
 
 
 @pytest.fixture
-def job(request: pytest.FixtureRequest) -> str:
-    """Give the number of a job that no other test has."""
-    return f"{os.getpid()}{abs(hash(request.node.nodeid)) % 10**6}"
-
-
-@pytest.fixture
 def private(packed: Packed) -> Packed:
     """Give an environment of a user whose notes no other process uses."""
     if packed.account is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ozrepro.store.forms import IMAGE, why_no_mount
+from ozrepro.store.publish import CARD
 from tests.needs import FUSE
 from tests.store.mounted import AS_ROOT_TOO, Packed, make, tools, variables, wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.fake_cluster.ordinary import Account
@@ -295,6 +297,65 @@ def test_a_missing_image_and_a_linked_folder_are_refused(broken: Packed) -> None
     assert broken.ended() == []
 
 
+def _swapped(image: Path, content: bytes) -> None:
+    """Put another file in its place, of the same size and times."""
+    found = os.stat(image)
+    other = image.with_name("other")
+    other.write_bytes(content)
+    other.chmod(0o444)
+    os.utime(other, ns=(found.st_atime_ns, found.st_mtime_ns))
+    other.replace(image)
+
+
+def _rewritten(image: Path, content: bytes) -> None:
+    """Write other bytes into it, and give it its times and its mode back."""
+    found = os.stat(image)
+    image.chmod(0o644)
+    with open(image, "r+b") as stream:
+        stream.write(content)
+        stream.truncate()
+    image.chmod(found.st_mode & 0o777)
+    os.utime(image, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def _another_kind(image: Path, make: Callable[[Path], object]) -> None:
+    image.unlink()
+    make(image)
+
+
+def _linked(image: Path) -> None:
+    image.rename(image.with_name("away"))
+    image.symlink_to("away")
+
+
+REPLACED: dict[str, Callable[[Path], object]] = {
+    "another file": lambda image: _swapped(image, image.read_bytes()),
+    "other bytes": lambda image: _rewritten(image, image.read_bytes()[::-1]),
+    "half of it": lambda image: _rewritten(image, image.read_bytes()[: image.stat().st_size // 2]),
+    "a link to it": _linked,
+    "a second name": lambda image: os.link(image, image.with_name("more")),
+    "another mode": lambda image: image.chmod(0o666),
+    "a pipe": lambda image: _another_kind(image, os.mkfifo),
+    "a folder": lambda image: _another_kind(image, Path.mkdir),
+    "a folder that everybody can write to": lambda image: image.parent.chmod(0o777),
+    "no card": lambda image: image.with_name(CARD).unlink(),
+    "half a card": lambda image: os.truncate(image.with_name(CARD), 12),
+    "a card's text in another field": lambda image: image.with_name(CARD).write_text(
+        json.dumps({"x": {"made": json.loads(image.with_name(CARD).read_text())["made"]}}, indent=1)
+    ),
+}
+
+
+@pytest.mark.parametrize("way", REPLACED)
+def test_a_file_that_is_not_the_published_one_is_never_mounted(broken: Packed, way: str, job: str) -> None:
+    """By the program alone, as a job script starts it, which asks nothing of Python."""
+    assert broken.run("true").returncode == 0
+    REPLACED[way](broken.folder / IMAGE)
+    for environ in (variables(), variables(SLURM_JOB_ID=job)):
+        refused(broken.run("cat", str(broken.env / "word"), env=environ), 3, "is not as it was ")
+    assert broken.ended() == []
+
+
 def test_no_command_is_a_wrong_usage(packed: Packed) -> None:
     refused(packed.run(), 2, "no command")
 
@@ -338,6 +399,7 @@ def test_a_damaged_or_hostile_image_harms_nothing_but_the_command(broken: Packed
     content = image.read_bytes()
     image.chmod(0o644)
     image.write_bytes(_changed(content, kind))
+    broken.publish()
     done = broken.run("cat", str(broken.env / "word"))
     if not done.stdout:
         assert done.returncode != 0
