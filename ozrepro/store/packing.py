@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -66,6 +67,23 @@ def sort_lines(opened: Iterable[str]) -> list[str]:
     paths = [path for path in dict.fromkeys(opened) if path and not set(path) & set("\n\t \\\"'#")]
     step = max(1, (_HIGHEST - 1) // max(1, len(paths)))
     return [f"{path} {max(1, _HIGHEST - place * step)}" for place, path in enumerate(paths)]
+
+
+def order_script(sink: str, imports: Sequence[str], prefix: str) -> str:
+    """Return a Python program, which needs no ozrepro, that writes a sort file of what imports open below a prefix."""
+    lines = (
+        "from __future__ import annotations",
+        "import signal, sys",
+        "signal.alarm(600)",  # in seconds: imports that never end keep no build waiting
+        f"sys.argv[1:] = {[sink, ','.join(imports), prefix]!r}",
+        TRACER,
+        f"_HIGHEST = {_HIGHEST}",
+        inspect.getsource(sort_lines),
+        "lines = sort_lines(seen)",
+        'with open(sink, "w", encoding="utf-8", errors="surrogateescape") as stream:',
+        '    stream.writelines(f"{line}\\n" for line in lines)',
+    )
+    return "\n".join(lines) + "\n"
 
 
 def settle_times(prefix: Path) -> int:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 from ozrepro.errors import BuildError
 from ozrepro.methods.container import apptainer, image
 from ozrepro.methods.container.contents import Contents, as_table, look_inside, read_contents
-from ozrepro.methods.container.definition import with_first_lines
+from ozrepro.methods.container.definition import with_first_lines, with_test
 from ozrepro.store import failed
 from ozrepro.store.manifest import digest_file
+from ozrepro.store.packing import order_script
 from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Plan:
         root: the folder that relative paths are from.
         mounts: what is seen inside while it is built.
         pip: pip's configuration for `%post`; "" for none.
+        imports: what a start imports: its files come first in the image, in the order in which they are opened.
 
     """
 
@@ -59,6 +61,7 @@ class Plan:
     root: Path
     mounts: tuple[Mount, ...] = ()
     pip: str = ""
+    imports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +100,13 @@ def build_image(
                 left.unlink(missing_ok=True)
         # Apptainer shows the machine's /tmp to %post, and of other folders only those that the image has.
         with tempfile.TemporaryDirectory(prefix="ozrepro-", dir="/tmp") as name:
-            source = plan.source
+            source, order, script = plan.source, "", os.path.join(name, "order.py")
             if plan.text:
-                source = os.path.join(name, "definition.def")
+                source, order = os.path.join(name, "definition.def"), os.path.join(name, "order")
                 Path(source).write_text(_for_here(plan, Path(name), environ), encoding="utf-8")
-            task = apptainer.Task(source, plan.arguments, plan.plain, plan.mounts, str(cache), plan.root)
+                Path(order).touch()
+                Path(script).write_text(order_script(order, plan.imports, "/"), encoding="utf-8")
+            task = apptainer.Task(source, plan.arguments, plan.plain, plan.mounts, str(cache), plan.root, order, script)
             try:
                 apptainer.build(program, task, str(aside), environ, on_step)
             except apptainer.Failed as error:
@@ -138,7 +143,7 @@ def _for_here(plan: Plan, private: Path, environ: Mapping[str, str]) -> str:
     if plan.pip:
         (private / "pip.conf").write_text(plan.pip, encoding="utf-8")
         exports.append(f"export PIP_CONFIG_FILE={private}/pip.conf")
-    text = with_first_lines(plan.text, exports) if exports else plan.text
+    text = with_test(with_first_lines(plan.text, exports) if exports else plan.text, apptainer.ORDER_LINE)
     if plan.mounts:
         rootfs = '"${APPTAINER_ROOTFS:-$SINGULARITY_ROOTFS}"'  # a Singularity sets its own name alone
         made = (f"mkdir -p {rootfs}{shlex.quote(mount.target)}" for mount in plan.mounts)

@@ -210,6 +210,22 @@ def with_first_lines(text: str, lines: Sequence[str]) -> str:
     return "\n".join(found) + "\n"
 
 
+def with_test(text: str, line: str) -> str:
+    """Return a definition's text with a line in front of the `%test` of its last stage, which Apptainer runs before it packs.
+
+    One that names its own interpreter stays as it is: the line is for a shell.
+    """
+    lines = _lines(text)
+    places = [number for number, other in enumerate(lines) if (_section(other) or ("",))[0] == "test"]
+    stages = [number for number, other in enumerate(lines) if _STAGE.match(other)]
+    own = [number for number in places if number > max(stages, default=0)]
+    if not own:
+        return "\n".join((*lines, "%test", line)) + "\n"
+    if next((other.strip() for other in lines[own[0] + 1 :] if other.strip()), "").startswith("#!"):
+        return text
+    return "\n".join((*lines[: own[0] + 1], line, *lines[own[0] + 1 :])) + "\n"
+
+
 def _lines(text: str) -> list[str]:
     """Return the lines as Apptainer sees them: `str.splitlines` also splits at form feeds and the like."""
     return text.removesuffix("\n").split("\n")

@@ -121,10 +121,10 @@ def plan_of(locked: Locked, site: Site) -> Plan:
     if not locked.source:
         # Apptainer refuses an argument that nothing uses, as one that only named the base is now.
         given = {key: value for key, value in locked.arguments.items() if definition.uses(key, text)}
-        return Plan(text, "", definition, name, given, plain, root)
+        return Plan(text, "", definition, name, given, plain, root, imports=locked.imports)
     sources = image_source(locked.source).at_site(text.splitlines(), site)
     mounts = tuple(Mount(folder, folder, read_only=True) for folder in sources.folders)
-    return Plan("\n".join(sources.lines) + "\n", "", definition, name, {}, plain, root, mounts, sources.pip)
+    return Plan("\n".join(sources.lines) + "\n", "", definition, name, {}, plain, root, mounts, sources.pip, locked.imports)
 
 
 def check_reachable(locked: Locked, site: Site) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ozrepro.errors import BuildError, StoreError
-from ozrepro.methods.container.apptainer import BUNDLES, Mount, Program
+from ozrepro.methods.container.apptainer import BUNDLES, ORDER_LINE, Mount, Program
 from ozrepro.methods.container.building import Plan, build_image, forget_image, kept_image
 from ozrepro.methods.container.definition import read_definition
 from tests.methods.container.test_apptainer import COMMANDS
@@ -58,7 +58,7 @@ def test_an_image_is_published_whole_and_known_again(tmp_path: Path) -> None:
     assert left(folder) == ["image.json", "image.sif"]
     assert kept_image(folder) == built
     assert steps == ["looking into the image"]
-    assert stand.text.read_text() == WRITTEN
+    assert stand.text.read_text() == f"{WRITTEN}%test\n{ORDER_LINE}\n"
     forget_image(folder)
     assert kept_image(folder) is None
 
@@ -75,6 +75,31 @@ def test_an_image_that_is_not_whole_any_more_is_built_again(tmp_path: Path, name
     if content is not None:
         (folder / name).write_text(content)
     assert kept_image(folder) is None
+
+
+def test_mksquashfs_is_given_the_order_that_a_start_of_the_imports_has_written(tmp_path: Path) -> None:
+    own = tmp_path / "args"
+    stand = Stand(
+        tmp_path,
+        build=f'printf image > "$out"; python3 "$OZREPRO_ORDER"; cp "${{OZREPRO_ORDER%.py}}" "{own}.order"; echo "$APPTAINER_MKSQUASHFS_ARGS" > "{own}"',
+    )
+    build_image(stand.program, replace(plan(tmp_path), imports=("json.tool",)), tmp_path / "images", tmp_path, CLEAN, print)
+    *given, option, name = own.read_text().split()
+    assert (given[:2], option, Path(name).name) == (["-comp", "zstd"], "-sort", "order")
+    lines = (tmp_path / "args.order").read_text().splitlines()
+    paths = [line.split()[0] for line in lines]
+    assert not any(path.startswith("/") for path in paths)
+    assert any("json/decoder" in path or "json/__pycache__/decoder" in path for path in paths)
+    numbers = [int(line.split()[1]) for line in lines]
+    assert numbers == sorted(numbers, reverse=True)
+
+
+def test_an_order_of_the_caller_s_own_is_left(tmp_path: Path) -> None:
+    own = tmp_path / "args"
+    stand = Stand(tmp_path, build=f'printf image > "$out"; echo "$APPTAINER_MKSQUASHFS_ARGS ${{OZREPRO_ORDER-none}}" > "{own}"')
+    environ = {**CLEAN, "APPTAINER_MKSQUASHFS_ARGS": "-sort /of/mine"}
+    build_image(stand.program, plan(tmp_path), tmp_path / "images", tmp_path, environ, print)
+    assert own.read_text().split() == ["-sort", "/of/mine", "none"]
 
 
 def test_a_source_without_a_definition_is_fetched_as_it_is(tmp_path: Path) -> None:
@@ -159,7 +184,7 @@ def test_certificates_and_pip_s_settings_are_seen_by_post_and_not_kept_in_the_im
     post = lines.index("%post")
     assert lines[post + 1 :][: len(BUNDLES)] == [f"export {name}={private}/certificates.crt" for name in BUNDLES]
     assert lines[post + len(BUNDLES) + 1] == f"export PIP_CONFIG_FILE={private}/pip.conf"
-    assert lines[post + len(BUNDLES) + 2 :] == WRITTEN.splitlines()[4:]
+    assert lines[post + len(BUNDLES) + 2 :] == [*WRITTEN.splitlines()[4:], "%test", ORDER_LINE]
     assert (tmp_path / "private" / "certificates.crt").read_text() == "CERTIFICATE"
     assert "s3cret" in (tmp_path / "private" / "pip.conf").read_text()
     assert not Path(private).exists()

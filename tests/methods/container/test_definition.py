@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ozrepro.methods.container.definition import read_definition, with_first_lines, with_sources
+from ozrepro.methods.container.definition import read_definition, with_first_lines, with_sources, with_test
 
 SINGLE = """\
 # The analysis.
@@ -208,3 +208,17 @@ def test_lines_are_put_in_front_of_each_post_and_nowhere_else() -> None:
     assert put.count("\n%post\nexport A=1\n") == 2
     assert put.replace("export A=1\n", "") == MULTI
     assert with_first_lines("%post -c /bin/bash\n", ["x"]) == "%post -c /bin/bash\nx\n"
+
+
+def test_a_line_is_put_in_front_of_the_test_of_the_last_stage_which_keeps_its_status() -> None:
+    plain = "Bootstrap: docker\nFrom: a\n%post\ntrue\n"
+    assert with_test(plain, "x") == f"{plain}%test\nx\n"
+    own = "Bootstrap: docker\nFrom: a\n%test\ngrep b /c\n%post\ntrue\n"
+    assert with_test(own, "x") == own.replace("%test\n", "%test\nx\n")
+    stages = "Bootstrap: docker\nFrom: a\nStage: one\n%test\ntrue\n\nBootstrap: docker\nFrom: b\nStage: two\n"
+    assert with_test(stages, "x") == f"{stages}%test\nx\n"
+
+
+def test_a_test_with_an_interpreter_of_its_own_is_left() -> None:
+    text = "Bootstrap: docker\nFrom: a\n%test\n\n  #!/usr/bin/python3\nassert True\n"
+    assert with_test(text, "x") == text

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.methods.container.apptainer import gpu_here
+from ozrepro.methods.container.apptainer import ORDER_LINE, gpu_here
 from ozrepro.methods.reading import load_lock
 from tests.fake_cluster.containers import TAG, Containers
 from tests.fake_cluster.fixtures import OrdinaryProject
 from tests.fake_cluster.ordinary import Account
 from tests.fake_cluster.registry import Registry
 from tests.faststart import strace
-from tests.methods.container.contained import HUB, SPEC, contained, images, python, started, tmpfs
+from tests.methods.container.contained import DEFINITION, HUB, SPEC, contained, images, python, started, tmpfs
 
 BARE = f"Bootstrap: docker\nFrom: python:{TAG}\n"
 BUILDING = "building the image of sessions/work.def"
@@ -111,6 +111,23 @@ class TestLocking:
         assert BUILDING not in took.stderr
         assert lock.read_text() == text
         contained_built.done("build")
+
+    def test_apptainer_packs_by_the_order_in_which_a_start_of_the_imports_opens_files(
+        self, ordinary: OrdinaryProject, hub: Registry
+    ) -> None:
+        project = contained(ordinary, hub)
+        # Apptainer ends a build whose %test fails, and does not show the home inside.
+        lines = ["%environment", "export MARK=set", "%test", 'grep -n alpha "${OZREPRO_ORDER%.py}" && test "$MARK" = set']
+        project.write("sessions/work.def", DEFINITION + "\n".join(lines) + "\n")
+        project.done("lock")
+        project.done("build")
+        image = next(path for path in images(project) if "gens" in path.parts)
+        inspected = project.run("apptainer", "inspect", "--test", str(image)).stdout
+        assert ORDER_LINE in inspected
+        assert str(project.home) not in inspected
+        assert python(project, "import alpha; print(alpha.VERSION)") == "1.0\n"
+        project.write("sessions/work.def", DEFINITION + "%test\nfalse\n")
+        assert project.ozrepro("lock").returncode == 1
 
     def test_twelve_first_runs_at_once_build_one_image(self, ordinary: OrdinaryProject, hub: Registry) -> None:
         project = contained(ordinary, hub)
