@@ -81,6 +81,10 @@ class FreshCopy:
 
     def prepare(self, candidate: Candidate) -> Candidate:
         """Copy the environment and return the candidate that starts from the copy."""
+        if candidate.is_staged:  # a node that has just copied it knows nothing else of it
+            _flush(candidate.file)
+            drop_pages((candidate.file,))
+            return candidate.mounted_anew()
         self.number += 1
         target = self.work / f"copy-{os.getpid()}-{self.number}" / os.path.basename(candidate.file or candidate.prefix)
         try:
@@ -103,6 +107,8 @@ class FreshCopy:
 
     def after(self, candidate: Candidate) -> Mapping[str, int]:
         """Remove the copy."""
+        if candidate.is_staged:
+            return {}
         copy = candidate.environment.variables[FILE_VARIABLE] if candidate.file else candidate.prefix
         remove_tree(Path(copy).parent)
         return {}

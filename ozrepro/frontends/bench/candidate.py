@@ -27,6 +27,7 @@ from ozrepro.store.forms import FILE_VARIABLE, IMAGE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from ozrepro.frontends.bench.forms import Variant
     from ozrepro.methods.contract import ImageFacts
     from ozrepro.pipeline.session import Session
     from ozrepro.project.lock import Lock, Section
@@ -52,6 +53,8 @@ class Candidate:
         build_seconds: how long its build took, None where nobody measured it.
         node: the node of the job that it is started on, "" where that is of no concern.
         file: the one file that it is packed into and that each start mounts at `prefix`, "" for a tree and for an image.
+        is_staged: whether `file` is, or will be, a copy on a disk of the node.
+        stage_seconds: how long that copying took, None where there is none.
 
     """
 
@@ -67,11 +70,13 @@ class Candidate:
     build_seconds: float | None = None
     node: str = ""
     file: str = ""
+    is_staged: bool = False
+    stage_seconds: float | None = None
 
     @property
     def form(self) -> str:
-        """Whether it is a `file`, or a `tree`."""
-        return "file" if self.file else "tree"
+        """Whether it is a `file`, a `staged` one, or a `tree`."""
+        return "staged" if self.is_staged else "file" if self.file else "tree"
 
     @property
     def is_image(self) -> bool:
@@ -85,7 +90,8 @@ class Candidate:
 
     def about(self) -> About:
         """Return what the result says of it."""
-        return About(self.name, self.files, self.bytes, self.versions, self.base, self.mount, self.build_seconds, self.form)
+        known = (self.name, self.files, self.bytes, self.versions, self.base, self.mount, self.build_seconds, self.form)
+        return About(*known, self.stage_seconds)
 
     def seen(self, found: Mapping[str, str]) -> Candidate:
         """Return the same candidate with what `starting.look` found: an interpreter on a shared file system is asked too."""
@@ -310,9 +316,10 @@ def _section(session: Session, method: str, lock: Lock) -> Section | _Refusal:
 
 
 def _candidate(
-    session: Session, section: Section, form: Form, build: Callable[[str, Form], object] | None
+    session: Session, section: Section, variant: Variant, build: Callable[[str, Form], object] | None
 ) -> Candidate | _Refusal | None:
     """Return a method in a form as a candidate, why it is none, or None where it has to be built and `build` is not given."""
+    form: Form = "tree" if variant == "tree" else "file"
     generation = built_generation(session, section, form)
     if generation is None:
         if build is None:
@@ -324,7 +331,8 @@ def _candidate(
         generation = built_generation(session, section, form)
         if generation is None:  # the build has said why it took the other form
             return _Refusal("could not be built as one file", f"ozrepro build {session.name} --method {section.method}", 1)
-    candidate = _of_generation(session, section, generation, name_of(section.method, form))
+    candidate = _of_generation(session, section, generation, name_of(section.method, variant))
+    candidate = replace(candidate, is_staged=variant == "staged")
     facts = describing.image_facts(session, section, generation)
     return _as_built(replace(candidate, versions=_versions(session, section, generation)), generation, facts)
 

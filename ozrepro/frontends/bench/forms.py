@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ozrepro.errors import OzreproError
 from ozrepro.methods import registry
@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ozrepro.pipeline.session import Session
-    from ozrepro.store.forms import Form
 
-FORMS: tuple[Form, ...] = ("tree", "file")
+Variant = Literal["tree", "file", "staged"]
+"""A form, or a file of which each node has a copy of its own."""
+
+FORMS: tuple[Variant, ...] = ("tree", "file")
+"""What is measured where nobody asks."""
+VARIANTS: tuple[Variant, ...] = (*FORMS, "staged")
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
     """The forms that are measured, the one that is set first; and why a file is none of them, "" where nobody asks."""
 
-    forms: tuple[Form, ...]
+    forms: tuple[Variant, ...]
     left_out: str = ""
 
 
@@ -35,8 +39,8 @@ def compared_forms(session: Session, asked: Sequence[str] = (), *, emulated: boo
     """
     site = session.site
     setting = site.settings.form
-    wanted = tuple(form for form in FORMS if form in (asked or (setting,))) or FORMS
-    if "file" not in wanted:
+    wanted = tuple(form for form in VARIANTS if form in (asked or (setting,))) or FORMS
+    if wanted == ("tree",):
         return Compared(wanted)
     mount = mount_of(session.store.folder)
     if not asked and setting != "file" and not emulated and (mount is None or mount.kind not in NETWORKED):
@@ -45,17 +49,17 @@ def compared_forms(session: Session, asked: Sequence[str] = (), *, emulated: boo
     tools = find_tools(site.environ.get("PATH", ""), site.apptainer)
     why = tools if isinstance(tools, str) else why_no_mount(tools)
     if not why:
-        return Compared(wanted[::-1] if setting == "file" else wanted)
+        return Compared(tuple(sorted(wanted, key=lambda form: form != "file")) if setting == "file" else wanted)
     if asked:
         raise OzreproError(f"no environment can be one file here: {why}", hint=f"ozrepro bench {session.name} --form tree")
     return Compared(("tree",), f"environments as a file: {why}")
 
 
-def forms_of(method: str, wanted: Sequence[Form]) -> tuple[Form, ...]:
+def forms_of(method: str, wanted: Sequence[Variant]) -> tuple[Variant, ...]:
     """Return those of some forms in which a method is measured: an image is one file as it is."""
     return ("tree",) if registry.load(method).traits.is_image else tuple(wanted)
 
 
 def name_of(method: str, form: str) -> str:
     """Return what a method in a form is called."""
-    return f"{method} as a file" if form == "file" else method
+    return f"{method} as a {'staged ' if form == 'staged' else ''}file" if form != "tree" else method

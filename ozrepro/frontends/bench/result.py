@@ -39,7 +39,8 @@ class About:
         base: where the base interpreter lives.
         mount: the file system that the environment is on, and for an image how it is read.
         build_seconds: how long a build took; None where nobody measured it.
-        form: `file` for an environment that is one file, else `tree`.
+        form: `file` for an environment that is one file, `staged` where the node has its own copy of that, else `tree`.
+        stage_seconds: how long making that copy took; None without one.
 
     """
 
@@ -51,6 +52,7 @@ class About:
     mount: str = ""
     build_seconds: float | None = None
     form: str = "tree"
+    stage_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def _headline(summary: Summary, found: Choice) -> str:
 
 def _named_setting(summary: Summary, found: Choice) -> str:
     """Return what follows a recommendation: the setting that makes it so, where it is an environment as one file."""
-    files = [item.name for item in summary.result.candidates if item.form == "file" and item.name in found.left]
+    files = [item.name for item in summary.result.candidates if item.form != "tree" and item.name in found.left]
     if not files:
         return ""
     return f"; {SETTING}" if len(found.left) == 1 else f"; for {' or '.join(files)}, {SETTING}"
@@ -168,16 +168,23 @@ def _build_words(summary: Summary, own: About, others: Sequence[About], cases: S
     if own.build_seconds is None:
         return "how long its build took is not known"
     text = f"its build took {time_words(own.build_seconds)}"
-    quicker = [item for item in others if item.build_seconds is not None and item.build_seconds < own.build_seconds]
+    if own.stage_seconds is not None:
+        text += f" and its copy on a node {time_words(own.stage_seconds)}"
+    quicker = [item for item in others if item.build_seconds is not None and _made_in(item) < _made_in(own)]
     if not quicker:
         return text + (", no longer than another's" if any(item.build_seconds is not None for item in others) else "")
     parts = [_pays(summary, own, item, cases) for item in quicker]
     return f"{text}, {' and '.join(parts)}"
 
 
+def _made_in(item: About) -> float:
+    """Return the seconds before a first start: of the build, and of the copy on a node where that is staged."""
+    return (item.build_seconds or 0.0) + (item.stage_seconds or 0.0)
+
+
 def _pays(summary: Summary, own: About, other: About, cases: Sequence[Case]) -> str:
     """Return after how many starts a longer build is made up for by what each start saves, cold, or else warm."""
-    longer = (own.build_seconds or 0.0) - (other.build_seconds or 0.0)
+    longer = _made_in(own) - _made_in(other)
     words = f"{time_words(longer)} longer than that of {other.name}"
     few = False
     for case in cases:

@@ -49,7 +49,7 @@ def register(add: Add) -> None:
     what = "sessions, one after another; or `compare A.json B.json`, two results; or `calibrate DIR`, a file system for the model"
     take_names(made, "+", what)
     made.add_argument("--method", dest="methods", action="append", metavar="M,…", help="use only these methods")
-    what = "forms of an environment: tree, file (default: what is set, else both on a cluster's file system)"
+    what = "tree, file, staged: a file copied to the node (default: what is set, else both forms on a cluster's file system)"
     made.add_argument("--form", dest="forms", action="append", metavar="F,…", help=what)
     made.add_argument(
         "--workload",
@@ -220,6 +220,7 @@ def _measure(call: Call, plan: Plan, found: Found) -> int:
     from ozrepro.frontends.bench.prepare import looked_at, setting_for, work_folder
     from ozrepro.frontends.bench.result import Keeper
     from ozrepro.frontends.bench.run import INTERRUPTED, measure
+    from ozrepro.frontends.bench.staging import node_copies
 
     given, say = call.arguments, call.out.say
     if len(given.names) > 1:
@@ -238,8 +239,11 @@ def _measure(call: Call, plan: Plan, found: Found) -> int:
         if emulated is not None:
             candidates = tuple(emulation.shown(item) for item in candidates)
         found, written = replace(found, candidates=candidates), filter(None, (given.json_file,))
-        with setting_for(found, plan, work, os.environ, profile, emulated=emulated, written=written) as setting:
-            result = measure(plan, candidates, setting, _each_round(plan, keep, progress), say)
+        with (
+            setting_for(found, plan, work, os.environ, profile, emulated=emulated, written=written) as setting,
+            node_copies(candidates, os.environ) as started,  # copied from where they are served
+        ):
+            result = measure(plan, started, setting, _each_round(plan, keep, progress), say)
     failures = _report(call, result)
     if keep is not None and keep.failure is not None:
         failures.append(keep.failure)

@@ -72,15 +72,15 @@ def named_profile(word: str) -> Profile:
 
 def check(given: Arguments) -> None:
     """Raise UsageError for what could only be found wrong after minutes of measuring."""
-    from ozrepro.frontends.bench.forms import FORMS
+    from ozrepro.frontends.bench.forms import VARIANTS
 
     unknown = [method for method in split_words("--method", given.methods) if not registry.is_method(method)]
     if unknown:
         raise UsageError(f"unknown method {unknown[0]!r}", hint=one_of_these(unknown[0], registry.BUILTIN))
     split_words("--workload", given.workloads)
-    unknown = [form for form in split_words("--form", given.forms) if form not in FORMS]
+    unknown = [form for form in split_words("--form", given.forms) if form not in VARIANTS]
     if unknown:
-        raise UsageError(f"unknown form {unknown[0]!r}", hint=f"one of: {', '.join(FORMS)}")
+        raise UsageError(f"unknown form {unknown[0]!r}", hint=f"one of: {', '.join(VARIANTS)}")
     for word in (given.emulate, given.profile):
         if word is not None:
             named_profile(word)

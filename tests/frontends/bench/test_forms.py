@@ -18,6 +18,7 @@ from ozrepro.frontends.bench.forms import Compared, compared_forms
 from ozrepro.frontends.bench.launch import Starter
 from ozrepro.frontends.bench.lustre.emulator import Emulator
 from ozrepro.frontends.bench.lustre.model import BUSY, METADATA
+from ozrepro.frontends.bench.staging import node_copies
 from ozrepro.frontends.bench.workload import of_imports
 from ozrepro.pipeline.session import Session, open_session
 from ozrepro.site import Mount
@@ -153,9 +154,9 @@ def test_a_cold_start_asks_the_metadata_server_for_a_few_requests_in_the_place_o
     """The base interpreter, which both start, is outside of the folders that are compared here."""
     path = tmp_path / "a.json"
     words = ("--emulate", "busy", "--workload", "imports", "--state", "cold-client", "--rounds", "1", "--json", str(path))
-    large.done("bench", "work", *words)
+    large.done("bench", "work", "--form", "tree,file,staged", *words, JOBFS=str(tmp_path))
     found = json.loads(path.read_text())
-    assert [row["status"] for row in found["rows"]] == [0, 0]
+    assert [row["status"] for row in found["rows"]] == [0, 0, 0]
     asked = {row["candidate"]: sum(row["requests"][kind] for kind in METADATA) for row in found["rows"]}
     # Each module is a lookup, an open and a close of its bytecode, and a lookup of its source.
     assert asked["venv"] - asked["venv as a file"] > 4 * MODULES
@@ -163,6 +164,40 @@ def test_a_cold_start_asks_the_metadata_server_for_a_few_requests_in_the_place_o
     (row,) = (row["requests"] for row in found["rows"] if row["candidate"] == "venv as a file")
     for kind in ("lookup", "open", "close", "glimpse"):
         assert abs(counts["venv as a file"][kind] - row[kind]) <= 0.03 * row[kind] + 1, kind
+    (staged,) = (row["requests"] for row in found["rows"] if row["candidate"] == "venv as a staged file")
+    assert row["bytes"] - staged["bytes"] > 0.9 * Path(pair(large)[1].file).stat().st_size
+    seconds = {item["name"]: item["stage_seconds"] for item in found["candidates"]}
+    assert [name for name, number in seconds.items() if number is not None] == ["venv as a staged file"]
+    assert list(tmp_path.glob("ozrepro-bench-*")) == []
+
+
+@needs_tools
+def test_a_staged_file_is_the_third_of_a_method_where_it_is_asked_for(small: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    on("xfs", monkeypatch)
+    assert compared_forms(opened(small), ("staged",)) == Compared(("staged",))
+    assert compared_forms(opened(small, "file"), ("tree", "file", "staged")) == Compared(("file", "tree", "staged"))
+    assert forms.forms_of("container", ("tree", "staged")) == ("tree",)
+
+
+@needs_tools
+def test_a_staged_file_is_started_from_the_node_s_copy_which_is_removed(large: Project, tmp_path: Path) -> None:
+    _, file = pair(large)
+    local = {"JOBFS": str(tmp_path)}
+    with node_copies((file, replace(file, is_staged=True)), local) as (shared, staged):
+        assert shared is file
+        assert (staged.form, Path(staged.file).read_bytes()) == ("staged", Path(file.file).read_bytes())
+        assert staged.stage_seconds is not None
+        state = FreshCopy(tmp_path / "work")
+        copied = state.prepare(staged)
+        with Starter({"HOME": str(tmp_path)}, tmp_path, tmp_path / "work") as starter:
+            assert starter.start(copied, of_imports("imports", IMPORTS)).status == 0
+            place = Path(copied.file)
+            place.chmod(0o600)
+            place.write_bytes(b"no image")
+            assert starter.start(copied, of_imports("imports", IMPORTS)).status != 0
+        state.after(copied)
+        assert place.exists()
+    assert not place.exists()
 
 
 def test_a_tree_is_started_as_it_is(here: Candidate) -> None:

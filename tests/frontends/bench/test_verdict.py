@@ -182,6 +182,11 @@ def test_a_longer_build_pays_after_so_many_starts() -> None:
     assert seconds[1] is not None
     starts = -(-60.0 // (seconds[0] - seconds[1]))
     assert f"60.0 s longer than that of modules, which pays after {starts:.0f} cold-client starts" in verdict(result).sentences[2]
+    copied = replace(
+        result,
+        candidates=tuple(replace(item, stage_seconds=5.0) if item.name == "container" else item for item in result.candidates),
+    )
+    assert "and its copy on a node 5.00 s, 65.0 s longer than that of modules, which pays after" in verdict(copied).sentences[2]
     same = made(speed={"modules": SAME, "container": SAME}, ranks=(1,))
     assert verdict(same).choice == "container"
     assert "which its starts do not make up for" in verdict(same).sentences[2]
