@@ -14,8 +14,6 @@ from ozrepro.project.checking import shown
 from ozrepro.python.build_hashes import hashed_lines
 from ozrepro.python.indexes import find_indexes, link_address
 from ozrepro.python.layer import open_uv
-from ozrepro.python.pins import find_exactly
-from ozrepro.python.resolve import Wanted, narrowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from ozrepro.methods.contract import ImageRequest, Say
     from ozrepro.python.layer import LockedLayer
     from ozrepro.python.packages import LockedPackage
+    from ozrepro.python.resolve import Wanted
     from ozrepro.site import Site
 
 PREFIX = "/opt/session"
@@ -59,6 +58,8 @@ def definition(
         request: the base, the title, and where to say what is left out.
 
     """
+    from ozrepro.python.pins import find_exactly
+
     site, wanted = request.subject.site, _wanted(python, request)
     _say_left_out(layer, request.say)
     toolchain, absent = find_exactly(open_uv(site, request.say), provides, wanted)
@@ -187,11 +188,15 @@ def blocks(lines: Iterable[str]) -> list[str]:
 
 
 def _wanted(python: str, request: ImageRequest[Any, Any]) -> Wanted:
+    from ozrepro.python.resolve import Wanted  # the methods load this module, and few of their commands resolve
+
     site = request.subject.site
     return Wanted(request.subject.spec.root, ("-",), python, (site.platform,), site.platform)
 
 
 def _wheels(layer: LockedLayer, wanted: Wanted) -> list[LockedPackage]:
+    from ozrepro.python.resolve import narrowed
+
     narrow = [narrowed(item, wanted) for item in layer.packages]
     return [item for item in narrow if item is not None and item.commit is None and any(file.is_wheel for file in item.files)]
 

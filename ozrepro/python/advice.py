@@ -70,6 +70,8 @@ def _is_tight(path: str) -> bool:
     return room.f_bavail * room.f_frsize < 1 << 20 or (room.f_files > 0 and room.f_favail < 10)
 
 
+_NO_NETWORK = "Request failed|dns error|[Nn]etwork|error sending request|tcp connect error|tunnel error"
+
 _HINTS = (
     (
         "setuptools-scm was unable to detect version",
@@ -93,7 +95,7 @@ _HINTS = (
         "the same command again; if the index answers so again, contact its administrator",
     ),
     (
-        "Request failed|dns error|[Nn]etwork|error sending request|tcp connect error|tunnel error",
+        _NO_NETWORK,
         "build where there is a network, check the proxy variables, or set PIP_FIND_LINKS to a wheelhouse and PIP_NO_INDEX=1",
     ),
     (
@@ -113,6 +115,11 @@ _HINTS = (
 def hint_for(errors: str) -> str:
     """Return what to try where uv failed with these words, "" where that is not known."""
     return next((hint for pattern, hint in _HINTS if re.search(pattern, errors)), "")
+
+
+def is_of_network(errors: str) -> bool:
+    """Say whether uv failed with these words because no index could be reached."""
+    return re.search(_NO_NETWORK, errors) is not None
 
 
 def _only(found: Iterable[re.Match[str]]) -> re.Match[str] | None:

@@ -9,12 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import ssl
-import tarfile
 import tempfile
-import urllib.error
-import urllib.request
-import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,6 +182,9 @@ def unpacked(address: str, sha256: str, cert: str = "") -> Iterator[Path]:
         raise BuildError(
             f"{name} is not a .tar.gz: its build requirements cannot be read", hint="ask its authors for an sdist (PEP 625)"
         )
+    import tarfile
+    import zlib
+
     with tempfile.TemporaryDirectory(prefix="ozrepro-") as folder:
         archive = Path(folder) / "sdist.tar.gz"
         archive.write_bytes(content)
@@ -203,6 +201,8 @@ def unpacked(address: str, sha256: str, cert: str = "") -> Iterator[Path]:
 
 
 def _unpack(archive: Path, folder: Path, name: str) -> None:
+    import tarfile
+
     with tarfile.open(archive) as tar:
         size = 0
         for member in tar:  # one after the other: a claim of too much ends before anything is read for it
@@ -220,6 +220,9 @@ def _fetch(address: str, cert: str) -> bytes:
         return Path(unquote(parts.path)).read_bytes()
     if parts.scheme not in ("https", "http"):
         raise BuildError(f"cannot fetch a {parts.scheme or 'local'} address")
+    import ssl
+    import urllib.request  # loads the whole of http and email, which a lock without a compiled package does not need
+
     context = ssl.create_default_context(cafile=cert or None)
     request = urllib.request.Request(address.split("#", maxsplit=1)[0])
     if parts.username:
@@ -234,6 +237,6 @@ def _fetch(address: str, cert: str) -> bytes:
     try:
         with urllib.request.urlopen(request, context=context, timeout=float(os.environ.get("UV_HTTP_TIMEOUT", "60"))) as answer:
             content: bytes = answer.read(MAXIMUM + 1)
-    except (urllib.error.URLError, OSError) as error:
+    except OSError as error:  # URLError is one
         raise BuildError(f"cannot fetch {parts.path.rpartition('/')[2]} from {host}: {error}") from error
     return content

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from ozrepro.project.files import SMALL, text_of
 from ozrepro.project.toml import TOMLDecodeError, loads
@@ -64,6 +65,17 @@ class Indexes:
         # Files are identified by hash, so no index can slip in another one: all are searched, as pip does. Of a single index
         # uv tells more without it, such as a login that is refused.
         return [*(STRATEGY if len(self.pairs) > 1 else ()), *(["--no-index"] if self.no_index else [])]
+
+    def links_are_local(self) -> bool:
+        """Say whether all places of plain files are folders of this machine."""
+        return all(link_address(link).startswith("file:") for link in self.find_links)
+
+    def offers_here(self, name: str) -> bool:
+        """Say whether a folder or an index of this machine may have the file of this name, which needs no network."""
+        if any(url.startswith("file:") for _, url in self.pairs) or not self.links_are_local():
+            return True
+        folders = (unquote(urlsplit(link_address(link)).path) for link in self.find_links)
+        return any(os.path.lexists(os.path.join(folder, name)) for folder in folders)
 
     def name_of(self, address: str) -> str:
         """Return the configured name of an index's address; the main one without a name is `pypi`."""

@@ -133,7 +133,8 @@ def install(uv: Uv, prefix: Path, chosen: Sequence[Chosen], build: Sequence[Lock
     common += ["--only-binary", ":all:", *uv.indexes.flags()]
     doing = "cannot install the locked packages"
     if wheels:
-        uv.run_cached([*common, "-r", "-"], doing=doing, text=_lines(uv, wheels), progress=progress, total=len(wheels))
+        words, known = [*common, "-r", "-"], not any(_is_new(uv, item.file) for item in wheels)
+        uv.run_cached(words, doing=doing, text=_lines(uv, wheels), progress=progress, total=len(wheels), known=known)
     if built:
         places = [word for item in built for word in ("--find-links", str(item.folder))]
         words = [*common, *places, *([] if uv.indexes.no_index else ["--no-index"]), "-r", "-"]
@@ -143,6 +144,11 @@ def install(uv: Uv, prefix: Path, chosen: Sequence[Chosen], build: Sequence[Lock
         with constraints(uv, build) as flags:
             words = [*common, *named, *flags, "-r", "-"]
             uv.run_cached(words, doing=doing, text=_lines(uv, sdists), variables=_own_cache(uv, build), progress=progress)
+
+
+def _is_new(uv: Uv, file: LockedFile) -> bool:
+    """Say whether a wheel must be fetched: nothing was installed from it yet, and no folder of this machine offers it."""
+    return not (uv.notes / file.sha256).exists() and not uv.indexes.offers_here(file.name)
 
 
 def _lines(uv: Uv, chosen: Iterable[Chosen]) -> str:

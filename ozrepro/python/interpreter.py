@@ -26,6 +26,9 @@ MINORS = tuple(range(8, 16))
 """The minor versions of Python 3 that a lock's coverage is worked out for."""
 
 DEFAULT_RANGE = ">=3.10"
+_HERE = "here"
+"""Stands for the platform in tags that are made once for all of them."""
+
 _ASK = (
     "import json,os,platform,sys,sysconfig;"
     "v=sys.implementation.version;"
@@ -190,15 +193,30 @@ def markers_of(platform: str, minor: str) -> tuple[dict[str, str], ...]:
     return tuple({**common, "implementation_version": f"{minor}.{p}", "python_full_version": f"{minor}.{p}"} for p in (0, 30))
 
 
-@lru_cache(maxsize=128)
-def tags_of(platform: str, minor: str) -> frozenset[tags.Tag]:
-    """Return the wheel tags that a CPython `minor` on a recent `platform` takes."""
+def takes(platform: str, minor: str, wheel: Iterable[tags.Tag]) -> bool:
+    """Say whether a CPython `minor` on a recent `platform` takes a wheel of these tags."""
+    # Platforms and the rest are compared apart: a set of all their pairs has 1,200 tags and takes 3 ms to make, for each of 15.
+    accepted, platforms = _accepted(minor), _platforms(platform)
+    return any(
+        (tag in accepted)
+        if tag.platform == "any"
+        else tag.platform in platforms and tags.Tag(tag.interpreter, tag.abi, _HERE) in accepted
+        for tag in wheel
+    )
+
+
+@lru_cache(maxsize=32)
+def _accepted(minor: str) -> frozenset[tags.Tag]:
+    """Return the wheel tags that a CPython `minor` takes, with `_HERE` for each platform."""
+    version = (3, int(minor.split(".")[1]))
+    return frozenset(_cpython_tags(version, f"cp3{version[1]}", [_HERE]))
+
+
+@lru_cache(maxsize=32)
+def _platforms(platform: str) -> frozenset[str]:
     system, _, machine = platform.partition("-")
     if system == "macos":
-        platforms = list(tags.mac_platforms((26, 0), machine))
-    else:
-        # glibc 2.17 is the oldest that manylinux2014 wheels and the clusters in use have; 2.45 is beyond today's newest.
-        old = [f"{name}_{machine}" for name in ("manylinux2014", "manylinux2010", "manylinux1")]
-        platforms = [*(f"manylinux_2_{number}_{machine}" for number in range(45, 4, -1)), *old, f"linux_{machine}"]
-    version = (3, int(minor.split(".")[1]))
-    return frozenset(_cpython_tags(version, f"cp3{version[1]}", platforms))
+        return frozenset(tags.mac_platforms((26, 0), machine))
+    # glibc 2.17 is the oldest that manylinux2014 wheels and the clusters in use have; 2.45 is beyond today's newest.
+    old = (f"{name}_{machine}" for name in ("manylinux2014", "manylinux2010", "manylinux1"))
+    return frozenset((*(f"manylinux_2_{number}_{machine}" for number in range(45, 4, -1)), *old, f"linux_{machine}"))

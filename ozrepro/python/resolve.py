@@ -23,7 +23,7 @@ from ozrepro.python import installed as base
 from ozrepro.python import local, requirement_hashes
 from ozrepro.python.advice import about_python
 from ozrepro.python.entries import packages_of, with_addresses
-from ozrepro.python.interpreter import markers_of, minors_of, tags_of
+from ozrepro.python.interpreter import markers_of, minors_of, takes
 from ozrepro.python.markers import shorten
 from ozrepro.python.packages import LockedPackage, distribution_of, sorted_packages
 
@@ -134,7 +134,7 @@ def _resolve(
         entries = loads(output.read_text(encoding="utf-8")).get("packages", [])
     names = {project.metadata.name for project in wanted.projects}
     packages, sources = packages_of((entry for entry in entries if entry["name"] not in names), wanted)
-    packages = _with_indexes(uv, wanted, interpreter, packages)
+    packages = _with_indexes(uv, wanted, interpreter, packages, sources)
     local.check_indexes(uv.indexes, wanted.root, wanted.projects, packages)
     minors = minors_of(wanted.python)
     kept = _narrowed(packages, wanted)
@@ -276,12 +276,16 @@ def _preferences(previous: Sequence[LockedPackage]) -> str:
     return dumps({"lock-version": "1.0", "created-by": "ozrepro", "packages": entries})
 
 
-def _with_indexes(uv: Uv, wanted: Wanted, interpreter: Interpreter, packages: list[LockedPackage]) -> list[LockedPackage]:
+def _with_indexes(
+    uv: Uv, wanted: Wanted, interpreter: Interpreter, packages: list[LockedPackage], sources: Mapping[str, str]
+) -> list[LockedPackage]:
     """Name each package's index: asked from uv only where there is more than one, since its PEP 751 output does not say."""
     pairs = uv.indexes.pairs
     if uv.indexes.no_index or not pairs:
         return packages
-    if len(pairs) == 1 and not uv.indexes.find_links:
+    # What a folder of files offers has no web address, so that the one index has all the others.
+    fetched = all(source.startswith(("https://", "http://")) for source in sources.values())
+    if len(pairs) == 1 and (not uv.indexes.find_links or (fetched and uv.indexes.links_are_local())):
         name = uv.indexes.name_of(pairs[0][1])
         return [package if package.url else replace(package, index=name) for package in packages]
     pins = [
@@ -317,19 +321,18 @@ def narrowed(package: LockedPackage, wanted: Wanted) -> LockedPackage | None:
     if not any(applies for _, _, applies in needed):
         return None
     marker = shorten(package.marker, [environment for p in wanted.platforms for m in minors for environment in markers_of(p, m)])
-    taken = [tags_of(platform, minor) for platform, minor in dict.fromkeys((p, m) for p, m, applies in needed if applies)]
-    files = tuple(file for file in package.files if not file.is_wheel or any(not tags.isdisjoint(file.tags()) for tags in taken))
+    served = dict.fromkeys((platform, minor) for platform, minor, applies in needed if applies)
+    files = tuple(file for file in package.files if not file.is_wheel or any(takes(*pair, file.tags()) for pair in served))
     return replace(package, marker=marker, files=files)
 
 
 def _gap(packages: Iterable[LockedPackage], platform: str, minor: str) -> tuple[str, ...]:
-    tags = tags_of(platform, minor)
     lacking: list[str] = []
     environments = markers_of(platform, minor)
     alternatives: dict[str, bool] = {}
     for package in packages:
         if any(package.applies(environment) for environment in environments):
-            fits = any(not file.is_wheel or not tags.isdisjoint(file.tags()) for file in package.files)
+            fits = any(not file.is_wheel or takes(platform, minor, file.tags()) for file in package.files)
             alternatives[package.name] = alternatives.get(package.name, True) and fits
     lacking += sorted(name for name, fits in alternatives.items() if not fits)
     return tuple(lacking)

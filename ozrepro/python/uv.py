@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ozrepro import process
 from ozrepro.environment import BASE_PATH
 from ozrepro.errors import CommandFailed, without_login
-from ozrepro.python.advice import hint_for, of_the_files
+from ozrepro.python.advice import hint_for, is_of_network, of_the_files
 from ozrepro.python.indexes import STRATEGY, Indexes, base_variables, find_indexes
 from ozrepro.store import caches, failed
 
@@ -71,18 +71,26 @@ class Uv:
         variables: Mapping[str, str] | None = None,
         progress: Progress | None = None,
         total: int = 0,
+        known: bool = True,
     ) -> process.Finished:
         """Run one uv command from the cache alone, and only when that lacks something with the network.
 
         uv asks the index again about what it has in its cache when ten minutes have passed; a file that is named by its hash
-        needs no such question, and a node without network cannot ask it. Raises CommandFailed as `run` does.
+        needs no such question, and a node without network cannot ask it. Where it is not `known` that the cache has all, the
+        network is asked first, and the cache alone where that cannot be reached. Raises CommandFailed as `run` does.
         """
+        online = None
+        if not known and not self.variables.get("UV_OFFLINE"):
+            online = self._finish(arguments, text, None, variables, progress, total)
+            # What was begun in another way is not tried again: uv takes a package that is half linked for a whole one.
+            if online.status == 0 or not is_of_network(online.errors):
+                return self._checked(self._with_hints(online, arguments, text, None, variables), doing)
         cached = self._finish([*arguments, "--offline"], text, None, variables, progress, total)
         # What a full disk has cut short is left half installed, and a second call would take it for whole.
         full = cached.status != 0 and of_the_files(cached.errors, self.variables["UV_CACHE_DIR"]) is not None
         if cached.status == 0 or full or self.variables.get("UV_OFFLINE"):
             return self._checked(cached, doing)
-        finished = self._finish(arguments, text, None, variables, progress, total)
+        finished = online or self._finish(arguments, text, None, variables, progress, total)
         if finished.status != 0 and "Hash mismatch" in cached.errors and "Hash mismatch" not in finished.errors:
             finished = cached
         return self._checked(self._with_hints(finished, arguments, text, None, variables), doing)

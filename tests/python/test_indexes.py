@@ -80,6 +80,19 @@ def test_an_index_is_named_without_its_login(tmp_path: Path) -> None:
     assert find(tmp_path).name_of(PYPI) == "pypi"
 
 
+def test_only_folders_and_indexes_of_this_machine_may_offer_a_file_without_a_network(tmp_path: Path) -> None:
+    house = tmp_path / "a house"
+    house.mkdir()
+    (house / "one-1-py3-none-any.whl").touch()
+    plain = Indexes((("pypi", PYPI),), (str(house),))
+    assert plain.links_are_local()
+    assert [plain.offers_here(name) for name in ("one-1-py3-none-any.whl", "two-1-py3-none-any.whl")] == [True, False]
+    web = Indexes((("pypi", PYPI),), ("https://files/simple",))
+    assert not web.links_are_local()
+    assert web.offers_here("two-1-py3-none-any.whl")
+    assert Indexes((("", f"file://{house}"),)).offers_here("two-1-py3-none-any.whl")
+
+
 def test_uv_sees_transport_and_login_settings_and_nothing_that_changes_what_it_installs() -> None:
     caller = {
         "HOME": "/h",

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from packaging.markers import Marker
-from packaging.tags import Tag, sys_tags
+from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms, sys_tags
 
-from ozrepro.python.interpreter import ask, find, markers_of, minors_of, recorded, running, tags_of
+from ozrepro.python.interpreter import MINORS, ask, find, markers_of, minors_of, recorded, running, takes
 
 
 def test_the_running_interpreter_is_preferred_when_it_fits() -> None:
@@ -85,7 +87,36 @@ def test_the_minor_versions_of_a_range_are_listed(python: str, minors: tuple[str
     ],
 )
 def test_a_platform_takes_its_own_wheels(platform_name: str, tag: str, taken: bool) -> None:
-    assert (Tag("cp311", "cp311", tag) in tags_of(platform_name, "3.11")) is taken
+    assert takes(platform_name, "3.11", [Tag("cp311", "cp311", tag)]) is taken
+
+
+@st.composite
+def drawn_tags(draw: st.DrawFn) -> Tag:
+    """Draw a tag as wheels have them, such as cp310-abi3-manylinux_2_28_x86_64, or nearly."""
+    minor = draw(st.integers(0, 16))
+    interpreter = draw(st.sampled_from((f"cp3{minor}", f"py3{minor}", "py3", "py2", "pp310")))
+    abi = draw(st.sampled_from((f"cp3{minor}", f"cp3{minor}t", "abi3", "none")))
+    machine = draw(st.sampled_from(("x86_64", "aarch64", "arm64", "universal2")))
+    system = draw(
+        st.sampled_from((f"manylinux_2_{draw(st.integers(0, 50))}", "manylinux2014", "linux", "musllinux_1_2", "macosx_11_0"))
+    )
+    return Tag(interpreter, abi, draw(st.sampled_from((f"{system}_{machine}", "any", "here"))))
+
+
+@given(st.sampled_from(("linux-x86_64", "linux-aarch64", "macos-arm64")), st.sampled_from(MINORS), drawn_tags())
+def test_a_tag_is_taken_where_packaging_s_list_for_the_platform_has_it(platform_name: str, minor: int, tag: Tag) -> None:
+    machine = platform_name.partition("-")[2]
+    if platform_name.startswith("macos"):
+        platforms = list(mac_platforms((26, 0), machine))
+    else:
+        platforms = [
+            *(f"manylinux_2_{number}_{machine}" for number in range(5, 46)),
+            *(f"manylinux{year}_{machine}" for year in ("1", "2010", "2014")),
+            f"linux_{machine}",
+        ]
+    exact = set(cpython_tags((3, minor), abis=[f"cp3{minor}"], platforms=platforms))
+    whole = exact | set(compatible_tags((3, minor), f"cp3{minor}", platforms))
+    assert takes(platform_name, f"3.{minor}", [tag]) is (tag in whole)
 
 
 def test_markers_of_another_platform_are_that_platform_s() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -73,6 +74,24 @@ def test_one_lock_builds_from_the_index_the_cache_and_a_wheelhouse(online: Proje
     assert built.returncode == 0, built.stderr
     ran = no_network(online, "run", "work", "--", "python", "-c", "import six, idna; print(six.__version__)", **fresh)
     assert ran.stdout == "1.16.0\n"
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="there is no strace")
+def test_what_was_never_installed_is_fetched_by_the_first_call_of_uv(online: Project, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    words = ("strace", "-f", "-qq", "-e", "trace=execve", "-e", "status=successful", "-o", str(trace))
+    done = online.run(*words, str(BIN / "ozrepro"), "build", PIP_FIND_LINKS="", PIP_EXTRA_INDEX_URL="")
+    assert done.returncode == 0, done.stderr
+    calls = [line.partition("execve(")[2] for line in trace.read_text().splitlines()]
+    assert [call.split(", ")[2].strip('"') for call in calls if call.partition('",')[0].endswith("/uv")] == ["venv", "pip"]
+
+
+def test_without_a_network_a_cache_serves_whose_notes_are_lost(online: Project) -> None:
+    online.done("build")
+    (notes,) = (online.store() / "cache").glob("*/wheels")
+    shutil.rmtree(notes)
+    again = no_network(online, "build", "--rebuild", PIP_FIND_LINKS="", PIP_EXTRA_INDEX_URL="")
+    assert again.returncode == 0, again.stderr
 
 
 def test_a_flipped_hash_is_refused_from_the_index_the_cache_and_a_wheelhouse(online: Project, tmp_path: Path) -> None:

@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 
 from ozrepro.errors import without_login
 
+ENVIRONMENT_FILES = ("environment.yml", "environment.yaml")
+"""What describes a project's environment of conda."""
+
+PIXI_FILE = "pixi.toml"
+
 
 @dataclass(frozen=True, slots=True)
 class Package:

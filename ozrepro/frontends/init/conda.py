@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import canonicalize_name
 
 from ozrepro.errors import without_login
-from ozrepro.frontends.init import Conda, Package
+from ozrepro.frontends.init import ENVIRONMENT_FILES, Conda, Package
 from ozrepro.frontends.init.condafile import look_at_file
 from ozrepro.frontends.init.packages import TOOLS, import_names, top_level
 from ozrepro.methods.conda.channels import check_public
@@ -22,7 +22,6 @@ from ozrepro.python.installed import distributions
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-FILES = ("environment.yml", "environment.yaml")
 _SPECS = re.compile(r"# *(\w+) specs: *(.*)")
 _NAME = re.compile(r"(?:.*::)?([A-Za-z0-9_][A-Za-z0-9._-]*)")
 _ADDRESS = re.compile(r"https?://(?:conda\.anaconda\.org/)?(.+)")
@@ -33,7 +32,7 @@ _INFO = re.compile(r"site-packages/([^/]+)-[^/-]+\.(?:dist|egg)-info(?:/|$)")
 def look_at_conda(environ: Mapping[str, str], root: Path) -> tuple[Conda | None, list[str]]:
     """Return the project's environment file, else the active environment, and what to say of it."""
     prefix = environ.get("CONDA_PREFIX", "")
-    file = next((name for name in FILES if (root / name).is_file()), "")
+    file = next((name for name in ENVIRONMENT_FILES if (root / name).is_file()), "")
     if file:
         return look_at_file(root, file), [f"{file} is taken, not the active conda environment"] if prefix else []
     if not prefix:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.frontends.init import Conda, poetry
+from ozrepro.frontends.init import PIXI_FILE, Conda, poetry
 from ozrepro.frontends.init.condapackages import CondaPackages
 from ozrepro.project.files import SMALL, text_of
 from ozrepro.project.toml import TOMLDecodeError, loads
@@ -13,22 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-FILE = "pixi.toml"
 _READ = frozenset(("workspace", "project", "dependencies", "pypi-dependencies"))
 _OPERATORS = tuple("<>=!~")
 
 
 def look_at_pixi(root: Path, tool: Mapping[str, Any]) -> Conda | None:
     """Return what pixi.toml, else `[tool.pixi]` of pyproject.toml, asks for; None where there is neither."""
-    path, table, where = root / FILE, tool.get("pixi"), "pyproject.toml tool.pixi"
+    path, table, where = root / PIXI_FILE, tool.get("pixi"), "pyproject.toml tool.pixi"
     if path.is_file():
-        where = FILE
+        where = PIXI_FILE
         try:
             table = loads(text_of(path, SMALL))
         except TOMLDecodeError as error:
-            return Conda(left=(f"{FILE} is not valid TOML: {error}",), is_project=True)
+            return Conda(left=(f"{PIXI_FILE} is not valid TOML: {error}",), is_project=True)
         except OSError as error:
-            return Conda(left=(f"{FILE}: {error.strerror}",), is_project=True)
+            return Conda(left=(f"{PIXI_FILE}: {error.strerror}",), is_project=True)
     return _read(table, where) if isinstance(table, dict) else None
 
 
