@@ -65,6 +65,10 @@ def build(session: Session, section: Section, folder: Path, place: Place, tools:
     no room left, OSError where the store has none.
     """
     with _in(place.words, place.folder), room(place) as local:
+        environ = dict(session.site.environ)
+        if local is not None:  # what killed programs leave in it goes with the rest
+            environ["TMPDIR"] = str(local.with_name("tmp"))
+            os.mkdir(environ["TMPDIR"], 0o700)
         job = Job(
             os.getpid(),
             str(session.root),
@@ -74,7 +78,7 @@ def build(session: Session, section: Section, folder: Path, place: Place, tools:
             str(folder),
             str(local or ""),
             place.words,
-            dict(session.site.environ),
+            environ,
             asdict(tools),
         )
         variables = {name: os.environ[name] for name in _STARTING if name in os.environ}

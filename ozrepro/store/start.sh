@@ -108,7 +108,7 @@ options="ro,nosuid,nodev,fd=$device,rootmode=40000,user_id=0,group_id=0"
     tell "$file cannot be mounted on $HOSTNAME" "OZREPRO_FORM=tree" 4
 echo >&"$go"
 exec {device}>&- {go}>&-
-if [ ! -e "$here/env/@MARKER@" ]; then
+if [ ! -f "$here/env/@MARKER@" ]; then
     eval "$intact"
     intact || tell "$file is not as it was published" "ozrepro build" 3
     tell "$file is damaged, or $fuse cannot read it" "ozrepro store verify" 3

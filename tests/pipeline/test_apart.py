@@ -95,6 +95,18 @@ def test_a_killed_build_leaves_no_process_no_mount_and_nothing_broken(one: Proje
     assert list((one.store() / "gens").iterdir()) == [one.prefix().parent]
 
 
+def test_temporary_files_that_programs_of_a_build_leave_go_with_its_folder(small: Project, tmp_path: Path) -> None:
+    """As uv does where it is killed, whose lock stays."""
+    node = tmp_path / "node"
+    node.mkdir()
+    text = "import os, tempfile\nos.close(tempfile.mkstemp()[0])\nWHERE = tempfile.gettempdir()\n"
+    make_wheel(small.wheelhouse, "alpha", "1.0", requires=("beta>=1",), modules={"alpha.py": text})
+    small.done("lock", "work")
+    small.done("build", "work", "--form", "file", TMPDIR=str(node))
+    assert list(node.iterdir()) == []
+    assert small.done("run", "work", "--", "python", "-c", "import alpha; print(alpha.WHERE)", TMPDIR=str(node)) == f"{node}\n"
+
+
 def test_an_ordinary_users_killed_build_ends_with_all_that_it_has_started(ordinary: OrdinaryProject) -> None:
     """In a user namespace, whose process gives up its rights on the way: the kernel could have forgotten who its parent is."""
     make_wheel(ordinary.wheelhouse, "alpha", "1.0")

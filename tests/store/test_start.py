@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ozrepro.store.forms import IMAGE, why_no_mount
+from ozrepro.store import forms
+from ozrepro.store.forms import IMAGE, MARKER, why_no_mount
 from ozrepro.store.publish import CARD
 from tests.needs import FUSE
+from tests.store import noflock
 from tests.store.mounted import AS_ROOT_TOO, Packed, make, tools, variables, wait
 
 if TYPE_CHECKING:
@@ -423,11 +427,79 @@ def test_a_machine_that_cannot_mount_is_named(packed: Packed) -> None:
     assert packed.ended() == []
 
 
-def test_an_unshare_that_is_too_old_is_named_before_anything_is_built(tmp_path: Path) -> None:
-    old = tmp_path / "unshare"
-    old.write_text(
-        "#!/bin/sh\ncase $* in *--map-user*) echo \"unshare: unrecognized option '--map-user=0'\" >&2; exit 1 ;; esac\n"
-    )
-    old.chmod(0o755)
-    assert why_no_mount(dataclasses.replace(tools(), unshare=str(old))).endswith("ask the centre for util-linux 2.36")
+OLD = "unshare: unrecognized option '--map-user=0'"
+UBUNTU = "unshare: write failed /proc/self/uid_map: Operation not permitted"
+FOREIGN = "mount: /a/path: permission denied.\n       dmesg(1) may have more information after failed mount system call."
+APPARMOR = "AppArmor lets no user mount (kernel.apparmor_restrict_unprivileged_userns = 1; unshare: Operation not permitted)"
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "knob", "told"),
+    [
+        ("unshare", OLD, "", "/unshare has no --map-user; ask the centre for util-linux 2.36"),
+        ("unshare", UBUNTU, "1", f"{APPARMOR}; ask the centre for 0, or for a profile of "),
+        (
+            "unshare",
+            UBUNTU,
+            "0",
+            "no user can mount a file (unshare: Operation not permitted); ask the centre for user namespaces",
+        ),
+        ("mount", FOREIGN, "", "no user can mount a file (mount: permission denied); ask the centre for user namespaces"),
+        (
+            "squashfuse",
+            "squashfuse_ll: no zstd",
+            "",
+            "/squashfuse does not read what /usr/bin/mksquashfs has packed; ask the centre",
+        ),
+        ("mksquashfs", "mksquashfs: no zstd", "", "a file cannot be mounted here: cannot pack"),
+    ],
+)
+def test_why_no_file_can_be_mounted_is_told_before_anything_is_built(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, said: str, knob: str, told: str
+) -> None:
+    """Programs of other machines: their words, and the kernel's setting."""
+    program = tmp_path / name
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(said)} >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(forms, "_knob", lambda _name: knob)
+    assert told in why_no_mount(dataclasses.replace(tools(), **{name: str(program)}))
+
+
+def test_a_machine_that_can_mount_a_file_is_asked_by_mounting_one() -> None:
     assert why_no_mount(tools()) == ""
+
+
+@pytest.mark.skipif(bool(noflock.why_not()), reason=noflock.why_not() or "it works")
+def test_a_filter_that_forbids_mounts_is_named_as_what_it_is() -> None:
+    """As those of containers: user namespaces can be made, and nothing be mounted in them."""
+    code = (
+        "import errno; from tests.store.mounted import tools; from tests.store.noflock import forbid;"
+        "from ozrepro.store.forms import why_no_mount; forbid('mount', errno.EPERM); print(why_no_mount(tools()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "lets no user mount (unshare: Operation not permitted, by a seccomp filter); ask whoever runs it" in done.stdout, (
+        done.stderr
+    )
+
+
+DEVICES = ("zero c 666 0 0 1 5", "disk b 666 0 0 254 0", "own m 4755 0 0")
+
+
+def test_devices_and_setuid_programs_of_an_image_have_no_effect(broken: Packed) -> None:
+    tree = broken.work / "hostile"
+    tree.mkdir()
+    (tree / MARKER).touch()
+    (tree / "loop").symlink_to(".")
+    (tree / "word").symlink_to("/etc/shadow")
+    shutil.copy("/usr/bin/id", tree / "own")
+    image = broken.folder / IMAGE
+    image.unlink()
+    pseudo = [word for line in DEVICES for word in ("-p", line)]
+    subprocess.run([tools().mksquashfs, tree, image, "-quiet", "-no-progress", *pseudo], check=True, capture_output=True)
+    broken.publish()
+    script = 'cd "$1"; stat -c %a own; ./own -u; for name in zero disk word; do head -c 1 $name && echo read $name; done; ls loop/loop/own'
+    done = broken.run("bash", "-c", script, "bash", str(broken.env))
+    uid = broken.account.uid if broken.account else os.geteuid()
+    assert done.stdout.splitlines() == ["4755", str(uid), "loop/loop/own"]
+    assert done.stderr.count("Permission denied") == 3
+    shutil.rmtree(tree)

@@ -20,7 +20,7 @@ from tests.store import noflock
 
 needs_filter = pytest.mark.skipif(bool(noflock.why_not()), reason=noflock.why_not() or "it works")
 # A program whose flock(2) always fails with an errno, or (0) always succeeds without locking: Lustre's localflock, seen from two nodes.
-FILTERED = "import os, sys; from tests.store.noflock import forbid_flock; forbid_flock(int(sys.argv[1])); os.execvp(sys.argv[2], sys.argv[2:])"
+FILTERED = "import os, sys; from tests.store.noflock import forbid; forbid('flock', int(sys.argv[1])); os.execvp(sys.argv[2], sys.argv[2:])"
 LOCKS = """
 import json, os
 from pathlib import Path
