@@ -112,10 +112,8 @@ def _refusal(said: str, tools: Tools) -> str:
         return f"{first.removeprefix('ozrepro: ')}; ask the centre for user namespaces and FUSE"
     cause = f"{first.partition(': ')[0]}: {first.rpartition(': ')[2].strip('.')}"
     if _knob("kernel/apparmor_restrict_unprivileged_userns") == "1":
-        sysctl = "kernel.apparmor_restrict_unprivileged_userns = 1"
-        return (
-            f"AppArmor lets no user mount ({sysctl}; {cause}); ask the centre for 0, or a profile with userns for {tools.unshare}"
-        )
+        knob = "kernel.apparmor_restrict_unprivileged_userns = 1"
+        return f"AppArmor lets no user mount ({knob}; {cause}); ask the centre for 0, or for a profile of {tools.unshare}"
     if "\nSeccomp:\t2\n" in _text("/proc/self/status"):
         return f"this container or service lets no user mount ({cause}, by a seccomp filter); ask whoever runs it"
     return f"no user can mount a file ({cause}); ask the centre for user namespaces (sysctl user.max_user_namespaces)"
