@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ozrepro import process
 from ozrepro.python import compiling as compiler
-from ozrepro.store import cache_of, caches, manifest
+from ozrepro.store import cache_of, caches, manifest, states
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ozrepro.project.settings import Settings
@@ -36,6 +36,7 @@ _FORM = "1"
 """Counted among what names a folder: another way of compiling, or of writing the record, is another form."""
 
 _RECORD = "record"
+_STATES = "states"
 _NONE = "-"
 """What the record has for a source that does not compile: some packages ship files for other Pythons."""
 
@@ -85,43 +86,62 @@ def provide(
     variables: Mapping[str, str],
     digests: manifest.Digests,
     *,
-    brought: Container[str] = (),
-    changing: Container[str] = (),
+    entries: Iterable[manifest.Entry] | None = None,
+    brought: Collection[str] = (),
+    changing: Collection[str] = (),
 ) -> None:
     """Give every module in `folder`, the site-packages of the environment at `prefix`, its bytecode; nothing is imported.
 
-    `variables` are those that the environment's Python needs. `digests` gets what was taken. `brought` are files of bytecode that
+    `variables` are those that the environment's Python needs. `digests` gets what was taken. `entries`
+    are what is in the environment, where it was looked at just before. `brought` are files of bytecode that
     packages bring and that stay as they are, `changing` sources that name the prefix: their bytecode is not kept. Both are paths
     below `folder`. Raises OSError, CommandFailed.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    packages, others = _look(folder, digests, kept.tag if kept else "", brought, changing)
+    base = f"{os.path.relpath(folder, prefix)}/"
+    sources = _look(folder, digests) if entries is None else _listed(entries, base)
+    packages, others = _sort(sources, kept.tag if kept else "", brought, changing)
     with ThreadPoolExecutor(max_workers=cores) as pool:
         lacking = packages
         if kept is not None:
-            there = list(pool.map(lambda package: _take(kept, folder, package, digests), packages))
+            there = list(pool.map(lambda package: _take(kept, folder, base, package, digests), packages))
+            digests.settle()
             lacking = [package for package, whole in zip(packages, there, strict=True) if not whole]
         todo = [*others, *(source.path for package in lacking for source in package.sources)]
         refused = _compile(pool, prefix, folder, todo, variables, cores)
         if kept is not None and lacking:
-            _keep(pool, kept, folder, lacking, refused, digests)
+            _keep(pool, kept, folder, base, lacking, refused, digests)
 
 
-def _look(
-    folder: Path, digests: manifest.Digests, tag: str, brought: Container[str], changing: Container[str]
+def _look(folder: Path, digests: manifest.Digests) -> Iterator[_Source]:
+    """Yield the sources below `folder`, a symlink without a digest."""
+    for path, item in manifest.scan(folder):
+        if path.endswith(".py"):
+            found = item.stat(follow_symlinks=False)
+            if not stat.S_ISDIR(found.st_mode):
+                yield _Source(path, digests.of(item.path, found) if stat.S_ISREG(found.st_mode) else "")
+
+
+def _listed(entries: Iterable[manifest.Entry], base: str) -> Iterator[_Source]:
+    """Yield the sources among the entries of an environment, as `_look` does."""
+    for entry in entries:
+        if entry.path.endswith(".py") and entry.path.startswith(base):
+            yield _Source(entry.path[len(base) :], "" if entry.digest.startswith("->") else entry.digest)
+
+
+def _sort(
+    sources: Iterable[_Source], tag: str, brought: Collection[str], changing: Container[str]
 ) -> tuple[list[_Package], list[str]]:
     """Return the packages, and the sources whose bytecode is not kept: what a link leads to, a project's file, may change."""
     packages: dict[str, list[_Source]] = {}
     others: list[str] = []
-    for path, item in manifest.scan(folder):
-        if not path.endswith(".py") or (tag and _bytecode(path, tag) in brought):
+    for source in sources:
+        if tag and brought and _bytecode(source.path, tag) in brought:
             continue
-        found = item.stat(follow_symlinks=False)
-        if stat.S_ISREG(found.st_mode) and path not in changing:
-            top = path.partition("/")[0]
-            packages.setdefault(top, []).append(_Source(path, digests.of(item.path, found)))
-        elif not stat.S_ISDIR(found.st_mode):
-            others.append(path)
+        if source.sha256 and source.path not in changing:
+            packages.setdefault(source.path.partition("/")[0], []).append(source)
+        else:
+            others.append(source.path)
     # The largest first: what begins last ends alone.
     return [_Package(tuple(sorted(packages[top]))) for top in sorted(packages, key=lambda top: -len(packages[top]))], others
 
@@ -132,12 +152,14 @@ def _bytecode(path: str, tag: str) -> str:
     return os.path.join(inner, "__pycache__", f"{name.removesuffix('.py')}.{tag}.pyc")
 
 
-def _take(kept: Kept, folder: Path, package: _Package, digests: manifest.Digests) -> bool:
+def _take(kept: Kept, folder: Path, base: str, package: _Package, digests: manifest.Digests) -> bool:
     """Put the kept bytecode of a package into the environment; False, and none of it is there, where it is not whole."""
     place = kept.folder / package.name()
     recorded = _read(place)
     if recorded is None or len(recorded) != len(package.sources):
         return False
+    if kept.linked:
+        states.recall(place / _STATES, digests, os.stat(folder).st_dev)
     put: list[str] = []
     made = ""
     with suppress(OSError):  # what is gone from the cache, or does not fit on the disk, is compiled
@@ -154,11 +176,20 @@ def _take(kept: Kept, folder: Path, package: _Package, digests: manifest.Digests
             if digests.read(target) != sha256:
                 break
         else:
+            _note(kept, base, package, digests)
             return True
     for target in put:
         with suppress(OSError):
             os.unlink(target)
     return False
+
+
+def _note(kept: Kept, base: str, package: _Package, digests: manifest.Digests) -> None:
+    """Have the files of a package's bytecode noted when the environment is published; see `states`."""
+    if kept.linked:
+        place = kept.folder / package.name()
+        files = {f"{base}{_bytecode(source.path, kept.tag)}": str(number) for number, source in enumerate(package.sources)}
+        digests.noted.append(states.Noted(place / _STATES, str(place), files))
 
 
 def _put(source: str, target: str, *, linked: bool) -> None:
@@ -186,6 +217,7 @@ def _keep(
     pool: ThreadPoolExecutor,
     kept: Kept,
     folder: Path,
+    base: str,
     packages: Iterable[_Package],
     refused: Container[str],
     digests: manifest.Digests,
@@ -195,11 +227,11 @@ def _keep(
         kept.folder.mkdir(mode=0o755, exist_ok=True)
         _tidy(kept.folder)
         with tempfile.TemporaryDirectory(prefix=".", dir=kept.folder, ignore_cleanup_errors=True) as aside:
-            list(pool.map(lambda package: _keep_one(kept, aside, folder, package, refused, digests), packages))
+            list(pool.map(lambda package: _keep_one(kept, aside, folder, base, package, refused, digests), packages))
 
 
 def _keep_one(
-    kept: Kept, aside: str, folder: Path, package: _Package, refused: Container[str], digests: manifest.Digests
+    kept: Kept, aside: str, folder: Path, base: str, package: _Package, refused: Container[str], digests: manifest.Digests
 ) -> None:
     name = package.name()
     fresh, recorded = f"{aside}/{name}", []
@@ -218,6 +250,7 @@ def _keep_one(
         with suppress(FileNotFoundError):  # what is there is not whole, or another process's and the same
             os.rename(place, f"{aside}/old-{name}")
         os.rename(fresh, place)
+        _note(kept, base, package, digests)
 
 
 def _written(place: Path, recorded: Sequence[str]) -> str:

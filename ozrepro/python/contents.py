@@ -60,6 +60,13 @@ class Wheel(NamedTuple):
         return canonicalize_name(self.title.split(" ")[0])
 
 
+class Installed(NamedTuple):
+    """What is in an environment after an installation, and which wheels were installed."""
+
+    entries: list[manifest.Entry]
+    wheels: list[Wheel]
+
+
 def read_wheels(prefix: Path, folder: Path) -> list[Wheel]:
     """Return the distributions that have a RECORD in `folder`, the site-packages of the environment at `prefix`."""
     base = os.path.relpath(folder, prefix)
@@ -104,15 +111,19 @@ def check(
     archives: Mapping[str, str],
     notes: Path,
     digests: manifest.Digests,
-) -> None:
+) -> Installed:
     """Check what was just installed. `before` is what was in the environment; `archives` has the key of each file by package.
 
     `digests` is told that all of it, but for bytecode, is to be the same when the environment is published.
 
+    Returns what is in the environment now.
+
     Raises NotAsRecordedError where files are not those that their archives hold, BuildError naming the package where one brings
     files over those of another one or of the environment itself.
     """
-    after = {entry.path: entry.digest for entry in manifest.take(prefix, digests)}
+    entries = manifest.take(prefix, digests)
+    digests.settle()
+    after = {entry.path: entry.digest for entry in entries}
     wheels = [wheel for wheel in read_wheels(prefix, folder) if not any(f"{wheel.info}/RECORD" == old.path for old in before)]
     refused = [*_replaced(before, after, wheels), *_contested(wheels)]
     if refused:
@@ -134,6 +145,7 @@ def check(
     for note, digest in fresh.items():
         _write(note, digest)
     digests.expect({path: digest for path, digest in after.items() if path != _LOCK and not path.endswith(".pyc")})
+    return Installed(entries, wheels)
 
 
 def _refuse(kind: type[BuildError], lines: Sequence[str]) -> None:

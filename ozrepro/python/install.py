@@ -13,7 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from ozrepro import process
 from ozrepro.errors import BuildError
-from ozrepro.python import bytecode, contents
+from ozrepro.python import bytecode, contents, linked
 from ozrepro.python import installed as base
 from ozrepro.python.build_hashes import constraints
 from ozrepro.store import manifest
@@ -97,9 +97,11 @@ def archives(chosen: Iterable[Chosen], build: Sequence[LockedPackage]) -> dict[s
 
 def check_contents(
     uv: Uv, prefix: Path, before: Sequence[manifest.Entry], archives: Mapping[str, str], digests: manifest.Digests
-) -> None:
-    """Check that what was installed is what the archives hold; see `contents.check`, which says what it raises."""
-    contents.check(prefix, site_packages(prefix), before, archives, uv.notes, digests)
+) -> list[manifest.Entry]:
+    """Check that what was installed is what the archives hold; see `contents.check`, which says what it returns and raises."""
+    found = contents.check(prefix, site_packages(prefix), before, archives, uv.notes, digests)
+    linked.note(uv, prefix, found.wheels, archives, digests)
+    return found.entries
 
 
 def fill_twice(
@@ -118,7 +120,13 @@ def fill_twice(
         return fill()
 
 
-def install(uv: Uv, prefix: Path, chosen: Sequence[Chosen], build: Sequence[LockedPackage], progress: Progress) -> None:
+def install(
+    uv: Uv,
+    prefix: Path,
+    chosen: Sequence[Chosen],
+    build: Sequence[LockedPackage],
+    progress: Progress,
+) -> None:
     """Install the chosen files, and nothing else, into the environment at `prefix`.
 
     Hashes are checked by uv, from the index, a wheelhouse and the cache alike. `build` are the only packages that building an
@@ -206,18 +214,20 @@ def check(
     variables: Mapping[str, str],
     digests: manifest.Digests | None = None,
     kept: bytecode.Kept | None = None,
+    entries: Sequence[manifest.Entry] | None = None,
 ) -> manifest.Digests:
     """Give a fresh environment its bytecode and check it: distributions as locked, requirements met, imports that work.
 
     uv's exit status is not enough: after a failed install a whole package may be absent while every record looks right.
-    `variables` is the environment that programs will get; `digests` are those that are known; `kept` is where bytecode is kept.
+    `variables` is the environment that programs will get; `digests` are those that are known; `kept` is where bytecode is kept;
+    `entries` are what is in the environment, where that is known.
     Returns the digests with those that it took. Raises BuildError with all that is wrong, CommandFailed, OSError.
     """
     folder, digests = site_packages(prefix), digests if digests is not None else manifest.Digests()
     wrong = list(check_distributions(folder, wanted.chosen, wanted.projects))
     if not wrong:
         # Before the imports: what they write would be bytecode of this environment alone, and no file runs before it is compared.
-        bytecode.provide(prefix, folder, kept, variables, digests)
+        bytecode.provide(prefix, folder, kept, variables, digests, entries=entries)
         wrong = check_requirements(folder, wanted) + check_imports(prefix, wanted.imports, variables)
     if wrong:
         raise BuildError(

@@ -43,6 +43,11 @@ class Uv:
         """The folder beside the cache in which stands what the files of each archive were when it was first installed."""
         return Path(self.variables["UV_CACHE_DIR"]).parent / "wheels"
 
+    @property
+    def links(self) -> bool:
+        """Whether files of an environment are hard links to its cache."""
+        return self.variables["UV_LINK_MODE"] == "hardlink"
+
     def run(
         self,
         arguments: Sequence[str],

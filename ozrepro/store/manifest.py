@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ozrepro.store.states import Noted
+
 _BLOCK = 1 << 20
 _FOLDER = 0o755
 """The mode of a published folder, whatever the umask was: with files in folders that he may not write, no owner can `rm -rf`."""
@@ -76,21 +78,35 @@ def scan(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 class Digests:
     """Digests taken while an environment is built, so that its checks and its manifest read each file once.
 
-    One counts only as long as the file's inode, size and times are what they were.
+    One counts only as long as the file's inode, size and times are what they were. `roots` are folders in a cache by the name of
+    their note, `noted` those whose files are to be noted as they are when the environment is published, `looked` what lstat said
+    of its files then, with their sha256, and `clock` the time of the file system just before, in ns; see `states`.
     """
 
-    __slots__ = ("_expected", "_known")
+    __slots__ = ("_expected", "_known", "_linked", "clock", "looked", "noted", "roots")
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, ...], str] = {}
+        self._linked: dict[tuple[int, ...], str] = {}
         self._expected: dict[str, str] = {}
+        self.roots: dict[str, str] = {}
+        self.noted: list[Noted] = []
+        self.looked: dict[str, tuple[os.stat_result, str]] = {}
+        self.clock = 0
+
+    def trust(self, found: os.stat_result, digest: str) -> None:
+        """Take the digest of a cached file that is about to be linked, as a link moves a file's time of change; till `settle`."""
+        self._linked[_state(found)[:-1]] = digest
+
+    def settle(self) -> None:
+        """Take no more files for those that were trusted: all links were made and looked at."""
+        self._linked.clear()
 
     def of(self, path: str, found: os.stat_result) -> str:
         """Return the sha256 of the regular file `path`, in hexadecimal; `found` is what lstat says of it."""
-        state = _state(found)
-        digest = self._known.get(state)
+        digest = self.known(found)
         if digest is None:
-            digest = self._known[state] = digest_file(path)
+            digest = self._known[_state(found)] = digest_file(path)
         return digest
 
     def read(self, path: str) -> str | None:
@@ -98,6 +114,8 @@ class Digests:
 
         As `of` for a file that is not known yet, with one search for the path instead of two.
         """
+        if self._linked and (digest := self.known(os.lstat(path))) is not None:
+            return digest
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
@@ -118,7 +136,11 @@ class Digests:
 
     def known(self, found: os.stat_result) -> str | None:
         """Return the sha256 of the regular file of which lstat says `found`, where it was taken already."""
-        return self._known.get(_state(found))
+        state = _state(found)
+        digest = self._known.get(state)
+        if digest is None and (digest := self._linked.get(state[:-1])) is not None:
+            self._known[state] = digest
+        return digest
 
     def expect(self, files: Mapping[str, str]) -> None:
         """Note what files must have been when the environment is published: sha256 by path, "" where that is not known."""
@@ -184,32 +206,43 @@ def take(folder: Path, digests: Digests | None = None, *, protect: bool = False)
     known = digests or Digests()
     entries: list[Entry] = []
     unread: list[tuple[str, os.stat_result]] = []
+    looked: dict[str, os.stat_result] = {}
     if protect:
         os.chmod(folder, _FOLDER)
+        known.clock = os.stat(folder).st_ctime_ns
     for path, item in scan(folder):
         found = item.stat(follow_symlinks=False)
         mode = found.st_mode
         if stat.S_ISLNK(mode):
             entries.append(Entry(path, f"-> {os.readlink(item.path)}", 0, executable=False))
             continue
-        if protect:
-            _protect(item.path, mode)
+        digest = known.known(found) if stat.S_ISREG(mode) else None
+        if protect and _protect(item.path, mode):
+            found = os.lstat(item.path)
         if stat.S_ISREG(mode):
-            digest = known.known(found)
+            if protect and known.noted:
+                looked[path] = found
             if digest is None:
                 unread.append((path, found))
             else:
                 entries.append(Entry(path, digest, found.st_size, bool(mode & 0o100)))
         elif not stat.S_ISDIR(mode):
             raise StoreError("is neither a file nor a link", where=shown(item.path))
-    return sorted((*entries, *_read(str(folder), unread, known)), key=attrgetter("path"))
+    entries += _read(str(folder), unread, known)
+    entries.sort(key=attrgetter("path"))
+    if looked:
+        known.looked = {entry.path: (looked[entry.path], entry.digest) for entry in entries if entry.path in looked}
+    return entries
 
 
-def _protect(path: str, mode: int) -> None:
+def _protect(path: str, mode: int) -> bool:
+    """Give a file or folder the mode of a published one; say whether it had another."""
     # The group may read what the owner may: who may enter is said by the mode of the store, not by the umask of a build.
     wanted = _FOLDER if stat.S_ISDIR(mode) else stat.S_IMODE(mode) & 0o555 | (mode & 0o500) >> 3
-    if stat.S_IMODE(mode) != wanted:  # a hard link to a cache's file was protected with the environment before
-        os.chmod(path, wanted)
+    if stat.S_IMODE(mode) == wanted:  # a hard link to a cache's file was protected with the environment before
+        return False
+    os.chmod(path, wanted)
+    return True
 
 
 def _read(top: str, files: Sequence[tuple[str, os.stat_result]], digests: Digests) -> Iterator[Entry]:

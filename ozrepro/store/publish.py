@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro.errors import StoreError
 from ozrepro.faststart.ready import stamp
-from ozrepro.store import failed, manifest, planted, read_json, shown
+from ozrepro.store import failed, manifest, planted, read_json, shown, states
 from ozrepro.store.forms import IMAGE, START
 from ozrepro.store.owner import is_dead, myself, read_owner
 from ozrepro.store.turn import wait_turn
@@ -236,7 +236,8 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
     try:
         folder.mkdir(mode=0o755)
         began = time.monotonic()
-        built = _pack(folder, recipe.pack) if recipe.pack is not None else _tree(folder, recipe.build(folder / PREFIX))
+        digests = recipe.build(folder / PREFIX) if recipe.pack is None else None
+        built = _pack(folder, recipe.pack) if recipe.pack is not None else _tree(folder, digests)
         _finish(folder, recipe, built, time.monotonic() - began)
         for path in (*filter(os.path.isfile, folder.iterdir()), folder):
             store.share(path)
@@ -253,6 +254,8 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
         raise
     if not won:
         discard(store, folder)
+    elif digests is not None:  # only now: what is noted must be on disk
+        states.write_all(digests.noted, digests.looked, digests.clock)
     with suppress(OSError):
         owner.unlink(missing_ok=True)
     return won

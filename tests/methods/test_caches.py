@@ -83,8 +83,12 @@ def test_where_the_cache_cannot_be_locked_one_of_the_node_is_used_and_told(locke
     assert str(lock.parent) in told
     assert f"{nearby} is used; OZREPRO_CACHE names another" in told
     assert nearby.is_dir()
-    other = {path.stat().st_ino for path in nearby.rglob("*") if path.is_file()}
-    assert [path for path in shared(locked.prefix()) if path.stat().st_ino in other or path.suffix != ".pyc"] == []
+    # The store's own bytecode alone, which needs no lock: each file has these two names and no other.
+    kept = {path.stat().st_ino for path in (locked.store() / "cache").glob("*/bytecode/**/*") if path.is_file()}
+    files = shared(locked.prefix())
+    assert {(path.suffix, path.stat().st_nlink, path.stat().st_mode & 0o222) for path in files} <= {(".pyc", 2, 0)}
+    assert [path for path in files if path.stat().st_ino not in kept] == []
+    assert bool(files) == (kind == "uv")
     assert locked.done("verify", "work")
 
 
@@ -94,6 +98,57 @@ def test_files_are_shared_with_the_stores_own_cache_alone_and_write_protected_th
     files = shared(locked.prefix())
     assert files
     assert [path for path in files if path.stat().st_ino not in inside or path.stat().st_mode & 0o222] == []
+
+
+def change(path: Path) -> None:
+    """Change a file's content and nothing else that a program can set: not its inode, its size, its mode, its time."""
+    before = path.stat()
+    path.chmod(0o644)
+    with open(path, "r+b") as stream:
+        first = stream.read(1)
+        stream.seek(0)
+        stream.write(bytes((first[0] ^ 1,)))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    path.chmod(before.st_mode)
+    assert path.stat()[:7] == before[:7]
+
+
+@needs_strace
+def test_a_rebuild_opens_no_file_that_was_compared_before_and_finds_each_that_was_changed(locked: Project, kind: str) -> None:
+    if kind == "uv":  # without imports, which would read what they load
+        locked.spec('[venv]\nrequirements = ["alpha", "beta"]\n')
+    else:
+        describe(locked, "activates", "mpich")
+    locked.done("lock", "work")
+    locked.done("build", "work")
+    words = (
+        "strace",
+        "-f",
+        "-qq",
+        "-z",
+        "-s",
+        "500",
+        "-e",
+        "trace=open,openat",
+        str(BIN / "ozrepro"),
+        "build",
+        "work",
+        "--rebuild",
+    )
+    for finished in (locked.run(*words), locked.run(*words)):
+        assert finished.returncode == 0, finished.stderr
+    prefix, files = locked.prefix(), shared(locked.prefix())
+    assert len(files) >= (4 if kind == "uv" else 2)
+    opened = [path for path in files if f"/{prefix.parent.name}/env/{path.relative_to(prefix)}" in finished.stderr]
+    # What a package requires, and what activates it, is read each time for what it says.
+    assert [path for path in opened if path.name != "METADATA" and "/etc/conda/" not in str(path)] == []
+    content = [path for path in files if ".dist-info/" not in str(path)]  # the others uv reads itself
+    for path in content:
+        change(path)
+    whole = {path.relative_to(prefix): path.stat().st_ino for path in content}
+    locked.done("build", "work", "--rebuild")
+    assert locked.done("verify", "work")
+    assert [path for path, inode in whole.items() if (locked.prefix() / path).stat().st_ino == inode] == []
 
 
 def test_no_file_is_shared_with_a_cache_outside_the_store(locked: Project) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.errors import BuildError, CommandFailed
+from ozrepro.errors import BuildError, CommandFailed, StoreError
 from ozrepro.python import install
 from ozrepro.python.interpreter import running
 from ozrepro.python.packages import LockedFile, LockedPackage
 from ozrepro.python.uv import Uv
+from ozrepro.store import manifest
+from ozrepro.store.publish import take_whole
 from tests.conftest import Project
 from tests.wheels import make_wheel
 
@@ -38,6 +40,17 @@ def put(uv: Uv, prefix: Path, *packages: LockedPackage) -> tuple[install.Chosen,
     chosen = install.choose_files(packages, running())
     install.install(uv, prefix, chosen, (), quiet)
     return chosen
+
+
+def _alpha(project: Project, harm: str = "") -> Path:
+    modules = {"alpha/__init__.py": "A = 1\n", "alpha/more.py": "B = 1\n", "alpha/harm.py": harm}
+    return make_wheel(project.wheelhouse, "alpha", modules=modules)
+
+
+def _harm(folder: Path) -> None:
+    (folder / "alpha" / "more.py").unlink()
+    (folder / "alpha" / "__init__.py").unlink()
+    (folder / "alpha" / "__init__.py").write_text("A = 2\n")
 
 
 def check(uv: Uv, prefix: Path, chosen: tuple[install.Chosen, ...], *imports: str) -> None:
@@ -96,6 +109,36 @@ class TestChecking:
         put(uv, prefix, locked(make_wheel(project.wheelhouse, "alpha")))
         with pytest.raises(BuildError, match=r"alpha 1\.0 is installed but not locked"):
             check(uv, prefix, ())
+
+    def test_a_changed_file_and_a_missing_file_are_found_before_any_module_runs(
+        self, project: Project, uv: Uv, prefix: Path
+    ) -> None:
+        chosen, folder = put(uv, prefix, locked(_alpha(project))), install.site_packages(prefix)
+        _harm(folder)
+        with pytest.raises(BuildError) as caught:
+            install.check_contents(uv, prefix, (), install.archives(chosen, ()), manifest.Digests())
+        assert "alpha/__init__.py: is not the recorded file" in str(caught.value)
+        assert "alpha/more.py: No such file" in str(caught.value)
+
+    def test_a_file_that_is_changed_or_gone_after_the_imports_were_tried_is_found_as_it_is_published(
+        self, project: Project, uv: Uv, prefix: Path
+    ) -> None:
+        before, digests = manifest.take(prefix), manifest.Digests()
+        harm = (
+            "import os\nfolder = os.path.dirname(__file__)\n"
+            "for name in ('__init__.py', 'more.py'):\n    os.unlink(os.path.join(folder, name))\n"
+            "open(os.path.join(folder, '__init__.py'), 'w').write('A = 2')\n"
+        )
+        chosen = put(uv, prefix, locked(_alpha(project, harm)))
+        install.check_contents(uv, prefix, before, install.archives(chosen, ()), digests)
+        wanted = install.Expected(chosen, "", ("alpha.harm",), running().markers)
+        install.check(prefix, wanted, {"PATH": "/usr/bin:/bin"}, digests)
+        with pytest.raises(StoreError) as caught:
+            take_whole(prefix, digests)
+        said = str(caught.value)
+        assert "files were changed after they had been installed and checked" in said
+        assert "site-packages/alpha/__init__.py: was changed" in said
+        assert "site-packages/alpha/more.py: No such file" in said
 
     def test_a_requirement_that_is_not_met_is_found(self, project: Project, uv: Uv, prefix: Path) -> None:
         chosen = put(uv, prefix, locked(make_wheel(project.wheelhouse, "alpha", requires=("beta>2",))))

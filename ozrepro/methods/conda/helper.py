@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from ozrepro.methods.conda.shared_paths import settle
 from ozrepro.methods.conda.virtual import Virtual, quickly
 from ozrepro.project.checking import Checker
 from ozrepro.project.reader import read_table
-from ozrepro.store import caches
+from ozrepro.store import caches, states
 from ozrepro.store.manifest import Digests
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _KEPT = (
     *("HOME", "LANG", "NETRC", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
     *("RATTLER_AUTH_FILE", "DBUS_SESSION_BUS_ADDRESS"),  # where rattler keeps logins; the second is for a keyring
 )
+_PURE = re.compile(r"lib/python3\.\d+t?/site-packages/", re.ASCII)
 _PYTHON = ("PYTHONHOME",)
 """The helper is this very Python: what finds its standard library here must find it there."""
 
@@ -152,13 +154,28 @@ class Helper:
         self, task: Mapping[str, Any], progress: Progress, prefix: Path, digests: Digests
     ) -> tuple[Linked, Mapping[str, Sequence[str]]]:
         with comparing(prefix, digests) as comparison:
+            if self.shares:
+                # Beside the helper's start: a file that is linked before it is looked at is read.
+                comparison.recall([self._note(str(table["sha256"])) for table in task["records"]])
             done = self._call(task, "cannot install the conda packages", progress, comparison.look)
             packages, wrong = comparison.finish()
+            digests.settle()
         settled = settle(prefix, packages, task["order"])
         if settled.touched:
             wrong = {title: lines for title, lines in wrong.items() if title not in settled.touched}
             wrong |= damaged(prefix, [item for item in settled.packages if item.title in settled.touched], digests)
+        if self.shares:
+            pure = {str(table["name"]) for table in task["records"] if table.get("noarch") == "python"}
+            digests.noted += [self._noted(package, pure=package.name in pure) for package in settled.packages]
         return Linked(settled.packages, tuple(done["fetched"]), settled.lines), wrong
+
+    def _note(self, sha256: str) -> Path:
+        return self.cache.parent / states.FOLDER / sha256
+
+    def _noted(self, package: Installed, *, pure: bool) -> states.Noted:
+        """Return what is noted of a package's files; those of a noarch package of Python have other paths in the cache."""
+        files = ((file.path, _PURE.sub("site-packages/", file.path) if pure else file.path) for file in package.files)
+        return states.Noted(self._note(package.sha256), str(self.cache / "pkgs" / package.title), dict(files))
 
     def link_scripts(self, records: Sequence[LockedRecord], addresses: Mapping[str, str], progress: Progress) -> list[str]:
         """Return a line for each package with a script that conda would run, and one for those that were not looked into."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ozrepro.errors import BuildError
+from ozrepro.store import states
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -109,6 +110,11 @@ class Comparison:
         self._digests = digests
         self._pool = pool
         self._begun: dict[str, tuple[_State, Future[_Compared]]] = {}
+
+    def recall(self, notes: Sequence[Path]) -> None:
+        """Begin to look for the files in the cache that need not be read again; what is compared later waits for that."""
+        device = os.stat(self._prefix.parent).st_dev
+        self._pool.submit(states.recall_all, notes, self._digests, device)
 
     def look(self, title: str) -> None:
         """Begin to compare a package that was just linked; return at once."""

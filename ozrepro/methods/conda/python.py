@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import BuildError
 from ozrepro.methods.comparing import inside_of
-from ozrepro.python import bytecode, install, interpreter
+from ozrepro.python import bytecode, install, interpreter, linked
 from ozrepro.python import installed as outside
 from ozrepro.python.contents import NotAsRecordedError
 from ozrepro.python.layer import open_uv
@@ -73,6 +73,9 @@ def add(
 
     uv, before = open_uv(site, say), take(prefix, digests)
     chosen = repositories.provided(chosen, repositories.Workshop(uv, site, say), python, layer.build)
+    archives = install.archives(chosen, ())
+    with linked.recalled(uv, prefix, archives, digests):
+        pass
     install.install(uv, prefix, chosen, (), progress)
     if layer.projects:
         from ozrepro.python import localinstall
@@ -80,7 +83,7 @@ def add(
         local = layer.local_here(python.markers)
         localinstall.install_projects(uv, prefix, site.settings.root, local, layer.build, site.environ, variables)
     try:
-        install.check_contents(uv, prefix, before, install.archives(chosen, ()), digests)
+        install.check_contents(uv, prefix, before, archives, digests)
     except NotAsRecordedError as error:
         install.forget(uv, chosen)
         raise BuildError(error.what, hint="the same command again: the package cache has forgotten these packages") from error

@@ -15,10 +15,10 @@ from ozrepro.methods.modules.lock import (
     start_interpreter,
     variables_of,
 )
-from ozrepro.python import bytecode, compiled, install, localinstall, repositories, toolchain
+from ozrepro.python import bytecode, compiled, install, linked, localinstall, repositories, toolchain
 from ozrepro.python import installed as outside
 from ozrepro.python.layer import open_uv
-from ozrepro.store.manifest import Digests, take
+from ozrepro.store.manifest import Digests, Entry, take
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,8 +53,10 @@ def build(
     wheels = [(package, _compiled(package, locked, python, uv, site, say)) for package in sources]
 
     def fill() -> Digests:
-        install.make_venv(uv, python, prefix, system_site_packages=locked.system_site_packages)
-        digests, before = Digests(), take(prefix)
+        digests, archives = Digests(), install.archives(chosen, ()) | {package.name: wheel.sha256 for package, wheel in wheels}
+        with linked.recalled(uv, prefix, archives, digests):
+            install.make_venv(uv, python, prefix, system_site_packages=locked.system_site_packages)
+            before = take(prefix)
         install.install(uv, prefix, [item for item in chosen if item.file.is_wheel], (), progress)
         if wheels:
             folders = [compiled_folder(site) / compile_key(package, locked) for package in sources]
@@ -62,9 +64,8 @@ def build(
         local = locked.layer.local_here(python.markers)
         localinstall.install_projects(uv, prefix, site.settings.root, local, locked.layer.build, site.environ, uv.variables)
         progress("checking files, requirements and imports", 0, 0)
-        archives = install.archives(chosen, ()) | {package.name: wheel.sha256 for package, wheel in wheels}
-        install.check_contents(uv, prefix, before, archives, digests)
-        _check(locked, python, chosen, target, variables, digests)
+        entries = install.check_contents(uv, prefix, before, archives, digests)
+        _check(locked, python, chosen, target, variables, digests, entries)
         return digests
 
     return install.fill_twice(uv, chosen, (), fill, say)
@@ -94,11 +95,12 @@ def _check(
     target: Target,
     variables: Mapping[str, str],
     digests: Digests,
+    entries: Sequence[Entry],
 ) -> None:
     """Compare what was built with the lock, and what programs find with what was built. Raises BuildError."""
     installed, prefix = outside.distributions(locked.folders), target.prefix
     kept = bytecode.kept_for(target.site.settings, python)
-    install.check(prefix, expected(locked, python, chosen, installed), variables, digests, kept)
+    install.check(prefix, expected(locked, python, chosen, installed), variables, digests, kept, entries)
     seen = outside.distributions(outside.search_path(str(prefix / "bin" / "python"), variables))
     wrong = provided_otherwise(locked.provides, installed)
     for package in (item.package for item in chosen):

@@ -17,7 +17,7 @@ from ozrepro.project.checking import Checker
 from ozrepro.project.lock import Section
 from ozrepro.project.reader import Check
 from ozrepro.project.settings import KNOWN_PLATFORMS, check_minor, one_of
-from ozrepro.python import bytecode, install, interpreter, layer, lock_matches_spec
+from ozrepro.python import bytecode, install, interpreter, layer, linked, lock_matches_spec
 from ozrepro.python.layer import Layer, LayerContent, open_uv
 from ozrepro.store.manifest import Digests, take
 
@@ -179,15 +179,17 @@ class Venv:
         variables = self.environment(locked, target).environment.variables_for(site.environ)
 
         def fill() -> Digests:
-            install.make_venv(uv, python, prefix)
-            digests, before = Digests(), take(prefix)
+            digests, archives = Digests(), install.archives(chosen, packages.build)
+            with linked.recalled(uv, prefix, archives, digests):
+                install.make_venv(uv, python, prefix)
+                before = take(prefix)
             install.install(uv, prefix, chosen, packages.build, progress)
             local = packages.local_here(python.markers)
             localinstall.install_projects(uv, prefix, site.settings.root, local, packages.build, site.environ, uv.variables)
             progress("checking files, requirements and imports", 0, 0)
-            install.check_contents(uv, prefix, before, install.archives(chosen, packages.build), digests)
+            entries = install.check_contents(uv, prefix, before, archives, digests)
             kept = bytecode.kept_for(site.settings, python)
-            return install.check(prefix, _expected(locked, python, chosen), variables, digests, kept)
+            return install.check(prefix, _expected(locked, python, chosen), variables, digests, kept, entries)
 
         return install.fill_twice(uv, chosen, packages.build, fill, say)
 
