@@ -242,11 +242,12 @@ class Tree(mfusepy.Operations):  # type: ignore[misc]
         self.ledger.opened(-1)
         return 0
 
-    def readdir(self, path: str, fh: int) -> Iterator[tuple[str, int, int]]:
+    def readdir(self, path: str, fh: int) -> Iterator[tuple[str, dict[str, int], int]]:
         """List a folder, with each entry's type: without it programs would look each up."""
         self._pay(self.node.listed(path))
         with os.scandir(self.source + path) as entries:
-            return iter([(name, stat.S_IFDIR, 0) for name in (".", "..")] + [(item.name, _type(item), 0) for item in entries])
+            named = [(item.name, {"st_mode": _type(item), "st_ino": item.inode()}, 0) for item in entries]
+        return iter([(name, {"st_mode": stat.S_IFDIR, "st_ino": 1}, 0) for name in (".", "..")] + named)
 
     def statfs(self, path: str) -> dict[str, int]:
         """Say how large the file system is."""
@@ -281,5 +282,6 @@ def serve(tree: Tree, mount: str, *, helper: bool, writable: bool = False) -> No
     options: dict[str, Any] = {"entry_timeout": FOREVER, "attr_timeout": FOREVER, "negative_timeout": 0, "kernel_cache": True}
     if (mfusepy.fuse_version_major, mfusepy.fuse_version_minor) >= (3, 12):
         options["max_threads"] = options["max_idle_threads"] = THREADS
-    # No use_ino: with it a listing of names without inode numbers comes out empty.
+    # The folder's own inodes, by which a start of one file knows it. A listing without them would come out empty.
+    options["use_ino"] = True
     mfusepy.FUSE(tree, mount, foreground=True, ro=not writable, fsname=SOURCE, auto_unmount=helper, **options)

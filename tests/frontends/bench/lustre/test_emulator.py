@@ -78,6 +78,8 @@ def test_a_mount_shows_the_folder_and_cannot_be_written(tree: Path, mounts: tupl
     with emulator(tree, mounts[0]):
         here = mounts[0]
         assert sorted(path.name for path in here.iterdir()) == ["large", "link", "program", "sub"]
+        numbers = {entry.name: entry.inode() for entry in os.scandir(here)}
+        assert numbers == {name: os.lstat(folder / name).st_ino for folder in (here, tree) for name in numbers}
         assert (here / "link").read_text() == "hello"
         assert (here / "large").read_bytes() == (tree / "large").read_bytes()
         assert (here / "sub").stat().st_mtime_ns == (tree / "sub").stat().st_mtime_ns
