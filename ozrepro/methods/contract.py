@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ozrepro.environment import Environment
     from ozrepro.errors import Remedy
     from ozrepro.methods.comparing import Inside
+    from ozrepro.methods.keeping import Kept
     from ozrepro.methods.packagelist import PackageList
+    from ozrepro.methods.target import Target
     from ozrepro.project.checking import Checker
     from ozrepro.project.lock import Section
     from ozrepro.project.spec import Spec
@@ -135,20 +137,6 @@ class Request(Generic[Table, Locked]):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where an environment is or will be built, on which machine, and where its files can be read now if that is elsewhere."""
-
-    prefix: Path
-    site: Site
-    seen: Path | None = None
-
-    @property
-    def files(self) -> Path:
-        """The path by which this process reads the files of the built environment."""
-        return self.seen or self.prefix
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """How a section becomes an environment on this machine.
 
@@ -227,6 +215,17 @@ class Drifts(Protocol):
 
     def compare_with_site(self, subject: Subject[Any], locked: Any) -> Sequence[str]:
         """Ask the site's own tools what the section's requests come to now; return what differs. Raises BuildError."""
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """A method whose environments use software of the machine, which their file can hold too."""
+
+    def kept(self, subject: Subject[Any], locked: Any) -> Kept | None:
+        """Return what the spec asks to be kept, None for nothing. Looks at nothing of the machine."""
+
+    def without(self, locked: Any, is_kept: Callable[[str], bool]) -> Any:
+        """Return a section that names only what the machine itself must still have."""
 
 
 @runtime_checkable

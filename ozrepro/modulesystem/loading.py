@@ -271,7 +271,8 @@ def load(request: Request, site: Site) -> Load:
 
 def drift(locked: Record, site: Site) -> list[str]:
     """Return a line for what a locked load read that is otherwise now: variables of the site, the module tool, files."""
-    return [*locked.reads.drift(site.environ), *other_tool(locked.tool, site), *locked.drift()]
+    tool = other_tool(locked.tool, site) if locked.watched() else []
+    return [*locked.reads.drift(site.environ), *tool, *locked.drift()]
 
 
 def recheck(locked: Record, spec: Spec, site: Site, compare: Callable[[str], list[str]] | None = None) -> list[str]:

@@ -91,6 +91,11 @@ class Record:
         """Return the files whose change may change what a name of a module means."""
         return [item.path for item in (*self.prints, *self.files)]
 
+    def without(self, is_kept: Callable[[str], bool]) -> Record:
+        """Return the load with those files alone that `is_kept` is not true of."""
+        prints, files = (tuple(item for item in some if not is_kept(item.path)) for some in (self.prints, self.files))
+        return replace(self, prints=prints, files=files)
+
     def variables(self, caller: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the base environment of a locked run as loading changes it; values follow `caller`, or nobody's variables."""
         asked = {name for cases in self.change.follow.values() for case in cases for name in case.asks()}

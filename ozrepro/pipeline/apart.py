@@ -9,27 +9,31 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ozrepro import errors, process
 from ozrepro.errors import CommandFailed, LockError, OzreproError, StoreError
 from ozrepro.faststart import ownpath
-from ozrepro.methods.contract import Target
+from ozrepro.methods.target import Target
+from ozrepro.pipeline.checks import check_drift
+from ozrepro.pipeline.generations import kept_by
 from ozrepro.pipeline.session import Session, method_of, naming, open_session
 from ozrepro.process import end_with, ended_by_signals
 from ozrepro.site import namespace
-from ozrepro.store import FULL, manifest
+from ozrepro.store import FULL, kept, manifest
 from ozrepro.store.claim import closed_to_others
 from ozrepro.store.forms import FULL as SAID_FULL
 from ozrepro.store.forms import IMAGE, Tools, has_room, room
+from ozrepro.store.kept import Survey
 from ozrepro.store.packing import TRACER, Packed, pack
 from ozrepro.store.publish import PREFIX, take_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ozrepro.methods.contract import Progress, Say
     from ozrepro.project.lock import Section
@@ -166,34 +170,87 @@ def perform(job: Job) -> Packed:
         raise LockError(f"the lock changed while {job.name} was being built", hint="the same command again")
     prefix = folder / PREFIX
     target = Target(prefix, session.site)
+    software = _software(session, section)
+    for line in software.lines() if software is not None else ():
+        _tell(say=f"{session.name}: {line}")
     with naming(session), _in(job.place, folder):
         plan = method_of(section).plan(session.read(section), session.site)
         digests = plan.build(target, lambda line: _tell(say=line), lambda *step: _tell(progress=step))
         entries = take_whole(prefix, digests)
         _tell(progress=("packing into one file", 0, 0))
-        opened = _opened(session, section, target)
+        opened = _opened(session, section, target, software or Survey())
     known = {entry.path for entry in entries}
     for path in known.symmetric_difference(manifest.walk(prefix)):
         os.unlink(prefix / path)  # the imports have written it there; what they have removed cannot be: it raises
     # Beneath the cover: what mksquashfs, a program of its own, opens by this process's descriptor.
     outside = Path(f"/proc/{os.getpid()}/fd/{beneath}")
     try:
-        sha256, size = pack(prefix, outside, Tools(**job.tools), [path for path in opened if path in known])
+        order = [path for path in opened if path in known or path.startswith(f"{kept.FOLDER}/")]
+        sha256, size = pack(prefix, outside, Tools(**job.tools), order, software=software)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(folder / IMAGE)) from error
-    return Packed(sha256, size, len(entries), sum(entry.size for entry in entries))
+    packed = Packed(sha256, size, len(entries), sum(entry.size for entry in entries))
+    return packed if software is None else _with_software(packed, session, section, software)
 
 
-def _opened(session: Session, section: Section, target: Target) -> Sequence[str]:
-    """Return what a start with the session's imports opens below the prefix, in order; nothing where that cannot be seen."""
+def _software(session: Session, section: Section) -> Survey | None:
+    """Return what the spec wants kept of the machine's software as it is now, None for nothing.
+
+    Raises DriftError where that is not what is locked, BuildError where it cannot be kept.
+    """
+    wanted = kept_by(session, section)
+    if wanted is None:
+        return None
+    check_drift(session, section, whole=True)
+    home = session.site.environ.get("HOME", "")
+    outside = [session.root, session.store.folder, *([Path(home)] if home else [])]
+    return kept.survey(wanted.folders, wanted.named, outside, wanted.asked)
+
+
+def _with_software(packed: Packed, session: Session, section: Section, software: Survey) -> Packed:
+    """Return what was packed with what it keeps, compared with the lock once more."""
+    wanted = kept_by(session, section)
+    assert wanted is not None
+    folders = software.folders
+    covered = wanted.covered(lambda path: bool(kept.place_of(path, folders)))
+    check_drift(session, section, whole=True)
+    return replace(
+        packed,
+        files=packed.files + software.files,
+        bytes=packed.bytes + software.bytes,
+        kept={"folders": folders, "covered": covered, "files": software.files, "bytes": software.bytes},
+        private=bool(software.private),
+    )
+
+
+def _opened(session: Session, section: Section, target: Target, software: Survey) -> Sequence[str]:
+    """Return what a start with the session's imports opens, in order, by its place below the prefix.
+
+    What it opens of software that is neither kept nor the system's is said. Nothing is returned where that cannot be seen.
+    """
     environment = method_of(section).environment(session.read(section), target).environment
     sink = target.prefix.with_name("opened")
-    words = environment.command(["python", "-c", TRACER, str(sink), ",".join(session.spec.imports), str(target.prefix)])
+    words = environment.command(["python", "-c", TRACER, str(sink), ",".join(session.spec.imports), "/"])
     try:
         process.run(words, env=environment.variables_for(session.site.environ), cwd="/", timeout=600)
-        return sink.read_text(encoding="utf-8", errors="surrogateescape").split("\0")
+        paths = sink.read_text(encoding="utf-8", errors="surrogateescape").split("\0")
     except (CommandFailed, FileNotFoundError):
         return ()  # an environment without Python, or one whose imports fail here
+    places = {str(target.prefix): "", **{path: f"/{place}" for path, place in software.folders.items()}}
+    found = {path: kept.place_of(path, places) for path in (os.path.normpath(f"/{path}") for path in paths)}
+    if software.sources:
+        beyond = _beyond((path for path, place in found.items() if not place), session)
+        if beyond:
+            more = f" and {len(beyond) - 1} more" if len(beyond) > 1 else ""
+            _tell(say=f"{session.name}: a start also opens what is not kept: {beyond[0]}{more}")
+    return [place.removeprefix("/") for place in found.values() if place]
+
+
+def _beyond(paths: Iterable[str], session: Session) -> list[str]:
+    """Return those of the paths that are software of the machine's that not each node has."""
+    own = (*filter(None, (session.site.environ.get("HOME", ""),)), str(session.root), tempfile.gettempdir())
+    own = (*own, *map(os.path.realpath, own))
+    return [path for path in paths if not (kept.is_system(path) or path.startswith(tuple(f"{name}/" for name in own)))]
 
 
 def main() -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ozrepro.methods.contract import Target
+from ozrepro.errors import DriftError
+from ozrepro.methods.target import Target
 from ozrepro.pipeline.checks import refuse_moved
+from ozrepro.pipeline.generations import kept_by
+from ozrepro.store import forms
+from ozrepro.store.kept import unlike
 from ozrepro.store.publish import Generation, examine
 
 if TYPE_CHECKING:
@@ -16,7 +20,6 @@ if TYPE_CHECKING:
     from ozrepro.pipeline.preparing import Task
     from ozrepro.pipeline.session import Session
     from ozrepro.project.lock import Section
-    from ozrepro.store import forms
     from ozrepro.store.manifest import Digests
     from ozrepro.store.packing import Packed
 
@@ -56,9 +59,22 @@ def packer(task: Task, section: Section, tools: forms.Tools, place: forms.Place)
 
         packed = apart.build(task.session, section, folder, place, tools, task.say, task.progress)
         _check_inputs(task.session, section)
+        _check_kept(task.session, section, folder, packed)
         return packed
 
     return pack
+
+
+def _check_kept(session: Session, section: Section, folder: Path, packed: Packed) -> None:
+    """Raise DriftError where the file that was packed keeps another thing than what is locked."""
+    wanted = kept_by(session, section)
+    if wanted is None or not packed.kept:
+        return
+    with forms.seen(Generation(folder, {"form": "file"}), published=False) as files:
+        wrong = unlike(files, packed.kept["folders"], wanted.digests)
+    if wrong:
+        what = f"what was kept of this machine's software is not what {section.title} says:"
+        raise DriftError(what, problems=wrong, where=str(session.lock_path), hint=f"ozrepro lock {session.name} to accept it")
 
 
 def _check_inputs(session: Session, section: Section) -> None:

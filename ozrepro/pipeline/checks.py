@@ -6,15 +6,20 @@ import os
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import DriftError, LockError
-from ozrepro.methods.contract import Derives, Drifts, FollowsCaller, Remedies, Warns
+from ozrepro.methods.contract import Derives, Drifts, FollowsCaller, Keeps, Remedies, Warns
 from ozrepro.pipeline.choice import candidates, check_matches, unavailable
+from ozrepro.pipeline.generations import kept_by, published
 from ozrepro.pipeline.session import method_of
+from ozrepro.store.kept import folders_of, is_kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ozrepro.pipeline.session import Session
     from ozrepro.project.lock import Lock, Section
+
+
+_KEPT = "the environment's file keeps it as it was"
 
 
 def refuse_moved(session: Session, moved: Iterable[str], doing: str) -> None:
@@ -40,8 +45,11 @@ def other_source(session: Session, section: Section, lock: Lock) -> str:
     return "" if source is not None and source.digest == origin.digest else origin.section
 
 
-def check_section(session: Session, section: Section) -> None:
-    """Raise LockError when the section does not answer the spec, DriftError when the machine no longer answers the section."""
+def check_section(session: Session, section: Section, *, whole: bool = False) -> None:
+    """Raise LockError when the section does not answer the spec, DriftError when the machine no longer answers the section.
+
+    `whole` is as in `check_drift`.
+    """
     where, hint = str(session.lock_path), f"ozrepro lock {session.name}"
     lock = session.lock()
     if lock is not None and (source := other_source(session, section, lock)):
@@ -52,18 +60,39 @@ def check_section(session: Session, section: Section) -> None:
         names = [os.path.relpath(path, session.root) for path in inputs.files] + list(inputs.unchecked)
         files = ("one of " if names else "") + ", ".join((f"sessions/{session.spec.path.name}", *names))
         raise LockError(f"is out of date: {files} changed since {section.title} was locked", where=where, hint=hint)
-    check_drift(session, section)
+    check_drift(session, section, whole=whole)
 
 
-def check_drift(session: Session, section: Section) -> None:
-    """Raise DriftError when the machine no longer answers the section."""
+def check_drift(session: Session, section: Section, *, whole: bool = False) -> None:
+    """Raise DriftError when the machine no longer answers the section.
+
+    What the built environment keeps of the machine's software is in the place of that; with `whole` it does not count.
+    """
     drift = drift_of(session, section)
+    if drift and not whole:
+        drift = _left(session, section, drift)
     if drift:
         accept = f"ozrepro diff {session.name}, then ozrepro lock {session.name} to accept it"
         hint = _remedy(session, section) or accept
         raise DriftError(
             f"this machine has drifted from {section.title}:", problems=drift, where=str(session.lock_path), hint=hint
         )
+
+
+def _left(session: Session, section: Section, drift: list[str]) -> list[str]:
+    """Return those of these lines that remain where the built environment keeps software of the machine."""
+    method, generation = method_of(section), published(session, section)
+    if not isinstance(method, Keeps) or isinstance(generation, str) or not folders_of(generation):
+        return drift
+    locked = method.without(session.read(section), lambda path: is_kept(generation, path))
+    return list(method.drift(locked, session.site)) if isinstance(method, Drifts) else []
+
+
+def kept_lines(session: Session, section: Section) -> list[str]:
+    """Return what the machine no longer has as it was, and the built environment keeps."""
+    drift = drift_of(session, section)
+    left = set(_left(session, section, drift)) if drift else set()
+    return [f"{line}; {_KEPT}" for line in drift if line not in left]
 
 
 def _remedy(session: Session, section: Section) -> str:
@@ -131,6 +160,14 @@ def compared_with_site(session: Session, section: Section) -> list[str]:
     if not isinstance(method, Drifts):
         return []
     return list(method.compare_with_site(session.subject(section.method), session.read(section)))
+
+
+def needs_no_site(session: Session, section: Section) -> bool:
+    """Say whether the built environment keeps all of the machine's software that the section names."""
+    wanted, generation = kept_by(session, section), published(session, section)
+    if wanted is None or isinstance(generation, str) or not folders_of(generation):
+        return False
+    return all(is_kept(generation, path) for path in wanted.digests)
 
 
 def remedy_of(session: Session, lock: Lock) -> str:

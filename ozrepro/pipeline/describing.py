@@ -8,10 +8,11 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ozrepro.methods.comparing import Inside
-from ozrepro.methods.contract import BuildsImage, Describes, Details, Foretells, ImageFacts, NamesPackages, Target
+from ozrepro.methods.contract import BuildsImage, Describes, Details, Foretells, ImageFacts, NamesPackages
 from ozrepro.methods.packagelist import PackageList
+from ozrepro.methods.target import Target
 from ozrepro.pipeline.choice import unavailable
-from ozrepro.pipeline.preparing import built_generation
+from ozrepro.pipeline.generations import built_generation, target_of
 from ozrepro.pipeline.session import method_of, naming
 from ozrepro.store.forms import seen
 
@@ -39,7 +40,7 @@ def installed(session: Session, section: Section, generation: Generation) -> Map
     """Return name and version of each package in a built environment, as its files tell."""
     method = method_of(section)
     with naming(session), seen(generation) as files:
-        return method.installed(Target(generation.prefix, session.site, files)) if isinstance(method, Describes) else {}
+        return method.installed(target_of(generation, session.site, files)) if isinstance(method, Describes) else {}
 
 
 def problems(session: Session, section: Section, generation: Generation) -> list[str]:
@@ -48,7 +49,7 @@ def problems(session: Session, section: Section, generation: Generation) -> list
     if not isinstance(method, Describes):
         return []
     with naming(session), seen(generation) as files:
-        return list(method.problems(session.read(section), Target(generation.prefix, session.site, files)))
+        return list(method.problems(session.read(section), target_of(generation, session.site, files)))
 
 
 def image_facts(session: Session, section: Section, generation: Generation) -> ImageFacts | None:
@@ -74,7 +75,7 @@ def inside(session: Session, section: Section, lock: Lock) -> Inside:
         generation = built_generation(session, section)
         if generation is not None:
             with naming(session), seen(generation) as files:
-                return method.inside(session.read(section), Target(generation.prefix, session.site, files))
+                return method.inside(session.read(section), target_of(generation, session.site, files))
     return foretold(session, section)
 
 

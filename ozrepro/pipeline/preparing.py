@@ -9,36 +9,35 @@ import hashlib
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ozrepro.environment import Environment, says_where
 from ozrepro.errors import LockError, without_login
 from ozrepro.faststart import ready
 from ozrepro.methods import registry
-from ozrepro.methods.contract import Launch, Target
 from ozrepro.pipeline import building
-from ozrepro.pipeline.checks import check_drift, check_section, refuse_moved
+from ozrepro.pipeline.checks import check_drift, check_section, kept_lines, refuse_moved
 from ozrepro.pipeline.choice import Choice, choose
+from ozrepro.pipeline.generations import form_of, kept_by, key_for, launch_of
 from ozrepro.pipeline.locking import lock_session
 from ozrepro.pipeline.session import Session, method_of, naming, needs_lock
 from ozrepro.process import ended_by_signals
-from ozrepro.project.spec import digest_of
 from ozrepro.site import home_warning
 from ozrepro.store import forms
 from ozrepro.store.claim import closed_to_others
-from ozrepro.store.publish import Generation, Recipe, find_published, provide, read_generation
+from ozrepro.store.kept import folders_of
+from ozrepro.store.publish import Generation, Recipe, provide
 from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ozrepro.methods.contract import Progress, Say
+    from ozrepro.environment import Environment
+    from ozrepro.methods.contract import Launch, Progress, Say
     from ozrepro.project.files import Files
     from ozrepro.project.lock import Section
     from ozrepro.store import Store
-    from ozrepro.store.forms import Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +136,16 @@ def choose_method(locked: Locked) -> Chosen:
     session = locked.task.session
     choice = choose(session, session.lock())
     assert choice.section is not None, "with a lock, only a method with a section can be chosen"
-    check_section(session, choice.section)
+    check_section(session, choice.section, whole=locked.task.rebuild)
     return Chosen(locked.task, choice, choice.section, choice.skipped if locked.skipped is None else locked.skipped)
 
 
 def find_or_build(chosen: Chosen) -> Stored:
     """Return the session with its environment: what the store has, else built now."""
     generation, is_new = _build(chosen.task, chosen.section)
+    if not is_new and folders_of(generation) and (lines := kept_lines(chosen.task.session, chosen.section)):
+        more = f" (and {len(lines) - 1} more: ozrepro status)" if len(lines) > 1 else ""
+        chosen.task.say(f"{chosen.task.session.name}: {lines[0]}{more}")
     return Stored(chosen, generation, is_new)
 
 
@@ -169,7 +171,7 @@ def certify(launched: Launched) -> Prepared:
         inputs=tuple(map(str, session.inputs(section.method).files)),
     )
     record = _record(session, chosen, found, prepared)
-    check_drift(session, section)  # after the record has noted size and time of the files that were compared
+    check_drift(session, section, whole=stored.is_new)  # after the record has noted size and time of the files that were compared
     refuse_moved(session, session.files.moved(), "prepared")
     _write_ready(session, record)
     return prepared
@@ -194,100 +196,21 @@ def prepare(session: Session, say: Say, progress: Progress, *, may_lock: bool = 
     return prepared
 
 
-def launch_of(session: Session, section: Section, generation: Generation, *, looking: bool = False) -> Launch:
-    """Return how to run programs in a built generation: the method's word, then the settings', and where it is.
-
-    With `looking`, nothing is started to know it: what the build has noted is believed.
-    """
-    site = session.site.for_looking() if looking else session.site
-    with naming(session), forms.seen(generation) as files:
-        found = method_of(section).environment(session.read(section), Target(generation.prefix, site, files))
-        watched = tuple(filter(None, (_outside(path, generation, files) for path in found.watched)))
-    settings, environment = session.site.settings, found.environment
-    where = says_where(session.name, section.method, str(generation.card["key"]))
-    more = {
-        "path": (*environment.path, *settings.path),
-        "variables": {**environment.variables, **where},
-        "passed": (*environment.passed, *settings.passed),
-    }
-    if generation.form == "file":
-        more["mount"] = str(generation.folder / forms.START)
-        watched = (*watched, *(str(generation.folder / name) for name in (forms.IMAGE, forms.START)))
-    return replace(found, environment=Environment(**{**environment.as_dict(), **more}), watched=watched)
-
-
-def _outside(path: str, generation: Generation, files: Path) -> str:
-    """Return what a start compares for a path that is watched: of a link out of a file, such as its Python, where that leads.
-
-    What lies in the file itself is as whole as that is: "".
-    """
-    if files == generation.prefix or generation.prefix not in Path(path).parents:
-        return path
-    real = os.path.realpath(files / Path(path).relative_to(generation.prefix))
-    return "" if real.startswith(f"{os.path.realpath(files)}/") else real
-
-
-def key_of(session: Session, section: Section, form: Form = "tree") -> str:
-    """Return the store's key of a section on this machine: a digest of what is resolved, never of a name a user chose.
-
-    The store's place is part of it: an environment holds its own path, and one in a store that was moved, or that came with
-    a stranger's project, was not built here. So is the form, unless it is a tree.
-    """
-    with naming(session):
-        plan = method_of(section).plan(session.read(section), session.site)
-    return _key(session, section, plan.identity, form)
-
-
-def _key(session: Session, section: Section, identity: Mapping[str, object], form: Form) -> str:
-    placed = {**identity, "store": os.path.realpath(session.store.folder)}
-    return key_from(section.method, placed if form == "tree" else {**placed, "form": form})
-
-
-def key_from(method: str, identity: Mapping[str, object]) -> str:
-    """Return the key of a method's identity: 32 hexadecimal digits."""
-    return digest_of({"method": method, "identity": identity}).removeprefix("sha256:")[:32]
-
-
-def built_generation(session: Session, section: Section, form: Form | None = None) -> Generation | None:
-    """Return the section's generation if it is in the store and can be used; `form` is as in `published`."""
-    found = published(session, section, form)
-    return read_generation(session.store, str(found.card["key"])) if isinstance(found, Generation) else None
-
-
-def published(session: Session, section: Section, form: Form | None = None) -> Generation | str:
-    """Return what has the name of the section in the form that a start takes, or in `form`; or a line as `find_published`."""
-    with naming(session):
-        plan = method_of(section).plan(session.read(section), session.site)
-    return find_published(session.store, _key(session, section, plan.identity, form or _form(session, section, plan.identity)[0]))
-
-
-def _form(session: Session, section: Section, identity: Mapping[str, object]) -> tuple[Form, forms.Tools | None, str]:
-    """Return the form that a start takes, and a build makes; what makes a file; and what is to be said where that cannot be.
-
-    Without a setting it is a tree, unless only a file is built. An image is one file anyway.
-    """
-    if method_of(section).traits.is_image:
-        return "tree", None, ""
-    setting, site = session.site.settings.form, session.site
-    if not setting:
-        tree, file = (find_published(session.store, _key(session, section, identity, each)) for each in ("tree", "file"))
-        setting = "file" if tree == "" and file != "" else "tree"
-    tools, said = forms.choose(setting, session.store.folder, site.environ.get("PATH", ""), site.apptainer)
-    return "tree" if tools is None else "file", tools, said
-
-
 def _build(task: Task, section: Section) -> tuple[Generation, bool]:
     session, store = task.session, task.session.store
     with naming(session):
         plan = method_of(section).plan(session.read(section), session.site)
-    form, tools, said = _form(session, section, plan.identity)
+    form, tools, said = form_of(session, section, plan.identity)
     place: forms.Place | str | None = None
-    known = None if task.rebuild else building.known(task, section, _key(session, section, plan.identity, form))
+    known = None if task.rebuild else building.known(task, section, key_for(session, section, plan.identity, form))
     if known is None and tools is not None:
         place = forms.place(session.site.environ)
         if isinstance(place, str):
             form, tools, said = "tree", None, f"the form is tree, not file: {place}"
-            known = None if task.rebuild else building.known(task, section, _key(session, section, plan.identity, form))
+            known = None if task.rebuild else building.known(task, section, key_for(session, section, plan.identity, form))
+    kept = kept_by(session, section)
+    if kept is not None and form == "tree":
+        said = f"{said}; {kept.without_effect}" if said else kept.without_effect
     if said:
         task.say(f"{session.name}: {said}")
     if known is not None:
@@ -300,7 +223,7 @@ def _build(task: Task, section: Section) -> tuple[Generation, bool]:
     _register(store, session.root)
     pack = building.packer(task, section, tools, place) if tools is not None and isinstance(place, forms.Place) else None
     card = {"session": session.name, "method": section.method, "platform": section.platform, "section": section.digest}
-    recipe = Recipe(_key(session, section, plan.identity, form), card, building.builder(task, section, plan), pack)
+    recipe = Recipe(key_for(session, section, plan.identity, form), card, building.builder(task, section, plan), pack)
     with naming(session):
         return provide(store, recipe, task.say, rebuild=task.rebuild)
 

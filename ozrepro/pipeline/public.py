@@ -111,7 +111,7 @@ class Session:
     def state(self) -> State:
         """Whether the session can start. Starts nothing. Raises SpecError, UsageError for a wrong spec or setting."""
         from ozrepro.pipeline.checks import check_section
-        from ozrepro.pipeline.preparing import built_generation
+        from ozrepro.pipeline.generations import built_generation
 
         session = self._open().for_looking()
         try:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from ozrepro import process
 from ozrepro.errors import CommandFailed, StoreError
 from ozrepro.site import LOCAL, NETWORKED, mount_of
+from ozrepro.store.kept import FOLDER
 from ozrepro.store.writing import remove_tree
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def _free_memory() -> int:
 
 def start_script(tools: Tools) -> bytes:
     """Return the text of the program that starts commands with an environment's file mounted."""
-    text = _START.read_text(encoding="utf-8").replace("@MARKER@", MARKER)
+    text = _START.read_text(encoding="utf-8").replace("@MARKER@", MARKER).replace("@KEPT@", FOLDER)
     for field in fields(Tools):
         text = text.replace(f"@{field.name.upper()}@", shlex.quote(getattr(tools, field.name)))
     return text.encode()
@@ -256,17 +257,18 @@ def _hold(folder: Path) -> int | None:
 
 
 @contextmanager
-def seen(generation: Generation) -> Iterator[Path]:
+def seen(generation: Generation, *, published: bool = True) -> Iterator[Path]:
     """Give a path by which this process reads the files of an environment, as long as the block lasts.
 
-    One file is mounted in a namespace of a companion's, whose root the kernel shows to its user (proc(5), `/proc/PID/root`).
-    Raises StoreError where it cannot be mounted.
+    One file is mounted in a namespace of a companion's, whose root the kernel shows to its user (proc(5), `/proc/PID/root`). One
+    that is not `published` has no card yet, with which a start would compare its file. Raises StoreError.
     """
     if generation.form == "tree":
         yield generation.prefix
         return
     try:
-        with process.Companion([str(generation.folder / START), "cat"], env={"PATH": process.CLEAN_PATH}) as companion:
+        more = {} if published else {FILE_VARIABLE: f"{generation.folder}/./{IMAGE}"}
+        with process.Companion([str(generation.folder / START), "cat"], env={"PATH": process.CLEAN_PATH, **more}) as companion:
             companion.ask(b"", timeout=60)
             yield Path(f"/proc/{companion.pid}/root{os.path.abspath(generation.prefix)}")
     except CommandFailed as error:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import errno
 import inspect
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from ozrepro import process
 from ozrepro.errors import CommandFailed
+from ozrepro.store import kept
 from ozrepro.store.forms import COMPRESSION, IMAGE, MARKER, START, start_script
 from ozrepro.store.manifest import digest_file, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from ozrepro.store.forms import Tools
+    from ozrepro.store.kept import Survey
 
 _TIME = 315532800
 """1980-01-01, in seconds since 1970: the first that archives can tell."""
@@ -50,12 +52,24 @@ the loader opens, by the kernel's list of what is mapped (proc(5)). Arguments: t
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An environment's file, as its card tells it: sha256 and bytes, and the files and bytes inside."""
+    """An environment's file, as its card tells it: sha256 and bytes, the files and bytes inside, and what is kept.
+
+    Attributes:
+        sha256: of the file.
+        size: its bytes.
+        files: how many files and links are inside.
+        bytes: how large these are.
+        kept: the folders of the machine that it keeps, by path, and what these make needless; empty where it keeps none.
+        private: whether its user alone may read it.
+
+    """
 
     sha256: str
     size: int
     files: int
     bytes: int
+    kept: Mapping[str, Any] = field(default_factory=dict)
+    private: bool = False
 
 
 def sort_lines(opened: Iterable[str]) -> list[str]:
@@ -112,28 +126,36 @@ def _check_count(image: Path, count: int) -> None:
         raise CommandFailed("the environment's file does not hold all of it", where=str(image), hint="the same command again")
 
 
-def pack(prefix: Path, folder: Path, tools: Tools, opened: Sequence[str], processors: int = 0) -> tuple[str, int]:
+def pack(
+    prefix: Path, folder: Path, tools: Tools, opened: Sequence[str], processors: int = 0, *, software: Survey | None = None
+) -> tuple[str, int]:
     """Write `env.sqfs` and `start` into a generation's folder; return sha256 and bytes of the first.
 
-    The same files give the same bytes: owners and times are fixed, entries are in the order of their names, and blocks in that of
-    `opened`, whatever the number of `processors` (0: all). Its list for mksquashfs lies beside the prefix. Raises CommandFailed,
-    OSError, also for a full disk.
+    The same files give the same bytes: owners are fixed, so are times but those of the machine's `software`, entries are in the
+    order of their names, and blocks in that of `opened`, whatever the number of `processors` (0: all). Its lists for mksquashfs
+    lie beside the prefix. Raises CommandFailed, OSError, also for a full disk.
     """
     (prefix / MARKER).touch(mode=0o444)
+    if software is not None:
+        kept.prepare(prefix, software)
     count = settle_times(prefix)
     image, order = folder / IMAGE, prefix.with_name("order")
     order.write_bytes(os.fsencode("".join(f"{line}\n" for line in sort_lines(opened))))
-    words = [tools.mksquashfs, str(prefix), str(image), *COMPRESSION, "-all-root", "-no-xattrs", "-mkfs-time", str(_TIME)]
+    words = [tools.mksquashfs, str(prefix), IMAGE, *COMPRESSION, "-all-root", "-no-xattrs", "-mkfs-time", str(_TIME)]
     words += ["-noappend", "-no-progress", "-quiet", "-exit-on-error", "-sort", str(order)]
     words += ["-processors", str(processors)] if processors else []
-    done = process.run(words, env={"PATH": process.CLEAN_PATH})
+    if software is not None:
+        count += software.inodes - len(software.sources)
+        words += kept.options(prefix.parent, software)
+        words = kept.packing_words(tools.unshare, tools.mount, prefix, software, words)
+    done = process.run(words, env={"PATH": process.CLEAN_PATH}, cwd=folder)
     if done.status != 0:
         for number in (errno.ENOSPC, errno.EDQUOT):
             if os.strerror(number) in done.errors:
                 raise OSError(number, os.strerror(number), str(image))
     done.checked("cannot pack the environment", hint="the same command again, or OZREPRO_FORM=tree")
     _check_count(image, count)
-    image.chmod(0o444)
+    image.chmod(0o400 if software is not None and software.private else 0o444)
     start = folder / START
     start.write_bytes(start_script(tools))
     start.chmod(0o555)

@@ -100,6 +100,90 @@ wait "$!"
 settings="device=$device go=$go;$settings"
 exec -c "$unshare" --mount --propagation slave -- /bin/bash -p -c "$settings$mounted" start "$@"'
 
+# Software of the machine that the file keeps, over its own paths. Where a path is gone, or leads elsewhere now, the folder above
+# is covered by memory, in which all else that was there can be reached by links.
+keep='
+kept=$here/env/@KEPT@ aside=.ozrepro-site
+shopt -s dotglob nullglob
+
+# Sets $place to the real path that $1 has, or would have; and $above to its nearest folder that there is.
+real() {
+    local rest=
+    above=$1
+    until cd -P -- "$above" 2>/dev/null; do rest=/${above##*/}$rest above=${above%/*} above=${above:-/}; done
+    above=$PWD place=${PWD%/}$rest
+}
+
+# Fills a folder below $hole: with folders on the way to what is mounted, and links to all else.
+plant() {
+    local name links=()
+    for name in "$hole/$aside$1"/*; do
+        name=$1/${name##*/}
+        case ${wanted[$covered$name]} in
+        at) ;;
+        above) mkdir -- "$hole$name" && plant "$name" || return ;;
+        *) links+=("$covered/$aside$name") ;;
+        esac
+    done
+    [ "${#links[@]}" = 0 ] || ln -s -t "$hole$1" -- "${links[@]}"
+}
+
+cover() {
+    local target covered=$1 hole=$kept/cover
+    [ "$covered" != / ] && "$mount" -i -n -t tmpfs -o mode=755,nosuid,nodev ozrepro "$hole" && mkdir -- "$hole/$aside" &&
+        "$mount" -i -n -c --rbind "$covered" "$hole/$aside" && plant "" || return
+    for target in "${!from[@]}"; do
+        case $target in "$covered"/*) mkdir -p -- "$hole${target#"$covered"}" || return ;; esac
+    done
+    "$mount" -i -n -c --move "$hole" "$covered" && "$mount" -i -n -c -o remount,bind,ro,nosuid,nodev "$covered"
+}
+
+escaped() {
+    line=${1//\\/\\134} line=${line// /\\040} line=${line//$tab/\\011} line=${line//$newline/\\012}
+}
+
+elsewhere() {
+    local target line lines= tab newline
+    for target in "${!from[@]}"; do
+        while target=${target%/*} && [ -n "$target" ]; do wanted[$target]=${wanted[$target]:-above}; done
+    done
+    for above in "${holes[@]}"; do
+        for target in "${holes[@]}"; do
+            case $above in "$target"/*) continue 2 ;; esac
+        done
+        [ -d "$above/$aside" ] || cover "$above" || return
+    done
+    printf -v tab "\t"
+    printf -v newline "\n"
+    for target in "${!from[@]}"; do
+        escaped "$kept/${from[$target]}"
+        lines+="$line "
+        escaped "$target"
+        lines+="$line none bind$newline"
+    done
+    "$mount" -i -n -t tmpfs -o mode=700,nosuid,nodev ozrepro "$kept/cover" && printf %s "$lines" >"$kept/cover/fstab" &&
+        "$mount" -i -n -a -T "$kept/cover/fstab"
+}
+
+over() {
+    local at parent above place holes=() moved=
+    declare -A from wanted
+    for (( at = 0; at < ${#rows[@]}; at += 3 )); do
+        real "${rows[at + 2]}"
+        if [ "$place" != "${rows[at + 1]}" ]; then
+            moved=1 parent=${rows[at + 2]%/*}
+            real "${parent:-/}"
+            place=${place%/}/${rows[at + 2]##*/}
+        fi
+        from[$place]=${rows[at]} wanted[$place]=at
+        if [ ! -d "$place" ] || [ -L "$place" ]; then holes+=("$above"); fi
+    done
+    if [ -n "$moved${holes[*]}" ]; then elsewhere; else "$mount" -i -n -a -T "$kept/fstab"; fi
+}
+
+mapfile -d "" -t rows <"$kept/table"
+(over) || tell "software of the environment cannot be mounted over its paths on $HOSTNAME" "OZREPRO_FORM=tree" 3'
+
 # Then in the mount namespace too. What is mounted on the node later is seen there, as a home is by an automounter.
 mounted='
 if [ . -ef "$here/env" ]; then inside=$here/env; fi
@@ -113,11 +197,12 @@ if [ ! -f "$here/env/@MARKER@" ]; then
     intact || tell "$file is not as it was published" "ozrepro build" 3
     tell "$file is damaged, or $fuse cannot read it" "ozrepro store verify" 3
 fi
+if [ -e "$here/env/@KEPT@/table" ]; then eval "$keep"; fi
 if [ -n "$inside" ]; then cd -- "$inside"; fi
 eval "$check"
 exec -c "$unshare" --user --map-user="$uid" --map-group="$gid" --mount --propagation slave -- "$@"'
 
-settings="tell=${tell@Q} check=${check@Q} close=${close@Q} intact=${intact@Q} mounted=${mounted@Q}"
+settings="tell=${tell@Q} check=${check@Q} close=${close@Q} intact=${intact@Q} keep=${keep@Q} mounted=${mounted@Q}"
 for name in fuse unshare mount here file built program path uid gid PATH; do settings+=" $name=${!name@Q}"; done
 settings+=$'\neval "$tell"\n'
 

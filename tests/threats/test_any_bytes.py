@@ -19,9 +19,10 @@ from ozrepro.methods.container import lock as container_lock
 from ozrepro.methods.container import method as container
 from ozrepro.methods.container import plan as container_plan
 from ozrepro.methods.container.contents import differences
-from ozrepro.methods.contract import Drifts, Target
+from ozrepro.methods.contract import Drifts
 from ozrepro.methods.image_definition import of_wheels
 from ozrepro.methods.reading import load_lock, load_settings, load_spec, parse_spec, read_text
+from ozrepro.methods.target import Target
 from ozrepro.project.lock import write_text
 from ozrepro.project.requirement import check_requirement_file
 from ozrepro.project.toml import dumps, loads

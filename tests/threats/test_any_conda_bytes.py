@@ -22,8 +22,9 @@ from ozrepro.methods.conda.environment_yml import read_environment
 from ozrepro.methods.conda.explicit import read_explicit, write_explicit
 from ozrepro.methods.conda.formats import FORMATS
 from ozrepro.methods.conda.virtual import Virtual, needed, satisfied
-from ozrepro.methods.contract import ExportRequest, Target
+from ozrepro.methods.contract import ExportRequest
 from ozrepro.methods.reading import load_settings, parse_spec, read_text
+from ozrepro.methods.target import Target
 from ozrepro.project.lock import write_text
 from ozrepro.project.toml import dumps, loads
 from ozrepro.site import look_around

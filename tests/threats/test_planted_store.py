@@ -12,7 +12,7 @@ import pytest
 
 from ozrepro.faststart.ready import stamp
 from ozrepro.methods.reading import load_lock
-from ozrepro.pipeline.preparing import key_of
+from ozrepro.pipeline.generations import key_of
 from ozrepro.pipeline.session import open_session
 from tests.store.running import adopt as restamp
 from tests.threats.helpers import MARK, Said, inside, make_project, outside

@@ -18,7 +18,7 @@ from ozrepro.pipeline import describing
 from ozrepro.pipeline.checks import check_section
 from ozrepro.pipeline.choice import candidates as candidates_of
 from ozrepro.pipeline.choice import choose, unavailable
-from ozrepro.pipeline.preparing import built_generation, launch_of
+from ozrepro.pipeline.generations import built_generation, launch_of
 from ozrepro.pipeline.session import needs_lock, open_session
 from ozrepro.project.lock import lock_file
 from ozrepro.site import LOCAL, mount_of

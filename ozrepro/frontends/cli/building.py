@@ -16,9 +16,9 @@ from ozrepro.frontends.cli.sessions import looked_at, names_of, started_from, tr
 from ozrepro.frontends.keptout import kept_out, listed
 from ozrepro.methods import comparing
 from ozrepro.pipeline import describing, exporting
-from ozrepro.pipeline.checks import check_section, warnings_of
+from ozrepro.pipeline.checks import check_section, kept_lines, warnings_of
 from ozrepro.pipeline.choice import candidates, unavailable
-from ozrepro.pipeline.preparing import built_generation
+from ozrepro.pipeline.generations import built_generation, kept_by
 from ozrepro.pipeline.session import Session, needs_lock
 from ozrepro.project.formatting import contents_words
 from ozrepro.store.publish import read_generation
@@ -216,6 +216,9 @@ def _method_status(session: Session, name: str, lock: Lock | None) -> dict[str, 
         return found
     generation = built_generation(session, section) if reason is None else _ready_generation(session, name)
     if generation is not None:
+        kept = kept_by(session, section)
+        idle = [kept.without_effect] if kept is not None and generation.form == "tree" else []
+        found["warnings"] += [f"{section.title}: {line}" for line in (*idle, *kept_lines(session, section))]
         files, size = generation.card["files"], generation.card["bytes"]
         found["environment"] = f"built, {contents_words(size, files, generation.inside)}"
         found |= {"files": files, "bytes": size, "generation": str(generation.folder), "key": generation.card["key"]}

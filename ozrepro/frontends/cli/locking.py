@@ -14,10 +14,19 @@ from ozrepro.frontends.cli.sessions import looked_at, names_of, opened, try_each
 from ozrepro.methods import comparing, registry
 from ozrepro.methods.reading import read_text
 from ozrepro.pipeline import describing
-from ozrepro.pipeline.checks import check_section, compared_with_site, drift_of, outdated, remedy_of, said_otherwise, stale
+from ozrepro.pipeline.checks import (
+    check_section,
+    compared_with_site,
+    drift_of,
+    needs_no_site,
+    outdated,
+    remedy_of,
+    said_otherwise,
+    stale,
+)
 from ozrepro.pipeline.choice import candidates, choose
+from ozrepro.pipeline.generations import built_generation, published
 from ozrepro.pipeline.locking import Change, Locking, lock_session
-from ozrepro.pipeline.preparing import built_generation, published
 from ozrepro.pipeline.session import Session, needs_lock
 from ozrepro.project import sources
 from ozrepro.project.files import text_of
@@ -168,6 +177,9 @@ def verify(call: Call) -> int:
     wrong = verify_files(generation)
     wrong += [f"{path}: {why}; rm -r {shlex.quote(str(path))}" for path, why in audit.records(session.store).items()]
     moved = compared_with_site(whole, section) if level >= 1 and not wrong else []
+    if moved and needs_no_site(session, section):
+        call.out.say(f"{session.name}: {moved[0]}; nothing of it is used: the environment's file keeps all software")
+        moved = []
     if level >= 2 and not (wrong or moved):
         wrong = describing.problems(session, section, generation)
     call.out.value({"schema": 1, "session": session.name, "section": section.title, "level": level, "problems": [*wrong, *moved]})

@@ -9,7 +9,7 @@ from ozrepro.errors import OzreproError, UsageError
 from ozrepro.faststart.ready import with_python
 from ozrepro.methods.reading import load_settings
 from ozrepro.pipeline.choice import choose
-from ozrepro.pipeline.preparing import built_generation
+from ozrepro.pipeline.generations import built_generation
 from ozrepro.pipeline.session import Session, open_session
 from ozrepro.project.spec import session_names
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ozrepro.methods.conda.lock import Locked
-    from ozrepro.methods.contract import Progress, Say, Target
+    from ozrepro.methods.contract import Progress, Say
+    from ozrepro.methods.target import Target
     from ozrepro.python.install import Chosen
     from ozrepro.python.interpreter import Interpreter
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     from ozrepro.methods.conda.lock import Locked
     from ozrepro.methods.conda.table import CondaTable
-    from ozrepro.methods.contract import ExportRequest, ImageRequest, ImageSources, Progress, Request, Say, Subject, Target
+    from ozrepro.methods.contract import ExportRequest, ImageRequest, ImageSources, Progress, Request, Say, Subject
+    from ozrepro.methods.keeping import Kept
+    from ozrepro.methods.target import Target
     from ozrepro.project.lock import Section
     from ozrepro.site import Site
 
@@ -159,6 +162,19 @@ class Conda:
         elif variables:
             here = f"unset {variables}, then {here}"
         return Remedy(f"run it on a machine that has this; or, to lock for this one: {here}")
+
+    def kept(self, subject: Subject[CondaTable], locked: Locked) -> Kept | None:
+        """Return the prefixes of the modules with the system's MPI, where `keep` asks for them."""
+        if locked.mpi is None or not subject.table.keep:
+            return None
+        from ozrepro.methods.keeping import kept_of
+        from ozrepro.modulesystem.prefixes import prefixes
+
+        return kept_of(locked.mpi, 'keep = "all" of [conda]', prefixes(locked.mpi), whole=True)
+
+    def without(self, locked: Locked, is_kept: Callable[[str], bool]) -> Locked:
+        """Return the section without the files of modules that are kept."""
+        return replace(locked, mpi=locked.mpi.without(is_kept)) if locked.mpi is not None else locked
 
     def said_otherwise(self, subject: Subject[CondaTable], locked: Locked) -> list[str]:
         """Return what conda's variables say of a machine now, and said otherwise when the section was made."""

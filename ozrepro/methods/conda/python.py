@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ozrepro.methods.comparing import Inside
     from ozrepro.methods.conda.installed import Installed
     from ozrepro.methods.conda.lock import Locked
-    from ozrepro.methods.contract import Progress, Say, Target
+    from ozrepro.methods.contract import Progress, Say
+    from ozrepro.methods.target import Target
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.python.layer import LockedLayer
     from ozrepro.store.manifest import Digests

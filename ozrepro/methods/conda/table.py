@@ -68,11 +68,14 @@ class CondaTable:
     channel_priority: Literal["strict", "flexible", "disabled"] = "strict"
     exclude_newer: Annotated[str, Check(_check_date)] = ""
     passed: PassedNames = ()
+    keep: Literal["", "all"] = ""
 
     def problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yield what is wrong with the properties of a machine, each with its key."""
         for key, problem in check_overrides(self.virtual_packages).items():
             yield ("virtual-packages", key), problem
+        if self.keep and not self.mpi:
+            yield ("keep",), "has no effect without mpi, the only key that loads modules here; remove it"
 
 
 def read_table(checker: Checker, value: Any) -> CondaTable:

@@ -12,7 +12,7 @@ from ozrepro.methods.container.plan import noted_program, program_of
 
 if TYPE_CHECKING:
     from ozrepro.methods.container.lock import Locked
-    from ozrepro.methods.contract import Target
+    from ozrepro.methods.target import Target
 
 _USER_BASE = "/an-image-is-read-only--change-its-definition-and-lock-again"
 """Where `pip install --user` would write inside: a path that cannot be made, and that says why in pip's own error."""

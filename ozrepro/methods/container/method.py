@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from ozrepro.methods.comparing import Inside
     from ozrepro.methods.container.lock import Locked
     from ozrepro.methods.container.table import ContainerTable
-    from ozrepro.methods.contract import Origin, Progress, Request, Say, Subject, Target
+    from ozrepro.methods.contract import Origin, Progress, Request, Say, Subject
+    from ozrepro.methods.target import Target
     from ozrepro.site import Site
     from ozrepro.store.manifest import Digests
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from ozrepro.methods.container.building import Built
     from ozrepro.methods.container.lock import Locked
-    from ozrepro.methods.contract import Progress, Say, Target
+    from ozrepro.methods.contract import Progress, Say
+    from ozrepro.methods.target import Target
     from ozrepro.site import Site
 
 _ROOTFS = "/mnt/session/rootfs"

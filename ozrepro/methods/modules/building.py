@@ -23,8 +23,9 @@ from ozrepro.store.manifest import Digests, Entry, take
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ozrepro.methods.contract import Progress, Say, Target
+    from ozrepro.methods.contract import Progress, Say
     from ozrepro.methods.modules.lock import Locked
+    from ozrepro.methods.target import Target
     from ozrepro.python.installed import Distribution
     from ozrepro.python.interpreter import Interpreter
     from ozrepro.python.packages import LockedFile, LockedPackage

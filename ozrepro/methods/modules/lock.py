@@ -5,6 +5,7 @@ Both halves of the modules method stand on it: the one that resolves, and the on
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping  # noqa: TC003  # the reader looks annotations up
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ozrepro.environment import passing
 from ozrepro.errors import BuildError, Remedy
-from ozrepro.modulesystem import fingerprint, record
+from ozrepro.modulesystem import fingerprint, prefixes, record
 from ozrepro.process import is_inside
 from ozrepro.project.checking import Checker, shown
 from ozrepro.project.reader import Check, read_table
@@ -163,6 +164,13 @@ def mismatches(subject: Subject[ModulesTable], locked: Locked) -> list[str]:
         if name not in listed:
             checker.wrong((*base, "module"), f"lacks {shown(name)}, which is loaded")
     return checker.mistakes
+
+
+def software(locked: Locked, keep: str) -> tuple[str, ...]:
+    """Return the prefixes of what `keep` means: `python` the interpreter's and those with its packages, `all` all of them."""
+    load = locked.modules
+    python = {prefixes.top_of(os.path.dirname(locked.python), load), *(prefixes.top_of(path, load) for path in locked.folders)}
+    return prefixes.outermost((*python, *(prefixes.prefixes(load) if keep == "all" else ())))
 
 
 def layer_of(subject: Subject[ModulesTable]) -> Layer:

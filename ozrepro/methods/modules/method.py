@@ -6,12 +6,14 @@ Resolving asks the module tool; all else works from the lock. Knows nothing of n
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ozrepro.environment import Environment
 from ozrepro.methods import image_definition
 from ozrepro.methods.comparing import inside_of
 from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, ShellParts, Traits
+from ozrepro.methods.keeping import kept_of
 from ozrepro.methods.modules import lock
 from ozrepro.methods.modules.table import package_list, read_table
 from ozrepro.modulesystem import loading
@@ -23,13 +25,15 @@ from ozrepro.python import installed as outside
 from ozrepro.store.manifest import Digests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ozrepro.errors import Remedy
     from ozrepro.methods.comparing import Inside
-    from ozrepro.methods.contract import ImageRequest, Progress, Request, Say, Subject, Target
+    from ozrepro.methods.contract import ImageRequest, Progress, Request, Say, Subject
+    from ozrepro.methods.keeping import Kept
     from ozrepro.methods.modules.lock import Locked
     from ozrepro.methods.modules.table import ModulesTable
+    from ozrepro.methods.target import Target
     from ozrepro.site import Site
 
 SITE_VARIABLES = ("PIP_REQUIRE_VIRTUALENV",)
@@ -133,10 +137,11 @@ class Modules:
     def drift(self, locked: Locked, site: Site) -> list[str]:
         """Return each modulefile, rc file, hook or interpreter that changed, and each package that the modules have otherwise."""
         lines, watched = locked.modules.drift(), locked.modules.watched()
-        if len(lines) == len(watched) and not any(map(os.path.exists, watched)):
+        if watched and len(lines) == len(watched) and not any(map(os.path.exists, watched)):
             # Perhaps a machine of another site, whose CPU has the same level.
             return [f"none of its {len(lines)} files is here; if this is another site, name each site in [tool.ozrepro] platform"]
-        tool, reads = other_tool(locked.modules.tool, site), locked.modules.reads.drift(site.environ)
+        tool = other_tool(locked.modules.tool, site) if watched else []
+        reads = locked.modules.reads.drift(site.environ)
         return [*reads, *tool, *lines, *lock.provided_otherwise(locked.provides, outside.distributions(locked.folders))]
 
     def remedy(self, subject: Subject[ModulesTable], locked: Locked) -> Remedy | None:
@@ -156,6 +161,19 @@ class Modules:
 
         return loading.recheck(locked.modules, subject.spec, subject.site, other_python)
 
+    def kept(self, subject: Subject[ModulesTable], locked: Locked) -> Kept | None:
+        """Return the prefixes of the modules, or those of their Python and its packages, as `keep` says."""
+        keep = subject.table.keep
+        asked, folders = f'keep = "{keep}" of [modules]', lock.software(locked, keep)
+        return kept_of(locked.modules, asked, folders, whole=keep == "all") if keep else None
+
+    def without(self, locked: Locked, is_kept: Callable[[str], bool]) -> Locked:
+        """Return the section without the files that are kept, and without the packages where all their folders are."""
+        modules = locked.modules.without(is_kept)
+        if all(map(is_kept, locked.folders)):
+            return replace(locked, modules=modules, folders=(), provides={})
+        return replace(locked, modules=modules)
+
     def said_otherwise(self, subject: Subject[ModulesTable], locked: Locked) -> list[str]:
         """Return what the caller's collection of modules has otherwise than what was locked."""
         return loading.said_otherwise(locked.modules, subject.spec, subject.site)
@@ -174,13 +192,13 @@ class Modules:
 
     def inside(self, locked: Locked, target: Target) -> Inside:
         """Return what programs find in the venv, then in the modules."""
-        return inside_of(locked.version, (str(install.site_packages(target.files)), *locked.folders))
+        return inside_of(locked.version, (str(install.site_packages(target.files)), *map(target.used, locked.folders)))
 
     def problems(self, locked: Locked, target: Target) -> list[str]:
         """Compare the files of the venv, and of what the modules bring, with what the build's checks asked of them."""
         from ozrepro.methods.modules.building import expected
 
-        provided = outside.distributions(locked.folders)
+        provided = outside.distributions(map(target.used, locked.folders))
         chosen = install.choose_files(locked.layer.packages, locked.interpreter)
         wanted = expected(locked, locked.interpreter, chosen, provided)
         different = install.differences(target.files, wanted, Digests())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ozrepro.methods.packagelist import PackageList
 from ozrepro.modulesystem.table import ModuleRequests
@@ -26,9 +26,10 @@ class VenvOnTop:
 
 @dataclass(frozen=True, slots=True)
 class ModulesTable(ModuleRequests):
-    """`[modules]`: what to load, and the venv on top."""
+    """`[modules]`: what to load, the venv on top, and what of the site's software the environment's file holds too."""
 
     passed: PassedNames = ()
+    keep: Literal["", "python", "all"] = ""
     venv: VenvOnTop = VenvOnTop()
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ozrepro.methods.comparing import Inside
-    from ozrepro.methods.contract import ExportRequest, ImageRequest, Progress, Request, Say, Subject, Target
+    from ozrepro.methods.contract import ExportRequest, ImageRequest, Progress, Request, Say, Subject
+    from ozrepro.methods.target import Target
     from ozrepro.methods.venv.table import VenvTable
     from ozrepro.python.resolve import Resolved
     from ozrepro.site import Site

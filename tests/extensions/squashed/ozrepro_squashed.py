@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ozrepro.methods.comparing import Inside
-    from ozrepro.methods.contract import ExportRequest, ImageRequest, ImageSources, Progress, Request, Say, Subject, Target
+    from ozrepro.methods.contract import ExportRequest, ImageRequest, ImageSources, Progress, Request, Say, Subject
+    from ozrepro.methods.target import Target
     from ozrepro.site import Site
 
 
