@@ -85,7 +85,7 @@ class Layer:
         mistakes = check_requirement_file(text, os.path.dirname(name))
         if mistakes:
             mistakes = [other] if (other := not_requirements(text, name)) else mistakes
-            raise SpecError(str(path), mistakes, hint=f"it is in {place} of {spec.path.name}")
+            raise SpecError(str(path), mistakes, hint=f"edit {name}, which {place} of {spec.path.name} names")
         return hashlib.sha256(text.encode()).hexdigest()
 
     def asked(self) -> dict[str, tuple[str, ...]]:

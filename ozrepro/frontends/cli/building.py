@@ -170,7 +170,7 @@ def _status(session: Session) -> dict[str, Any]:
                 {"method": name, "lock": "refused", "environment": "-", "reason": "its lock is refused, see below", "covers": {}}
             )
             error = error or str(problem)
-    same = _same(session, lock) if error is None and lock is not None else {"methods": [], "unlike": []}
+    same = _same(session, lock) if error is None and lock is not None else {"methods": [], "unlike": [], "alone": []}
     state = "locked" if lock is not None else "none"
     taken = next((item["method"] for item in methods if item["lock"] == state and item["reason"] is None), None)
     described = {"session": session.name, "description": session.spec.description}
@@ -178,19 +178,21 @@ def _status(session: Session) -> dict[str, Any]:
 
 
 def _same(session: Session, lock: Lock) -> dict[str, list[str]]:
-    """Return which methods are locked here, and the packages of which they have different versions."""
+    """Return which methods are locked here, the packages of which they have different versions, and those that not all have."""
     sides: dict[str, Mapping[str, str]] = {}
     for name in candidates(session):
         section = session.section(name, lock)
         if section is not None:
             sides[name] = describing.foretold(session, section).named
-    return {"methods": list(sides), "unlike": comparing.unlike(sides)}
+    names = [side.keys() for side in sides.values()]
+    alone = sorted(set().union(*names).difference(set(names[0]).intersection(*names))) if names else []
+    return {"methods": list(sides), "unlike": comparing.unlike(sides), "alone": alone}
 
 
 def _same_words(session: str, same: Mapping[str, list[str]]) -> str:
     methods, unlike = same["methods"], same["unlike"]
     if not unlike:
-        return f"{session}: {len(methods)} methods, same versions"
+        return f"{session}: {len(methods)} methods, same versions{' of what they share' if same['alone'] else ''}"
     names = ", ".join(unlike[:5]) + (" …" if len(unlike) > 5 else "")
     what = f"{len(unlike)} package{'s' if len(unlike) != 1 else ''} in different versions"
     return f"{session}: {len(methods)} methods, {what} ({names}): ozrepro diff {session} {methods[0]} {methods[1]}"

@@ -90,7 +90,8 @@ def _tell(load: loading.Load, wanted: ModulesTable, site: Site, say: Say) -> Non
         say(f"the lock cannot hold {names}: module list, load and purge in a session do not see all of the locked modules")
     if captured.parents:
         below = [name for name in captured.load if name not in captured.parents and any(offered.chains(name))]
-        say(f"loads {' '.join(captured.parents)} first: {' '.join(below)} {'lies' if len(below) == 1 else 'lie'} below")
+        need = f"need{'s' if len(below) == 1 else ''} {'it' if len(captured.parents) == 1 else 'them'}"
+        say(f"loads {' '.join(captured.parents)} first: {' '.join(below)} {need}")
     bare = [module.name for module in captured.modules if module.name.endswith("-bare")]
     if bare and wanted.venv.system_site_packages:
         say(f"warning: {bare[0]} has hardly any packages for system-site-packages to show: the full module has no -bare")

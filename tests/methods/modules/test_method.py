@@ -43,7 +43,7 @@ class TestLocking:
     def test_the_parents_are_found_said_and_locked_with_all_modules(self, work: Modular) -> None:
         said = work.project.ozrepro("lock", "work", "--method", "modules")
         assert said.returncode == 0, said.stderr
-        assert f"loads gcc/11.3.0 openmpi/4.1.4 first: {work.scientific} lies below" in said.stderr
+        assert f"loads gcc/11.3.0 openmpi/4.1.4 first: {work.scientific} needs them" in said.stderr
         text = work.project.lock().read_text()
         assert 'parents = ["gcc/11.3.0", "openmpi/4.1.4"]' in text
         assert text.count("requested = ") == 4
