@@ -97,6 +97,7 @@ exec {go}> >(
     ) <&0 >/dev/null 2>&1 &
 )
 wait "$!"
+[ -n "$go" ] || tell "$HOSTNAME has no room for a pipe" "the same command again" 1
 settings="device=$device go=$go;$settings"
 exec -c "$unshare" --mount --propagation slave -- /bin/bash -p -c "$settings$mounted" start "$@"'
 

@@ -482,6 +482,18 @@ def test_a_filter_that_forbids_mounts_is_named_as_what_it_is() -> None:
     )
 
 
+def test_no_limit_of_descriptors_leaves_a_start_waiting(packed: Packed) -> None:
+    """The pipe by which the mount is announced may be what fails: it starts or says why, and leaves nothing."""
+    script = """
+    for ((most = 5; most < 24; most++)); do
+        said=$( (ulimit -n "$most" && exec "$@") 2>&1 ) && [ "$said" = "a generation" ] || [ -n "$said" ] || echo "$most: silent"
+    done
+    """
+    done = packed.run("bash", "-c", script, "bash", packed.start, "cat", str(packed.env / "word"), plain=True)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert packed.ended() == []
+
+
 DEVICES = ("zero c 666 0 0 1 5", "disk b 666 0 0 254 0", "own m 4755 0 0")
 
 
