@@ -15,7 +15,7 @@ from ozrepro.errors import BuildError, CommandFailed
 from ozrepro.store import kept
 from ozrepro.store.packing import pack
 from tests.needs import FUSE
-from tests.store.mounted import Packed, tools
+from tests.store.mounted import Packed, tools, variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +119,20 @@ def test_software_whose_whole_tree_is_gone_is_still_at_its_paths(packed: Packed,
         assert seen(packed, tree.parent.parent / "a site" / "software", "gcc/11")[0][0] == "gcc/11"
     finally:
         before.rename(tree.parent.parent / "a site")
+
+
+@FUSE
+def test_the_starts_of_a_job_share_what_is_kept_and_another_environment_sees_it_too(packed: Packed, tree: Path) -> None:
+    shutil.rmtree(tree.resolve() / "lone")
+    word, start = tree / "lone/2/bin/word", packed.start
+    one = f'"{start}" sh -c \'cat "{word}"; readlink /proc/self/ns/mnt; cat "/proc/$$/root{word}"\''
+    said = packed.run("bash", "-c", f"{one}; {one}", plain=True, env=variables(PBS_JOBID=f"7.{packed.folder.parent.name}"))
+    assert (said.returncode, said.stderr) == (0, "")
+    first, second = said.stdout[: len(said.stdout) // 2], said.stdout[len(said.stdout) // 2 :]
+    assert first == second
+    assert first.count("lone/2") == 2
+    nested = packed.run(start, "cat", str(word))
+    assert (nested.stdout, nested.stderr) == ("lone/2", "")
 
 
 def test_the_survey_counts_what_is_packed_and_says_what_is_not(tree: Path, tmp_path: Path, who: Account | None) -> None:
