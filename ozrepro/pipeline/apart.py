@@ -85,21 +85,7 @@ def build(session: Session, section: Section, folder: Path, place: Place, tools:
             environ,
             asdict(tools),
         )
-        variables = {name: os.environ[name] for name in _STARTING if name in os.environ}
-        done = process.run(
-            ownpath.helper("ozrepro.pipeline.apart"),
-            env={"PATH": process.CLEAN_PATH, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", **variables},
-            cwd="/",
-            text=json.dumps(asdict(job)),
-            on_line=_listener(say, progress),
-        )
-    try:
-        answer = json.loads(done.output.rpartition("\n")[2])
-    except ValueError:
-        said = [line for line in done.errors.strip().splitlines() if not line.startswith('{"')][-12:]
-        how = f"signal {-done.status}" if done.status < 0 else f"status {done.status}"
-        what = f"the build of {session.name} in {place.words} ended with {how}"
-        raise CommandFailed("\n    ".join((what, *said)), hint="the same command again, or OZREPRO_FORM=tree") from None
+        answer = _answer(job, say, progress)
     if "failed" in answer:
         number, words, name = answer["failed"]
         raise OSError(number, words, name)
@@ -107,6 +93,38 @@ def build(session: Session, section: Section, folder: Path, place: Place, tools:
         raise _error(answer["refused"])
     (folder / PREFIX).mkdir(mode=0o755)
     return Packed(**answer["done"])
+
+
+def _answer(job: Job, say: Say, progress: Progress) -> Mapping[str, Any]:
+    """Have a process do the job, and return its answer. Raises CommandFailed where there is none."""
+    variables = {name: os.environ[name] for name in _STARTING if name in os.environ}
+    spaces: list[str] = []
+    try:
+        done = process.run(
+            ownpath.helper("ozrepro.pipeline.apart"),
+            env={"PATH": process.CLEAN_PATH, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", **variables},
+            cwd="/",
+            text=json.dumps(asdict(job)),
+            on_line=_listener(say, progress, spaces.append),
+        )
+        return _read(job, done)
+    except BaseException:
+        # An installer that outlives its parent would go on in the store itself, once the folder that is covered is removed.
+        for each in spaces:
+            namespace.end_all(each)
+        raise
+
+
+def _read(job: Job, done: process.Finished) -> Mapping[str, Any]:
+    """Return the answer of the process that did the job. Raises CommandFailed where there is none."""
+    try:
+        answer: Mapping[str, Any] = json.loads(done.output.rpartition("\n")[2])
+    except ValueError:
+        said = [line for line in done.errors.strip().splitlines() if not line.startswith('{"')][-12:]
+        how = f"signal {-done.status}" if done.status < 0 else f"status {done.status}"
+        what = f"the build of {job.name} in {job.place} ended with {how}"
+        raise CommandFailed("\n    ".join((what, *said)), hint="the same command again, or OZREPRO_FORM=tree") from None
+    return answer
 
 
 @contextmanager
@@ -132,7 +150,7 @@ def _error(told: Mapping[str, Any]) -> OzreproError:
     return error
 
 
-def _listener(say: Say, progress: Progress) -> Callable[[str], None]:
+def _listener(say: Say, progress: Progress, lives_in: Callable[[str], object]) -> Callable[[str], None]:
     def on_line(line: str) -> None:
         if not line.startswith('{"'):
             return
@@ -140,7 +158,9 @@ def _listener(say: Say, progress: Progress) -> Callable[[str], None]:
             told = json.loads(line)
         except ValueError:
             return
-        if "say" in told:
+        if "space" in told:
+            lives_in(str(told["space"]))
+        elif "say" in told:
             say(str(told["say"]))
         elif "progress" in told:
             step, done, total = told["progress"]
@@ -159,6 +179,7 @@ def perform(job: Job) -> Packed:
     folder = Path(job.folder)
     beneath = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     namespace.enter()
+    _tell(space=namespace.space())
     namespace.cover(folder, Path(job.local) if job.local else None)
     namespace.give_up_rights()
     end_with(job.parent)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import signal
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import OzreproError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["cover", "enter", "give_up_rights", "may_mount"]
+__all__ = ["cover", "end_all", "enter", "give_up_rights", "may_mount", "space"]
 
 _NEWUSER, _NEWNS = 0x10000000, 0x00020000  # linux/sched.h
 _BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x40000  # linux/mount.h
@@ -68,6 +69,28 @@ def cover(folder: Path, source: Path | None) -> None:
     if failed:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(folder))
+
+
+def space() -> str:
+    """Return the name of this process's mount namespace."""
+    return os.readlink("/proc/self/ns/mnt")
+
+
+def end_all(name: str, patience: float = 10.0) -> None:
+    """Kill the processes of a mount namespace, not this one's, and wait until they have ended, `patience` seconds at most."""
+    end = time.monotonic() + patience
+    while name != space() and (left := list(_processes_of(name))) and time.monotonic() < end:
+        for number in left:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _processes_of(name: str) -> Iterator[int]:
+    for entry in os.listdir("/proc"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if entry.isdecimal() and os.readlink(f"/proc/{entry}/ns/mnt") == name:
+                yield int(entry)
 
 
 def give_up_rights() -> None:

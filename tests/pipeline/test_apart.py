@@ -107,6 +107,32 @@ def test_temporary_files_that_programs_of_a_build_leave_go_with_its_folder(small
     assert small.done("run", "work", "--", "python", "-c", "import alpha; print(alpha.WHERE)", TMPDIR=str(node)) == f"{node}\n"
 
 
+ORPHAN = """\
+import os, signal, time
+if "/ozrepro-build-" in os.environ["TMPDIR"]:
+    with open({log!r}, "w") as stream:
+        stream.write(str(os.getpid()))
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(300)
+"""
+
+
+def test_a_program_that_outlives_the_process_of_a_build_is_ended_before_the_folder_is_removed(
+    small: Project, tmp_path: Path
+) -> None:
+    """Its path would lead into the store itself, as the folder that covers it goes with what it covers."""
+    node, log = tmp_path / "node", tmp_path / "log"
+    node.mkdir()
+    make_wheel(small.wheelhouse, "alpha", "1.0", requires=("beta>=1",), modules={"alpha.py": ORPHAN.format(log=str(log))})
+    small.done("lock", "work")
+    refused = small.ozrepro("build", "work", "--form", "file", TMPDIR=str(node))
+    assert refused.returncode == 1
+    assert "ended with signal 9" in refused.stderr
+    assert not os.path.exists(f"/proc/{log.read_text()}/ns/mnt")
+    assert list((small.store() / "gens").iterdir()) == []
+    assert list(node.iterdir()) == []
+
+
 def test_an_ordinary_users_killed_build_ends_with_all_that_it_has_started(ordinary: OrdinaryProject) -> None:
     """In a user namespace, whose process gives up its rights on the way: the kernel could have forgotten who its parent is."""
     make_wheel(ordinary.wheelhouse, "alpha", "1.0")
