@@ -152,6 +152,7 @@ class Environment:
         removed: variables to unset even if the caller's would be kept.
         prefix: words in front of every command, such as `apptainer exec IMAGE`.
         mount: the program that starts a command, and all that it starts, with the environment's file mounted; "" for a tree.
+        generation: its folder in the store, by whose name a job knows a copy on the node; "" where it has none.
         passed: names of further variables of the caller that are kept; `UCX_*` stands for all that begin so.
         container_env_prefix: of an image, what goes in front of a variable's name so that it is set inside; "" for all else.
         host_programs: names of the programs of the machine, which `started` puts beside the prefix; of every environment.
@@ -165,6 +166,7 @@ class Environment:
         "container_env_prefix",
         "expected",
         "following",
+        "generation",
         "mount",
         "passed",
         "path",
@@ -181,6 +183,7 @@ class Environment:
     removed: tuple[str, ...]
     prefix: tuple[str, ...]
     mount: str
+    generation: str
     passed: tuple[str, ...]
     container_env_prefix: str
 
@@ -195,6 +198,7 @@ class Environment:
         removed: Iterable[str] = (),
         prefix: Iterable[str] = (),
         mount: str = "",
+        generation: str = "",
         passed: Iterable[str] = (),
         container_env_prefix: str = "",
     ) -> None:
@@ -206,6 +210,7 @@ class Environment:
             ("removed", tuple(removed)),
             ("prefix", tuple(prefix)),
             ("mount", mount),
+            ("generation", generation),
             ("passed", tuple(passed)),
             ("container_env_prefix", container_env_prefix),
         ):
@@ -222,7 +227,7 @@ class Environment:
 
     def __hash__(self) -> int:
         values = (frozenset(table.items()) for table in (self.variables, self.following, self.expected))
-        rest = (self.removed, self.prefix, self.mount, self.passed, self.container_env_prefix)
+        rest = (self.removed, self.prefix, self.mount, self.generation, self.passed, self.container_env_prefix)
         return hash((self.path, self.base, *values, *rest))
 
     def __repr__(self) -> str:

@@ -234,6 +234,8 @@ class NoAnswer(CommandFailed):
 class Companion:
     """A program that stays, and answers each line that it is sent with one line. It is ended with all that it started.
 
+    Or it is left behind: one that has gone into the background by itself.
+
     Its standard error must stay short: it is read only when the program has ended.
     """
 
@@ -258,11 +260,27 @@ class Companion:
 
         Raises NoAnswer when none comes within `timeout` seconds, another CommandFailed when it has ended.
         """
+        self.send(line)
+        return self._read(None if timeout is None else time.monotonic() + timeout, timeout)
+
+    def send(self, line: bytes) -> None:
+        """Send it a line."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended: the reading says so
             self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()
-        return self._read(None if timeout is None else time.monotonic() + timeout, timeout)
+
+    def hear(self) -> bytes:
+        """Return the next line that it says by itself. Raises CommandFailed when it has ended."""
+        return self._read(None, None)
+
+    def leave(self) -> None:
+        """Leave it behind, running in the background."""
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert stream is not None
+            with suppress(BrokenPipeError):
+                stream.close()
 
     def _read(self, deadline: float | None, timeout: float | None) -> bytes:
         assert self._process.stdout is not None

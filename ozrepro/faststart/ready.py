@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-SCHEMA = 10
+SCHEMA = 11
+JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID")
+"""The variables that name a job to a start."""
 STORE_NAME = ".ozrepro"
 LARGEST = 8 << 20
 """Bytes of a file of the project, or of a record, that are read; the long way says of a larger file that it is refused."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ozrepro.faststart.ready import check_command, find_ready, find_root, with_python
+from ozrepro.faststart.ready import JOBS, check_command, find_ready, find_root, with_python
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def start(words: list[str]) -> None:
         return
     for line in () if command.quiet else found.said:
         tell(f"skipping {line}")
-    execute(found.environment, command.words, command.name)
+    execute(found.environment, command.words, command.name, tells=not command.quiet)
 
 
 def split(words: list[str]) -> Command | None:
@@ -101,14 +101,21 @@ def _taken(words: list[str], options: tuple[str, ...], flags: tuple[str, ...]) -
     return values, rest
 
 
-def execute(environment: Environment, command: list[str], name: str) -> NoReturn:
+def execute(environment: Environment, command: list[str], name: str, *, tells: bool = False) -> NoReturn:
     """Replace this process by the command in the environment of session `name`.
 
+    `tells` has it say why a copy on the node is not taken, which the long way has said already.
     Ends with 127 or 126, as a shell does, when it cannot start. Raises OzreproError as `check_command`.
     """
     check_command(environment, command, name)
     variables = environment.variables_for(os.environ)
     words = environment.started(command)
+    if any(name in os.environ for name in JOBS):
+        from ozrepro.faststart import staged  # what is not in a job need not load it
+
+        words, skipped = staged.started(environment, command, os.environ)
+        if skipped and tells:
+            tell(f"skipping {skipped}")
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):  # one that the caller has closed is None
             stream.flush()

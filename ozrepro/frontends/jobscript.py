@@ -5,6 +5,7 @@ Pure functions over values. Every value is quoted; nothing of it is ever expande
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import TYPE_CHECKING
 
@@ -59,8 +60,19 @@ def _sourced(session: Active) -> str:
 
 def _start(session: Active) -> str:
     prefix = session.environment.command(())
-    behind = _behind_prefix(session, f"without {prefix[0]}") if prefix else 'exec "$@"'
+    if prefix:
+        behind = _behind_prefix(session, f"without {prefix[0]}")
+    else:
+        gens = os.path.dirname(session.environment.generation)
+        taken = _TAKES_START.format(gens=shlex.quote(gens), others=" | ".join(rules.HOST_PROGRAMS))
+        behind = f'{_copy(session, ".start")}{taken}exec "$@"' if session.environment.generation else 'exec "$@"'
     return _START.replace('    exec "$@"', f"{_refusal(session)}{behind}")
+
+
+def _copy(session: Active, suffix: str) -> str:
+    """Return the lines that name the copy on the node, as `faststart.staged` does."""
+    name = shlex.quote(f"{os.path.basename(session.environment.generation)}{suffix}")
+    return _COPY.format(name=name)
 
 
 def _refusal(session: Active) -> str:
@@ -83,13 +95,17 @@ def _refusal(session: Active) -> str:
 
 def _behind_prefix(session: Active, outside: str) -> str:
     """Return the lines that start a command line behind the prefix, by the rules of `environment.Environment.started`."""
-    mounts = bool(session.environment.mount)
+    environment, mounts, staged = session.environment, bool(session.environment.mount), ""
+    if environment.is_image and environment.generation:
+        image = environment.prefix[-1]
+        staged = _copy(session, os.path.splitext(image)[1]) + _TAKES_IMAGE.format(image=shlex.quote(image))
     others = () if mounts else (name for name in rules.HOST_PROGRAMS if name not in rules.LAUNCHERS)
     return _BEHIND_PREFIX.format(
         prefix=shlex.join(session.environment.command(())),
         launchers="srun" if mounts else " | ".join(rules.LAUNCHERS),
         others=" | ".join(others) or "''",
         wrong=shlex.quote(f"would start its program {outside}"),
+        staged=staged,
     )
 
 
@@ -230,7 +246,36 @@ case ${{1##*/}} in
     {others}) _ozrepro_prefix=() ;;
 esac
 IFS=$_ozrepro_ifs
-exec ${{_ozrepro_prefix[@]+"${{_ozrepro_prefix[@]}}"}} "$@\""""
+{staged}exec ${{_ozrepro_prefix[@]+"${{_ozrepro_prefix[@]}}"}} "$@\""""
+_COPY = """\
+_ozrepro_copy=${{SLURM_JOB_ID:+$SLURM_JOB_ID.${{SLURM_RESTART_COUNT-}}}}
+_ozrepro_copy=${{_ozrepro_copy:-${{PBS_JOBID:-${{LSB_JOBID:-${{FLUX_JOB_ID-}}}}}}}}
+if [ -n "$_ozrepro_copy" ]; then
+    _ozrepro_uid=$(id -u) _ozrepro_place=${{JOBFS:-${{PBS_JOBFS:-${{TMPDIR:-/tmp}}}}}}
+    _ozrepro_copy=$_ozrepro_place/ozrepro-$_ozrepro_uid-${{_ozrepro_copy//[^A-Za-z0-9.]/_}}-{name}
+    if ! [ -e "$_ozrepro_copy" -o -L "$_ozrepro_copy" ]; then _ozrepro_copy=; fi
+fi
+"""
+_TAKES_IMAGE = """\
+if [ -n "$_ozrepro_copy" ] && [ "${{#_ozrepro_prefix[@]}}" -gt 0 ]; then
+    if [ "$(stat -c '%f %u %h %s %.9Y' -- "$_ozrepro_copy")" = "8100 $_ozrepro_uid 1 $(stat -L -c '%s %.9Y' -- {image})" ]; then
+        _ozrepro_prefix[${{#_ozrepro_prefix[@]}} - 1]=$_ozrepro_copy
+    else
+        printf 'ozrepro: skipping %s: it is not as it was staged\\n' "$_ozrepro_copy" >&2
+    fi
+fi
+"""
+_TAKES_START = """\
+if [ -n "$_ozrepro_copy" ] && [ "$(stat -c %u -- "$_ozrepro_copy")" = "$_ozrepro_uid" ]; then
+    _ozrepro_start=$(readlink -- "$_ozrepro_copy")
+    if [ "${{_ozrepro_start%/*/start}}" = {gens} ] && [ -x "$_ozrepro_start" ]; then
+        case ${{1##*/}} in
+            {others}) ;;
+            *) set -- "$_ozrepro_start" "$@" ;;
+        esac
+    fi
+fi
+"""
 # The same commands as environment.installer_in knows.
 _INSTALLERS = """\
 _ozrepro_adds() {{

@@ -361,9 +361,10 @@ class DefinesImage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What is known of a built image: its file, what reads it, and the seconds that making it took, 0 if not measured."""
+    """What is known of a built image: its file, its sha256, what reads it, and the seconds that it took, 0 if not measured."""
 
     path: Path
+    sha256: str
     mount: str
     seconds: float
 

@@ -35,6 +35,7 @@ from ozrepro.store.publish import PREFIX, take_whole
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from ozrepro.environment import Environment
     from ozrepro.methods.contract import Progress, Say
     from ozrepro.project.lock import Section
     from ozrepro.store.forms import Place
@@ -250,13 +251,9 @@ def _opened(session: Session, section: Section, target: Target, software: Survey
     What it opens of software that is neither kept nor the system's is said. Nothing is returned where that cannot be seen.
     """
     environment = method_of(section).environment(session.read(section), target).environment
-    sink = target.prefix.with_name("opened")
-    words = environment.command(["python", "-c", TRACER, str(sink), ",".join(session.spec.imports), "/"])
-    try:
-        process.run(words, env=environment.variables_for(session.site.environ), cwd="/", timeout=600)
-        paths = sink.read_text(encoding="utf-8", errors="surrogateescape").split("\0")
-    except (CommandFailed, FileNotFoundError):
-        return ()  # an environment without Python, or one whose imports fail here
+    paths = traced(session, environment, target.prefix.with_name("opened"))
+    if not paths:
+        return ()
     places = {str(target.prefix): "", **{path: f"/{place}" for path, place in software.folders.items()}}
     found = {path: kept.place_of(path, places) for path in (os.path.normpath(f"/{path}") for path in paths)}
     if software.sources:
@@ -265,6 +262,19 @@ def _opened(session: Session, section: Section, target: Target, software: Survey
             more = f" and {len(beyond) - 1} more" if len(beyond) > 1 else ""
             _tell(say=f"{session.name}: a start also opens what is not kept: {beyond[0]}{more}")
     return [place.removeprefix("/") for place in found.values() if place]
+
+
+def traced(session: Session, environment: Environment, sink: Path, below: str = "/") -> list[str]:
+    """Return the paths below a folder that a start with the session's imports opens, in order, from that folder.
+
+    They are written into the file `sink` on the way; nothing is returned where they cannot be seen.
+    """
+    words = environment.command(["python", "-c", TRACER, str(sink), ",".join(session.spec.imports), below])
+    try:
+        process.run(words, env=environment.variables_for(session.site.environ), cwd="/", timeout=600)
+        return sink.read_text(encoding="utf-8", errors="surrogateescape").split("\0")
+    except (CommandFailed, FileNotFoundError):
+        return []  # an environment without Python, or one whose imports fail here
 
 
 def _beyond(paths: Iterable[str], session: Session) -> list[str]:

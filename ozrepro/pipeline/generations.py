@@ -110,6 +110,7 @@ def launch_of(session: Session, section: Section, generation: Generation, *, loo
         "path": (*environment.path, *settings.path),
         "variables": {**environment.variables, **where},
         "passed": (*environment.passed, *settings.passed),
+        "generation": str(generation.folder),
     }
     if generation.form == "file":
         more["mount"] = str(generation.folder / forms.START)

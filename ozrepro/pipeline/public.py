@@ -145,7 +145,7 @@ class Session:
             environment=found.environment,
             method=found.method,
             prefix=Path(found.generation, "env"),
-            skipped=found.said,
+            skipped=(*found.said, *_not_taken(found.environment, self._environ)),
             is_new=False,
             bytes=found.bytes,
             files=found.files,
@@ -184,7 +184,7 @@ class Session:
             environment=made.environment,
             method=made.method,
             prefix=made.generation.prefix,
-            skipped=made.skipped,
+            skipped=(*made.skipped, *_not_taken(made.environment, self._environ)),
             is_new=made.built,
             bytes=card["bytes"],
             files=card["files"],
@@ -217,7 +217,9 @@ class Session:
         """
         words = [os.fspath(word) for word in command]
         check_command(self.environment, words, self.name, example)
-        return self.environment.started(words)
+        from ozrepro.faststart import staged
+
+        return staged.started(self.environment, words, self._environ)[0]
 
     @property
     @_by_own_imports
@@ -247,6 +249,13 @@ class Session:
 
         session = self._open().for_looking()
         return describing.lacking(session, self._section(session), requirements)
+
+
+def _not_taken(environment: Environment, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return why the copy on this node of a job is not taken, a line where there is one that is not as it was staged."""
+    from ozrepro.faststart import staged
+
+    return tuple(filter(None, (staged.started(environment, ("python",), environ)[1],)))
 
 
 def open_session(

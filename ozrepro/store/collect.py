@@ -63,6 +63,8 @@ def plan(store: Store, wanted: Callable[[str, str], str | None], *, even_with_jo
         place = built_for(store, generation)
         if place:
             found.append(_unneeded(generation.folder, link.name, f"was built for {shown(place)}", used, jobs))
+        elif "of" in generation.card and not os.path.lexists(store.folder / "gens" / str(generation.card["of"])):
+            found.append(_unneeded(generation.folder, link.name, "the tree that it was packed from is gone", used, jobs))
         elif wanted(link.name, str(generation.card.get("section"))) is None:
             found.append(_unneeded(generation.folder, link.name, "no lock names it", used, jobs))
     found += [orphan for orphan in orphans if orphan.path.name not in named]

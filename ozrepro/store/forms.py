@@ -199,9 +199,10 @@ def _free_memory() -> int:
         return 0
 
 
-def start_script(tools: Tools) -> bytes:
-    """Return the text of the program that starts commands with an environment's file mounted."""
+def start_script(tools: Tools, over: Path | None = None) -> bytes:
+    """Return the text of the program that starts commands with an environment's file mounted: over the tree `over` it is of."""
     text = _START.read_text(encoding="utf-8").replace("@MARKER@", MARKER).replace("@KEPT@", FOLDER)
+    text = text.replace("@OVER@", shlex.quote(str(over)) if over else "")
     for field in fields(Tools):
         text = text.replace(f"@{field.name.upper()}@", shlex.quote(getattr(tools, field.name)))
     return text.encode()

@@ -118,6 +118,11 @@ def settle_times(prefix: Path) -> int:
     return len({*inodes.values()})
 
 
+def _count(prefix: Path) -> int:
+    """Return how many files, links and folders a prefix has, itself one of them. A file with several names counts once."""
+    return len({os.stat(prefix).st_ino, *(entry.inode() for _, entry in scan(prefix))})
+
+
 def _check_count(image: Path, count: int) -> None:
     """Raise CommandFailed where an image does not hold as much as was there: mksquashfs takes a folder that fails for its end."""
     with open(image, "rb", buffering=0) as stream:
@@ -139,15 +144,37 @@ def pack(
     if software is not None:
         kept.prepare(prefix, software)
     count = settle_times(prefix)
-    image, order = folder / IMAGE, prefix.with_name("order")
-    order.write_bytes(os.fsencode("".join(f"{line}\n" for line in sort_lines(opened))))
-    words = [tools.mksquashfs, str(prefix), IMAGE, *COMPRESSION, "-all-root", "-no-xattrs", "-mkfs-time", str(_TIME)]
-    words += ["-noappend", "-no-progress", "-quiet", "-exit-on-error", "-sort", str(order)]
+    order = prefix.with_name("order")
+    words = _words(tools, prefix, order, opened)
     words += ["-processors", str(processors)] if processors else []
     if software is not None:
         count += software.inodes - len(software.sources)
         words += kept.options(prefix.parent, software)
         words = kept.packing_words(tools.unshare, tools.mount, prefix, software, words)
+    return _pack(words, folder, count, start_script(tools), private=software is not None and software.private)
+
+
+def pack_tree(prefix: Path, folder: Path, tools: Tools, opened: Sequence[str]) -> tuple[str, int]:
+    """Write `env.sqfs`, which has the tree as it is, and `start`, which mounts it over the tree. Else as `pack`."""
+    order = folder / "order"
+    words = _words(tools, prefix, order, opened)
+    words += ["-p", f"{MARKER} d 555 0 0"]  # a folder, since nothing is put into the tree
+    count = len({os.stat(prefix).st_ino, *(entry.inode() for _, entry in scan(prefix))}) + 1
+    try:
+        return _pack(words, folder, count, start_script(tools, prefix))
+    finally:
+        order.unlink(missing_ok=True)
+
+
+def _words(tools: Tools, prefix: Path, order: Path, opened: Sequence[str]) -> list[str]:
+    """Return the words that pack a prefix into the image of the current folder, and write the sort file that they name."""
+    order.write_bytes(os.fsencode("".join(f"{line}\n" for line in sort_lines(opened))))
+    words = [tools.mksquashfs, str(prefix), IMAGE, *COMPRESSION, "-all-root", "-no-xattrs", "-mkfs-time", str(_TIME)]
+    return [*words, "-noappend", "-no-progress", "-quiet", "-exit-on-error", "-sort", str(order)]
+
+
+def _pack(words: Sequence[str], folder: Path, count: int, script: bytes, *, private: object = False) -> tuple[str, int]:
+    image = folder / IMAGE
     done = process.run(words, env={"PATH": process.CLEAN_PATH}, cwd=folder)
     if done.status != 0:
         for number in (errno.ENOSPC, errno.EDQUOT):
@@ -155,8 +182,8 @@ def pack(
                 raise OSError(number, os.strerror(number), str(image))
     done.checked("cannot pack the environment", hint="the same command again, or OZREPRO_FORM=tree")
     _check_count(image, count)
-    image.chmod(0o400 if software is not None and software.private else 0o444)
+    image.chmod(0o400 if private else 0o444)
     start = folder / START
-    start.write_bytes(start_script(tools))
+    start.write_bytes(script)
     start.chmod(0o555)
     return digest_file(image), os.stat(image).st_size

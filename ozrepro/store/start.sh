@@ -28,7 +28,9 @@ PATH=/usr/bin:/bin:/usr/sbin:/sbin
 
 here=${0%/*}
 case $here in /*) ;; *) here=$PWD/$here ;; esac
-file=${_OZMOUNT_FILE:-$here/env.sqfs}
+prefix=@OVER@ # the path of the tree that was packed, if one was
+prefix=${prefix:-$here/env}
+file=${_OZMOUNT_FILE:-$here/env.sqfs} whole="ozrepro store verify"
 
 check='
 if case $program in */*) [ ! -e "$program" ] ;; *) ! PATH=$path type -P -- "$program" >/dev/null ;; esac; then
@@ -37,12 +39,12 @@ if case $program in */*) [ ! -e "$program" ] ;; *) ! PATH=$path type -P -- "$pro
 fi'
 
 # A start inside another one of this environment: it is mounted already.
-if [ -e "$here/env/@MARKER@" ]; then
+if [ -e "$prefix/@MARKER@" ]; then
     eval "$check"
     exec -c "$@"
 fi
 
-if [ ! -f "$file" ] || [ ! -d "$here/env" ] || [ -L "$here/env" ]; then
+if [ ! -f "$file" ] || [ ! -d "$prefix" ] || [ -L "$prefix" ]; then
     tell "$here is not as it was built" "ozrepro build" 3
 fi
 [ -x "$fuse" ] || fuse=$(PATH=$path type -P squashfuse_ll)
@@ -104,7 +106,7 @@ exec -c "$unshare" --mount --propagation slave -- /bin/bash -p -c "$settings$mou
 # Software of the machine that the file keeps, over its own paths. Where a path is gone, or leads elsewhere now, the folder above
 # is covered by memory, in which all else that was there can be reached by links.
 keep='
-kept=$here/env/@KEPT@ aside=.ozrepro-site
+kept=$prefix/@KEPT@ aside=.ozrepro-site
 shopt -s dotglob nullglob
 
 # Sets $place to the real path that $1 has, or would have; and $above to its nearest folder that there is.
@@ -187,27 +189,49 @@ mapfile -d "" -t rows <"$kept/table"
 
 # Then in the mount namespace too. What is mounted on the node later is seen there, as a home is by an automounter.
 mounted='
-if [ . -ef "$here/env" ]; then inside=$here/env; fi
+if [ . -ef "$prefix" ]; then inside=$prefix; fi
 options="ro,nosuid,nodev,fd=$device,rootmode=40000,user_id=0,group_id=0"
-"$mount" -i -n -t fuse.squashfuse_ll -o "$options" ozrepro "$here/env" ||
+"$mount" -i -n -t fuse.squashfuse_ll -o "$options" ozrepro "$prefix" ||
     tell "$file cannot be mounted on $HOSTNAME" "OZREPRO_FORM=tree" 4
 echo >&"$go"
 exec {device}>&- {go}>&-
-if [ ! -f "$here/env/@MARKER@" ]; then
+if [ ! -e "$prefix/@MARKER@" ]; then
     eval "$intact"
     intact || tell "$file is not as it was published" "ozrepro build" 3
-    tell "$file is damaged, or $fuse cannot read it" "ozrepro store verify" 3
+    tell "$file is damaged, or $fuse cannot read it" "$whole" 3
 fi
-if [ -e "$here/env/@KEPT@/table" ]; then eval "$keep"; fi
+if [ -e "$prefix/@KEPT@/table" ]; then eval "$keep"; fi
 if [ -n "$inside" ]; then cd -- "$inside"; fi
 eval "$check"
 exec -c "$unshare" --user --map-user="$uid" --map-group="$gid" --mount --propagation slave -- "$@"'
 
 settings="tell=${tell@Q} check=${check@Q} close=${close@Q} intact=${intact@Q} keep=${keep@Q} mounted=${mounted@Q}"
-for name in fuse unshare mount here file built program path uid gid PATH; do settings+=" $name=${!name@Q}"; done
+for name in fuse unshare mount here prefix built program path uid gid PATH; do settings+=" $name=${!name@Q}"; done
 settings+=$'\neval "$tell"\n'
 
+# In a job, the copy that `ozrepro stage` has put on the node.
+copy=${SLURM_JOB_ID:+$SLURM_JOB_ID.${SLURM_RESTART_COUNT-}}
+copy=${copy:-${PBS_JOBID:-${LSB_JOBID:-${FLUX_JOB_ID-}}}}
+if [ -n "$copy" ]; then
+    folder=${prefix%/*}
+    copy=${JOBFS:-${PBS_JOBFS:-${TMPDIR:-/tmp}}}/ozrepro-$uid-${copy//[^A-Za-z0-9.]/_}-${folder##*/}.sqfs
+    if [ -n "${_OZMOUNT_FILE-}" ] || ! [ -e "$copy" -o -L "$copy" ]; then copy=; fi
+fi
+
+# Takes it where it is as it was copied.
+take_copy() {
+    [ -n "$copy" ] || return
+    if [ "$(stat -c '%f %u %h %s %.9Y' -- "$copy")" = "8100 $uid 1 $(stat -L -c '%s %.9Y' -- "$file")" ]; then
+        file=$copy whole="rm $copy"
+    else
+        printf 'ozrepro: skipping %s: it is not as it was staged\n' "$copy" >&2
+    fi
+    copy=
+}
+
 alone() {
+    take_copy
+    settings+="file=${file@Q} whole=${whole@Q}"$'\n'
     exec -c "$unshare" --user --map-root-user -- /bin/bash -p -c "$serve" start "$settings" "$@"
 }
 
@@ -234,6 +258,7 @@ if [ -z "$job" ] && [ -n "${OMPI_COMM_WORLD_RANK-}${PMI_RANK-}${PMIX_RANK-}" ] &
     job=ppid.$PPID.$since
 fi
 [ -n "$job" ] && [ -z "${_OZMOUNT_FILE-}" ] || alone "$@"
+if [ -n "$copy" ]; then job+=.staged; fi # what has mounted the file itself before may go on
 # With the daemon of the step, which is a task's parent, else with the first start's parent. Where /proc hides those of root
 # (hidepid), with the first task.
 watched=$PPID
@@ -253,8 +278,8 @@ join() {
     if [ ! -d "/proc/$holder/root/" ]; then
         if lives "$holder" "$born"; then return 2; else return 1; fi
     fi
-    { : <"/proc/$holder/root$here/env/@MARKER@"; } 2>/dev/null || return 1 # the kernel still knows the names of a dead mount
-    [ "/proc/$holder/root$folder" -ef . ] || [ . -ef "$here/env" ] || return 2
+    { : <"/proc/$holder/root$prefix/@MARKER@"; } 2>/dev/null || return 1 # the kernel still knows the names of a dead mount
+    [ "/proc/$holder/root$folder" -ef . ] || [ . -ef "$prefix" ] || return 2
     { exec {space}<"/proc/$holder/ns/mnt" {inner}<"/proc/$holder/ns/user"; } 2>/dev/null && lives "$holder" "$born"
 }
 
@@ -288,6 +313,7 @@ first() {
         { read -r holder born <"$other"; } 2>/dev/null && lives "$holder" "$born" || dead+=("$other")
     done
     rm -f -- "${dead[@]}"
+    take_copy
     exec {said}< <( (alone setsid /bin/bash -p -c "$hold" hold "$settings" </dev/null 2>/dev/null {turn}>&- &) )
     read -r _ <&"$said"
     wait "$!"

@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.fake_cluster import SiteUnavailable, debian
@@ -34,12 +34,14 @@ _PATIENCE = 30.0
 class Slurm:
     """Slurm's daemons below a folder, and wrappers of its commands in `bin`. Needs root: a mount of its own hides a fixed path."""
 
-    def __init__(self, folder: Path, nodes: int = 1) -> None:
+    def __init__(self, folder: Path, nodes: int = 1, private: Sequence[str] = ()) -> None:
+        """Take the number of nodes, and the folders of which each node has one of its own, as it has a disk."""
         if os.geteuid() != 0 or not shutil.which("unshare"):
             raise SiteUnavailable("only root can start Slurm's daemons here")
         self.folder = folder
         self.bin = folder / "bin"
         self.nodes = tuple(f"n{number}" for number in range(1, nodes + 1))
+        self._private = private
         self._root = folder / "root"
         self._daemons: list[subprocess.Popen[bytes]] = []
 
@@ -69,6 +71,11 @@ class Slurm:
         """Run a command in an allocation of so many whole nodes, all of them without a number."""
         command = [str(self.bin / "salloc"), f"--nodes={nodes or len(self.nodes)}", "--exclusive", "--quiet", *words]
         return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
+
+    def root_of(self, node: str) -> Path:
+        """Return a path by which root sees the files of a node, those of `private` too."""
+        daemon = self._daemons[len(self._daemons) - len(self.nodes) + self.nodes.index(node)]
+        return Path(f"/proc/{daemon.pid}/root")
 
     def _configure(self) -> None:
         run, host = self.folder / "run", socket.gethostname().partition(".")[0]
@@ -109,7 +116,7 @@ class Slurm:
             "SLURM_CONF": str(self.folder / "slurm.conf"),
         }
         sets = " ".join(f"{name}={shlex.quote(value)}" for name, value in self._environ.items() if name != "PATH")
-        for name in ("srun", "sbatch", "salloc", "scancel", "scontrol"):
+        for name in ("srun", "sbatch", "salloc", "sbcast", "scancel", "scontrol"):
             script = self.bin / name
             script.write_text(f'#!/bin/sh\n{sets} exec {shlex.quote(str(self._root / "usr" / "bin" / name))} "$@"\n')
             script.chmod(0o755)
@@ -130,12 +137,13 @@ class Slurm:
         self._daemon(str(programs / "slurmctld-wlm"), "-D", "-c")
         # Debian's slurmd looks for its helper at a fixed path, which is here in a view of the folder that it alone has.
         over, quoted = self.folder / "over", shlex.quote(str(programs))
+        own = "".join(f"mount -t tmpfs -o mode=1777 none {shlex.quote(path)}\n" for path in self._private)
         for node in self.nodes:
             self._daemon(
                 *("unshare", "--mount", "sh", "-ec"),
                 f"mount -t tmpfs none {shlex.quote(str(over))}; cd {shlex.quote(str(over))}; mkdir upper work\n"
                 f"mount -t overlay none -o lowerdir={quoted}:/usr/sbin,upperdir=upper,workdir=work /usr/sbin\n"
-                f"ln -s slurmstepd-wlm /usr/sbin/slurmstepd; exec {quoted}/slurmd-wlm -D -N {node}",
+                f"ln -s slurmstepd-wlm /usr/sbin/slurmstepd\n{own}exec {quoted}/slurmd-wlm -D -N {node}",
             )
         self._await(lambda: self._shown().count("State=IDLE") == len(self.nodes))
 

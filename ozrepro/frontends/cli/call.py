@@ -49,6 +49,7 @@ class Arguments(argparse.Namespace):
     level: int
     sides: list[str]
     rebuild: bool
+    remove: bool
     words: list[str]
     words_given: list[str]
     group: str

@@ -32,6 +32,7 @@ _GROUPS = {
     "adding": ("add",),
     "building": ("status", "build", "run", "export"),
     "shells": ("shell", "activate"),
+    "staging": ("stage",),
     "bench": ("bench",),
     "stores": ("store",),
     "doctor": ("doctor",),
@@ -41,7 +42,7 @@ _GROUPS = {
 
 _IN_ORDER = {
     "describe and lock": ("init", "add", "lock"),
-    "use": ("nox -s NAME", "run", "shell", "activate", "build", "status"),
+    "use": ("nox -s NAME", "run", "shell", "activate", "build", "stage", "status"),
     "check and share": ("verify", "diff", "export"),
     "the site and the store": ("spider", "bench", "store", "doctor"),
 }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro import Environment, open_session
 from ozrepro.errors import LockError, OzreproError, UsageError
+from ozrepro.faststart import staged
 from ozrepro.faststart.start import execute
 from ozrepro.frontends import activation
 from ozrepro.frontends import imageshell as inside
@@ -183,7 +184,7 @@ def _interact(active: Active, chosen: str, program: str) -> int:
         words, more = _prepare(Path(name), active, chosen)
         size = os.get_terminal_size(sys.stdin.fileno())
         # The user's own files are read in the caller's environment, as they expect; the session's is set after them.
-        command = active.environment.command([program, *words])
+        command, _ = staged.started(active.environment, [program, *words], os.environ)
         child = pexpect.spawn(
             command[0],
             command[1:],

@@ -165,7 +165,7 @@ class Container:
     def image_facts(self, target: Target) -> ImageFacts:
         """Return what the build noted beside the image. Raises StoreError where that is gone or damaged."""
         seen = image.kept(target.prefix)
-        return ImageFacts(target.prefix / image.NAME, seen.mount, seen.seconds)
+        return ImageFacts(target.prefix / image.NAME, seen.sha256, seen.mount, seen.seconds)
 
 
 def _absent(subject: Subject[ContainerTable]) -> Reason:
