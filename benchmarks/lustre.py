@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.fake_cluster.ordinary import Account
 
 IMPORTS = ("numpy", "scipy.linalg", "scipy.optimize", "pandas", "matplotlib.pyplot", "astropy.table", "astropy.io.fits")
@@ -39,8 +41,11 @@ base = "base.sif"
 
 def measure(root: Path, presets: list[str], rounds: int, seed: int, code: str) -> None:
     """Start all from a mount of the project, as the user who owns it, and the tree from its own disk; print a row for each."""
+    from ozrepro.environment import Environment
     from ozrepro.frontends.bench.lustre.emulator import Emulator
     from ozrepro.frontends.bench.lustre.profile import PRESETS
+    from ozrepro.store.forms import start_text
+    from ozrepro.store.publish import CARD, Generation
 
     reason = Emulator.unavailable()
     if reason:
@@ -48,9 +53,12 @@ def measure(root: Path, presets: list[str], rounds: int, seed: int, code: str) -
     names = [next((root / ".ozrepro" / "gens").glob(name)) for name in ("*/env/bin/python", "*/env/image.sif", "*/start")]
     mount = root.parent / "mount"
     python, image, start = (mount / name.relative_to(root) for name in names)
-    words: dict[str, list[Path | str]] = {
+    folder = names[2].parent
+    text = start_text(Generation(folder, json.loads((folder / CARD).read_bytes())))
+    packed = Environment(mount=str(start), mount_text=text)
+    words: dict[str, Sequence[Path | str]] = {
         "venv": [python, "-c", code],
-        "file": [start, start.parent / "env" / "bin" / "python", "-c", code],
+        "file": packed.executed(packed.command([str(start.parent / "env" / "bin" / "python"), "-c", code])),
         "image": ["apptainer", "--quiet", "exec", image, "python3", "-c", code],
         "local": [names[0], "-c", code],
     }

@@ -153,6 +153,7 @@ class Environment:
         prefix: words in front of every command, such as `apptainer exec IMAGE`.
         mount: the program that starts a command, and all that it starts, with the environment's file mounted; "" for a tree.
         generation: its folder in the store, by whose name a job knows a copy on the node; "" where it has none.
+        mount_text: its text, a script of bash, with what it would read beside itself; "" where that is not known.
         passed: names of further variables of the caller that are kept; `UCX_*` stands for all that begin so.
         container_env_prefix: of an image, what goes in front of a variable's name so that it is set inside; "" for all else.
         host_programs: names of the programs of the machine, which `started` puts beside the prefix; of every environment.
@@ -168,6 +169,7 @@ class Environment:
         "following",
         "generation",
         "mount",
+        "mount_text",
         "passed",
         "path",
         "prefix",
@@ -184,6 +186,7 @@ class Environment:
     prefix: tuple[str, ...]
     mount: str
     generation: str
+    mount_text: str
     passed: tuple[str, ...]
     container_env_prefix: str
 
@@ -199,6 +202,7 @@ class Environment:
         prefix: Iterable[str] = (),
         mount: str = "",
         generation: str = "",
+        mount_text: str = "",
         passed: Iterable[str] = (),
         container_env_prefix: str = "",
     ) -> None:
@@ -211,6 +215,7 @@ class Environment:
             ("prefix", tuple(prefix)),
             ("mount", mount),
             ("generation", generation),
+            ("mount_text", mount_text),
             ("passed", tuple(passed)),
             ("container_env_prefix", container_env_prefix),
         ):
@@ -227,7 +232,8 @@ class Environment:
 
     def __hash__(self) -> int:
         values = (frozenset(table.items()) for table in (self.variables, self.following, self.expected))
-        rest = (self.removed, self.prefix, self.mount, self.generation, self.passed, self.container_env_prefix)
+        mount = (self.mount, self.mount_text, self.generation)
+        rest = (self.removed, self.prefix, *mount, self.passed, self.container_env_prefix)
         return hash((self.path, self.base, *values, *rest))
 
     def __repr__(self) -> str:
@@ -305,6 +311,15 @@ class Environment:
     def started(self, argv: Sequence[str]) -> list[str]:
         """Return the words that start a command line as written: as `command`, but without a mount `host_programs` alone."""
         return list(argv) if _program(argv) in self.host_programs and not self.mount else self.command(argv)
+
+    def executed(self, words: Sequence[str]) -> list[str]:
+        """Return the words to execute for those of `command` or `started`, which are for people to read.
+
+        bash is given the text of `mount`: neither the kernel nor bash opens it then, which are two opens and closes at a server.
+        """
+        if self.mount_text and words[:1] == [self.mount]:
+            return ["/bin/bash", "-pc", self.mount_text, *words]
+        return list(words)
 
     def refused(self, argv: Sequence[str]) -> str:
         """Return the words for which a command line is not started here, "" for one that is.

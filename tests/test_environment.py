@@ -38,7 +38,7 @@ _ENTRIES = st.lists(st.text() | _CASES, max_size=3)
 
 
 @given(_ENTRIES, _WORDS, st.dictionaries(st.text(), st.text(), max_size=3), _FOLLOWING, _EXPECTED, _WORDS, _WORDS, _WORDS,
-       st.text(), st.text())  # fmt: skip
+       st.text(), st.text(), st.text())  # fmt: skip
 def test_an_environment_goes_through_json_unchanged(
     path: list[str | Cases],
     base: list[str],
@@ -49,6 +49,7 @@ def test_an_environment_goes_through_json_unchanged(
     prefix: list[str],
     passed: list[str],
     mount: str,
+    mount_text: str,
     container_env_prefix: str,
 ) -> None:
     value = Environment(
@@ -60,6 +61,7 @@ def test_an_environment_goes_through_json_unchanged(
         removed=removed,
         prefix=prefix,
         mount=mount,
+        mount_text=mount_text,
         passed=passed,
         container_env_prefix=container_env_prefix,
     )

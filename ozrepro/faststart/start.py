@@ -116,6 +116,7 @@ def execute(environment: Environment, command: list[str], name: str, *, tells: b
         words, skipped = staged.started(environment, command, os.environ)
         if skipped and tells:
             tell(f"skipping {skipped}")
+    words = environment.executed(words)
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):  # one that the caller has closed is None
             stream.flush()

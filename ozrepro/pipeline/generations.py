@@ -113,7 +113,7 @@ def launch_of(session: Session, section: Section, generation: Generation, *, loo
         "generation": str(generation.folder),
     }
     if generation.form == "file":
-        more["mount"] = str(generation.folder / forms.START)
+        more |= {"mount": str(generation.folder / forms.START), "mount_text": forms.start_text(generation)}
         watched = (*watched, *(str(generation.folder / name) for name in (forms.IMAGE, forms.START)))
     return replace(found, environment=Environment(**{**environment.as_dict(), **more}), watched=watched)
 

@@ -6,6 +6,8 @@ What this machine has for it, where such an environment is built, and how its fi
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import re
 import shlex
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ozrepro import process
 from ozrepro.errors import CommandFailed, StoreError
+from ozrepro.faststart.ready import content_of
 from ozrepro.site import LOCAL, NETWORKED, mount_of
 from ozrepro.store.kept import FOLDER
 from ozrepro.store.writing import remove_tree
@@ -206,6 +209,18 @@ def start_script(tools: Tools, over: Path | None = None) -> bytes:
     for field in fields(Tools):
         text = text.replace(f"@{field.name.upper()}@", shlex.quote(getattr(tools, field.name)))
     return text.encode()
+
+
+def start_text(generation: Generation) -> str:
+    """Return the text of a generation's `start` for bash, "" where that is not as it was published. Raises OSError.
+
+    With the inode and time of the file, which the program would read in the card.
+    """
+    content = content_of(generation.folder / START)
+    if hashlib.sha256(content).hexdigest() != generation.card["start"]:
+        return ""
+    made = f"""$'\\n "made": {json.dumps(generation.card["made"])}'"""
+    return content.decode().replace("\nknown=\n", f"\nknown={made}\n")
 
 
 @contextmanager

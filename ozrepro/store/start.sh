@@ -38,11 +38,15 @@ if case $program in */*) [ ! -e "$program" ] ;; *) ! PATH=$path type -P -- "$pro
     exit 127
 fi'
 
-# A start inside another one of this environment: it is mounted already.
-if [ -e "$prefix/@MARKER@" ]; then
-    eval "$check"
-    exec -c "$@"
-fi
+# A start inside another one of this environment: it is mounted already. Outside of all, the file system is not asked for it.
+mapfile -t mounts </proc/self/mountinfo
+case ${mounts[*]} in *' - fuse.squashfuse_ll ozrepro '*)
+    if [ -e "$prefix/@MARKER@" ]; then
+        eval "$check"
+        exec -c "$@"
+    fi
+    ;;
+esac
 
 if [ ! -f "$file" ] || [ ! -d "$prefix" ] || [ -L "$prefix" ]; then
     tell "$here is not as it was built" "ozrepro build" 3
@@ -72,13 +76,14 @@ for at in /proc/self/fd/*; do
 done'
 
 # Whether the file is the one that was published: by its inode and the time of its last change, which no copy brings along and
-# no change keeps, and in a folder that not everybody can write to.
+# no change keeps, and in a folder that not everybody can write to. A launcher that passes this text knows both already.
+known=
 built=$'\n "made": \\[[[:space:]]*([0-9]+),[[:space:]]*([0-9]+)([0-9]{9}),'
 intact='
 intact() {
-    local card words
+    local card=$known words
     [ "$file" = "$here/env.sqfs" ] || return 0
-    { IFS= read -r -d "" card <"$here/generation.json"; } 2>/dev/null
+    [ -n "$card" ] || { IFS= read -r -d "" card <"$here/generation.json"; } 2>/dev/null
     words=($(stat -c "%i %.9Z %a" -- "$file" "$here"))
     [[ $card =~ $built && ${words[*]::2} = "${BASH_REMATCH[1]} ${BASH_REMATCH[2]}.${BASH_REMATCH[3]}" ]] &&
         (( !(8#${words[5]} & 2) ))
@@ -206,7 +211,7 @@ eval "$check"
 exec -c "$unshare" --user --map-user="$uid" --map-group="$gid" --mount --propagation slave -- "$@"'
 
 settings="tell=${tell@Q} check=${check@Q} close=${close@Q} intact=${intact@Q} keep=${keep@Q} mounted=${mounted@Q}"
-for name in fuse unshare mount here prefix built program path uid gid PATH; do settings+=" $name=${!name@Q}"; done
+for name in fuse unshare mount here prefix built known program path uid gid PATH; do settings+=" $name=${!name@Q}"; done
 settings+=$'\neval "$tell"\n'
 
 # In a job, the copy that `ozrepro stage` has put on the node.

@@ -8,15 +8,17 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ozrepro.store.forms import START, Tools, find_tools
+from ozrepro.environment import Environment
+from ozrepro.store.forms import START, Tools, find_tools, start_text
+from ozrepro.store.manifest import digest_file
 from ozrepro.store.packing import pack
-from ozrepro.store.publish import CARD
+from ozrepro.store.publish import CARD, Generation
 from ozrepro.store.publish import _made as made
 from tests.fake_cluster import BASE_PATH
 from tests.fake_cluster.ordinary import Account
@@ -72,6 +74,18 @@ class Packed:
     work: Path
     account: Account | None
     """Whom programs are run as, None for whom the tests are."""
+    text: str = ""
+    """The text of `start` that bash is given, as a launcher does it; "" where `start` itself is executed."""
+
+    def by_text(self) -> Packed:
+        """Return the same whose commands are started as a launcher starts them."""
+        card = json.loads((self.folder / CARD).read_bytes())
+        return replace(self, text=start_text(Generation(self.folder, card)))
+
+    @property
+    def front(self) -> list[str]:
+        """The words in front of a command that is started."""
+        return Environment(mount=self.start, mount_text=self.text).executed([self.start])
 
     @property
     def start(self) -> str:
@@ -90,18 +104,19 @@ class Packed:
     def run(self, *words: str | bytes, plain: bool = False, **more: Any) -> subprocess.CompletedProcess[str]:
         """Start words in the environment, `plain` without it, and return how they ended."""
         options: dict[str, Any] = {"env": variables(), "cwd": self.work, "capture_output": True, "timeout": 60, **more}
-        before = () if plain else (self.start,)
+        before = () if plain else self.front
         options.setdefault("encoding", "utf-8")
         return subprocess.run(self.words(*before, *words), check=False, **options)
 
     def popen(self, *words: str | bytes, **more: Any) -> subprocess.Popen[bytes]:
         """Start words in the environment, with pipes to them."""
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        return subprocess.Popen(self.words(self.start, *words), **{"env": variables(), "cwd": self.work, **pipes, **more})
+        return subprocess.Popen(self.words(*self.front, *words), **{"env": variables(), "cwd": self.work, **pipes, **more})
 
     def publish(self) -> None:
         """Write the card that binds the file as it is now."""
-        (self.folder / CARD).write_text(json.dumps({"made": made(self.folder, "file")}, indent=1))
+        card = {"made": made(self.folder, "file"), "start": digest_file(self.folder / START)}
+        (self.folder / CARD).write_text(json.dumps(card, indent=1))
 
     def seen(
         self, *arguments: str | bytes, before: Sequence[str] = (), plain: bool = False, said: str | None = "", **more: Any
@@ -113,7 +128,7 @@ class Packed:
         probe = (PYTHON, "-IS", str(script), str(answer), *arguments)
         with open(self.work / "said", "w+", encoding="utf-8") as errors:
             done = subprocess.run(
-                self.words(*before, *(() if plain else (self.start,)), *probe),
+                self.words(*before, *(() if plain else self.front), *probe),
                 **{"env": variables(), "cwd": self.work, "stdin": subprocess.DEVNULL, **more},
                 stdout=subprocess.DEVNULL,
                 stderr=errors,

@@ -155,15 +155,14 @@ def test_a_joined_command_sees_what_it_sees_without(packed: Packed, job: str) ->
     more = {"SLURM_JOB_ID": job, "IFS": "x", "SHELLOPTS": "noexec", "POSIXLY_CORRECT": "1", "UID": "7", "LD_LIBRARY_PATH": "/no"}
     arguments = ("", "two words", "a\nline", b"\xff")
     before = ("bash", "-c", 'umask 077; exec 8</etc/passwd 9>>/dev/null 10<>/dev/zero <&-\n"$@"\nexit "$?"', "bash")
-    plain, *started = (
-        packed.seen(*arguments, before=before, env=variables(**more), plain=plain) for plain in (True, False, False)
-    )
+    ways = ((packed, True), (packed, False), (packed, False), (packed.by_text(), False))
+    plain, *started = (way.seen(*arguments, before=before, env=variables(**more), plain=plain) for way, plain in ways)
     for seen in (plain, *started):
         for name in ("pid", "group", "session", "parent"):
             del seen[name]
         # The last word of the command before, which bash sets for each.
         seen["environ"] = [entry for entry in seen["environ"] if not entry.startswith("_=")]
-    assert started == [plain, plain]
+    assert started == [plain] * 3
     assert packed.ended() == []
 
 

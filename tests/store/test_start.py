@@ -10,20 +10,22 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ozrepro.frontends.bench.lustre.emulator import Emulator
+from ozrepro.frontends.bench.lustre.model import METADATA, QUIET
 from ozrepro.store import forms
-from ozrepro.store.forms import IMAGE, MARKER, why_no_mount
+from ozrepro.store.forms import IMAGE, MARKER, START, why_no_mount
 from ozrepro.store.publish import CARD
 from tests.needs import FUSE
 from tests.store import noflock
 from tests.store.mounted import AS_ROOT_TOO, Packed, make, tools, variables, wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.fake_cluster.ordinary import Account
 
@@ -99,18 +101,21 @@ def test_a_command_sees_what_it_sees_without(packed: Packed, before: tuple[str, 
         packed.seen(*arguments, before=words, plain=plain, said=None if "deleted" in str(before) else "")
         for plain in (True, False)
     )
-    for seen in (plain, started):
+    by_text = packed.by_text().seen(*arguments, before=words, said=None if "deleted" in str(before) else "")
+    for seen in (plain, started, by_text):
         del seen["pid"], seen["group"], seen["session"]
-    assert started == plain
+    assert started == by_text == plain
     assert started["child"] is None
 
 
 @AS_ROOT_TOO
 def test_a_caller_s_variables_disturb_nothing_and_reach_the_command(packed: Packed) -> None:
     environ = {b"PATH": b"/usr/bin:/bin", **HOSTILE}
-    plain, started = (packed.seen(plain=plain, env=environ) for plain in (True, False))
-    assert started["environ"] == plain["environ"]
-    assert started["ids"] == plain["ids"]
+    plain = packed.seen(plain=True, env=environ)
+    for way in (packed, packed.by_text()):
+        started = way.seen(env=environ)
+        assert started["environ"] == plain["environ"]
+        assert started["ids"] == plain["ids"]
     assert not os.path.exists("/tmp/taken")
 
 
@@ -353,11 +358,43 @@ REPLACED: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("way", REPLACED)
 def test_a_file_that_is_not_the_published_one_is_never_mounted(broken: Packed, way: str, job: str) -> None:
     """By the program alone, as a job script starts it, which asks nothing of Python."""
-    assert broken.run("true").returncode == 0
+    by_text = broken.by_text()
+    assert [each.run("true").returncode for each in (broken, by_text)] == [0, 0]
     REPLACED[way](broken.folder / IMAGE)
     for environ in (variables(), variables(SLURM_JOB_ID=job)):
-        refused(broken.run("cat", str(broken.env / "word"), env=environ), 3, "is not as it was ")
+        for each in (broken, *(() if "card" in way else (by_text,))):  # it knows what the card said
+            refused(each.run("cat", str(broken.env / "word"), env=environ), 3, "is not as it was ")
     assert broken.ended() == []
+
+
+def test_a_text_that_is_not_the_published_one_is_not_passed_on(broken: Packed) -> None:
+    start = broken.folder / START
+    start.chmod(0o755)
+    start.write_text(start.read_text() + "\n")
+    assert broken.by_text().front == [str(start)]
+
+
+@pytest.mark.skipif(bool(Emulator.unavailable()), reason=Emulator.unavailable() or "it works")
+@pytest.mark.parametrize("who", ["root"], indirect=True, scope="module")
+def test_a_start_asks_a_metadata_server_for_three_names_and_one_file(packed: Packed, job: str, tmp_path: Path) -> None:
+    """The folder, the mount's place and the file. A launcher's text is not opened, and of a job only the first start asks."""
+    mount = tmp_path / "lustre"
+    seen = dataclasses.replace(packed.by_text(), folder=mount / packed.folder.name)
+    asked: list[dict[str, int]] = []
+
+    def count(words: Sequence[str], **more: str) -> None:
+        done = seen.run(*words, plain=True, env=variables(**more))
+        assert (done.returncode, done.stderr) == (0, "")
+        totals = emulator.totals().as_dict()
+        asked.append({kind: totals[kind] - sum(before[kind] for before in asked) for kind in METADATA})
+
+    words = [*seen.front, "test", "-f", str(seen.env / "word")]
+    with Emulator(packed.folder.parent, [mount], dataclasses.replace(QUIET, mds_us=0, ost_us=0)) as emulator:
+        count(words)
+        count(words)
+        count(["sh", "-c", '"$@" && "$@" && "$@"', "sh", *words], SLURM_JOB_ID=job)
+    again = dict.fromkeys(METADATA, 0) | {"open": 1, "close": 1}
+    assert asked == [again | {"lookup": 3}, again, again]
 
 
 def test_no_command_is_a_wrong_usage(packed: Packed) -> None:

@@ -101,7 +101,7 @@ def words_of(candidate: Candidate, workload: Workload, *, gate: str = "", launch
     words = [candidate.python, "-c", source(), *texts, *workload.arguments]
     if candidate.environment.command(()) or launch:
         words = ["sh", "-c", _READY, "sh", *words]
-    return [*launch, *candidate.environment.command(words)]
+    return [*launch, *candidate.environment.executed(candidate.environment.command(words))]
 
 
 class Starter:
