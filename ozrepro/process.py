@@ -270,9 +270,9 @@ class Companion:
             self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()
 
-    def hear(self) -> bytes:
-        """Return the next line that it says by itself. Raises CommandFailed when it has ended."""
-        return self._read(None, None)
+    def hear(self, timeout: float) -> bytes:
+        """Return the next line that it says by itself. Raises as `ask`."""
+        return self._read(time.monotonic() + timeout, timeout)
 
     def leave(self) -> None:
         """Leave it behind, running in the background."""

@@ -1,12 +1,13 @@
 # Puts a copy of a file on this node for the starts of a job, and takes it away when the job ends:
-# stage copy|remove UID NAME [SOURCE SHA256 START [PID SINCE]]
+# stage copy|remove UID NAME [SOURCE SHA256 SENT START [PID SINCE]]
 #
-# Each line of its output is a word, the node and a text. It says `ready` when the copy is whole, under a name that no start
-# takes; the word `go` on standard input gives it its own. The end of standard input before that ends it and leaves nothing.
-# This process holds a lock on the copy. It ends, and removes it, by the SIGTERM with which Slurm ends a step, and where PID is
-# given with that process, which began at SINCE. A copy whose holder was killed is removed by the next one of its user here.
+# SENT is the name under which it may have been sent to the node before. Each line of the output is a word, the node and a text.
+# It says `ready` when the copy is whole, under a name that no start takes; the word `go` on standard input gives it its own. The
+# end of standard input before that ends it and leaves nothing. This process holds a lock on the copy. It ends, and removes it,
+# by the SIGTERM with which Slurm ends a step, and where PID is given with that process, which began at SINCE. A copy whose holder
+# was killed is removed by the next one of its user here.
 set +o posix
-doing=$1 uid=$2 name=$3 source=$4 sha256=$5 start=$6 watched=$7 since=$8
+doing=$1 uid=$2 name=$3 source=$4 sha256=$5 sent=$6 start=$7 watched=$8 since=$9
 PATH=/usr/bin:/bin:/usr/sbin:/sbin
 export LC_ALL=C
 unset -v LD_LIBRARY_PATH LD_PRELOAD
@@ -14,7 +15,7 @@ umask 077
 node=${SLURMD_NODENAME:-$HOSTNAME}
 folder=${JOBFS:-${PBS_JOBFS:-${TMPDIR:-/tmp}}}
 copy=$folder/$name
-part=$copy.part sent=$copy.sent link=${copy%.*}.start
+part=$copy.part sent=$folder/$sent link=${copy%.*}.start
 
 tell() { printf '%s\t%s\t%s\n' "$1" "$node" "$2"; }
 fail() {
@@ -25,10 +26,10 @@ is_mine() { [ ! -L "$1" ] && [ -f "$1" ] && [ -O "$1" ]; }
 
 drop() {
     [ -z "$worker" ] || kill -- "-$worker" 2>/dev/null
+    if is_mine "$sent"; then rm -f -- "$sent"; fi
     [ -n "$mine" ] || return
     if [ "$copy" -ef "/proc/self/fd/$held" ]; then rm -f -- "$copy" "$link"; fi
     if [ "$part" -ef "/proc/self/fd/$held" ]; then rm -f -- "$part"; fi
-    if is_mine "$sent"; then rm -f -- "$sent"; fi
 }
 trap drop EXIT
 trap 'exit 143' TERM HUP
@@ -36,7 +37,7 @@ trap '' INT QUIT
 
 if [ "$doing" = remove ]; then
     if [ -e "$copy" ] || [ -L "$copy" ]; then tell removed "$copy"; fi
-    rm -f -- "$copy" "$part" "$sent" "$link"
+    rm -f -- "$copy" "$part" "$link"
     exit
 fi
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _HOLDER = Path(__file__).with_name("stage.sh")
+
+_PATIENCE = 1200.0
+"""Seconds between two answers: a node may have to read some GiB from a busy file system."""
 
 _IN_BACKGROUND = '"$@" <&0 &'
 """Has bash start words in the background, so that they outlive what has asked for them."""
@@ -79,10 +83,12 @@ def stage(source: Source, nodes: Nodes, environ: Mapping[str, str], say: Callabl
     On the way out of an error, or where this process is killed, the nodes remove what they have of it.
     """
     copy = source.copy(environ)
+    sent = f"{copy}.{secrets.token_hex(8)}.sent"  # nobody else can have put a link there
     if nodes.send and not os.path.lexists(copy):
-        _send(source, copy, nodes, environ, say)
+        _send(source, sent, nodes, environ, say)
     watched = () if nodes.launch else _leader()
-    words = _words("copy", source, *(str(source.path), source.sha256, source.start), *watched, environ=environ)
+    given = (str(source.path), source.sha256, os.path.basename(sent), source.start)
+    words = _words("copy", source, *given, *watched, environ=environ)
     companion = process.Companion(
         ["/bin/bash", "-p", "-c", _IN_BACKGROUND, "stage", *nodes.launch, *words], env=_variables(environ)
     )
@@ -116,10 +122,10 @@ def _variables(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name == "SLURM_CONF" or not name.startswith(_BEYOND_A_JOB)}
 
 
-def _send(source: Source, copy: Path, nodes: Nodes, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+def _send(source: Source, sent: str, nodes: Nodes, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Have Slurm send the file to all nodes; where it cannot, each node reads it by itself."""
     try:
-        done = process.run([*nodes.send, str(source.path), f"{copy}.sent"], env=dict(environ))
+        done = process.run([*nodes.send, str(source.path), sent], env=dict(environ))
         done.checked("sending it to the nodes")
     except CommandFailed as error:
         say(f"{error.what}\n  each node reads {shlex.quote(str(source.path))} by itself")
@@ -138,7 +144,7 @@ def _heard(companion: process.Companion, count: int, answers: list[Answer], last
     """Take what nodes say until `count` of them have said one of `last`; return how many of these said the first."""
     ready = 0
     while count > 0:
-        answer = _read(companion.hear().decode("utf-8", "replace"))
+        answer = _read(companion.hear(_PATIENCE).decode("utf-8", "replace"))
         if answer is None:
             continue  # what a site's own scripts print at the start of a task
         if answer.word in last:
@@ -150,5 +156,5 @@ def _heard(companion: process.Companion, count: int, answers: list[Answer], last
 
 
 def _read(line: str) -> Answer | None:
-    fields = line.rstrip("\n").split("\t")
+    fields = line.rstrip("\n").split("\t", 2)
     return Answer(*fields) if len(fields) == 3 else None

@@ -67,7 +67,16 @@ class Node:
 
     def words(self, *watched: str, sha256: str = "", start: str = "") -> list[str | bytes]:
         """Return the words that put the copy there and hold it."""
-        words = ("copy", str(self.uid), self.copy.name, str(self.source), sha256 or self.sha256, start, *watched)
+        words = (
+            "copy",
+            str(self.uid),
+            self.copy.name,
+            str(self.source),
+            sha256 or self.sha256,
+            f"{self.copy.name}.0.sent",
+            start,
+            *watched,
+        )
         return self.packed.words("bash", "-p", "-c", STAGE, "stage", *words)
 
     def stage(self, *watched: str, sha256: str = "", start: str = "") -> subprocess.Popen[str]:
@@ -257,7 +266,7 @@ def test_a_file_with_another_digest_is_not_staged(node: Node) -> None:
 
 
 def test_what_was_sent_is_taken_when_it_is_whole_and_copied_otherwise(node: Node) -> None:
-    sent = node.disk / f"{node.copy.name}.sent"
+    sent = node.disk / f"{node.copy.name}.0.sent"
     for content in (node.source.read_bytes(), node.source.read_bytes()[:-10]):
         sent.write_bytes(content)
         os.chown(sent, node.uid, -1)
