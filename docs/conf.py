@@ -18,6 +18,7 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = f"ozrepro {release}"
+html_extra_path = [f"../ozrepro/frontends/init/{name}.schema.json" for name in ("spec", "settings")]
 # Nothing is fetched from elsewhere when a page is read: the pages can be copied to a cluster without a network.
 html_copy_source = False
 

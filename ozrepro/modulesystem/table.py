@@ -8,10 +8,10 @@ from typing import Annotated
 
 from ozrepro.project.reader import Check
 from ozrepro.project.settings import check_site_variable
-from ozrepro.project.spec import ModuleName, matching
+from ozrepro.project.spec import Matching, ModuleName
 
 _COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z", re.ASCII)
-_check_collection = matching(_COLLECTION, "is not a collection name", "as in module save NAME")
+_check_collection = Matching(_COLLECTION, "is not a collection name", "as in module save NAME")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ from ozrepro.project.values import (
 if TYPE_CHECKING:
     from ozrepro.project.checking import Checker
 
-__all__ = ["MULTILINE", "Check", "Key", "Range", "Read", "read_table"]
+__all__ = ["MULTILINE", "Check", "Entry", "Key", "Range", "Read", "entries_of", "read_table"]
 
 _T = TypeVar("_T")
 _Path = tuple[str, ...]
@@ -98,9 +98,16 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A function that reads the value instead: it gets the checker, the value and its path, and notes mistakes itself."""
+    """A function that reads the value instead: it gets the checker, the value and its path, and notes mistakes itself.
+
+    Attributes:
+        function: the reader.
+        takes: the types of what the file may hold, for a schema; () for any.
+
+    """
 
     function: Callable[[Checker, Any, tuple[str, ...]], Any]
+    takes: tuple[Any, ...] = ()
 
 
 class _Multiline:
@@ -132,7 +139,9 @@ def read_table(checker: Checker, kind: type[_T], value: object, path: tuple[str,
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
+    """A key of a table: the field that it becomes, how it is read, and its type with the marks."""
+
     name: str
     key: str
     read: Reader
@@ -141,6 +150,7 @@ class _Entry:
 
     @property
     def required(self) -> bool:
+        """Whether a table without the key is wrong."""
         return self.field.default is MISSING and self.field.default_factory is MISSING
 
     def without(self) -> Any:
@@ -151,20 +161,21 @@ class _Entry:
 
 
 @cache
-def _entries(kind: type, syntax: Syntax) -> Mapping[str, _Entry]:
+def entries_of(kind: type, syntax: Syntax = "toml") -> Mapping[str, Entry]:
+    """Return the keys of the table that a dataclass describes, in order."""
     hints = get_type_hints(kind, include_extras=True)
-    entries: dict[str, _Entry] = {}
+    entries: dict[str, Entry] = {}
     for item in fields(kind):
         if item.init:
             hint, name = hints[item.name], item.name.replace("_", "-") if syntax == "toml" else item.name
             key = next((mark.name for mark in _marks(hint) if isinstance(mark, Key)), name)
-            entries[key] = _Entry(item.name, key, _reader(hint, syntax), hint, item)
+            entries[key] = Entry(item.name, key, _reader(hint, syntax), hint, item)
     return entries
 
 
 @cache
 def _table_reader(kind: type, syntax: Syntax) -> Reader:
-    entries = _entries(kind, syntax)
+    entries = entries_of(kind, syntax)
     problems: Callable[[Any], Iterable[tuple[str | tuple[str, ...], str]]] | None = getattr(kind, "problems", None)
 
     def read(checker: Checker, value: Any, path: _Path) -> Any:
@@ -186,7 +197,7 @@ def _table_reader(kind: type, syntax: Syntax) -> Reader:
 
 
 def _fields(
-    checker: Checker, entries: Mapping[str, _Entry], value: Mapping[str, Any], path: _Path
+    checker: Checker, entries: Mapping[str, Entry], value: Mapping[str, Any], path: _Path
 ) -> tuple[dict[str, Any], set[str]]:
     """Return the fields that a table gives by name, and the keys that are missing or wrong."""
     given, wrong, missing = {}, set(), []
@@ -304,7 +315,7 @@ def _blank(hint: Any) -> Any:
     while get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     if isinstance(hint, type) and is_dataclass(hint):
-        return hint(**{entry.name: entry.without() for entry in _entries(hint, "toml").values()})
+        return hint(**{entry.name: entry.without() for entry in entries_of(hint, "toml").values()})
     origin = get_origin(hint)
     if origin is Literal:
         return get_args(hint)[0]

@@ -102,16 +102,19 @@ def check_minor(text: str) -> str | None:
     return None if _MINOR.match(text) else f"{text!r} is not a minor version of Python, such as 3.12"
 
 
-def one_of(choices: tuple[str, ...]) -> _OneOf:
+def one_of(choices: tuple[str, ...]) -> OneOf:
     """Return a check that a word is one of `choices`."""
-    return _OneOf(choices)
+    return OneOf(choices)
 
 
 @dataclass(frozen=True, slots=True)
-class _OneOf:
+class OneOf:
+    """A check that a word is one of several."""
+
     choices: tuple[str, ...]
 
     def __call__(self, word: str) -> str | None:
+        """Return what is wrong with a word, or None."""
         return None if word in self.choices else f"{word!r} is not known; write one of: {', '.join(self.choices)}"
 
 
@@ -156,7 +159,7 @@ _Addresses = Mapping[Annotated[str, Check(_source)], _Address]
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class Table:
     """What `[tool.ozrepro]` may hold; docs/reference/settings.md says what each means."""
 
     store: str = ""
@@ -206,7 +209,7 @@ def load_settings(
     checker = Checker(str(path), text, elsewhere={(*base, key): variable for key, (variable, _) in given.items()})
     own = written if isinstance(written, dict) else {}
     values = {**own, **{key: value for key, (_, value) in given.items()}} if isinstance(written, dict) else written
-    table = read_table(checker, _Table, values, base)
+    table = read_table(checker, Table, values, base)
     settings = Settings(
         root=root,
         store=Path(store_folder(str(root), {"store": table.store}, environ)),

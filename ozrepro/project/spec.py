@@ -17,7 +17,7 @@ from ozrepro.project.settings import check_passed, one_of
 from ozrepro.project.toml import TOMLDecodeError, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 
@@ -126,7 +126,7 @@ def parse_spec(path: Path, text: str, methods: Methods, files: Files | None = No
     known = methods.known(key for key in whole if key not in _TOP)
     for key in whole.keys() - {*_TOP, *known}:
         checker.unknown((key,), (*_TOP, *known))
-    common = read_table(checker, _Common, {key: whole[key] for key in _TOP if key in whole})
+    common = read_table(checker, Common, {key: whole[key] for key in _TOP if key in whole})
     spec = Spec(
         name=path.stem,
         path=path,
@@ -159,13 +159,21 @@ def _check_methods(checker: Checker, spec: Spec, whole: Mapping[str, object], kn
         checker.wrong(("methods",), "is empty", f"list at least one of: {', '.join(spec.tables)}")
 
 
-def matching(pattern: re.Pattern[str], problem: str, example: str) -> Callable[[str], str | None]:
-    """Return a check that a text matches a pattern."""
-    return lambda text: None if pattern.match(text) else f"{text!r} {problem}; {example}"
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """A check that a text matches a pattern."""
+
+    pattern: re.Pattern[str]
+    problem: str
+    example: str
+
+    def __call__(self, text: str) -> str | None:
+        """Return what is wrong with a text, or None."""
+        return None if self.pattern.match(text) else f"{text!r} {self.problem}; {self.example}"
 
 
-_check_import = matching(_MODULE, "is not an importable name", "such as scipy.signal")
-check_distribution = matching(_DISTRIBUTION, "is not a distribution name", "such as mpi4py")
+_check_import = Matching(_MODULE, "is not an importable name", "such as scipy.signal")
+check_distribution = Matching(_DISTRIBUTION, "is not a distribution name", "such as mpi4py")
 """Says what is wrong with the name of a distribution, or None."""
 
 
@@ -183,7 +191,7 @@ def check_inside(path: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Common:
+class Common:
     """The keys that belong to no method."""
 
     description: Annotated[str, MULTILINE] = ""

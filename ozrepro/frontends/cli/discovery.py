@@ -44,6 +44,7 @@ def register(add: Add) -> None:
     made.add_argument("name", metavar="NAME", nargs="?", default="analysis", help="the session's name; analysis without it")
     made.add_argument("--pin", action="store_true", help="name each package with the version that is installed")
     made.add_argument("--yes", action="store_true", help="write without asking")
+    made.add_argument("--schema", action="store_true", help="only write or update the JSON Schemas for editors in sessions/")
 
 
 def init(call: Call) -> int:
@@ -52,6 +53,8 @@ def init(call: Call) -> int:
     from ozrepro.frontends.init.looking import look
 
     words = call.arguments
+    if words.schema:
+        return _write_schemas(call)
     name = check_name(words.name)
     if keyword.iskeyword(name.replace("-", "_")):
         raise UsageError(f"{name!r} is a word of Python's own: no function can have this name", hint="ozrepro init another_name")
@@ -64,6 +67,7 @@ def init(call: Call) -> int:
         return 1
     site = look_around(load_settings(call.root, os.environ), os.environ).for_looking()
     found = look(site, call.root, name)
+    schema = spec.with_name(text.SCHEMA)
     made = {spec: text.spec_text(found, name, pin=words.pin), noxfile: text.noxfile_text(found, name)}
     for note in (*found.notes, *(f"left out: {line}" for line in found.left), *_wrong(parse_spec(spec, made[spec]), site)):
         call.out.say(note)
@@ -71,6 +75,9 @@ def init(call: Call) -> int:
     for path, content in new.items():
         call.out.line(f"{os.path.relpath(path)}:\n")
         call.out.line(textwrap.indent(content, "    "))
+    if spec in new and not os.path.lexists(schema):
+        call.out.line(f"{os.path.relpath(schema)}: the keys of a spec, for editors\n")
+        new[schema] = text.schema_text()
     if noxfile in kept and spec not in kept:
         call.out.line("to add to noxfile.py, below `import ozrepro`:\n")
         call.out.line(textwrap.indent(text.function_text(found, name), "    "))
@@ -101,8 +108,25 @@ def _wrong(spec: Spec, site: Site) -> Iterator[str]:
                 yield f"[{name}] cannot be locked here: {reason.what}"
 
 
+def _write_schemas(call: Call) -> int:
+    """Write the schemas of specs and settings as this version has them. Raises OzreproError where they cannot be written."""
+    from ozrepro.frontends.init import text
+    from ozrepro.store.writing import write_whole
+
+    paths = [call.root / "sessions" / name for name in (text.SCHEMA, text.SETTINGS_SCHEMA)]
+    for path in paths:
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, text.schema_text(path.name).encode())
+        except OSError as error:
+            raise OzreproError(f"cannot be written: {error.strerror or error}", where=str(path)) from error
+    call.out.line(f"{_listed(paths)} written")
+    return 0
+
+
 def _listed(paths: Iterable[Path]) -> str:
-    return " and ".join(map(os.path.relpath, paths))
+    *first, last = map(os.path.relpath, paths)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _agreed(call: Call, question: str) -> bool:

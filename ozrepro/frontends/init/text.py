@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro.errors import visible, without_login
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ozrepro.frontends.init import Found, Package
+
+SCHEMA = "spec.schema.json"
+"""The JSON Schema of a spec beside the specs, for editors: their first line names it, and a relative path needs no network."""
+
+SETTINGS_SCHEMA = "settings.schema.json"
 
 _NOXFILE = '''import ozrepro
 
@@ -29,6 +35,7 @@ def spec_text(found: Found, name: str, *, pin: bool = False) -> str:
     chosen = "   # the first available one is used" if len(methods) > 1 else ""
     return "\n".join(
         (
+            f"#:schema ./{SCHEMA}",
             f"# Made by ozrepro init from what was there. Edit it, then: ozrepro lock {name}",
             'description = ""   # what it does, in one line',
             f"{_line('methods', methods)}{chosen}",
@@ -38,6 +45,11 @@ def spec_text(found: Found, name: str, *, pin: bool = False) -> str:
             "",
         )
     )
+
+
+def schema_text(name: str = SCHEMA) -> str:
+    """Return the JSON Schema of specs, or that of the settings."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def noxfile_text(found: Found, name: str) -> str:

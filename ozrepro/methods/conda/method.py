@@ -14,7 +14,7 @@ from ozrepro.methods.conda import activating, installed, lock, virtual
 from ozrepro.methods.conda.building import build, has_python, lines_of
 from ozrepro.methods.conda.helper import without_cache
 from ozrepro.methods.conda.source import TAKES
-from ozrepro.methods.conda.table import package_list, read_table
+from ozrepro.methods.conda.table import CondaTable, package_list, read_table
 from ozrepro.methods.conda.virtual import needed, satisfied
 from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, ShellParts, Traits
 from ozrepro.project.spec import digest_of
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ozrepro.methods.conda.lock import Locked
-    from ozrepro.methods.conda.table import CondaTable
     from ozrepro.methods.contract import ExportRequest, ImageRequest, ImageSources, Progress, Request, Say, Subject
     from ozrepro.methods.keeping import Kept
     from ozrepro.methods.target import Target
@@ -39,6 +38,7 @@ class Conda:
     name = "conda"
     traits = Traits(scope="machine", takes=TAKES, facts=("libc", "driver", "model"))
 
+    table = CondaTable
     read_table = staticmethod(read_table)
     package_list = staticmethod(package_list)
     read_section = staticmethod(lock.read_section)

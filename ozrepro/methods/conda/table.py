@@ -64,7 +64,7 @@ class CondaTable:
     pip: tuple[Annotated[str, Check(check_requirement)], ...] = ()
     platforms: tuple[Annotated[str, Check(one_of(PLATFORMS))], ...] = ("linux-64",)
     virtual_packages: Mapping[str, str] = field(default_factory=dict)
-    mpi: Annotated[tuple[str, ...], Read(_read_mpi)] = ()
+    mpi: Annotated[tuple[str, ...], Read(_read_mpi, (str, tuple[str, ...]))] = ()
     channel_priority: Literal["strict", "flexible", "disabled"] = "strict"
     exclude_newer: Annotated[str, Check(_check_date)] = ""
     passed: PassedNames = ()

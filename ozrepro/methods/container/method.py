@@ -14,7 +14,7 @@ from ozrepro.methods.container.launching import environment_of
 from ozrepro.methods.container.lock import read_section
 from ozrepro.methods.container.matching import mismatches
 from ozrepro.methods.container.plan import module_program
-from ozrepro.methods.container.table import package_list, read_table
+from ozrepro.methods.container.table import ContainerTable, package_list, read_table
 from ozrepro.methods.contract import ImageFacts, Launch, Plan, Reason, Traits
 from ozrepro.modulesystem import loading
 from ozrepro.modulesystem.site_index import find_system, index_of
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ozrepro.errors import Remedy
     from ozrepro.methods.comparing import Inside
     from ozrepro.methods.container.lock import Locked
-    from ozrepro.methods.container.table import ContainerTable
     from ozrepro.methods.contract import Origin, Progress, Request, Say, Subject
     from ozrepro.methods.target import Target
     from ozrepro.site import Site
@@ -42,6 +41,7 @@ class Container:
     name = "container"
     traits = Traits(scope="machine", builds_to_lock=True, is_image=True, facts=("libc", "driver"))
 
+    table = ContainerTable
     read_table = staticmethod(read_table)
     package_list = staticmethod(package_list)
     read_section = staticmethod(read_section)

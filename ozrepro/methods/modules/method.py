@@ -15,7 +15,7 @@ from ozrepro.methods.comparing import inside_of
 from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, ShellParts, Traits
 from ozrepro.methods.keeping import kept_of
 from ozrepro.methods.modules import lock
-from ozrepro.methods.modules.table import package_list, read_table
+from ozrepro.methods.modules.table import ModulesTable, package_list, read_table
 from ozrepro.modulesystem import loading
 from ozrepro.modulesystem.site_index import other_tool
 from ozrepro.project import sources
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ozrepro.methods.contract import ImageRequest, Progress, Request, Say, Subject
     from ozrepro.methods.keeping import Kept
     from ozrepro.methods.modules.lock import Locked
-    from ozrepro.methods.modules.table import ModulesTable
     from ozrepro.methods.target import Target
     from ozrepro.site import Site
 
@@ -46,6 +45,7 @@ class Modules:
     name = "modules"
     traits = Traits(scope="cluster", takes=(sources.PYLOCK,), facts=("cpu",))
 
+    table = ModulesTable
     read_table = staticmethod(read_table)
     package_list = staticmethod(package_list)
     read_section = staticmethod(lock.read_section)

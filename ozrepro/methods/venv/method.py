@@ -11,7 +11,7 @@ from ozrepro.errors import BuildError
 from ozrepro.methods import image_definition
 from ozrepro.methods.comparing import inside_of
 from ozrepro.methods.contract import Inputs, Launch, Plan, Reason, Traits
-from ozrepro.methods.venv.table import package_list, read_table
+from ozrepro.methods.venv.table import VenvTable, package_list, read_table
 from ozrepro.project import reader, sources
 from ozrepro.project.checking import Checker
 from ozrepro.project.lock import Section
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ozrepro.methods.comparing import Inside
     from ozrepro.methods.contract import ExportRequest, ImageRequest, Progress, Request, Say, Subject
     from ozrepro.methods.target import Target
-    from ozrepro.methods.venv.table import VenvTable
     from ozrepro.python.resolve import Resolved
     from ozrepro.site import Site
 
@@ -63,6 +62,7 @@ class Venv:
     name = "venv"
     traits = Traits(scope="any", takes=(sources.PYLOCK,), chooses_python=True)
 
+    table = VenvTable
     read_table = staticmethod(read_table)
     package_list = staticmethod(package_list)
 

@@ -199,7 +199,7 @@ class TestInit:
 
     def test_init_writes_a_spec_of_the_modules_of_the_shell(self, started: Project, site: Site) -> None:
         said = started.done("init", "work", "--yes")
-        assert said.endswith("sessions/work.toml and noxfile.py written; next: ozrepro lock work\n")
+        assert said.endswith("sessions/work.toml, noxfile.py and sessions/spec.schema.json written; next: ozrepro lock work\n")
         found = load_spec(started.root, "work")
         assert found.methods == ("modules", "venv")
         assert found.imports == ("alpha", "numpy", "pandas", "scipy")
@@ -239,6 +239,17 @@ class TestInit:
         assert "def other(session):" in other
         assert spec.read_text() == "# mine\n"
         assert (project.root / "noxfile.py").read_text() == noxfile
+
+    def test_init_writes_the_schema_that_a_spec_names_and_updates_it_when_asked(self, project: Project) -> None:
+        project.done("init", "other", "--yes")
+        schema = project.root / "sessions" / "spec.schema.json"
+        assert (project.root / "sessions" / "other.toml").read_text().startswith(f"#:schema ./{schema.name}\n")
+        current = schema.read_text()
+        schema.unlink()
+        schema.symlink_to(project.root / "mine")
+        assert project.done("init", "--schema") == f"sessions/{schema.name} and sessions/settings.schema.json written\n"
+        assert schema.read_text() == current
+        assert not (project.root / "mine").exists()
 
     def test_init_does_not_overwrite_a_dangling_link(self, project: Project, tmp_path: Path) -> None:
         (project.root / "noxfile.py").symlink_to(tmp_path / "elsewhere.py")

@@ -36,6 +36,7 @@ def spec_of(found: Found, *, pin: bool = False) -> Spec:
 
 def test_modules_with_an_environment_on_top_and_a_way_without_them() -> None:
     assert spec_text(Found(MODULES, VENV), "work") == (
+        "#:schema ./spec.schema.json\n"
         "# Made by ozrepro init from what was there. Edit it, then: ozrepro lock work\n"
         'description = ""   # what it does, in one line\n'
         'methods = ["modules", "venv"]   # the first available one is used\n'
