@@ -148,8 +148,8 @@ def _sort(
 
 def _bytecode(path: str, tag: str) -> str:
     """Return where Python looks for the bytecode of a source (PEP 3147)."""
-    inner, name = os.path.split(path)
-    return os.path.join(inner, "__pycache__", f"{name.removesuffix('.py')}.{tag}.pyc")
+    inner, slash, name = path.rpartition("/")
+    return f"{inner}{slash}__pycache__/{name.removesuffix('.py')}.{tag}.pyc"
 
 
 def _take(kept: Kept, folder: Path, base: str, package: _Package, digests: manifest.Digests) -> bool:
@@ -167,8 +167,8 @@ def _take(kept: Kept, folder: Path, base: str, package: _Package, digests: manif
             if sha256 == _NONE:
                 continue
             target = f"{folder}/{_bytecode(source.path, kept.tag)}"
-            if os.path.dirname(target) != made:
-                made = os.path.dirname(target)
+            if target.rpartition("/")[0] != made:
+                made = target.rpartition("/")[0]
                 with suppress(FileExistsError):
                     os.mkdir(made)
             put.append(target)

@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import os
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.utils import canonicalize_name
@@ -78,14 +79,30 @@ def read_wheels(prefix: Path, folder: Path) -> list[Wheel]:
     return found
 
 
-def check_records(prefix: Path, wheels: Iterable[Wheel], digests: manifest.Digests) -> Iterator[str]:
-    """Yield each installed file whose size or sha256 is not what its distribution's RECORD says."""
+def check_records(
+    prefix: Path, wheels: Iterable[Wheel], digests: manifest.Digests, after: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """Yield each installed file whose size or sha256 is not what its distribution's RECORD says.
+
+    `after` has the sha256 of files that were looked at just before; a file with the digest has the size, too.
+    """
     for row in (row for wheel in wheels for row in wheel.rows):
         # Some wheels (numpy 2.2.6) ship bytecode, which compiling replaces.
         if row.digest and not row.path.endswith(".pyc"):
+            known = after.get(row.path, "")
+            if known and row.digest == f"sha256={_encoded(known)}":
+                continue
             problem = _differs(f"{prefix}/{row.path}", row, digests)
             if problem:
                 yield f"{shown(row.path)}: {problem}"
+
+
+def _encoded(digest: str) -> str:
+    """Return a digest as a RECORD has it, "" where it is none: of a link."""
+    try:
+        return base64.urlsafe_b64encode(bytes.fromhex(digest)).rstrip(b"=").decode("ascii")
+    except ValueError:
+        return ""
 
 
 def _differs(path: str, row: Row, digests: manifest.Digests) -> str | None:
@@ -129,7 +146,7 @@ def check(
     if refused:
         _refuse(BuildError, refused)
     known = {_LOCK, *(entry.path for entry in before)}
-    wrong = [*check_records(prefix, wheels, digests), *_unlisted(known, after, wheels)]
+    wrong = [*check_records(prefix, wheels, digests, after), *_unlisted(known, after, wheels)]
     fresh: dict[Path, str] = {}
     for wheel in wheels:
         key = archives.get(wheel.name)

@@ -10,7 +10,6 @@ import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from json.encoder import encode_basestring_ascii
-from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from ozrepro.errors import StoreError
@@ -69,9 +68,9 @@ def scan(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
         inner = pending.pop()
         with os.scandir(folder / inner) as entries:
             for entry in entries:
-                path = f"{inner}{entry.name}"
+                path = inner + entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    pending.append(f"{path}/")
+                    pending.append(path + "/")
                 yield path, entry
 
 
@@ -80,7 +79,7 @@ class Digests:
 
     One counts only as long as the file's inode, size and times are what they were. `roots` are folders in a cache by the name of
     their note, `noted` those whose files are to be noted as they are when the environment is published, `looked` what lstat said
-    of its files then, with their sha256, and `clock` the time of the file system just before, in ns; see `states`.
+    of its files then, and `clock` the time of the file system just before, in ns; see `states`.
     """
 
     __slots__ = ("_expected", "_known", "_linked", "clock", "looked", "noted", "roots")
@@ -91,7 +90,7 @@ class Digests:
         self._expected: dict[str, str] = {}
         self.roots: dict[str, str] = {}
         self.noted: list[Noted] = []
-        self.looked: dict[str, tuple[os.stat_result, str]] = {}
+        self.looked: dict[str, os.stat_result] = {}
         self.clock = 0
 
     def trust(self, found: os.stat_result, digest: str) -> None:
@@ -136,11 +135,18 @@ class Digests:
 
     def known(self, found: os.stat_result) -> str | None:
         """Return the sha256 of the regular file of which lstat says `found`, where it was taken already."""
-        state = _state(found)
+        state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         digest = self._known.get(state)
-        if digest is None and (digest := self._linked.get(state[:-1])) is not None:
+        if digest is None and self._linked and (digest := self._linked.get(state[:-1])) is not None:
             self._known[state] = digest
         return digest
+
+    def moved(self, before: os.stat_result, after: os.stat_result) -> os.stat_result:
+        """Return what lstat says of a file after its mode was changed here; its digest is what it was."""
+        digest = self.known(before)
+        if digest is not None and _state(before)[:-1] == _state(after)[:-1]:
+            self._known[_state(after)] = digest
+        return after
 
     def expect(self, files: Mapping[str, str]) -> None:
         """Note what files must have been when the environment is published: sha256 by path, "" where that is not known."""
@@ -169,7 +175,7 @@ class Digests:
         return f"{shown(path)}: was changed"
 
 
-def _state(found: os.stat_result) -> tuple[int, ...]:
+def _state(found: os.stat_result) -> tuple[int, int, int, int, int]:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
@@ -206,40 +212,48 @@ def take(folder: Path, digests: Digests | None = None, *, protect: bool = False)
     known = digests or Digests()
     entries: list[Entry] = []
     unread: list[tuple[str, os.stat_result]] = []
-    looked: dict[str, os.stat_result] = {}
-    if protect:
-        os.chmod(folder, _FOLDER)
-        known.clock = os.stat(folder).st_ctime_ns
-    for path, item in scan(folder):
-        found = item.stat(follow_symlinks=False)
+    for path, found in _protected(folder, known) if protect else _found(folder):
         mode = found.st_mode
-        if stat.S_ISLNK(mode):
-            entries.append(Entry(path, f"-> {os.readlink(item.path)}", 0, executable=False))
-            continue
-        digest = known.known(found) if stat.S_ISREG(mode) else None
-        if protect and _protect(item.path, mode):
-            found = os.lstat(item.path)
         if stat.S_ISREG(mode):
-            if protect and known.noted:
-                looked[path] = found
+            digest = known.known(found)
             if digest is None:
                 unread.append((path, found))
             else:
-                entries.append(Entry(path, digest, found.st_size, bool(mode & 0o100)))
+                entries.append(Entry(path, digest, found.st_size, mode & 0o100 != 0))
+        elif stat.S_ISLNK(mode):
+            entries.append(Entry(path, f"-> {os.readlink(f'{folder}/{path}')}", 0, executable=False))
         elif not stat.S_ISDIR(mode):
-            raise StoreError("is neither a file nor a link", where=shown(item.path))
+            raise StoreError("is neither a file nor a link", where=shown(f"{folder}/{path}"))
     entries += _read(str(folder), unread, known)
-    entries.sort(key=attrgetter("path"))
-    if looked:
-        known.looked = {entry.path: (looked[entry.path], entry.digest) for entry in entries if entry.path in looked}
+    entries.sort()  # by path, which no two have
     return entries
+
+
+def _found(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    for path, item in scan(folder):
+        yield path, item.stat(follow_symlinks=False)
+
+
+def _protected(folder: Path, digests: Digests) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield what `_found` does after taking the write permission; `digests` gets it too where it is to be noted."""
+    os.chmod(folder, _FOLDER)
+    digests.clock = os.stat(folder).st_ctime_ns
+    for path, item in scan(folder):
+        found = item.stat(follow_symlinks=False)
+        if not stat.S_ISLNK(found.st_mode):
+            if _protect(item.path, found.st_mode):
+                found = digests.moved(found, os.lstat(item.path))
+            if digests.noted:
+                digests.looked[path] = found
+        yield path, found
 
 
 def _protect(path: str, mode: int) -> bool:
     """Give a file or folder the mode of a published one; say whether it had another."""
     # The group may read what the owner may: who may enter is said by the mode of the store, not by the umask of a build.
-    wanted = _FOLDER if stat.S_ISDIR(mode) else stat.S_IMODE(mode) & 0o555 | (mode & 0o500) >> 3
-    if stat.S_IMODE(mode) == wanted:  # a hard link to a cache's file was protected with the environment before
+    now = mode & 0o7777
+    wanted = _FOLDER if stat.S_ISDIR(mode) else now & 0o555 | (mode & 0o500) >> 3
+    if now == wanted:  # a hard link to a cache's file was protected with the environment before
         return False
     os.chmod(path, wanted)
     return True

@@ -256,7 +256,7 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
     if not won:
         discard(store, folder)
     elif digests is not None:  # only now: what is noted must be on disk
-        states.write_all(digests.noted, digests.looked, digests.clock)
+        states.write_all(digests)
     with suppress(OSError):
         owner.unlink(missing_ok=True)
     return won

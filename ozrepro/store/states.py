@@ -15,13 +15,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from ozrepro.store.manifest import Digests
 
 FOLDER = "states"
 """The folder of the notes, beside the caches of the installers; a note has the name of its archive's digest."""
+
+_FORM = b"1\n"
+"""Counted in a note's digest: notes written in another way are not read."""
 
 GRANULE = 20_000_000
 _SECOND = 1_000_000_000
@@ -65,23 +68,24 @@ def recall(note: Path, digests: Digests, device: int) -> None:
 
 
 def _digest(content: bytes, note: Path) -> bytes:
-    return hashlib.sha256(os.fsencode(note.name) + b"\n" + content).hexdigest().encode()
+    return hashlib.sha256(_FORM + os.fsencode(note.name) + b"\n" + content).hexdigest().encode()
 
 
-def write_all(archives: Sequence[Noted], looked: Mapping[str, tuple[os.stat_result, str]], clock: int) -> None:
-    """Note what the files of archives are. `looked` has what lstat said of each and its sha256, by path in the environment.
+def write_all(digests: Digests) -> None:
+    """Note what the files of archives were as they were published; in a cache that cannot be written to nothing is noted.
 
-    `clock` is the file system's time just before they were looked at. What was changed so shortly before that a second change
-    would leave no trace is looked at once more, a tick later. In a cache that cannot be written to nothing is noted.
+    What was changed so shortly before it was looked at that a second change would leave no trace is looked at once more, a tick
+    later.
     """
-    now = clock
-    late = [found.st_ctime_ns for found, _ in looked.values() if not _is_past(found, clock) and found.st_ctime_ns % _SECOND]
-    for archive in archives:
+    now = clock = digests.clock
+    times = [found.st_ctime_ns for found in digests.looked.values()]
+    late = [changed for changed in times if changed + GRANULE > clock and changed % _SECOND]
+    for archive in digests.noted:
         with suppress(OSError):
             archive.note.parent.mkdir(mode=0o755, exist_ok=True)
             if late:
                 now, late = _wait(archive.note, max(late) + GRANULE), []
-            _write(archive, looked, clock, now)
+            _write(archive, digests, clock, now)
 
 
 def _is_past(found: os.stat_result, clock: int) -> bool:
@@ -107,11 +111,14 @@ def _aside(note: Path) -> Path:
     return note.with_name(f".{note.name[:32]}.{os.urandom(4).hex()}")
 
 
-def _write(archive: Noted, looked: Mapping[str, tuple[os.stat_result, str]], clock: int, now: int) -> None:
-    note, rows = archive.note, []
+def _write(archive: Noted, digests: Digests, clock: int, now: int) -> None:
+    note, rows, looked = archive.note, [], digests.looked
     for there, path in archive.files.items():
-        found, sha256 = looked.get(there, (None, ""))
-        if found is not None and found.st_nlink > 1 and "\n" not in path:
+        found = looked.get(there)
+        if found is None or found.st_nlink < 2 or "\n" in path:
+            continue
+        sha256 = digests.known(found)
+        if sha256 is not None:
             state = _words(found)
             if _is_past(found, clock) or (_is_past(found, now) and _is_still(f"{archive.root}/{path}", state)):
                 rows.append(f"{state}\t{sha256}\t{path}\n")

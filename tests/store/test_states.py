@@ -40,7 +40,7 @@ class Cache:
         digests.settle()
         digests.noted.append(states.Noted(self.note, str(self.root), {name: name for name in self.FILES}))
         manifest.take(prefix, digests, protect=True)
-        states.write_all(digests.noted, digests.looked, digests.clock)
+        states.write_all(digests)
         return known
 
     def digests(self, *names: str) -> dict[str, str]:
@@ -109,12 +109,15 @@ def test_files_of_a_removed_environment_are_read_once(cache: Cache) -> None:
 
 
 def test_what_was_changed_since_it_was_looked_at_is_not_noted_though_its_time_may_be_the_same(cache: Cache) -> None:
-    path = cache.root / "alpha.py"
+    path, digests = cache.root / "alpha.py", Digests()
     os.utime(path)
-    looked = {name: (os.lstat(cache.root / name), digest) for name, digest in cache.digests(*cache.FILES).items()}
+    for name in cache.FILES:
+        found = digests.looked[name] = os.lstat(cache.root / name)
+        digests.of(str(cache.root / name), found)
     path.chmod(0o600)
-    clock = path.stat().st_ctime_ns
-    states.write_all([states.Noted(cache.note, str(cache.root), {name: name for name in looked})], looked, clock)
+    digests.clock = path.stat().st_ctime_ns
+    digests.noted.append(states.Noted(cache.note, str(cache.root), {name: name for name in cache.FILES}))
+    states.write_all(digests)
     assert "alpha.py" not in cache.build()
 
 
@@ -123,8 +126,12 @@ def test_where_only_seconds_are_kept_what_was_changed_in_the_last_two_is_not_not
     second = 1_000_000_000
     state = list(os.lstat(cache.root / "alpha.py"))
     for before, noted in ((1, False), (2, True)):
-        looked = {"alpha.py": (os.stat_result(state, {"st_mtime_ns": second, "st_ctime_ns": 5 * second}), "0" * 64)}
-        states.write_all([states.Noted(cache.note, str(cache.root), {"alpha.py": "alpha.py"})], looked, (5 + before) * second)
+        digests = Digests()
+        found = digests.looked["alpha.py"] = os.stat_result(state, {"st_mtime_ns": second, "st_ctime_ns": 5 * second})
+        digests.of(str(cache.root / "alpha.py"), found)
+        digests.clock = (5 + before) * second
+        digests.noted.append(states.Noted(cache.note, str(cache.root), {"alpha.py": "alpha.py"}))
+        states.write_all(digests)
         assert cache.note.exists() is noted
 
 

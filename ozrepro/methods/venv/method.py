@@ -172,11 +172,12 @@ class Venv:
         progress: Progress,
     ) -> Digests:
         """Make the venv, install each locked file by its hash, then the project, and check all of it."""
-        from ozrepro.python import localinstall, repositories
-
         site, prefix, packages = target.site, target.prefix, locked.layer
         uv = open_uv(site, say)
-        chosen = repositories.provided(chosen, repositories.Workshop(uv, site, say), python, packages.build)
+        if any(item.package.commit for item in chosen):
+            from ozrepro.python import repositories  # most locks have none of these, and resolving is loaded with them
+
+            chosen = repositories.provided(chosen, repositories.Workshop(uv, site, say), python, packages.build)
         variables = self.environment(locked, target).environment.variables_for(site.environ)
 
         def fill() -> Digests:
@@ -185,8 +186,10 @@ class Venv:
                 install.make_venv(uv, python, prefix)
                 before = take(prefix)
             install.install(uv, prefix, chosen, packages.build, progress)
-            local = packages.local_here(python.markers)
-            localinstall.install_projects(uv, prefix, site.settings.root, local, packages.build, site.environ, uv.variables)
+            if local := packages.local_here(python.markers):
+                from ozrepro.python import localinstall
+
+                localinstall.install_projects(uv, prefix, site.settings.root, local, packages.build, site.environ, uv.variables)
             progress("checking files, requirements and imports", 0, 0)
             entries = install.check_contents(uv, prefix, before, archives, digests)
             kept = bytecode.kept_for(site.settings, python)
