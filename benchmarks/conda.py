@@ -91,10 +91,9 @@ def measure(project: Project, channel: str, rounds: int, seed: int) -> Rounds:
         return [sys.executable, str(work / "minimal.py"), str(work / "records.json"), channel, str(prefix), str(work / "cache")]
 
     def clean() -> None:
-        kept = project.prefix().parent
-        for path in (*(work / "fresh").iterdir(), *(project.root / ".ozrepro" / "gens").iterdir()):
-            if path != kept:
-                remove(path)
+        # Not the earlier environments: a link removed by anybody has a rebuild read the file again.
+        for path in (work / "fresh").iterdir():
+            remove(path)
 
     def ours() -> list[str]:
         return project.command("ozrepro", "build", SESSION, "--rebuild")
