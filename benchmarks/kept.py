@@ -32,6 +32,7 @@ load = ["gcc/11.3.0", "openmpi/4.1.4", "{load}"]
 keep = "{keep}"
 
 [modules.venv]
+system-site-packages = true
 requirements = {packages}
 """
 GIVEN = ("numpy", "scipy", "pandas")
@@ -67,6 +68,7 @@ def make(top: Path, site: Site, imports: tuple[str, ...], forms: tuple[str, ...]
         inside = dict(entry.partition("=")[::2] for entry in said.split("\0") if entry)
         prefix = Path(inside["VIRTUAL_ENV"])
         start = [str(prefix.parent / "start")] if form == "file" else []
+        inside["MPLCONFIGDIR"] = str(top.parent)  # the home is read-only on the emulator, and matplotlib would make its own anew
         found[name] = ([*start, str(prefix / "bin" / "python"), "-c", f"import {', '.join(imports)}"], inside)
     return found
 

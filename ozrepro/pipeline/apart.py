@@ -236,12 +236,12 @@ def _with_software(packed: Packed, session: Session, section: Section, software:
     folders = software.folders
     covered = wanted.covered(lambda path: bool(kept.place_of(path, folders)))
     check_drift(session, section, whole=True)
+    more = {"files": software.files, "bytes": software.bytes, "private": bool(software.private)}
     return replace(
         packed,
         files=packed.files + software.files,
         bytes=packed.bytes + software.bytes,
-        kept={"folders": folders, "covered": covered, "files": software.files, "bytes": software.bytes},
-        private=bool(software.private),
+        kept={"folders": folders, "covered": covered, **more},
     )
 
 

@@ -59,8 +59,8 @@ class Packed:
         size: its bytes.
         files: how many files and links are inside.
         bytes: how large these are.
-        kept: the folders of the machine that it keeps, by path, and what these make needless; empty where it keeps none.
-        private: whether its user alone may read it.
+        kept: what it keeps of the machine's software: `folders`, each path with its place; `covered`, the files that these make
+            needless; `files`, `bytes`; `private`, whether its user alone may read it. Empty where it keeps none.
 
     """
 
@@ -69,7 +69,6 @@ class Packed:
     files: int
     bytes: int
     kept: Mapping[str, Any] = field(default_factory=dict)
-    private: bool = False
 
 
 def sort_lines(opened: Iterable[str]) -> list[str]:
@@ -175,6 +174,7 @@ def _words(tools: Tools, prefix: Path, order: Path, opened: Sequence[str]) -> li
 
 def _pack(words: Sequence[str], folder: Path, count: int, script: bytes, *, private: object = False) -> tuple[str, int]:
     image = folder / IMAGE
+    image.touch(mode=0o600)  # mksquashfs fills it: nobody else reads what is not for everybody meanwhile
     done = process.run(words, env={"PATH": process.CLEAN_PATH}, cwd=folder)
     if done.status != 0:
         for number in (errno.ENOSPC, errno.EDQUOT):

@@ -239,7 +239,7 @@ def _make(store: Store, recipe: Recipe, stale: str | None) -> bool:
         digests = recipe.build(folder / PREFIX) if recipe.pack is None else None
         built = _pack(folder, recipe.pack) if recipe.pack is not None else _tree(folder, digests)
         _finish(folder, recipe, built, time.monotonic() - began)
-        closed = IMAGE if built.get("private") else ""
+        closed = IMAGE if built.get("kept", {}).get("private") else ""
         for path in (*(path for path in folder.iterdir() if path.is_file() and path.name != closed), folder):
             store.share(path)
         flush(folder)
@@ -289,16 +289,14 @@ def _tree(folder: Path, digests: manifest.Digests | None) -> dict[str, Any]:
 def _pack(folder: Path, pack: Callable[[Path], Packed]) -> dict[str, Any]:
     """Put an environment's file into a generation, and return what the card says of it."""
     packed = pack(folder)
-    more: dict[str, Any] = {"kept": packed.kept} if packed.kept else {}
-    more |= {"private": True} if packed.private else {}
     return {
-        **more,
         "form": "file",
         "made": _made(folder, "file"),
         "files": len(os.listdir(folder)),  # the card itself stands for the empty folder
         "bytes": packed.size,
         "inside": {"files": packed.files, "bytes": packed.bytes},
         "image": packed.sha256,
+        "kept": packed.kept,
         "start": manifest.digest_file(folder / START),
     }
 
