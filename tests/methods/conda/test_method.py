@@ -25,6 +25,7 @@ from tests.fake_cluster.smallpackages import LINES, ODD, compile_mpi
 from tests.faststart import strace
 from tests.methods.modules.modular import Modular, edit, modular
 from tests.methods.venv.test_projects import STATIC, make, tree
+from tests.needs import FUSE
 from tests.wheels import make_wheel
 
 SHOW = "import numpy, sys; print(numpy.__version__, sys.prefix)"
@@ -829,6 +830,25 @@ class TestSystemMpi:
         described = project.ozrepro("lock", "--check", "--here", LMOD_CMD=modular_mpi.site.lmod_cmd, OZREPRO_MODULE_TOOL="lmod")
         assert described.returncode == 3
         assert "were locked with Environment Modules 5.5" in described.stderr
+
+    @FUSE
+    def test_the_module_s_software_can_be_kept_in_the_environment_s_file(self, modular_mpi: Modular) -> None:
+        environ = {**modular_mpi.project.environ, "OZREPRO_FORM": "file"}
+        project = dataclasses.replace(modular_mpi.project, environ=environ)
+        described = 'mpi = ["gcc/11.3.0", "openmpi/4.1.4"]\n'
+        describe(project, "mpi-user", more=described)
+        project.done("lock")
+        lock = project.lock().read_bytes()
+        describe(project, "mpi-user", more=f'{described}keep = "all"')
+        assert "of 2 folders: " in project.ozrepro("build").stderr
+        apps = modular_mpi.site.prefix / "apps"
+        shutil.rmtree(apps / "software" / "openmpi")
+        shutil.rmtree(apps / "modulefiles" / "compiler")
+        assert project.done("run", "work", "--", "mpi-user") == "openmpi of the module\n"
+        assert "the environment's file keeps it as it was" in project.ozrepro("status").stderr
+        assert project.lock().read_bytes() == lock
+        describe(project, "mpi-user", more=described)
+        assert project.ozrepro("run", "work", "--", "mpi-user").returncode == 3
 
     def test_a_module_with_several_ways_is_refused_until_mpi_names_one_of_them(self, modular_mpi: Modular) -> None:
         project = modular_mpi.project
