@@ -198,7 +198,9 @@ if [ . -ef "$prefix" ]; then inside=$prefix; fi
 options="ro,nosuid,nodev,fd=$device,rootmode=40000,user_id=0,group_id=0"
 "$mount" -i -n -t fuse.squashfuse_ll -o "$options" ozrepro "$prefix" ||
     tell "$file cannot be mounted on $HOSTNAME" "OZREPRO_FORM=tree" 4
-echo >&"$go"
+trap : PIPE # whoever was to serve it may have been killed
+{ echo >&"$go"; } 2>/dev/null
+trap - PIPE
 exec {device}>&- {go}>&-
 if [ ! -e "$prefix/@MARKER@" ]; then
     eval "$intact"

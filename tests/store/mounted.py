@@ -137,7 +137,7 @@ class Packed:
             )
             errors.seek(0)
             printed = errors.read()
-        assert done.returncode == 0, printed
+        assert done.returncode == 0, (done.returncode, printed)
         assert said is None or printed == said
         seen: dict[str, Any] = json.loads(answer.read_text())
         return seen

@@ -20,7 +20,7 @@ from ozrepro.frontends.bench.lustre.model import METADATA, QUIET
 from ozrepro.store import forms
 from ozrepro.store.forms import IMAGE, MARKER, START, why_no_mount
 from ozrepro.store.publish import CARD
-from tests.needs import FUSE
+from tests.needs import FUSE, STRACE
 from tests.store import noflock
 from tests.store.mounted import AS_ROOT_TOO, Packed, make, tools, variables, wait
 
@@ -517,6 +517,13 @@ def test_a_filter_that_forbids_mounts_is_named_as_what_it_is() -> None:
     assert "lets no user mount (unshare: Operation not permitted, by a seccomp filter); ask whoever runs it" in done.stdout, (
         done.stderr
     )
+
+
+@STRACE
+def test_a_server_that_is_killed_before_it_serves_is_told(packed: Packed) -> None:
+    killed = ("strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=chdir", "-e", "inject=chdir:signal=KILL:when=1")
+    refused(packed.run(*killed, packed.start, "true", plain=True), 3, "is damaged, or ")
+    assert packed.ended() == []
 
 
 def test_no_limit_of_descriptors_leaves_a_start_waiting(packed: Packed) -> None:
