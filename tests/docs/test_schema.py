@@ -56,6 +56,7 @@ TABLES: dict[str, st.SearchStrategy[Table]] = {
         use=listed(st.sampled_from(["~/modules", "modules"])),
         site_variables=listed(st.sampled_from(["CPU_TARGET", "CLUSTER"])),
         accept_effects=listed(MODULES),
+        keep=st.sampled_from(["", "python", "all"]),
         venv=LAYER,
     ),
     "conda": st.one_of(
