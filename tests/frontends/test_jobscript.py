@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,9 +10,10 @@ import pytest
 
 from ozrepro import environment as rules
 from ozrepro.environment import Environment, joined_by
-from ozrepro.frontends import jobscript
+from ozrepro.frontends import startscript
 from ozrepro.frontends.activation import MARK, OF_THE_SHELL, Active
 from ozrepro.frontends.jobscript import job_script
+from ozrepro.frontends.startscript import compared
 from tests.frontends.test_activation import HOSTILE, variables
 
 JOB = {"HOME": "/home/me", "PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "7", "TZ": "UTC", "MY_DATA": "a b", "PYTHONPATH": "/x"}
@@ -26,7 +26,7 @@ class TestJobScript:
         files = []
         for path in (lock, module):
             path.write_text(f"{path.name}\n")
-            files.append((str(path), hashlib.sha256(path.read_bytes()).hexdigest()))
+            files.append(compared(path))
         environment = Environment(
             path=("/env/bin",),
             variables=HOSTILE,
@@ -79,7 +79,7 @@ class TestJobScript:
         done = subprocess.run(["bash", str(script), "echo", "ran"], env=JOB, capture_output=True, text=True, check=False)
         assert done.returncode == 3
         assert done.stdout == ""
-        assert f"{path} has changed" in done.stderr
+        assert f"{path} {'was removed' if damage == 'gone' else 'has changed'} since this script was made" in done.stderr
         assert "ozrepro activate work --output" in done.stderr
         for flags, ends in (("-c", ("", 3)), ("-ic", ("refused 3\n", 0))):
             words = ["bash", "--norc", "--noprofile", flags, f". '{script}' || echo refused $?"]
@@ -119,8 +119,7 @@ class TestInAnImage:
             container_env_prefix="APPTAINERENV_",
         )
         path = tmp_path / "job env.sh"
-        found = image.stat()
-        path.write_text(job_script(Active("work", environment), [], [(str(image), found.st_size, found.st_mtime_ns // 10**9)]))
+        path.write_text(job_script(Active("work", environment), [compared(image, largest=1)]))
         return path
 
     def start(self, script: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -136,7 +135,7 @@ class TestInAnImage:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str, name: str
     ) -> None:
         for other in ("DRIVER", "AMD"):
-            monkeypatch.setattr(jobscript, other, str(tmp_path if other == driver else tmp_path / "none"))
+            monkeypatch.setattr(startscript, other, str(tmp_path if other == driver else tmp_path / "none"))
         path = tmp_path / "job.sh"
         path.write_text(job_script(Active("work", Environment(prefix=("env",), container_env_prefix="APPTAINERENV_")), []))
         assert f"{name}=1\n" in self.start(path, "/usr/bin/env").stdout

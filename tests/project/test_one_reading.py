@@ -237,6 +237,6 @@ def test_the_spec_edited_while_a_script_for_jobs_is_made(venv: Project, monkeypa
         put(venv.root / "sessions" / "work.toml", VENV.replace('"alpha",', '"alpha", "gamma",'))
         return digest_file(path)
 
-    monkeypatch.setattr("ozrepro.frontends.cli.shells.digest_file", edited_then_digested)
+    monkeypatch.setattr("ozrepro.frontends.startscript.digest_file", edited_then_digested)
     assert run_program(["activate", "work", "--output", "job.sh"]) == 3
     assert not (venv.root / "job.sh").exists()

@@ -21,8 +21,8 @@ from ozrepro.frontends import activation
 from ozrepro.frontends import imageshell as inside
 from ozrepro.frontends.cli.call import take_method, take_name, take_python, take_quiet
 from ozrepro.frontends.jobscript import job_script
+from ozrepro.frontends.startscript import compared
 from ozrepro.project.lock import lock_file
-from ozrepro.store.manifest import digest_file
 from ozrepro.store.writing import write_whole
 
 if TYPE_CHECKING:
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 _PLAIN = {"bash": ("--noprofile", "--norc"), "zsh": ("-f",), "fish": ("--no-config",)}
 """How each shell is kept from reading the user's own files, which could change what a script does."""
-
-_LARGE = 1 << 20
-"""Bytes of a file that a job's script reads at each start; of a larger one, such as an image, it asks size and time."""
 
 
 def register(add: Add) -> None:
@@ -116,15 +113,13 @@ def _write_script(call: Call, output: str) -> int:
     found = _find(call)
     active = _activated(call, found)
     lock = lock_file(call.root, call.arguments.name)
-    paths = [path for path in (lock, lock.with_suffix(".toml"), *map(Path, (*found.inputs, *found.watched))) if path.is_file()]
-    states = {path: path.stat() for path in paths}
-    sized = [(str(path), it.st_size, it.st_mtime_ns // 10**9) for path, it in states.items() if it.st_size > _LARGE]
-    digests = [(str(path), digest_file(path)) for path, it in states.items() if it.st_size <= _LARGE]
+    paths = (lock, lock.with_suffix(".toml"), *map(Path, (*found.inputs, *found.watched)))
+    files = [compared(path) for path in paths if path.is_file()]
     # What was digested is what the environment was found for: an edit in between has the second look find another, or refuse.
     second = _find(call, again=True)
     if (_activated(call, second), second.method, second.watched) != (active, found.method, found.watched):
         raise LockError(f"files of {call.arguments.name} changed while the script was made", hint="the same command again")
-    text = job_script(active, digests, sized)
+    text = job_script(active, files)
     try:
         if Path(output).is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
