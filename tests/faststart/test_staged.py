@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ozrepro.environment import Environment
 from ozrepro.faststart import staged
 from ozrepro.frontends.activation import Active
 from ozrepro.frontends.jobscript import job_script
+from ozrepro.frontends.launcherscript import Programs, launcher_script
 
 WORDS = ("python", "-c", "pass")
 
@@ -41,6 +43,18 @@ def test_the_folder_of_the_job_comes_first() -> None:
     assert staged.folder_of(environ) == "/tmp"
 
 
+def launched(
+    environment: Environment, words: Sequence[str], top: Path, environ: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run the launcher of the first of the words with the others."""
+    folder, programs = top / "the launchers", Programs((words[0],), "python", has_pip=False)
+    folder.mkdir(exist_ok=True)
+    launcher = folder / words[0]
+    launcher.write_text(launcher_script("work", environment, [], programs, folder))
+    launcher.chmod(0o755)
+    return subprocess.run([launcher, *words[1:]], env=environ, capture_output=True, text=True, check=True)
+
+
 class Image:
     """An image in a store, its copy on a node, and the environment of a start."""
 
@@ -63,15 +77,16 @@ class Image:
         self.copy.chmod(0o400)
 
     def taken(self, *words: str) -> tuple[str, str]:
-        """Return the image of a start, by Python and by a job's script, which must agree; and what is said."""
+        """Return the image of a start, by Python, a job's script and a launcher, which must agree; and what is said."""
         started, said = staged.started(self.environment, words or WORDS, self.environ)
         script = self.generation.parent / "job.sh"
         script.write_text(job_script(Active("work", self.environment), []))
         done = subprocess.run(
             ["bash", str(script), *(words or WORDS)], env=self.environ, capture_output=True, text=True, check=True
         )
-        assert done.stdout.splitlines() == started[1:]
-        assert done.stderr == (f"ozrepro: skipping {said}\n" if said else "")
+        for printed in (done, launched(self.environment, words or WORDS, script.parent, self.environ)):
+            assert printed.stdout.splitlines() == started[1:]
+            assert printed.stderr == (f"ozrepro: skipping {said}\n" if said else "")
         return started[2], said
 
 
@@ -136,6 +151,7 @@ def test_a_tree_is_started_from_a_copy_by_a_program_of_its_own_store_alone(tmp_p
     environment, environ = tree(tmp_path, target)
     words, _ = staged.started(environment, ("echo", "done"), environ)
     assert words == [*([target.format(top=tmp_path)] if is_taken else []), "echo", "done"]
+    assert launched(environment, ("echo", "done"), tmp_path, environ).stdout == ("mounted\n" if is_taken else "") + "done\n"
     script = tmp_path / "job.sh"
     script.write_text(job_script(Active("work", environment), []))
     for sourced in (False, True):

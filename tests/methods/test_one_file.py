@@ -164,3 +164,16 @@ def test_where_no_file_can_be_made_the_tree_is_taken_and_said(venv: Project, tmp
     assert said.returncode == 0, said.stderr
     assert "work: the form is tree, not file: user namespaces cannot be made" in said.stderr
     assert "ask the centre for user.max_user_namespaces" in said.stderr
+
+
+def test_launchers_start_the_tree_and_the_file_alike(any_method: Project) -> None:
+    show = "import os, sys; print(sys.prefix, os.environ['OZREPRO_METHOD'], os.environ['OZREPRO_KEY'], *sys.argv[1:])"
+    for one in (any_method, with_file(any_method)):
+        one.done("build", "work")
+        expected = one.done("run", "work", "--", "python", "-c", show, "a  b")
+        launcher = str(one.store() / "bin" / "work" / "python")
+        said = one.run(launcher, "-c", show, "a  b")
+        assert (said.returncode, said.stdout) == (0, expected), said.stderr
+        assert one.run(f"{launcher[:-6]}ozrepro-check").returncode == 0
+        assert one.run(launcher, "-c", "raise SystemExit(42)").returncode == 42
+        assert one.done("check", "work").endswith(" can start here\n")

@@ -12,6 +12,7 @@ from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.faststart.ready import find_ready
 from ozrepro.faststart.start import execute
 from ozrepro.frontends.cli.call import take_form, take_json, take_method, take_name, take_names, take_python, take_quiet
+from ozrepro.frontends.cli.launching import keep_after_build
 from ozrepro.frontends.cli.sessions import looked_at, names_of, started_from, try_each
 from ozrepro.frontends.keptout import kept_out, listed
 from ozrepro.methods import comparing
@@ -72,6 +73,7 @@ def _build(call: Call, name: str) -> int:
         call.out.say(f"{name}: skipping {line}")
     what = "built" if built.is_new else "was built before"
     call.out.line(f"{name}: {built.method} {what} ({contents_words(built.bytes, built.files, built.inside)})")
+    keep_after_build(call, name)
     form = call.arguments.form
     if form and started_from(call, name) != built.prefix:
         call.out.say(f'{name}: a start takes this one with form = "{form}" in [tool.ozrepro], or OZREPRO_FORM={form}')

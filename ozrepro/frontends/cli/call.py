@@ -55,6 +55,7 @@ class Arguments(argparse.Namespace):
     group: str
     format: str
     output: str | None
+    folder: str
     shell: str | None
     ipython: bool
     yes: bool

@@ -33,6 +33,7 @@ _GROUPS = {
     "building": ("status", "build", "run", "export"),
     "shells": ("shell", "activate"),
     "staging": ("stage",),
+    "launching": ("link", "check"),
     "bench": ("bench",),
     "stores": ("store",),
     "doctor": ("doctor",),
@@ -42,7 +43,7 @@ _GROUPS = {
 
 _IN_ORDER = {
     "describe and lock": ("init", "add", "lock"),
-    "use": ("nox -s NAME", "run", "shell", "activate", "build", "stage", "status"),
+    "use": ("nox -s NAME", "run", "shell", "activate", "build", "link", "check", "stage", "status"),
     "check and share": ("verify", "diff", "export"),
     "the site and the store": ("spider", "bench", "store", "doctor"),
 }

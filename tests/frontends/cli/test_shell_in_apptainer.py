@@ -102,3 +102,25 @@ def test_a_job_s_script_runs_its_words_inside_and_refuses_another_image(imaged: 
     refused = start("true")
     assert refused.returncode == 3
     assert "work.toml has changed" in refused.stderr
+
+
+def test_launchers_of_an_image_start_their_programs_inside_and_links_follow(imaged: OrdinaryProject) -> None:
+    imaged.done("link", "work", "tools")
+
+    def start(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        job = {"HOME": str(imaged.home), "PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "7", "PYTHONPATH": "/x", **more}
+        return imaged.account.run(*words, environ=job, cwd=imaged.root)
+
+    show = (
+        "import os, sys; e = os.environ; print(e['APPTAINER_NAME'], e['OZREPRO_SESSION'], e['SLURM_JOB_ID'], 'PYTHONPATH' in e)"
+    )
+    done = start("tools/python", "-c", f"{show}; sys.exit(42)")
+    assert (done.stdout, done.returncode) == ("image.sif work 7 False\n", 42), done.stderr
+    again = "import subprocess, sys; print(subprocess.run([sys.executable, '-c', sys.argv[1]]).returncode)"
+    assert start(".ozrepro/bin/work/python3", "-c", again, show).stdout == "image.sif work 7 False\n0\n"
+    assert start("tools/ozrepro-check").returncode == 0
+    assert imaged.done("check", "work") == "work: container can start here\n"
+    refused = start("tools/python", "-m", "pip", "install", "six")
+    assert (refused.returncode, "an image is read-only" in refused.stderr) == (1, True)
+    imaged.spec(f'{(imaged.root / "sessions" / "work.toml").read_text()}gpu = "nvidia"\n')
+    assert (start("tools/python", "-V").returncode, start("tools/ozrepro-check").returncode) == (3, 3)
