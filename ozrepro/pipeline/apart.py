@@ -255,7 +255,9 @@ def _opened(session: Session, section: Section, target: Target, software: Survey
     if not paths:
         return ()
     places = {str(target.prefix): "", **{path: f"/{place}" for path, place in software.folders.items()}}
-    found = {path: kept.place_of(path, places) for path in (os.path.normpath(f"/{path}") for path in paths)}
+    # Python looks for files that are not there too, and mksquashfs takes no order of these.
+    existing = (path for path in map(os.path.normpath, (f"/{path}" for path in paths)) if os.path.lexists(path))
+    found = {path: kept.place_of(path, places) for path in existing}
     if software.sources:
         beyond = _beyond((path for path, place in found.items() if not place), session)
         if beyond:

@@ -67,13 +67,12 @@ def kept(ordinary: OrdinaryProject, site: Site) -> Kept:
     folder = ordinary.root.parent / "the site"
     ordinary.root.parent.chmod(0o755)
     copied = copy_site(site, folder)
-    for name in ("python", "pyyaml"):
+    # Without the bytecode of its packages, for which Python looks all the same.
+    for name, more in (("python", ()), ("pyyaml", ("__pycache__",))):
         (folder / "apps" / "software" / name).unlink()
         source = site.prefix / "apps" / "software" / name
-        target, idle = (
-            folder / "apps" / "software" / name,
-            shutil.ignore_patterns("pip", "include", "*-bare", "lib2to3", "asyncio"),
-        )
+        target = folder / "apps" / "software" / name
+        idle = shutil.ignore_patterns("pip", "include", "*-bare", "lib2to3", "asyncio", *more)
         shutil.copytree(source, target, symlinks=True, copy_function=os.link, ignore=idle)
     make_wheel(ordinary.wheelhouse, "alpha", "1.0")
     ordinary.account.give(ordinary.wheelhouse)
