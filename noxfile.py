@@ -65,7 +65,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure modules, conda and a container on the emulated Lustre; write the page and figures (`-- --only analysis,quiet`)."""
+    """Measure each method and form on the emulated Lustre; write the page and figures (`-- --only analysis,quiet`)."""
     session.install("-e", ".[test]")
     session.run("python", "benchmarks/suite.py", *session.posargs)
     session.run("python", "benchmarks/page.py")

@@ -13,16 +13,15 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from builds import AT_ONCE
 from overhead import BIN, LARGE, open_report, workplace
 from overhead import make_parser as parser_for
 from paired import Command, added, run_rounds
 
 from ozrepro.frontends.bench.lustre.emulator import Emulator
 from ozrepro.frontends.bench.lustre.model import METADATA
-from ozrepro.frontends.bench.lustre.profile import QUIET
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from overhead import Report
 
 FORMS = ("tree", "file")
-AT_ONCE = replace(QUIET, name="at once", mds_us=0, ost_us=0)
-"""Counts are the same for each profile, and soonest there for this one."""
 
 
 def make_project(root: Path, packages: list[str]) -> Path:

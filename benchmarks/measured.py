@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 COLD, WARM = "cold-client", "warm"
 TOO_FEW = "too few rounds"
+KEPT = "-kept"
+"""How a session is called whose file of modules has the toolchain too: it is that of the name before it, with `keep = "all"`."""
+BUILDS = "builds.json"
+"""The file of results that has what builds ask the servers for."""
 REQUESTS = tuple(kind for kind in (*METADATA, *OBJECTS) if kind not in CHANGING)
 
 
@@ -86,11 +90,27 @@ class Measured:
 def read(folder: Path) -> tuple[Measured, ...]:
     """Return all results of a folder: sessions by name, presets from quiet to storm."""
     found = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(path for path in folder.glob("*.json") if path.name != BUILDS):
         about = json.loads(path.read_text(encoding="utf-8"))["suite"]
         found.append(Measured(summarise(read_result(path)), about))
     order = list(PRESETS)
     return tuple(sorted(found, key=lambda item: (item.session, order.index(item.preset))))
+
+
+@dataclass(frozen=True)
+class Build:
+    """What the first build of a candidate into an empty store asked the servers for, by kind."""
+
+    session: str
+    candidate: str
+    requests: Mapping[str, int]
+
+
+def read_builds(folder: Path) -> tuple[Build, ...]:
+    """Return what is known of builds, in the order in which they were measured."""
+    path = folder / BUILDS
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else ()
+    return tuple(Build(row["session"], row["candidate"], row["requests"]) for row in rows)
 
 
 def typical(cells: Sequence[Measured]) -> Measured:

@@ -13,8 +13,20 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from measured import COLD, TOO_FEW, WARM, methods_of, of_session, read, sessions_of, total, typical  # noqa: E402
-from page_tables import compared, listed, replays, requests, times  # noqa: E402
+from measured import (  # noqa: E402
+    COLD,
+    KEPT,
+    TOO_FEW,
+    WARM,
+    methods_of,
+    of_session,
+    read,
+    read_builds,
+    sessions_of,
+    total,
+    typical,
+)
+from page_tables import builds_table, compared, listed, ratio_words, replays, requests, times  # noqa: E402
 
 from ozrepro.frontends.bench.estimates import FEWEST  # noqa: E402
 from ozrepro.frontends.bench.lustre.model import METADATA  # noqa: E402
@@ -25,7 +37,7 @@ from ozrepro.project.formatting import size_words  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from measured import Measured
+    from measured import Build, Measured
 
     from ozrepro.frontends.bench.summary import Case
 
@@ -34,24 +46,85 @@ DOCS = ROOT / "docs" / "explanation"
 PAGE, FIGURES = "benchmark.md", "benchmark"
 
 
-def page_text(cells: Sequence[Measured]) -> str:
+def page_text(cells: Sequence[Measured], builds: Sequence[Build] = ()) -> str:
     """Return the page."""
-    parts = (_head, _short, compared, times, requests, replays, _verdicts, _limits, _made)
-    return "\n\n".join("\n".join(part(cells)) for part in parts) + "\n"
+    before, after = (_head, _short, compared, times, requests), (replays, _verdicts, _limits, _made)
+    parts = [*(part(cells) for part in before), *([builds_table(builds)] if builds else []), *(part(cells) for part in after)]
+    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 
 
 def _head(cells: Sequence[Measured]) -> list[str]:
-    sessions, methods = _count(len(sessions_of(cells)), "session"), listed(methods_of(cells))
+    sessions, methods = (
+        _count(len(sessions_of(cells)), "session"),
+        listed([name for name in methods_of(cells) if " " not in name]),
+    )
     return [
         "<!-- Written by benchmarks/page.py from benchmarks/results: change those, never this page. -->",
         "",
         "# The methods on an emulated Lustre",
         "",
-        f"{sessions}, each by {methods}, started on one machine from an emulated Lustre.",
+        *_gain_words(cells),
+        "",
+        f"{sessions}, by {methods}, started on one machine from an emulated Lustre, as trees of files and as one file each.",
+        "A staged file is the node's own copy of that file, made once a job.",
         "The presets say how fast its servers answer: see [how Lustre serves an import](lustre.md#from-requests-to-time).",
         "Cold is the first start of a client that has seen no file, warm one that follows.",
         "This page and its figures are written from the results by code; no number was put in by hand.",
     ]
+
+
+def _gain_words(cells: Sequence[Measured]) -> list[str]:
+    """Say what a setting changes for whoever uses modules, also where that is nothing, and where it was not measured."""
+    both = [cell for cell in cells if cell.preset == "busy" and {_TREE, _FILE} <= set(cell.names)]
+    layer = next((cell for cell in both if not cell.session.endswith(KEPT)), None)
+    kept = next((cell for cell in both if cell.session.endswith(KEPT)), None)
+    if layer is None and kept is None:
+        return ["What one setting changes for sessions on modules was not measured."]
+    lines = []
+    if layer is not None:
+        setting = 'Do you load modules? Then one line in `pyproject.toml`, `form = "file"` below `[tool.ozrepro]`'
+        lines += [f"{setting}{_worth(layer)}.", *_times_words(layer)]
+        lines.append("The layer on top of the modules is one file then; the site's own software stays where it is.")
+    if kept is not None and layer is not None:
+        lines += ['With `keep = "all"` below `[modules]` that software is in the file too.', *_times_words(kept)]
+    elif kept is not None:
+        setting = 'Do you load modules? Then `form = "file"` in your settings, with `keep = "all"` below `[modules]`'
+        lines += [f"{setting}{_worth(kept)}.", *_times_words(kept)]
+        lines.append("Your packages and the site's software below them are one file then.")
+    if _was_busy(layer or kept):
+        lines.append("These times are of a machine that other work kept busy: [how it was made](#how-it-was-made).")
+    return lines
+
+
+_TREE, _FILE = "modules", "modules as a file"
+
+
+def _worth(cell: Measured) -> str:
+    ratio = cell.ratio(_FILE, _TREE, cell.cases(COLD)[0])
+    return ", is worth a try" if ratio is not None and ratio.median < 1 else " makes your starts no faster"
+
+
+def _times_words(cell: Measured) -> list[str]:
+    """Say what the file changes of a first and of a later start, and of what the first one asks."""
+    cold, warm = (_change_words(cell, _TREE, _FILE, state) for state in (COLD, WARM))
+    before, after = (total(cell.served(name, COLD), METADATA) for name in (_TREE, _FILE))
+    name = cell.session.removesuffix(KEPT)
+    lines = [f"On a busy Lustre the first start of `{name}` on a node then takes {cold}; a later one takes {warm}."]
+    if before and after:
+        asked = (
+            f"That first start asks the metadata server, which you share with everybody, {after:,} times instead of {before:,}"
+        )
+        lines.append(f"{asked}.")
+    return lines
+
+
+def _change_words(cell: Measured, before: str, after: str, state: str) -> str:
+    """Return both times of one rank, and their ratio with its interval."""
+    case = cell.cases(state)[0]
+    found = cell.ratio(after, before, case)
+    old, new = (cell.summary.seconds(name, case) or 0.0 for name in (before, after))
+    share = f" ({ratio_words(found)} of it)" if found is not None else ""
+    return f"{time_words(new)} instead of {time_words(old)}{share}"
 
 
 def _short(cells: Sequence[Measured]) -> list[str]:
@@ -203,6 +276,7 @@ def _made(cells: Sequence[Measured]) -> list[str]:
         "## How it was made",
         "",
         f"`nox -s bench`, {when}: {', '.join([*machine, *tools])}.",
+        *_load_words(cells),
         "Each file of results has its own command, as this one:",
         "",
         "```text",
@@ -211,6 +285,34 @@ def _made(cells: Sequence[Measured]) -> list[str]:
         "",
         "`benchmarks/README.md` says how one of them is measured again.",
     ]
+
+
+def _load_words(cells: Sequence[Measured]) -> list[str]:
+    """Say where other work kept the machine busy, as far as that is known: the measured starts are part of a load average."""
+    busy = [f"`{cell.session}` on `{cell.preset}` ({_load_of(cell)})" for cell in cells if _was_busy(cell)]
+    lines = []
+    if busy:
+        lines.append(f"Other work kept the processors busy during {listed(busy)}, in load average before and after: ")
+        lines[-1] += "times are longer and intervals wider there than on a quiet machine; counts are the same."
+    trees = [
+        f"`{name}`" for name in sessions_of(cells) if not any(_FORM in other for other in methods_of(of_session(cells, name)))
+    ]
+    if trees:
+        lines.append(f"{listed(trees)} {'was' if len(trees) == 1 else 'were'} measured before an environment could be one file")
+        lines[-1] += " and an image was packed in the order in which a start reads it."
+    return lines
+
+
+def _was_busy(cell: Measured | None) -> bool:
+    """Say whether more than twice as much was at work as the machine has processors."""
+    return cell is not None and max(cell.about.get("load", (0,))) > 2 * int(cell.summary.result.host["cpus"])
+
+
+def _load_of(cell: Measured) -> str:
+    return " to ".join(f"{float(number):.0f}" for number in cell.about["load"])
+
+
+_FORM = " as a file"
 
 
 def _count(number: int, word: str) -> str:
@@ -234,7 +336,7 @@ def write(results: Path, docs: Path) -> None:
     if not cells:
         sys.exit(f"no results in {results}: python benchmarks/suite.py")
     docs.mkdir(parents=True, exist_ok=True)
-    (docs / PAGE).write_text(page_text(cells), encoding="utf-8")
+    (docs / PAGE).write_text(page_text(cells, read_builds(results)), encoding="utf-8")
     write_plots(cells, docs / FIGURES)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from measured import COLD, REQUESTS, WARM, methods_of, of_session, sessions_of, total, typical
+from measured import COLD, KEPT, REQUESTS, WARM, methods_of, of_session, sessions_of, total, typical
 
 from ozrepro.frontends.bench.estimates import DEAD_ZONE, verdict_words
 from ozrepro.frontends.bench.lustre.model import METADATA, OBJECTS
@@ -14,7 +14,7 @@ from ozrepro.project.formatting import size_words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from measured import Measured
+    from measured import Build, Measured
 
     from ozrepro.frontends.bench.estimates import Estimate
     from ozrepro.frontends.bench.summary import Case
@@ -26,14 +26,21 @@ UNBROKEN = "\u00a0"
 def compared(cells: Sequence[Measured]) -> list[str]:
     """Return what the methods hold, and which versions differ."""
     lines = ["## What was compared", ""]
-    lines += ["| session | method | files | size | build | interpreter |", "|---|---|---|---|---|---|"]
+    lines += ["| session | method | files | size | build | copy on a node | interpreter |", "|---|---|---|---|---|---|---|"]
     for session in sessions_of(cells):
         for item in of_session(cells, session)[0].summary.result.candidates:
             built = time_words(item.build_seconds) if item.build_seconds is not None else "not known"
             where = "in the image" if item.base.endswith("inside the image") else _where(item.base)
-            lines.append(f"| {session} | {item.name} | {item.files:,} | {size_words(item.bytes)} | {built} | {where} |")
+            staged = time_words(item.stage_seconds) if item.stage_seconds is not None else "-"
+            size = f"{item.files:,} | {size_words(item.bytes)}"
+            lines.append(f"| {session} | {item.name} | {size} | {built} | {staged} | {where} |")
     lines += ["", "Files and size are those of the environment alone: what the site's modules hold belongs to the site."]
     lines.append("The build is the one that made the environment, with whatever was in the cache then.")
+    kept = [session for session in sessions_of(cells) if session.endswith(KEPT)]
+    lines += [
+        f'`{name}` is `{name.removesuffix(KEPT)}` with `keep = "all"`: its file has the site\'s software too.' for name in kept
+    ]
+    lines.append("A copy on a node was made once from the emulated Lustre of the first preset.")
     for session in sessions_of(cells):
         lines += _payload_words(of_session(cells, session)[0])
     return lines
@@ -65,26 +72,25 @@ def _payload_words(cell: Measured) -> list[str]:
 
 def times(cells: Sequence[Measured]) -> list[str]:
     """Return the times of each session, and their ratios to the first method."""
-    reference = methods_of(cells)[0]
     lines = [
         "## Start-up",
         "",
         "Median seconds until the last rank has done its first call.",
-        f"In brackets: the ratio to {reference}, the median over the rounds of each round's own ratio, with its 95 % interval.",
+        "In brackets: the ratio to the row's first method: the median of each round's own ratio, with its 95 % interval.",
         f"Below 1 the method is faster; in bold where the interval clears 1 by {DEAD_ZONE * 100:.0f} %.",
         "",
         "![Cold and warm starts: ratio to the first method, by preset](benchmark/ratios.svg)",
     ]
     for session in sessions_of(cells):
         some = of_session(cells, session)
-        lines += ["", f"### {session}", "", f"| preset | state | ranks | rounds | {' | '.join(some[0].names)} |"]
-        lines.append(f"|---|---|---|---|{'---|' * len(some[0].names)}")
+        names = methods_of(some)
+        lines += ["", f"### {session}", "", f"| preset | state | ranks | rounds | {' | '.join(names)} |"]
+        lines.append(f"|---|---|---|---|{'---|' * len(names)}")
         for cell in some:
             for state, words in ((COLD, "cold"), (WARM, "warm")):
                 for case in cell.cases(state):
-                    lines.append(
-                        f"| {cell.preset} | {words} | {case[2]} | {_rounds(cell, case)} | {' | '.join(_time_cells(cell, case))} |"
-                    )
+                    row = " | ".join(_time_cells(cell, case, names))
+                    lines.append(f"| {cell.preset} | {words} | {case[2]} | {_rounds(cell, case)} | {row} |")
     return lines
 
 
@@ -93,9 +99,12 @@ def _rounds(cell: Measured, case: Case) -> int:
     return min(len(group.runs) if group is not None else 0 for group in groups)
 
 
-def _time_cells(cell: Measured, case: Case) -> Iterable[str]:
+def _time_cells(cell: Measured, case: Case, names: Sequence[str]) -> Iterable[str]:
     reference = cell.names[0]
-    for name in cell.names:
+    for name in names:
+        if name not in cell.names:
+            yield "-"
+            continue
         seconds = cell.summary.seconds(name, case)
         found = cell.ratio(name, reference, case) if name != reference else None
         if seconds is None:
@@ -167,6 +176,45 @@ def _open_lock_words(cell: Measured) -> list[str]:
     return [
         "The prediction of a warm start is of the second one on a node, which opens each file anew.",
         f"The measured ones are later: from open {after} of a file on, the client holds a lock for it and asks no more.",
+    ]
+
+
+BUILD_KINDS = {
+    "made": ("create",),
+    "changed": ("change",),
+    "opened": ("open",),
+    "closed": ("close",),
+    "looked up": ("lookup", "miss", "readdir"),
+}
+"""The columns of the table of builds, as kinds of requests."""
+
+
+def builds_table(builds: Sequence[Build]) -> list[str]:
+    """Return what builds ask the metadata server for, and what a tree asks for more than a file."""
+    lines = [
+        "## What a build asks the metadata server for",
+        "",
+        "Requests of the first build into an empty store, with the packages in a cache on another file system.",
+        "Names that are made are files, folders and links; changed are modes, times and names; looked up are names and folders.",
+        "These are counts: they do not depend on the preset, nor on other work.",
+        "",
+        f"| session | method | {' | '.join(BUILD_KINDS)} | all |",
+        f"|---|---|{'---|' * (len(BUILD_KINDS) + 1)}",
+    ]
+    for item in builds:
+        counts = [f"{total(item.requests, kinds):,}" for kinds in BUILD_KINDS.values()]
+        lines.append(f"| {item.session} | {item.candidate} | {' | '.join(counts)} | {total(item.requests, METADATA):,} |")
+    return [*lines, "", *_build_factor_words(builds)]
+
+
+def _build_factor_words(builds: Sequence[Build]) -> list[str]:
+    """Say how many times as often a tree's build asks as a file's."""
+    sent = {(item.session, item.candidate): total(item.requests, METADATA) for item in builds}
+    pairs = [(key, sent.get((key[0], f"{key[1]} as a file"), 0)) for key in sent]
+    return [
+        f"- A tree of `{session}` by {name} asks {sent[session, name] / file:,.0f} times as often as one file."
+        for (session, name), file in pairs
+        if file
     ]
 
 

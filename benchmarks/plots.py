@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from measured import Measured
 
-MARKERS = ("o", "s", "D", "^")
+FORMS = (("", "o", ""), (" as a file", "s", "//"), (" as a staged file", "D", ".."))
+"""How a candidate's name ends, the last one that fits: its marker, and the hatch of its bars. Its method has a colour."""
 COLOURS = ("#0072b2", "#b35900", "#00805c", "#a8417f", "#6b5fb5", "#7a6a00")
 """Those of the HTML report on a light page."""
 
@@ -32,10 +33,10 @@ def write_plots(cells: Sequence[Measured], folder: Path) -> tuple[Path, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     sessions = sessions_of(cells)
-    for name, draw, height in (("ratios", _ratios, 5.6), ("requests", _requests, 3.4), ("replay", _replay, 3.9)):
+    for name, draw, height in (("ratios", _ratios, 8.4), ("requests", _requests, 3.9), ("replay", _replay, 4.2)):
         # Neither a date nor random names inside.
         with rc_context({"svg.hashsalt": "ozrepro", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-            figure = Figure(figsize=(7.6, height), layout="constrained")
+            figure = Figure(figsize=(max(7.6, 2.9 * len(sessions)), height), layout="constrained")
             draw(figure, cells, sessions)
             path = folder / f"{name}.svg"
             figure.savefig(path, metadata={"Date": None})
@@ -43,9 +44,13 @@ def write_plots(cells: Sequence[Measured], folder: Path) -> tuple[Path, ...]:
     return tuple(written)
 
 
+def _form(name: str) -> tuple[str, str, str]:
+    return next(form for form in reversed(FORMS) if name.endswith(form[0]))
+
+
 def _colour(cells: Sequence[Measured], name: str) -> str:
-    names = methods_of(cells)
-    return COLOURS[names.index(name) % len(COLOURS)]
+    methods = list(dict.fromkeys(other.removesuffix(_form(other)[0]) for other in methods_of(cells)))
+    return COLOURS[methods.index(name.removesuffix(_form(name)[0])) % len(COLOURS)]
 
 
 def _grid(figure: Figure, rows: int, columns: int, alike: Literal["x", "y"]) -> list[list[Axes]]:
@@ -78,7 +83,7 @@ def _ratios(figure: Figure, cells: Sequence[Measured], sessions: Sequence[str]) 
             cases = [(cell, case) for cell in some for case in cell.cases(state)]
             _ratio_axes(axes, cells, cases)
             axes.set_title(f"{session}, {words}", fontsize=10)
-    figure.supxlabel(f"time, divided by that of {methods_of(cells)[0]} in the same round (median, 95 %)", fontsize=9)
+    figure.supxlabel("time, divided by that of the session's first method in the same round (median, 95 %)", fontsize=9)
     _legend(figure, grid[0][0], 4)
 
 
@@ -87,11 +92,11 @@ def _ratio_axes(axes: Axes, cells: Sequence[Measured], cases: Sequence[tuple[Mea
     axes.axvline(1, color="0.6", linewidth=0.8)
     names = methods_of(cells)[1:]
     for number, name in enumerate(names):
-        shift = 0.3 * (number - (len(names) - 1) / 2)
+        shift = 0.8 / max(1, len(names)) * (number - (len(names) - 1) / 2)
         points = [
             (len(cases) - 1 - place - shift, found)
             for place, (cell, case) in enumerate(cases)
-            if (found := cell.ratio(name, cell.names[0], case)) is not None
+            if name != cell.names[0] and (found := cell.ratio(name, cell.names[0], case)) is not None
         ]
         middles = [found.median for _, found in points]
         ends = [[found.median - found.low for _, found in points], [found.high - found.median for _, found in points]]
@@ -99,8 +104,8 @@ def _ratio_axes(axes: Axes, cells: Sequence[Measured], cases: Sequence[tuple[Mea
             middles,
             [place for place, _ in points],
             xerr=ends,
-            fmt=MARKERS[number],
-            markersize=5,
+            fmt=_form(name)[1],
+            markersize=4,
             capsize=3,
             color=_colour(cells, name),
             label=name,
@@ -133,10 +138,10 @@ def _requests(figure: Figure, cells: Sequence[Measured], sessions: Sequence[str]
             served, predicted = cell.served(name, COLD), cell.predicted(name, COLD)
             places = [place + width * (number - (len(cell.names) - 1) / 2) for place in range(len(kinds))]
             heights = [(served or predicted).get(kind, 0) for kind in kinds]
-            axes.bar(places, heights, width * 0.92, color=_colour(cells, name), label=name)
+            axes.bar(places, heights, width * 0.92, color=_colour(cells, name), hatch=_form(name)[2], edgecolor="w", label=name)
             marks = [predicted.get(kind, 0) or float("nan") for kind in kinds]
             label = "predicted" if number == len(cell.names) - 1 else None
-            axes.plot(places, marks, linestyle="", marker="_", markersize=7, markeredgewidth=1.4, color="black", label=label)
+            axes.plot(places, marks, linestyle="", marker="_", markersize=4, markeredgewidth=1.4, color="black", label=label)
         axes.set_xticks(range(len(kinds)), kinds, rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.5)  # so that a single request is seen
@@ -159,7 +164,7 @@ def _replay(figure: Figure, cells: Sequence[Measured], sessions: Sequence[str]) 
                     [ranks for ranks, _ in points],
                     [seconds for _, seconds in points],
                     linestyle=STYLES.get(cell.preset, "-"),
-                    marker=MARKERS[number],
+                    marker=_form(name)[1],
                     # Lines that coincide are both seen: the first one's is broader, below the others.
                     markersize=4 if number else 7,
                     linewidth=1.2 if number else 3.5,
@@ -183,10 +188,7 @@ def _replay_legend(figure: Figure, cells: Sequence[Measured]) -> None:
     names = methods_of(cells)
     presets = [preset for preset in STYLES if any(cell.preset == preset for cell in cells)]
     handles = [
-        *(
-            Line2D([], [], color=_colour(cells, name), marker=MARKERS[number], markersize=4, label=name)
-            for number, name in enumerate(names)
-        ),
+        *(Line2D([], [], color=_colour(cells, name), marker=_form(name)[1], markersize=4, label=name) for name in names),
         *(Line2D([], [], color="0.3", linestyle=STYLES[preset], label=preset) for preset in presets),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)

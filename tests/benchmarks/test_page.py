@@ -12,7 +12,7 @@ from typing import Any
 import page
 import plots
 import pytest
-from measured import Measured, read
+from measured import BUILDS, Measured, read, read_builds
 
 from tests.frontends.bench.made import made
 
@@ -184,6 +184,77 @@ class TestPage:
         with pytest.raises(SystemExit, match=r"suite\.py"):
             page.write(tmp_path, tmp_path / "docs")
         assert not (tmp_path / "docs").exists()
+
+
+class TestFileForm:
+    FORMS: Mapping[str, Mapping[str, float]] = {"modules": SLOW, "modules as a file": FAST, "container": FAST}
+
+    def test_the_first_lines_say_what_one_setting_changes_for_a_user_of_modules(self, tmp_path: Path) -> None:
+        table = table_of(speed=self.FORMS)
+        for row in table["rows"]:
+            if row["candidate"] == "modules as a file" and row["state"] == "cold-client":
+                row["requests"] = dict(IMAGE)
+        first = page.page_text(cells(tmp_path, table)).partition("## In short")[0]
+        assert 'one line in `pyproject.toml`, `form = "file"` below `[tool.ozrepro]`' in first
+        words = r"the first start of `analysis` on a node then takes [34]\d\d ms instead of [12]\.\d\d s \(0\.2\d \[0\.2\d, 0\.\d\d\] of it\)"
+        assert re.search(words, first)
+        assert "which you share with everybody, 6 times instead of 793" in first
+
+    def test_a_second_setting_that_keeps_the_toolchain_is_told_after_it(self, tmp_path: Path) -> None:
+        pair = {name: self.FORMS[name] for name in ("modules", "modules as a file")}
+        kept = table_of("analysis-kept", speed=pair)
+        for row in kept["rows"]:
+            row["requests"] = dict(IMAGE if row["candidate"] == "modules as a file" else TREE)
+        text = page.page_text(cells(tmp_path, table_of(speed=self.FORMS), kept))
+        assert 'With `keep = "all"` below `[modules]` that software is in the file too.\nOn a busy Lustre the first start' in text
+        assert "you share with everybody, 6 times instead of 793." in text
+        assert "`analysis-kept` is `analysis` with" in text
+        for path in tmp_path.glob("*.json"):
+            path.unlink()
+        alone = page.page_text(cells(tmp_path, kept))
+        assert 'Then `form = "file"` in your settings, with `keep = "all"` below `[modules]`, is worth a try.' in alone
+
+    def test_a_setting_that_gains_nothing_is_not_praised(self, tmp_path: Path) -> None:
+        text = page.page_text(cells(tmp_path, table_of(speed={"modules": FAST, "modules as a file": SLOW})))
+        assert re.search(r"then takes [12]\.\d\d s instead of [45]\d\d ms \([34]\.\d\d \[", text)
+        assert "is worth a try" not in text
+        lacking = page.page_text(cells(tmp_path, table_of()))
+        assert "What one setting changes for sessions on modules was not measured." in lacking
+
+    def test_what_builds_ask_for_is_a_table_with_the_factor_between_forms(self, tmp_path: Path) -> None:
+        rows = [
+            {
+                "session": "analysis",
+                "candidate": "conda",
+                "requests": {"create": 9_000, "open": 9_000, "close": 9_000, "miss": 3_000},
+            },
+            {
+                "session": "analysis",
+                "candidate": "conda as a file",
+                "requests": {"create": 10, "change": 20, "open": 30, "lookup": 40},
+            },
+            {"session": "analysis", "candidate": "container", "requests": {"create": 5}},
+        ]
+        (tmp_path / BUILDS).write_text(json.dumps({"rows": rows}), encoding="utf-8")
+        text = page.page_text(cells(tmp_path, table_of()), read_builds(tmp_path))
+        assert "| analysis | conda | 9,000 | 0 | 9,000 | 9,000 | 3,000 | 30,000 |" in text
+        assert "- A tree of `analysis` by conda asks 300 times as often as one file." in text
+        assert "## What a build asks" not in page.page_text(cells(tmp_path, table_of()))
+
+    def test_the_load_of_the_machine_is_told_and_what_it_means(self, tmp_path: Path) -> None:
+        table = table_of()
+        table["suite"]["load"] = [1.0, 2.5]
+        assert "Other work" not in page.page_text(cells(tmp_path, table))
+        table["suite"]["load"] = [3.0, 12.5]
+        text = page.page_text(cells(tmp_path, table))
+        assert "Other work kept the processors busy during `analysis` on `busy` (3 to 12), in load average" in text
+        assert "`analysis` was measured before an environment could be one file" in text
+
+    def test_a_colour_is_a_method_s_and_a_marker_a_form_s(self, tmp_path: Path) -> None:
+        some = cells(tmp_path, table_of(speed=self.FORMS))
+        assert plots._colour(some, "modules") == plots._colour(some, "modules as a file")
+        assert plots._colour(some, "modules") != plots._colour(some, "container")
+        assert len({plots._form(name)[1] for name in ("modules", "modules as a file", "modules as a staged file")}) == 3
 
 
 class TestFigures:

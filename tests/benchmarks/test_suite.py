@@ -17,7 +17,12 @@ EXAMPLE = (ROOT / "sessions" / "analysis.toml").read_text(encoding="utf-8")
 
 def test_a_session_and_a_preset_name_one_cell_and_nothing_names_all() -> None:
     assert [cell.name for cell in suite.chosen("analysis,quiet")] == ["analysis-quiet"]
-    assert [cell.name for cell in suite.chosen("busy")] == ["analysis-busy", "astronomy-busy"]
+    assert [cell.name for cell in suite.chosen("busy")] == [
+        "analysis-busy",
+        "analysis-kept-busy",
+        "analysis-venv-busy",
+        "astronomy-busy",
+    ]
     assert suite.chosen("") == suite.CELLS
 
 
@@ -41,8 +46,33 @@ def test_the_example_is_measured_as_it_is_but_for_what_the_site_has() -> None:
     assert found["imports"] == own["imports"]
     assert found["conda"] == own["conda"]
     assert found["modules"]["load"] == ["bundle/1.0"]
-    assert found["methods"] == list(suite.METHODS)
+    assert found["methods"] == list(suite.METHODS["analysis"])
     assert found["container"]["from"] == "conda"
+
+
+def test_each_method_is_compared_in_each_form_and_an_image_as_it_is() -> None:
+    (cell,) = suite.chosen("astronomy,busy")
+    assert cell.candidates == (
+        *("modules", "modules as a file", "venv", "venv as a file", "conda", "conda as a file"),
+        "container",
+    )
+    (busy,) = suite.chosen("analysis,busy")
+    assert busy.candidates[:3] == ("modules", "modules as a file", "modules as a staged file")
+    words = busy.command("r.json", 0)
+    assert words[words.index("--form") + 1] == "tree,file,staged"
+
+
+def test_the_toolchain_is_kept_by_modules_alone() -> None:
+    found = toml.loads(suite.specs(EXAMPLE, "bundle/1.0")["analysis-kept"])
+    assert (found["methods"], found["modules"]["keep"]) == (["modules"], "all")
+    assert not {"conda", "container"} & set(found)
+    assert "keep" not in toml.loads(suite.specs(EXAMPLE, "bundle/1.0")["analysis"])["modules"]
+
+
+def test_a_venv_of_the_suite_has_the_channel_s_versions() -> None:
+    found = toml.loads(suite.specs(EXAMPLE, "bundle/1.0")["astronomy"])["venv"]["requirements"]
+    assert {"numpy==1.22.3", "matplotlib==3.5.2", "astropy==6.0.1"} <= set(found)
+    assert "venv" not in toml.loads(suite.specs(EXAMPLE, "bundle/1.0")["analysis"])
 
 
 def test_the_heavier_stack_imports_what_it_is_named_after() -> None:

@@ -23,6 +23,7 @@ from ozrepro.pipeline.session import needs_lock, open_session
 from ozrepro.project.lock import lock_file
 from ozrepro.site import LOCAL, mount_of
 from ozrepro.store.forms import FILE_VARIABLE, IMAGE
+from ozrepro.store.kept import folders_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -53,6 +54,7 @@ class Candidate:
         build_seconds: how long its build took, None where nobody measured it.
         node: the node of the job that it is started on, "" where that is of no concern.
         file: the one file that it is packed into and that each start mounts at `prefix`, "" for a tree and for an image.
+        covered: folders elsewhere over which a start mounts what the file keeps of them.
         is_staged: whether `file` is, or will be, a copy on a disk of the node.
         stage_seconds: how long that copying took, None where there is none.
 
@@ -70,6 +72,7 @@ class Candidate:
     build_seconds: float | None = None
     node: str = ""
     file: str = ""
+    covered: tuple[str, ...] = ()
     is_staged: bool = False
     stage_seconds: float | None = None
 
@@ -346,7 +349,8 @@ def _of_generation(session: Session, section: Section, generation: Generation, n
     # Beside the place of the mount, which is empty until then, lie the file and the program that mounts it.
     folder = str(generation.folder)
     roots = outermost((*candidate.roots, folder, os.path.realpath(folder)))
-    return replace(candidate, roots=roots, file=f"{folder}/{IMAGE}", mount=f"{candidate.mount}, the file through squashfuse")
+    mount = f"{candidate.mount}, the file through squashfuse"
+    return replace(candidate, roots=roots, file=f"{folder}/{IMAGE}", mount=mount, covered=tuple(folders_of(generation)))
 
 
 def _versions(session: Session, section: Section, generation: Generation) -> dict[str, str]:

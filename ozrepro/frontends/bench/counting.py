@@ -99,7 +99,8 @@ def count(
         events = tuple(event for event in events if _SESSION not in f"{event.path}/")
     if candidate.file:
         # What is mounted is read from the file, which squashfuse does; before, one file was looked for in vain.
-        inside, sought = f"{candidate.prefix}/", (f"{candidate.prefix}/{MARKER}", False)
+        inside = tuple(f"{path}/" for path in (candidate.prefix, *candidate.covered))
+        sought = (f"{candidate.prefix}/{MARKER}", False)
         events = tuple(event for event in events if not event.path.startswith(inside) or (event.path, event.found) == sought)
     found, client = count_events(events), Client(candidate.roots, profile)
     sent = (requests(events, client), requests(events, client))

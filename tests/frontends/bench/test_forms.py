@@ -15,7 +15,7 @@ from ozrepro.frontends.bench.cache_states import FreshCopy
 from ozrepro.frontends.bench.candidate import Candidate, find
 from ozrepro.frontends.bench.counting import count
 from ozrepro.frontends.bench.forms import Compared, compared_forms
-from ozrepro.frontends.bench.launch import Starter
+from ozrepro.frontends.bench.launch import Starter, look
 from ozrepro.frontends.bench.lustre.emulator import Emulator
 from ozrepro.frontends.bench.lustre.model import BUSY, METADATA
 from ozrepro.frontends.bench.staging import node_copies
@@ -118,10 +118,24 @@ def test_a_form_is_a_candidate_whose_start_asks_for_the_file_and_what_mounts_it_
             alone = replace(item, roots=(str(Path(item.prefix).parent),))
             found = count(starter, alone, of_imports("imports", IMPORTS), 60, profile=BUSY)
             asked[item.about().form] = found.metadata[0]
-    # The program that mounts, which the kernel and bash open, the file, and the place of the mount, where a file is asked for that
-    # is not there.
-    assert asked["file"] == {"lookup": 3, "miss": 1, "open": 3, "close": 3}
+    # The file, which is opened and closed, and the place of its mount.
+    assert asked["file"] == {"lookup": 2, "open": 1, "close": 1}
     assert sum(asked["tree"].values()) > 50 * sum(asked["file"].values())
+
+
+@needs_tools
+@needs_strace
+def test_what_a_file_keeps_of_other_folders_is_read_from_it_and_asks_them_for_nothing(large: Project, tmp_path: Path) -> None:
+    _, file = pair(large)
+    base = look(file, large.environ, tmp_path)["base"]
+    whole = replace(file, roots=(str(Path(file.prefix).parent), base))
+    with Starter(large.environ, tmp_path, tmp_path / "work") as starter:
+        bare, kept = (
+            count(starter, item, of_imports("imports", IMPORTS), 60, profile=BUSY).metadata[0]
+            for item in (whole, replace(whole, covered=(base,)))
+        )
+    assert kept == {"lookup": 2, "open": 1, "close": 1}
+    assert bare["open"] > kept["open"]
 
 
 @needs_tools
