@@ -374,39 +374,3 @@ def _as_built(candidate: Candidate, generation: Generation, facts: ImageFacts | 
         return replace(candidate, build_seconds=seconds or None)
     known = max(seconds, facts.seconds) if facts.seconds else None
     return replace(candidate, mount=f"{candidate.mount}, the image through {facts.mount}", build_seconds=known)
-
-
-def host_facts(cpus: int) -> dict[str, Any]:
-    """Return what the times depend on: processors, memory, system, this Python. No user's name and no path."""
-    import platform
-
-    model = ""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
-            lines = (line.partition(":")[2].strip() for line in stream if line.startswith("model name"))
-            model = next(lines, "")
-    except OSError:
-        pass  # not Linux
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if "SC_PHYS_PAGES" in os.sysconf_names else 0
-    return {
-        "name": platform.node(),
-        "cpus": cpus,
-        "model": model,
-        "memory": memory,
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-    }
-
-
-def fs_facts(folders: Iterable[str], mountinfo: str | None = None) -> dict[str, Any]:
-    """Return the type and the mount options of the file system that folders are on.
-
-    Of several, that of the first folder which others wait for too: a store on a disk of this machine does not spare the servers
-    of modules. `also` has the types of the others then. `mountinfo` is as for `mount_of`.
-    """
-    found = [mount for mount in (mount_of(Path(folder), mountinfo) for folder in dict.fromkeys(folders)) if mount is not None]
-    if not found:
-        return {"type": "", "options": []}
-    main = next((mount for mount in found if mount.kind not in LOCAL), found[0])
-    also = sorted({mount.kind for mount in found} - {main.kind})
-    return {"type": main.kind, "options": sorted(main.options), **({"also": also} if also else {})}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import NoMethodError, OzreproError
 from ozrepro.frontends.bench.cache_states import states_for
-from ozrepro.frontends.bench.candidate import fs_facts, host_facts, mount_words
-from ozrepro.frontends.bench.host import look_at_place
+from ozrepro.frontends.bench.candidate import mount_words
+from ozrepro.frontends.bench.host import fs_facts, host_facts, look_at_place
 from ozrepro.frontends.bench.launch import Starter, look
 from ozrepro.frontends.bench.plan import fresh_words
 from ozrepro.frontends.bench.result import Result

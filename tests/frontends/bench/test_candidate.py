@@ -12,7 +12,8 @@ import pytest
 
 from ozrepro.environment import Environment
 from ozrepro.errors import BuildError, LockError, NoMethodError, UsageError
-from ozrepro.frontends.bench.candidate import Candidate, beside, find, fs_facts, host_facts, of_environment, roots_of
+from ozrepro.frontends.bench.candidate import Candidate, beside, find, of_environment, roots_of
+from ozrepro.frontends.bench.host import fs_facts, host_facts
 from tests.conftest import Project
 from tests.wheels import make_wheel
 
