@@ -42,6 +42,7 @@ base = "base.sif"
 def measure(root: Path, presets: list[str], rounds: int, seed: int, code: str) -> None:
     """Start all from a mount of the project, as the user who owns it, and the tree from its own disk; print a row for each."""
     from ozrepro.environment import Environment
+    from ozrepro.faststart.start import executed
     from ozrepro.frontends.bench.lustre.emulator import Emulator
     from ozrepro.frontends.bench.lustre.profile import PRESETS
     from ozrepro.store.forms import start_text
@@ -58,7 +59,7 @@ def measure(root: Path, presets: list[str], rounds: int, seed: int, code: str) -
     packed = Environment(mount=str(start), mount_text=text)
     words: dict[str, Sequence[Path | str]] = {
         "venv": [python, "-c", code],
-        "file": packed.executed(packed.command([str(start.parent / "env" / "bin" / "python"), "-c", code])),
+        "file": executed(packed, packed.command([str(start.parent / "env" / "bin" / "python"), "-c", code])),
         "image": ["apptainer", "--quiet", "exec", image, "python3", "-c", code],
         "local": [names[0], "-c", code],
     }

@@ -312,15 +312,6 @@ class Environment:
         """Return the words that start a command line as written: as `command`, but without a mount `host_programs` alone."""
         return list(argv) if _program(argv) in self.host_programs and not self.mount else self.command(argv)
 
-    def executed(self, words: Sequence[str]) -> list[str]:
-        """Return the words to execute for those of `command` or `started`, which are for people to read.
-
-        bash is given the text of `mount`: neither the kernel nor bash opens it then, which are two opens and closes at a server.
-        """
-        if self.mount_text and words[:1] == [self.mount]:
-            return ["/bin/bash", "-pc", self.mount_text, *words]
-        return list(words)
-
     def refused(self, argv: Sequence[str]) -> str:
         """Return the words for which a command line is not started here, "" for one that is.
 

@@ -61,6 +61,16 @@ def start(words: list[str]) -> None:
     execute(found.environment, command.words, command.name, tells=not command.quiet)
 
 
+def executed(environment: Environment, words: list[str]) -> list[str]:
+    """Return the words to execute for those that an environment gives, which are for people to read.
+
+    bash is given the text of the mount: neither the kernel nor bash opens it then, which are two opens and closes at a server.
+    """
+    if environment.mount_text and words[:1] == [environment.mount]:
+        return ["/bin/bash", "-pc", environment.mount_text, *words]
+    return words
+
+
 def split(words: list[str]) -> Command | None:
     """Return what `[--project P] run [--plain] [-q] [--method M] [--python P] NAME -- CMD…` says, else None.
 
@@ -116,7 +126,7 @@ def execute(environment: Environment, command: list[str], name: str, *, tells: b
         words, skipped = staged.started(environment, command, os.environ)
         if skipped and tells:
             tell(f"skipping {skipped}")
-    words = environment.executed(words)
+    words = executed(environment, words)
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):  # one that the caller has closed is None
             stream.flush()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ozrepro.environment import Environment
+from ozrepro.faststart.start import executed
 from ozrepro.store.forms import START, Tools, find_tools, start_text
 from ozrepro.store.manifest import digest_file
 from ozrepro.store.packing import pack
@@ -85,7 +86,7 @@ class Packed:
     @property
     def front(self) -> list[str]:
         """The words in front of a command that is started."""
-        return Environment(mount=self.start, mount_text=self.text).executed([self.start])
+        return executed(Environment(mount=self.start, mount_text=self.text), [self.start])
 
     @property
     def start(self) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ozrepro import process
 from ozrepro.errors import BuildError, CommandFailed
+from ozrepro.faststart.start import executed
 from ozrepro.process import Companion, NoAnswer
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def words_of(candidate: Candidate, workload: Workload, *, gate: str = "", launch
     words = [candidate.python, "-c", source(), *texts, *workload.arguments]
     if candidate.environment.command(()) or launch:
         words = ["sh", "-c", _READY, "sh", *words]
-    return [*launch, *candidate.environment.executed(candidate.environment.command(words))]
+    return [*launch, *executed(candidate.environment, candidate.environment.command(words))]
 
 
 class Starter:
