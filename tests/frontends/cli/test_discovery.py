@@ -334,7 +334,7 @@ class TestInit:
         environ = {**anywhere.environ, "TERM": "dumb", "LC_ALL": "C.UTF-8"}
         command = shlex.join([str(BIN / "ozrepro"), "init"])
         child = pexpect.spawn(command, cwd=str(anywhere.root), env=environ, encoding="utf-8", timeout=60)
-        child.expect_exact("write sessions/analysis.toml and noxfile.py? [y/N] ")
+        child.expect_exact("write sessions/analysis.toml, noxfile.py and sessions/spec.schema.json? [y/N] ")
         if answer == "\x04":
             child.sendeof()
         else:

@@ -130,7 +130,7 @@ def test_nox_runs_a_session_with_another_packaging_on_pythonpath(project: Projec
 
 
 def test_a_completion_is_answered_with_other_packages_on_pythonpath(project: Project, tmp_path: Path) -> None:
-    line = "ozrepro sta"
+    line = "ozrepro stat"
     variables = {
         "_ARGCOMPLETE": "1",
         "COMP_LINE": line,
