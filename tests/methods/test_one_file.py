@@ -162,8 +162,9 @@ def test_where_no_file_can_be_made_the_tree_is_taken_and_said(venv: Project, tmp
     if "Permission denied" in said.stderr:
         pytest.skip("this user may not limit user namespaces")
     assert said.returncode == 0, said.stderr
-    assert "work: the form is tree, not file: user namespaces cannot be made" in said.stderr
-    assert "ask the centre for user.max_user_namespaces" in said.stderr
+    assert "work: the form is tree, not file: " in said.stderr
+    assert " lets nobody make namespaces (sysctl user.max_user_namespaces = 0)" in said.stderr
+    assert "; ask the centre for user namespaces and FUSE\n" in said.stderr
 
 
 def test_launchers_start_the_tree_and_the_file_alike(any_method: Project) -> None:
