@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ozrepro.frontends.cli.call import Add, Call
+    from ozrepro.methods.comparing import Inside
     from ozrepro.project.lock import Lock
     from ozrepro.store.publish import Generation
 
@@ -181,14 +183,19 @@ def _status(session: Session) -> dict[str, Any]:
 
 def _same(session: Session, lock: Lock) -> dict[str, list[str]]:
     """Return which methods are locked here, the packages of which they have different versions, and those that not all have."""
-    sides: dict[str, Mapping[str, str]] = {}
+    sides: dict[str, Inside] = {}
     for name in candidates(session):
         section = session.section(name, lock)
         if section is not None:
-            sides[name] = describing.foretold(session, section).named
-    names = [side.keys() for side in sides.values()]
-    alone = sorted(set().union(*names).difference(set(names[0]).intersection(*names))) if names else []
-    return {"methods": list(sides), "unlike": comparing.unlike(sides), "alone": alone}
+            sides[name] = describing.foretold(session, section)
+    alone = {
+        item.what
+        for pair in combinations(sides.values(), 2)
+        for item in comparing.differences_of_locks(*pair)[0]
+        if not (item.left and item.right)
+    }
+    unlike = comparing.unlike({name: side.named for name, side in sides.items()})
+    return {"methods": list(sides), "unlike": unlike, "alone": sorted(alone)}
 
 
 def _same_words(session: str, same: Mapping[str, list[str]]) -> str:

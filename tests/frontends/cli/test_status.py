@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ozrepro.frontends.cli.building import _same_words
 from tests.conftest import Project
 from tests.methods.container.standin import boxed
 from tests.wheels import make_wheel
@@ -71,3 +72,15 @@ def test_an_image_that_run_starts_is_shown_as_built_without_apptainer_on_path(pr
     shown = found.done("status", PATH=project.environ["PATH"]).splitlines()[1]
     assert shown.endswith("no Apptainer here (apptainer or singularity on PATH); run takes what is built")
     assert "  built, " in shown
+
+
+@pytest.mark.parametrize(
+    ("unlike", "alone", "words"),
+    [
+        ([], [], "2 methods, same versions"),
+        ([], ["six"], "2 methods, same versions of what they share"),
+        (["idna"], ["six"], "2 methods, 1 package in different versions (idna): ozrepro diff a venv conda"),
+    ],
+)
+def test_versions_are_called_the_same_of_what_all_methods_have_alone(unlike: list[str], alone: list[str], words: str) -> None:
+    assert _same_words("a", {"methods": ["venv", "conda"], "unlike": unlike, "alone": alone}) == f"a: {words}"
