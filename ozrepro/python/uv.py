@@ -88,17 +88,19 @@ class Uv:
         if not known and not self.variables.get("UV_OFFLINE"):
             online = self._finish(arguments, text, None, variables, progress, total)
             # What was begun in another way is not tried again: uv takes a package that is half linked for a whole one.
-            if online.status == 0 or not is_of_network(online.errors):
+            if online.status == 0 or self._is_full(online) or not is_of_network(online.errors):
                 return self._checked(self._with_hints(online, arguments, text, None, variables), doing)
         cached = self._finish([*arguments, "--offline"], text, None, variables, progress, total)
         # What a full disk has cut short is left half installed, and a second call would take it for whole.
-        full = cached.status != 0 and of_the_files(cached.errors, self.variables["UV_CACHE_DIR"]) is not None
-        if cached.status == 0 or full or self.variables.get("UV_OFFLINE"):
+        if cached.status == 0 or self._is_full(cached) or self.variables.get("UV_OFFLINE"):
             return self._checked(cached, doing)
         finished = online or self._finish(arguments, text, None, variables, progress, total)
         if finished.status != 0 and "Hash mismatch" in cached.errors and "Hash mismatch" not in finished.errors:
             finished = cached
         return self._checked(self._with_hints(finished, arguments, text, None, variables), doing)
+
+    def _is_full(self, finished: process.Finished) -> bool:
+        return finished.status != 0 and of_the_files(finished.errors, self.variables["UV_CACHE_DIR"]) is not None
 
     def _with_hints(
         self,
