@@ -116,7 +116,7 @@ class Slurm:
             "SLURM_CONF": str(self.folder / "slurm.conf"),
         }
         sets = " ".join(f"{name}={shlex.quote(value)}" for name, value in self._environ.items() if name != "PATH")
-        for name in ("srun", "sbatch", "salloc", "sbcast", "scancel", "scontrol"):
+        for name in ("srun", "sbatch", "salloc", "sbcast", "scancel", "scontrol", "squeue", "sinfo", "sacct"):
             script = self.bin / name
             script.write_text(f'#!/bin/sh\n{sets} exec {shlex.quote(str(self._root / "usr" / "bin" / name))} "$@"\n')
             script.chmod(0o755)
