@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from ozrepro.frontends.nox import session
     from ozrepro.pipeline.public import Built, Session, State, open_session
+    from ozrepro.pipeline.records.writing import Recording
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ __all__ = [
     "LockError",
     "NoMethodError",
     "OzreproError",
+    "Recording",
     "Session",
     "SpecError",
     "State",
@@ -45,6 +47,7 @@ __all__ = [
 
 _HOMES = {
     "Environment": "environment",
+    "Recording": "pipeline.records.writing",
     "session": "frontends.nox",
     **dict.fromkeys(("Built", "Session", "State", "open_session"), "pipeline.public"),
 }

@@ -59,10 +59,10 @@ KEPT_OUT_ENDINGS = (
 """Ends of names that a loaded module leaves (`CUDA_HOME`), or that load a library or start a program (`NCCL_NET_PLUGIN`)."""
 
 KEPT_OUT_PREFIXES = (
-    *("SLURM_TASK_PROLOG", "SLURM_TASK_EPILOG", "SLURM_PROLOG", "SLURM_EPILOG", "LSF_JOB_STARTER"),
+    *("SLURM_TASK_PROLOG", "SLURM_TASK_EPILOG", "SLURM_PROLOG", "SLURM_EPILOG", "LSF_JOB_STARTER", "OZREPRO_RECORD_ID"),
     *("FLUX_EXEC_PATH", "FLUX_MODULE_PATH", "FLUX_CONNECTOR_PATH", "FLUX_PYTHONPATH", "FLUX_LUA"),
 )
-"""The same among the names of schedulers, each with what may follow."""
+"""The same among the names of schedulers, each with what may follow; and the record's id, which is of one session alone."""
 
 PLACES = (
     *("TMPDIR", "JOBFS", "PBS_JOBFS", "PBS_NODEFILE", "PE_HOSTFILE", "LSB_DJOB_HOSTFILE", "CUDA_MPS_PIPE_DIRECTORY"),
@@ -84,6 +84,8 @@ def is_inherited(name: str) -> bool:
 SAYS_WHERE = ("OZREPRO_SESSION", "OZREPRO_METHOD", "OZREPRO_KEY")
 """What a program in a session sees of where it is: the session, its method, and the environment's name in the store."""
 
+RECORD = "OZREPRO_RECORD"
+"""Names where records of runs are kept; all variables that begin so are of records, and change no environment."""
 _GIVEN = "_OZREPRO_METHOD"
 """The value of OZREPRO_METHOD that only says so, a colon, and what the caller had asked for by it."""
 

@@ -1,7 +1,7 @@
 """The one function that starts processes, and the two ways to deal with one: to its end, and as a companion that answers.
 
-Exceptions, by design: nox's own, pexpect's shell, the final `exec` of `ozrepro run`, and what the benchmark's launcher starts:
-a program of its own, so that a measured process does not inherit this one's memory.
+Exceptions, by design: nox's own, pexpect's shell, the final `exec` of `ozrepro run` or of its child that is recorded, and what
+the benchmark's launcher starts: a program of its own, so that a measured process does not inherit this one's memory.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def end_with(parent: int) -> None:
-    """Have SIGTERM come to this process when the one that started it ends, however that ended (PR_SET_PDEATHSIG of prctl(2)).
+def end_with(parent: int, number: signal.Signals = signal.SIGTERM) -> None:
+    """Have a signal come to this process when the one that started it ends, however that ended (PR_SET_PDEATHSIG of prctl(2)).
 
-    To be called once all rights are given up, and by a process that SIGTERM ends: Ended is raised where `parent` is gone already.
+    To be called once all rights are given up, and by a process that it ends: Ended is raised where `parent` is gone already.
     """
     import ctypes
 
-    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    ctypes.CDLL(None).prctl(_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
-        raise Ended(signal.SIGTERM)
+        raise Ended(number)
 
 
 _PDEATHSIG = 1  # linux/prctl.h

@@ -5,7 +5,7 @@ standard deviation of that period over a moving-block bootstrap (blocks of three
 the width of the peak it includes that the Sun is no clock, single cycles last 9 to 14 years. Welch's method
 is the cross-check.
 
-Writes analysis.json and analysis.png.
+Writes analysis.json and analysis.png. Where ozrepro records the run, both name its record: `ozrepro record show FILE`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -153,10 +154,11 @@ def welch(values: FloatArray) -> float:
     return float(1 / (frequency[highest] + vertex * frequency[1]))
 
 
-def analyse(years: FloatArray, numbers: FloatArray) -> tuple[dict[str, Any], bytes]:
+def analyse(years: FloatArray, numbers: FloatArray, record: str = "") -> tuple[dict[str, Any], bytes]:
     """Return the result and the figure, a PNG file's content.
 
     years, numbers: the yearly series, as read returns it.
+    record: the id of the record of this run, for both to name; empty where it is not recorded.
     """
     values = signal.detrend(numbers)
     grid = frequencies(SHORTEST, LONGEST, len(years), oversampling=20)
@@ -180,8 +182,9 @@ def analyse(years: FloatArray, numbers: FloatArray) -> tuple[dict[str, Any], byt
         "number_of_years": len(years),
         "versions": {package.__name__: package.__version__ for package in (astropy, np, scipy)},
     }
+    named = {"ozrepro_record": record} if record else {}
     found = (period, highest)
-    return result, figure(years, numbers, numbers - values, 1 / grid, spectrum, found, uncertainty)
+    return result | named, figure(years, numbers, numbers - values, 1 / grid, spectrum, found, uncertainty, named)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -196,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     table, picture = options.output / "analysis.json", options.output / "analysis.png"
     try:
-        result, image = analyse(*read(options.data))
+        result, image = analyse(*read(options.data), record=os.environ.get("OZREPRO_RECORD_ID", ""))
         options.output.mkdir(parents=True, exist_ok=True)
         table.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         picture.write_bytes(image)

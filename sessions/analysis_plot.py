@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TypeAlias
 
     import numpy.typing as npt
@@ -54,16 +55,18 @@ GLYPHS["±"] = bytes.fromhex("44445F4444")
 GLYPH_COLUMNS, GLYPH_ROWS = 6, 8  # with the gap to the next character, and with the row below the base line
 
 
-def png(image: ByteArray) -> bytes:
+def png(image: ByteArray, texts: Mapping[str, str]) -> bytes:
     """Return the content of a PNG file.
 
     image: rows of pixels of red, green and blue, 0 to 255.
+    texts: what the file says of itself, by keyword; ASCII.
     """
     height, width, _ = image.shape
     filters = np.zeros((height, 1), dtype=np.uint8)
     lines = np.hstack([filters, image.reshape(height, width * 3)]).tobytes()
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b"")]
+    said = [(b"tEXt", f"{keyword}\0{text}".encode("ascii")) for keyword, text in texts.items()]
+    parts = [(b"IHDR", header), *said, (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
         for kind, content in parts
@@ -243,6 +246,7 @@ def figure(
     power: FloatArray,
     peak: tuple[float, float],
     uncertainty: float,
+    texts: Mapping[str, str],
 ) -> bytes:
     """Return a PNG file's content: the series above, its periodogram below.
 
@@ -250,6 +254,7 @@ def figure(
     periods, power: the periodogram; periods in years, falling.
     peak: period, in years, and power of the highest peak.
     uncertainty: of that period, in years.
+    texts: what the file says of itself, by keyword.
     """
     canvas = Canvas(WIDTH, HEIGHT)
     canvas.text(WIDTH / 2 + 30, 24, "The solar cycle in yearly sunspot numbers", bold=True)
@@ -273,4 +278,4 @@ def figure(
     x, y = float(spectrum.x(period)), float(spectrum.y(highest))
     canvas.dot(x, y, MARK, 5)
     canvas.text(float(edges[1]) + 12, y, f"{period:.2f} ± {uncertainty:.2f} years", MARK, align=0, bold=True)
-    return png(canvas.image())
+    return png(canvas.image(), texts)

@@ -142,6 +142,11 @@ def test_a_star_in_pass_lets_through_all_names_with_its_prefix() -> None:
     assert "NCCL_NET_PLUGIN" in Environment(passed=("NCCL_*",)).variables_for(caller), "who names it wants it"
 
 
+def test_a_session_never_gets_the_record_s_id_of_the_one_it_is_started_from() -> None:
+    caller = {"OZREPRO_RECORD": "runs", "OZREPRO_RECORD_WITH": "host", "OZREPRO_RECORD_ID": "x"}
+    assert set(caller) - set(Environment().variables_for(caller)) == {"OZREPRO_RECORD_ID"}
+
+
 METHODS = st.sampled_from(["", "venv", "conda", "modules"])
 
 

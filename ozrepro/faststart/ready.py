@@ -12,14 +12,14 @@ import os
 import stat
 import sys
 
-from ozrepro.environment import LAUNCHERS, SAYS_WHERE, Environment, asked_method
+from ozrepro.environment import LAUNCHERS, RECORD, SAYS_WHERE, Environment, asked_method
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-SCHEMA = 12
+SCHEMA = 13
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID")
 """The variables that name a job to a start."""
 STORE_NAME = ".ozrepro"
@@ -81,10 +81,14 @@ class Ready:
         bytes: how large the environment's files are together.
         files: how many there are.
         inside: of an environment that is one file, how many are inside; else 0.
+        is_recorded: whether the project's settings ask for a record of each run.
 
     """
 
-    __slots__ = ("bytes", "environment", "files", "generation", "inputs", "inside", "key", "method", "said", "shell", "watched")
+    __slots__ = (
+        *("bytes", "environment", "files", "generation", "inputs", "inside", "is_recorded", "key", "method", "said", "shell"),
+        "watched",
+    )
 
     def __init__(self, environment: Environment, generation: str, record: Mapping[str, Any]) -> None:
         self.environment = environment
@@ -98,6 +102,7 @@ class Ready:
         self.bytes: int = record["bytes"]
         self.files: int = record["files"]
         self.inside: int = record["inside"]
+        self.is_recorded: bool = record["recorded"]
 
 
 def content_of(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
@@ -211,12 +216,13 @@ def question_of(
 ) -> tuple[str, str]:
     """Return the digest and the store's folder for what was read of the spec, the lock and pyproject.toml.
 
-    The digest covers the bytes of spec, lock and settings, every `OZREPRO_…` setting, the machine, and the interpreter that
-    ozrepro runs on (an environment prefers it).
+    The digest covers the bytes of spec, lock and settings, every `OZREPRO_…` setting but those of records, the machine, and the
+    interpreter that ozrepro runs on (an environment prefers it).
     """
     spec, lock, project = files
     settings, table = tool_table(project)
-    ours = sorted(f"{key}={value}" for key, value in environ.items() if key.startswith("OZREPRO_") and key not in SAYS_WHERE)
+    names = (key for key in environ if key.startswith("OZREPRO_") and key not in SAYS_WHERE and not key.startswith(RECORD))
+    ours = sorted(f"{key}={environ[key]}" for key in names)
     base = getattr(sys, "_base_executable", None) or sys.executable
     asked = method or asked_method(environ)  # as in the settings, which a start does not read
     parts = (

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import sys
 
+from ozrepro.environment import RECORD
 from ozrepro.faststart.ready import JOBS, check_command, find_ready, find_root, with_python
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import NoReturn
 
     from ozrepro.environment import Environment
@@ -44,9 +46,12 @@ class Command:
 
 
 def start(words: list[str]) -> None:
-    """Replace this process by the command when the session is locked and built; else return, and the long way explains."""
+    """Replace this process by the command when the session is locked and built; else return, and the long way explains.
+
+    It also returns where runs are recorded: what a record holds is not known on this way.
+    """
     command = split(words)
-    if command is None:
+    if command is None or os.environ.get(RECORD):
         return
     if command.project:
         root: str | None = os.path.realpath(command.project)
@@ -54,7 +59,7 @@ def start(words: list[str]) -> None:
         root = find_root(command.name, os.getcwd(), os.environ)
     asked = with_python(command.python, os.environ)
     found = find_ready(root, command.name, command.method, asked) if root is not None else None
-    if found is None or found.environment.refused(command.words):
+    if found is None or found.is_recorded or found.environment.refused(command.words):
         return
     for line in () if command.quiet else found.said:
         tell(f"skipping {line}")
@@ -111,14 +116,18 @@ def _taken(words: list[str], options: tuple[str, ...], flags: tuple[str, ...]) -
     return values, rest
 
 
-def execute(environment: Environment, command: list[str], name: str, *, tells: bool = False) -> NoReturn:
+def execute(
+    environment: Environment, command: list[str], name: str, *, tells: bool = False, more: Mapping[str, str] | None = None
+) -> NoReturn:
     """Replace this process by the command in the environment of session `name`.
 
-    `tells` has it say why a copy on the node is not taken, which the long way has said already.
+    `more` are variables that the command sees besides. `tells` has it say why a copy on the node is not taken, which the long way
+    has said already.
     Ends with 127 or 126, as a shell does, when it cannot start. Raises OzreproError as `check_command`.
     """
     check_command(environment, command, name)
     variables = environment.variables_for(os.environ)
+    variables.update({key: value for key, value in environment.inside(more or {}).items() if value is not None})
     words = environment.started(command)
     if any(name in os.environ for name in JOBS):
         from ozrepro.faststart import staged  # what is not in a job need not load it

@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
 import nox
@@ -22,7 +23,7 @@ from nox.logger import logger
 from ozrepro import Environment, OzreproError, UsageError, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ozrepro import Built
 
@@ -286,9 +287,34 @@ def _register(func: Body, *, spec: str | None, options: Mapping[str, Any]) -> An
                     hint="nox without --no-venv and --force-venv-backend",
                 )
             )
-        return plain(LockedSession(runner), *args, **kwargs)
+        with _recorded(session, session.virtualenv):
+            return plain(LockedSession(runner), *args, **kwargs)
 
     return nox.session(venv_backend=BACKEND, venv_params=parameters, reuse_venv=True, **options)(body)
+
+
+@contextmanager
+def _recorded(session: nox.Session, backend: OzreproEnv) -> Iterator[None]:
+    """Keep a record of the session where the settings ask for it, and let its programs see the record's id."""
+    words = ["nox", "-s", session.name, *(["--", *session.posargs] if session.posargs else [])]
+    recording = backend.ours.record(words, by="nox", say=logger.warning)
+    if recording is None:
+        yield
+        return
+    backend.env.update(recording.variables)
+    status: int | None = 1
+    try:
+        yield
+        status = 0
+    except KeyboardInterrupt:
+        status = 130
+        raise
+    except Exception as error:
+        if type(error).__name__ == "_SessionSkip":  # what session.skip raises, a private name of nox
+            status = None
+        raise
+    finally:
+        recording.end(status)
 
 
 class _Present(dict[str, bool]):

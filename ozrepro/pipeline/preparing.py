@@ -250,6 +250,7 @@ def _record(session: Session, chosen: Chosen, found: Launch, prepared: Prepared)
         "bytes": prepared.generation.card["bytes"],
         "files": prepared.generation.card["files"],
         "inside": prepared.generation.inside,
+        "recorded": session.site.settings.recorded,
         "said": list(chosen.choice.skipped),
         "stats": [_stat(Path(path), folder) for path in prepared.watched],
         "digests": [[path, hashlib.sha256(session.files.content(Path(path))).hexdigest()] for path in prepared.inputs],

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from ozrepro.errors import BuildError, DriftError, LockError, NoMethodError
+from ozrepro.environment import RECORD
+from ozrepro.errors import BuildError, DriftError, LockError, NoMethodError, OzreproError
 from ozrepro.faststart.ownpath import OwnImports
 from ozrepro.faststart.ready import check_command, find_ready
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from ozrepro.environment import Environment
     from ozrepro.pipeline import session as sessions
+    from ozrepro.pipeline.records.writing import Recording
     from ozrepro.project.lock import Section
 
 P = ParamSpec("P")
@@ -100,6 +102,7 @@ class Session:
         self._environ = dict(environ)
         self._method = method
         self._built: Built | None = None
+        self._is_recorded = False
 
     def _open(self) -> sessions.Session:
         from ozrepro.pipeline.session import open_session
@@ -141,6 +144,7 @@ class Session:
         found = find_ready(str(self.project), self.name, self._method, self._environ)
         if found is None:
             return None
+        self._is_recorded = found.is_recorded
         self._built = Built(
             environment=found.environment,
             method=found.method,
@@ -178,7 +182,9 @@ class Session:
         """
         from ozrepro.pipeline.preparing import prepare
 
-        made = prepare(self._open(), say or _ignore, progress or _ignore, may_lock=may_lock, rebuild=rebuild)
+        session = self._open()
+        made = prepare(session, say or _ignore, progress or _ignore, may_lock=may_lock, rebuild=rebuild)
+        self._is_recorded = session.site.settings.recorded
         card = made.generation.card
         self._built = Built(
             environment=made.environment,
@@ -198,11 +204,52 @@ class Session:
     @property
     def environment(self) -> Environment:
         """How programs run in the built session. Raises BuildError where it is not built: `build` first."""
+        return self._started().environment
+
+    def _started(self) -> Built:
         built = self._built or self.ready()
         if built is None:
             hint = f"ozrepro build {self.name}"
             raise BuildError("is not built as it is locked", where=f"session {self.name!r}", hint=hint)
-        return built.environment
+        return built
+
+    def record(
+        self,
+        command: Sequence[str | os.PathLike[str]],
+        *,
+        by: str,
+        say: Callable[[str], None] | None = None,
+        path: str = "",
+    ) -> Recording | None:
+        """Return the run that begins now, recorded; None where none are kept, or this one cannot be, which is said.
+
+        Args:
+            command: the program and its arguments, as a user has written them.
+            by: the name of the front end.
+            say: takes the line that says why a run is not recorded, or not all of it.
+            path: the file or folder for the record, instead of the folder of the settings.
+
+        Raises BuildError where the session is not built.
+
+        """
+        built = self._started()
+        if not (path or self._environ.get(RECORD) or self._is_recorded):
+            return None
+        return self._record(built, tuple(os.fspath(word) for word in command), by, say or _ignore, path)
+
+    @_by_own_imports
+    def _record(self, built: Built, command: tuple[str, ...], by: str, say: Callable[[str], None], path: str) -> Recording | None:
+        from ozrepro.pipeline.records import collecting, writing
+
+        try:
+            session = self._open()
+            folder = session.site.settings.record
+            place = writing.place_of(path) if path or folder is None else writing.Folder(folder)
+            run = collecting.Run(by, command, built.method, built.environment)
+            return writing.begin(collecting.describe(session, run, say), place, say)
+        except OzreproError as error:
+            say(f"this run is not recorded: {error}")
+            return None
 
     def argv(self, command: Sequence[str | os.PathLike[str]], example: str = "") -> list[str]:
         """Return the words that start a command line in the built session, with `environment.variables_for(os.environ)`.

@@ -32,9 +32,13 @@ _VARIABLES = {
     for key in (
         *("store", "store-group", "cache", "form", "platform", "locks", "lock-timeout"),
         *("methods", "platforms", "modulepath", "path", "site-variables", "accept-effects", "module-tool"),
+        *("record", "record-with"),
     )
 }
-_LISTS = {"methods": ",", "platforms": ",", "modulepath": ":", "path": ":", "site-variables": ",", "accept-effects": ","}
+_LISTS = {
+    **dict.fromkeys(("methods", "platforms", "site-variables", "accept-effects", "record-with"), ","),
+    **dict.fromkeys(("modulepath", "path"), ":"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,11 @@ class Settings:
     passed: tuple[str, ...] = ()
     locks: str = "auto"
     lock_timeout: float = 3600.0
+    record: Path | None = None
+    """The folder of the records of runs, None where none are kept."""
+    record_with: tuple[str, ...] = ()
+    recorded: bool = False
+    """Whether the project's file asks for records, whatever the caller's variables say."""
     indexes: Mapping[str, str] = field(default_factory=dict)
     channels: Mapping[str, str] = field(default_factory=dict)
     registries: Mapping[str, str] = field(default_factory=dict)
@@ -177,6 +186,8 @@ class Table:
     passed: Annotated[tuple[Annotated[str, Check(check_passed)], ...], Key("pass")] = ()
     locks: Literal["auto", "flock", "ticket"] = "auto"
     lock_timeout: Annotated[float, Range(1e-3, _LONGEST, "seconds")] = 3600.0
+    record: str = ""
+    record_with: tuple[Literal["host", "user"], ...] = ()
     indexes: _Addresses = field(default_factory=dict)
     channels: Mapping[Annotated[str, Check(_channel)], _Address] = field(default_factory=dict)
     registries: _Addresses = field(default_factory=dict)
@@ -184,7 +195,7 @@ class Table:
 
 _AS_WRITTEN = (
     *("store_group", "form", "methods", "platform", "modulepath", "site_variables", "accept_effects", "module_tool", "path"),
-    *("locks", "lock_timeout", "indexes", "channels", "registries"),
+    *("locks", "lock_timeout", "record_with", "indexes", "channels", "registries"),
 )
 """The settings that are what the file or a variable says."""
 
@@ -213,11 +224,13 @@ def load_settings(
     settings = Settings(
         root=root,
         store=Path(store_folder(str(root), {"store": table.store}, environ)),
-        cache=root / os.path.expandvars(os.path.expanduser(table.cache)) if table.cache else None,
+        cache=_folder(root, table.cache),
         method=_method(method, environ, known),
         python=_python(environ),
         platforms=tuple(sorted(table.platforms)),
         passed=table.passed + _site_passed(environ),
+        record=_folder(root, table.record),
+        recorded=bool(own.get("record")),
         **{name: getattr(table, name) for name in _AS_WRITTEN},
         files=files,
         named_by_project=frozenset(key for key in ("path", "modulepath") if key in own and key not in given),
@@ -237,9 +250,15 @@ def _check_names(checker: Checker, settings: Settings, known: Known, known_tools
             checker.wrong((*base, f"methods[{place}]"), problem)
     if settings.module_tool and (problem := one_of(known_tools((settings.module_tool,)))(settings.module_tool)):
         checker.wrong((*base, "module-tool"), problem)
-    for name, chosen in (("store", str(settings.store)), ("cache", str(settings.cache or ""))):
+    folders = {"store": settings.store, "cache": settings.cache, "record": settings.record}
+    for name, chosen in ((name, str(folder or "")) for name, folder in folders.items()):
         if "$" in chosen.removeprefix(str(settings.root)):
             checker.wrong((*base, name), f"{chosen!r} names a variable that is not set")
+
+
+def _folder(root: Path, text: str) -> Path | None:
+    """Return a folder that a setting names, `~` and variables filled in; a relative one counts from the project."""
+    return root / os.path.expandvars(os.path.expanduser(text)) if text else None
 
 
 def _own_table(path: Path, files: Files) -> tuple[str, object]:

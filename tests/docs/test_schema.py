@@ -116,6 +116,8 @@ SETTING = table(
     modulepath=listed(st.just("/apps/modulefiles")),
     module_tool=st.sampled_from(["", "lmod", "tcl"]),
     locks=st.sampled_from(["auto", "flock", "ticket"]),
+    record=st.just("records"),
+    record_with=listed(st.sampled_from(["host", "user"])),
     lock_timeout=st.one_of(st.integers(-1, 10**9), st.floats(-1, 1e9), st.just(float("inf"))),
     indexes=st.dictionaries(NAMES, st.just("https://packages.example/simple"), max_size=2),
     channels=st.dictionaries(st.sampled_from(["conda-forge", "pkgs/main"]), st.just("file:///mirror"), max_size=2),

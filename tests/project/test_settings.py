@@ -36,6 +36,23 @@ def test_a_relative_store_is_relative_to_the_project(tmp_path: Path) -> None:
     assert load_settings(tmp_path, {"OZREPRO_STORE": "built"}).store == tmp_path / "built"
 
 
+def test_the_folder_of_records_counts_from_the_project_and_the_file_s_word_is_known_beside_the_variable_s(tmp_path: Path) -> None:
+    assert load_settings(tmp_path, {}).record is None
+    settings = load_settings(tmp_path, {"OZREPRO_RECORD": "runs", "OZREPRO_RECORD_WITH": "host,user"})
+    assert (settings.record, settings.record_with, settings.recorded) == (tmp_path / "runs", ("host", "user"), False)
+    write(tmp_path, '[tool.ozrepro]\nrecord = "~/runs"\nrecord-with = ["host"]\n')
+    settings = load_settings(tmp_path, {"OZREPRO_RECORD": "/elsewhere"})
+    assert (settings.record, settings.record_with, settings.recorded) == (Path("/elsewhere"), ("host",), True)
+    assert load_settings(tmp_path, {}).record == Path("~/runs").expanduser()
+    write(tmp_path, '[tool.ozrepro]\nrecord = "$NOT_SET_HERE/x"\nrecord-with = ["shoes"]\n')
+    with pytest.raises(SpecError) as caught:
+        load_settings(tmp_path, {})
+    said = "\n".join(caught.value.problems)
+    assert "record: " in said
+    assert "names a variable that is not set" in said
+    assert "'shoes' is not known; write one of: host, user" in said
+
+
 def test_all_mistakes_of_the_table_are_reported_together(tmp_path: Path) -> None:
     write(
         tmp_path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -11,15 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from ozrepro.pipeline.records.reading import the_record
+from tests.pipeline.records.samples import keep, sample
+
 for package in ("numpy", "scipy", "astropy"):
     pytest.importorskip(package, reason=f"the example analysis needs {package}")
 
 SESSIONS = Path(__file__).resolve().parents[2] / "sessions"
 
 
-def run(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(output: Path, *arguments: str, record: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(SESSIONS / "analysis.py"), "--output", str(output), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    environ = {**os.environ, "OZREPRO_RECORD_ID": record}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ)
 
 
 def pixels(png: bytes) -> tuple[int, int, list[bytes]]:
@@ -68,6 +73,14 @@ def test_the_analysis_finds_the_period_draws_it_and_repeats_exactly(tmp_path: Pa
     drawn = [pixel for pixel in image if pixel != b"\xff\xff\xff"]
     assert 0.05 < len(drawn) / len(image) < 0.6
     assert len(set(drawn)) > 50
+
+
+def test_a_run_that_is_recorded_names_its_record_in_both_results(tmp_path: Path) -> None:
+    record = sample()
+    keep(tmp_path / "records", record)
+    assert run(tmp_path, record=record.id).returncode == 0
+    for name in ("analysis.json", "analysis.png"):
+        assert the_record(str(tmp_path / name), tmp_path / "records") == record
 
 
 @pytest.mark.parametrize(

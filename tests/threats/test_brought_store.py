@@ -93,7 +93,7 @@ def forged(project: Project, method: str, monkeypatch: pytest.MonkeyPatch) -> Pa
     record = {"schema": ready.SCHEMA, "session": "work", "section": "x", "method": method, "key": "0" * 32}
     record |= {"link": f"../gens/{generation.name}", "generation": str(project.store() / "gens" / generation.name)}
     record |= {"made": ready.stamp(os.lstat(generation)), "said": [], "stats": [], "digests": [], "facts": {}, "shell": {}}
-    record |= {"bytes": 1, "files": 1, "inside": 0}
+    record |= {"bytes": 1, "files": 1, "inside": 0, "recorded": False}
     (store / "ready" / asked[0]).write_text(json.dumps({**record, "environment": environment.as_dict()}), encoding="utf-8")
     return source
 

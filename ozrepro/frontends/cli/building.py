@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ozrepro import open_session
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.faststart.ready import find_ready
-from ozrepro.faststart.start import execute
 from ozrepro.frontends.cli.call import take_form, take_json, take_method, take_name, take_names, take_python, take_quiet
 from ozrepro.frontends.cli.launching import keep_after_build
+from ozrepro.frontends.cli.recording import execute_recorded, take_record
 from ozrepro.frontends.cli.sessions import looked_at, names_of, started_from, try_each
 from ozrepro.frontends.keptout import kept_out, listed
 from ozrepro.methods import comparing
@@ -52,7 +52,8 @@ def register(add: Add) -> None:
     take_method(made)
     take_python(made)
     take_quiet(made)
-    made.usage = "ozrepro run [-h] [--plain] [--method METHOD] [--python 3.N] [-q] NAME -- CMD …"
+    take_record(made)
+    made.usage = "ozrepro run [-h] [--plain] [--method METHOD] [--python 3.N] [-q] [--record FILE] NAME -- CMD …"
     made = add("export", "write the lock in another tool's format", export)
     take_name(made)
     # Not by argparse's choices: the methods that have the formats are loaded by this command alone.
@@ -83,16 +84,18 @@ def _build(call: Call, name: str) -> int:
 
 
 def run(call: Call) -> int:
-    """Replace this process by a command in the session's environment."""
+    """Replace this process by a command in the session's environment, or wait for it where `--record` is given."""
     command = call.arguments.words
     if not command:
         raise UsageError("no command given", hint=f"ozrepro run {call.arguments.name} -- python script.py")
     session = open_session(call.arguments.name, call.root, method=call.arguments.method, environ=call.environ)
-    with call.out.progress() as progress:
-        built = session.build(call.out.say, progress)
+    built = session.ready()  # a run that is recorded comes here though it is built
+    if built is None:
+        with call.out.progress() as progress:
+            built = session.build(call.out.say, progress)
     for line in () if call.arguments.quiet else built.skipped:
         call.out.say(f"skipping {line}")
-    execute(built.environment, command, session.name)
+    return execute_recorded(session, built.environment, command, call.arguments.record, call.out.say)
 
 
 def status(call: Call) -> int:

@@ -77,6 +77,9 @@ class Arguments(argparse.Namespace):
     jobs: int
     profile: str | None
     emulate: str | None
+    record: str | None
+    records: str | None
+    what: str
     json_file: str | None
     html_file: str | None
     handler: Handler

@@ -34,6 +34,7 @@ _GROUPS = {
     "shells": ("shell", "activate"),
     "staging": ("stage",),
     "launching": ("link", "check"),
+    "recording": ("record",),
     "bench": ("bench",),
     "stores": ("store",),
     "doctor": ("doctor",),
@@ -44,7 +45,7 @@ _GROUPS = {
 _IN_ORDER = {
     "describe and lock": ("init", "add", "lock"),
     "use": ("nox -s NAME", "run", "shell", "activate", "build", "link", "check", "stage", "status"),
-    "check and share": ("verify", "diff", "export"),
+    "check and share": ("verify", "diff", "export", "record"),
     "the site and the store": ("spider", "bench", "store", "doctor"),
 }
 """The commands as a project comes to need them, which is how the help lists them."""
