@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ozrepro.environment import Environment
     from ozrepro.errors import Remedy
     from ozrepro.methods.comparing import Inside
+    from ozrepro.methods.components import Component
     from ozrepro.methods.keeping import Kept
     from ozrepro.methods.packagelist import PackageList
     from ozrepro.methods.target import Target
@@ -140,10 +141,8 @@ class Request(Generic[Table, Locked]):
 class Plan:
     """How a section becomes an environment on this machine.
 
-    Attributes:
-        identity: all that decides what the build gives, as JSON can hold it; its digest is the store's key.
-        build: fills the target's prefix, checks it, and returns the digests taken meanwhile.
-
+    `identity` is all that decides what the build gives, as JSON can hold it; its digest is the store's key. `build` fills the
+    target's prefix, checks it, and returns the digests taken meanwhile.
     """
 
     identity: Mapping[str, object]
@@ -161,14 +160,7 @@ class ShellParts:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How programs are run in a built environment.
-
-    Attributes:
-        environment: the value that says it.
-        watched: paths whose size and time of change every start compares, the fewest that tell.
-        shell: what only a shell can take.
-
-    """
+    """How programs are run in a built environment, the fewest paths that every start compares, and what only a shell can take."""
 
     environment: Environment
     watched: tuple[str, ...] = ()
@@ -283,6 +275,14 @@ class Foretells(Protocol):
 
     def foretold(self, locked: Any) -> Inside:
         """Return what programs will find, as far as the section alone tells."""
+
+
+@runtime_checkable
+class ListsComponents(Protocol):
+    """A method whose sections can be written as an inventory of software."""
+
+    def components(self, locked: Any) -> Sequence[Component]:
+        """Return what the section names, in its order: no path of this machine, and no address that is not in the lock."""
 
 
 @dataclass(frozen=True, slots=True)

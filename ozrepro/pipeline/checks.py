@@ -45,11 +45,8 @@ def other_source(session: Session, section: Section, lock: Lock) -> str:
     return "" if source is not None and source.digest == origin.digest else origin.section
 
 
-def check_section(session: Session, section: Section, *, whole: bool = False) -> None:
-    """Raise LockError when the section does not answer the spec, DriftError when the machine no longer answers the section.
-
-    `whole` is as in `check_drift`.
-    """
+def check_answers(session: Session, section: Section) -> None:
+    """Raise LockError when the section does not answer the spec, or was made from another one that has changed since."""
     where, hint = str(session.lock_path), f"ozrepro lock {session.name}"
     lock = session.lock()
     if lock is not None and (source := other_source(session, section, lock)):
@@ -60,6 +57,14 @@ def check_section(session: Session, section: Section, *, whole: bool = False) ->
         names = [os.path.relpath(path, session.root) for path in inputs.files] + list(inputs.unchecked)
         files = ("one of " if names else "") + ", ".join((f"sessions/{session.spec.path.name}", *names))
         raise LockError(f"is out of date: {files} changed since {section.title} was locked", where=where, hint=hint)
+
+
+def check_section(session: Session, section: Section, *, whole: bool = False) -> None:
+    """Raise LockError when the section does not answer the spec, DriftError when the machine no longer answers the section.
+
+    `whole` is as in `check_drift`.
+    """
+    check_answers(session, section)
     check_drift(session, section, whole=whole)
 
 

@@ -1,4 +1,4 @@
-"""A lock written in another tool's format, by the method that has the format."""
+"""A lock written in another tool's format: by the method that has it, or as a definition or an inventory of any method."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from ozrepro.errors import NoMethodError, UsageError
 from ozrepro.methods import registry
-from ozrepro.methods.contract import DefinesImage, Derives, ExportRequest, ImageRequest
-from ozrepro.pipeline.checks import check_section
-from ozrepro.pipeline.choice import check_matches
+from ozrepro.methods.contract import DefinesImage, Derives, ExportRequest, ImageRequest, ListsComponents
+from ozrepro.pipeline.checks import check_answers, check_section
+from ozrepro.pipeline.choice import candidates, check_matches
+from ozrepro.pipeline.cyclonedx import document
 from ozrepro.project.checking import one_of_these
 
 if TYPE_CHECKING:
@@ -20,15 +21,21 @@ DEFINITION = "def"
 """The format of any method whose sections can be put into an image: Apptainer's definition."""
 
 
+CYCLONEDX = "cyclonedx"
+"""The format of any method whose sections name their components: an inventory for scanners."""
+
+
 def formats() -> tuple[str, ...]:
     """Return the names of the formats, in order."""
-    return (*registry.formats(), DEFINITION)
+    return (*registry.formats(), DEFINITION, CYCLONEDX)
 
 
 def export(session: Session, lock: Lock, name: str, say: Say) -> str:
     """Return the lock in a format. Raises NoMethodError where it has no section for it, UsageError, LockError."""
     if name == DEFINITION:
         return _definition(session, lock, say)
+    if name == CYCLONEDX:
+        return _inventory(session, lock, say)
     if name not in registry.formats(name):
         raise UsageError(f"{name!r} is not a format", hint=one_of_these(name, formats()))
     form = registry.formats(name)[name]
@@ -40,6 +47,24 @@ def export(session: Session, lock: Lock, name: str, say: Say) -> str:
     check_section(session, section)
     sections = {item.platform: session.read(item) for item in lock.of_method(form.method)}
     return form.write(ExportRequest(session.subject(form.method), sections, section.platform, say))
+
+
+def _inventory(session: Session, lock: Lock, say: Say) -> str:
+    """Return an inventory of the first section that is locked here. What the machine has now plays no part in it."""
+    sections = [section for name in candidates(session) if (section := session.section(name, lock)) is not None]
+    if not sections:
+        keys = ", ".join(f"{name}.{session.key(name)}" for name in candidates(session))
+        raise NoMethodError(session.name, [f"{session.lock_path} has no section {keys}"], hint=f"ozrepro lock {session.name}")
+    section, *others = sections
+    check_matches(session, section)
+    check_answers(session, section)
+    method = registry.load(section.method)
+    if not isinstance(method, ListsComponents):
+        raise UsageError(f"the method {section.method!r} cannot list its components", hint="--method METHOD names another one")
+    if others:
+        names = ", ".join(item.method for item in others)
+        say(f"{session.name}: {CYCLONEDX} lists {section.title}; --method METHOD lists another: {names}")
+    return document(session.name, section, method.components(session.read(section)))
 
 
 def _definition(session: Session, lock: Lock, say: Say) -> str:

@@ -161,6 +161,7 @@ def test_nothing_that_is_produced_holds_a_secret(scene: Scene) -> None:
         ("diff", "work"),
         ("export", "work", "--format", "pylock"),
         ("export", "work", "--format", "requirements"),
+        ("export", "work", "--format", "cyclonedx"),
         ("store", "list", "--json"),
         ("store", "verify"),
         ("store", "gc"),

@@ -40,6 +40,7 @@ LOOKING = (
     *(("verify", "work", "--method", method, "--level", "2") for method in ("modules", "conda", "container", "venv")),
     *(("export", "work", "--format", form) for form in ("requirements", "pylock", "environment.yml", "conda-explicit", "def")),
     ("export", "work", "--format", "conda-lock"),
+    *(("export", "work", "--format", "cyclonedx", "--method", name) for name in ("modules", "conda", "container", "venv")),
     ("spider", "python"),
     ("spider", "--refresh"),
     ("doctor",),

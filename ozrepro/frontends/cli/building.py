@@ -1,11 +1,9 @@
-"""The commands about environments: status, build, run, export."""
+"""The commands about environments: status, build, run."""
 
 from __future__ import annotations
 
 import os
-import sys
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ozrepro import open_session
@@ -17,11 +15,10 @@ from ozrepro.frontends.cli.recording import execute_recorded, take_record
 from ozrepro.frontends.cli.sessions import looked_at, names_of, started_from, try_each
 from ozrepro.frontends.keptout import kept_out, listed
 from ozrepro.methods import comparing
-from ozrepro.pipeline import describing, exporting
+from ozrepro.pipeline import describing
 from ozrepro.pipeline.checks import check_section, kept_lines, warnings_of
 from ozrepro.pipeline.choice import candidates, unavailable
 from ozrepro.pipeline.generations import built_generation, kept_by
-from ozrepro.pipeline.session import Session, needs_lock
 from ozrepro.project.formatting import contents_words
 from ozrepro.store.publish import read_generation
 
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
 
     from ozrepro.frontends.cli.call import Add, Call
     from ozrepro.methods.comparing import Inside
+    from ozrepro.pipeline.session import Session
     from ozrepro.project.lock import Lock
     from ozrepro.store.publish import Generation
 
@@ -54,13 +52,6 @@ def register(add: Add) -> None:
     take_quiet(made)
     take_record(made)
     made.usage = "ozrepro run [-h] [--plain] [--method METHOD] [--python 3.N] [-q] [--record FILE] NAME -- CMD …"
-    made = add("export", "write the lock in another tool's format", export)
-    take_name(made)
-    # Not by argparse's choices: the methods that have the formats are loaded by this command alone.
-    option = made.add_argument("--format", required=True, metavar="FORMAT", help="such as pylock; an unknown one lists all")
-    option.completer = lambda **_: exporting.formats()  # type: ignore[attr-defined]
-    output = "instead of standard output; for pylock a name such as pylock.analysis.toml"
-    made.add_argument("--output", metavar="FILE", help=output)
 
 
 def build(call: Call) -> int:
@@ -250,33 +241,3 @@ def _ready_generation(session: Session, name: str) -> Generation | None:
         if found is not None and found.method == name:
             return read_generation(session.store, found.key)
     return None
-
-
-def export(call: Call) -> int:
-    """Write the lock in another tool's format."""
-    session = looked_at(call, call.arguments.name)
-    lock = session.lock()
-    if lock is None:
-        raise needs_lock(session)
-    if call.arguments.format == "pylock" and call.arguments.output is not None:
-        from packaging.pylock import is_valid_pylock_path
-
-        if not is_valid_pylock_path(Path(call.arguments.output)):
-            raise UsageError(
-                f"{call.arguments.output!r} is not a name that installers take for a pylock",
-                hint=f"--output pylock.{session.name}.toml (PEP 751)",
-            )
-    text = exporting.export(session, lock, call.arguments.format, call.out.say)
-    if call.arguments.output is None:
-        sys.stdout.write(text)
-    else:
-        _write(call.arguments.output, text)
-    return 0
-
-
-def _write(output: str, text: str) -> None:
-    try:
-        Path(output).write_text(text, encoding="utf-8")
-    except OSError as error:
-        hint = "--output FILE, in a folder that is there and that you may write to"
-        raise OzreproError(f"cannot be written: {error.strerror}", where=output, hint=hint) from error

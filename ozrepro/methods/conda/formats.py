@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ozrepro.methods.components import Component, of_layer, of_modules, purl
 from ozrepro.methods.conda.channels import WELL_KNOWN
 from ozrepro.methods.conda.condalock import write_condalock
 from ozrepro.methods.conda.environment_yml import EnvironmentFile, write_environment
@@ -12,7 +13,7 @@ from ozrepro.methods.conda.source import counted
 from ozrepro.python.layer import say_projects_left_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from ozrepro.methods.conda.lock import Locked
     from ozrepro.methods.conda.table import CondaTable
@@ -53,6 +54,25 @@ def to_environment(request: ExportRequest[CondaTable, Locked]) -> str:
         variables=here.variables,
     )
     return write_environment(file)
+
+
+def components(locked: Locked) -> Iterator[Component]:
+    """Yield the records with what each depends on, the modules below, and what pip adds."""
+    for item in locked.records:
+        kind = "conda" if item.file.endswith(".conda") else "tar.bz2"
+        needed = (line.split()[0] for line in item.depends)
+        yield Component(
+            item.name,
+            item.version,
+            purl("conda", item.name, item.version, build=item.build, channel=item.channel, subdir=item.subdir, type=kind),
+            {item.file: item.sha256},
+            license=item.license,
+            # What begins with __ is a property of a machine, such as its C library.
+            depends=tuple(name for name in needed if not name.startswith("__")),
+        )
+    if locked.mpi is not None:
+        yield from of_modules(locked.mpi)
+    yield from of_layer(locked.layer)
 
 
 FORMATS = {"conda-explicit": to_explicit, "conda-lock": to_condalock, "environment.yml": to_environment}

@@ -24,6 +24,7 @@ from ozrepro.store.manifest import Digests
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ozrepro.methods.components import Component
     from ozrepro.methods.conda.lock import Locked
     from ozrepro.methods.contract import ExportRequest, ImageRequest, ImageSources, Progress, Request, Say, Subject
     from ozrepro.methods.keeping import Kept
@@ -235,6 +236,12 @@ class Conda:
         return list(
             conda_python.problems(conda_python.locked_files(locked), locked.layer, prefix, conda_python.recorded(locked).markers)
         )
+
+    def components(self, locked: Locked) -> Sequence[Component]:
+        """Return the records with what each depends on, the modules below, and what pip adds."""
+        from ozrepro.methods.conda.formats import components
+
+        return list(components(locked))
 
     def formats(self) -> Mapping[str, Callable[[ExportRequest[Any, Any]], str]]:
         """Return conda's explicit file, conda-lock's file, and environment.yml."""

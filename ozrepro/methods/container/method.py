@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ozrepro.errors import Remedy
     from ozrepro.methods.comparing import Inside
+    from ozrepro.methods.components import Component
     from ozrepro.methods.container.lock import Locked
     from ozrepro.methods.contract import Origin, Progress, Request, Say, Subject
     from ozrepro.methods.target import Target
@@ -128,6 +129,12 @@ class Container:
     def versions(self, locked: Locked) -> dict[str, str]:
         """Return the versions of Python and of the distributions inside."""
         return locked.contents.versions()
+
+    def components(self, locked: Locked) -> Sequence[Component]:
+        """Return the image, what it is built on, and what was inside when it was locked."""
+        from ozrepro.methods.container.inventory import components
+
+        return list(components(locked))
 
     def details(self, locked: Locked) -> dict[str, object]:
         """Return the bases that are not pinned, where there are any."""

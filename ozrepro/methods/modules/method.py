@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ozrepro.errors import Remedy
     from ozrepro.methods.comparing import Inside
+    from ozrepro.methods.components import Component
     from ozrepro.methods.contract import ImageRequest, Progress, Request, Say, Subject
     from ozrepro.methods.keeping import Kept
     from ozrepro.methods.modules.lock import Locked
@@ -181,6 +182,14 @@ class Modules:
     def versions(self, locked: Locked) -> dict[str, str]:
         """Return the versions of Python, of what the modules have, and of what the venv on top has instead."""
         return {"python": locked.version, **locked.provides, **layer.versions_of(locked.layer.packages)}
+
+    def components(self, locked: Locked) -> Sequence[Component]:
+        """Return the modules, their Python and its packages, and what the venv on top has."""
+        from ozrepro.methods.components import Component, of_layer, of_modules, of_python, purl
+
+        provided = ((name, version) for name, version in locked.provides.items() if name not in locked.overrides)
+        packages = (Component(name, text, purl("pypi", name, text), properties={"of": "modules"}) for name, text in provided)
+        return [*of_modules(locked.modules), of_python(locked.version), *packages, *of_layer(locked.layer)]
 
     def details(self, locked: Locked) -> dict[str, object]:
         """Return the module tool and the modules, in load order."""

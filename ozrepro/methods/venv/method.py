@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ozrepro.methods.comparing import Inside
+    from ozrepro.methods.components import Component
     from ozrepro.methods.contract import ExportRequest, ImageRequest, Progress, Request, Say, Subject
     from ozrepro.methods.target import Target
     from ozrepro.python.resolve import Resolved
@@ -210,6 +211,12 @@ class Venv:
     def versions(self, locked: Locked) -> Mapping[str, str]:
         """Return the packages' versions; one that differs between Pythons has them all."""
         return layer.versions_of(locked.layer.packages)
+
+    def components(self, locked: Locked) -> Sequence[Component]:
+        """Return the packages, each with its files for all platforms and Pythons; which needs which the lock does not say."""
+        from ozrepro.methods.components import of_layer
+
+        return list(of_layer(locked.layer))
 
     def details(self, locked: Locked) -> Mapping[str, object]:
         """Return which minors of Python each platform is covered for."""

@@ -68,6 +68,8 @@ def test_a_plug_in_s_lock_is_exported_in_its_format_and_measured(extended: Exten
     extended.done("lock", "work")
     assert extended.done("export", "work", "--format", "packing-list").startswith("# packed\n")
     assert "alpha==1.0" in extended.done("export", "work", "--format", "def")
+    refused = extended.ozrepro("export", "work", "--format", "cyclonedx")
+    assert (refused.returncode, "the method 'squashed' cannot list its components" in refused.stderr) == (2, True)
     extended.done("build", "work")
     assert "squashed" in extended.done("bench", "work", *BENCH)
 
