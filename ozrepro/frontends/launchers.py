@@ -11,10 +11,11 @@ import os
 import stat
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ozrepro import open_session
 from ozrepro.environment import HOST_PROGRAMS, SAYS_WHERE
 from ozrepro.errors import CommandFailed, LockError, UsageError
 from ozrepro.frontends.launcherscript import CHECK, Programs, launcher_script
@@ -82,7 +83,7 @@ def keep_launchers(root: Path, name: str, find: Find, environ: Mapping[str, str]
     """
     built = find()
     files = _compared(root, name, built)
-    programs = programs_of(built.environment, environ)
+    programs = replace(programs_of(built.environment, environ), digest=open_session(name, root, environ=environ).digest)
     # What was compared is what the environment was found for: an edit in between has the second look find another, or refuse.
     second = find()
     if (second.environment, second.watched) != (built.environment, built.watched):

@@ -37,7 +37,7 @@ _OF_SHELLS = (*sorted({*OF_THE_SHELL} - {*_OF_BASH, *INHERITED, "_", "PPID"}), "
 """Variables that a shell sets, or that `kept_branches` keeps for one, and that no program of a run has."""
 
 CHECK = "ozrepro-check"
-"""The launcher that starts nothing and says by its status whether the others can."""
+"""The launcher that starts nothing and says by its status whether the others can; with `--digest`, of what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,14 @@ class Programs:
         names: its programs.
         python: the name of its Python, which an image may have as `python3` alone.
         has_pip: whether it has pip, which lists and shows packages.
+        digest: the digest of the section that the environment was built from, `sha256:…`.
 
     """
 
     names: tuple[str, ...]
     python: str
     has_pip: bool
+    digest: str = ""
 
 
 def launcher_script(name: str, environment: Environment, files: Iterable[Compared], programs: Programs, folder: Path) -> str:
@@ -69,6 +71,7 @@ def launcher_script(name: str, environment: Environment, files: Iterable[Compare
     return _LAUNCHER.format(
         name=name,
         check=CHECK,
+        digest=programs.digest,
         remedy=remedy,
         names=" | ".join(map(shlex.quote, names)),
         python=programs.python,
@@ -146,6 +149,10 @@ unset -v {of_shells}
 {refusal}{image}case $_ozrepro_own in
     pip) {pip} ;;
     {check})
+        if [ "${{2-}}" = --digest ]; then
+            echo {digest}
+            exit
+        fi
         {try_it} ;;
 esac
 {copy}exec {prefix}"$@"

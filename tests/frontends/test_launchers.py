@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 def write(folder: Path, environment: Environment, files: Iterable[Compared] = (), *, has_pip: bool = False) -> None:
     """Write launchers of an environment whose programs are `env` and `sh`, and of a Python that shows what it gets."""
-    programs = Programs(("env", "sh", "odd name's"), "python3", has_pip=has_pip)
+    programs = Programs(("env", "sh", "odd name's"), "python3", has_pip=has_pip, digest="sha256:1f")
     script = folder / "env"
     script.write_text(launcher_script("work", environment, files, programs, folder), encoding="utf-8")
     script.chmod(0o755)
@@ -240,6 +240,16 @@ class TestNames:
         assert (start(CHECK).returncode, start(CHECK).stdout) == (0, b"")
         (tmp_path / "bin" / "python3").unlink()
         assert start(CHECK).returncode == 3
+
+    def test_the_check_prints_the_digest_of_what_can_be_started_and_starts_nothing(
+        self, folder: Path, tmp_path: Path, start: Start
+    ) -> None:
+        lock = tmp_path / "work.lock"
+        lock.write_text("as locked\n")
+        write(folder, Environment(prefix=("/bin/false",)), [compared(lock)])
+        assert (start(CHECK, "--digest").stdout, start(CHECK, "--digest").returncode) == (b"sha256:1f\n", 0)
+        lock.write_text("AS LOCKED\n")
+        assert (start(CHECK, "--digest").stdout, start(CHECK, "--digest").returncode) == (b"", 3)
 
     def test_the_check_starts_what_a_start_goes_through(self, folder: Path, start: Start) -> None:
         write(folder, Environment(prefix=("/bin/false",)))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ozrepro import open_session
 from tests.conftest import Project
 from tests.faststart import strace
 from tests.frontends.test_activation import variables
@@ -69,6 +70,16 @@ def test_a_build_gives_the_session_s_python_and_scripts_a_path_that_stays(tooled
     assert done.stdout == f"{prefix} {prefix}/bin/python\n", done.stderr
     assert started(tooled, "a  b", name="the-tool").stdout == "the-tool a  b\n"
     assert started(tooled, name="ozrepro-check").returncode == 0
+
+
+def test_the_check_prints_the_digest_of_the_section_which_changes_with_the_lock(tooled: Project) -> None:
+    digest = started(tooled, "--digest", name="ozrepro-check").stdout
+    assert digest == f"{open_session('work', tooled.root, environ=tooled.environ).digest}\n"
+    tooled.spec('[venv]\nrequirements = ["alpha"]\n')
+    tooled.done("lock", "work")
+    assert started(tooled, "--digest", name="ozrepro-check").returncode == 3
+    tooled.done("build", "work")
+    assert started(tooled, "--digest", name="ozrepro-check").stdout not in ("", digest)
 
 
 def test_a_launcher_gives_the_variables_of_a_run(tooled: Project) -> None:
