@@ -1,0 +1,1 @@
+"""Tests of the Snakemake plug-in, a distribution of its own."""
