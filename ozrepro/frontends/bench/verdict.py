@@ -81,11 +81,15 @@ def _headline(summary: Summary, found: Choice) -> str:
 
 
 def _named_setting(summary: Summary, found: Choice) -> str:
-    """Return what follows a recommendation: the setting that makes it so, where it is an environment as one file."""
-    files = [item.name for item in summary.result.candidates if item.form != "tree" and item.name in found.left]
-    if not files:
-        return ""
-    return f"; {SETTING}" if len(found.left) == 1 else f"; for {' or '.join(files)}, {SETTING}"
+    """Return what follows a recommendation: how to have an environment as one file, and that file on each node."""
+    advice = {"file": SETTING, "staged": f"begin the job's script with ozrepro stage {summary.result.session}"}
+    forms = {item.name: item.form for item in summary.result.candidates if item.name in found.left}
+    words = []
+    for form, does in advice.items():
+        names = [name for name, other in forms.items() if other == form]
+        if names:
+            words.append(f"; {does}" if len(forms) == 1 else f"; for {' or '.join(names)}, {does}")
+    return "".join(words)
 
 
 def _startup(summary: Summary, name: str, choice: Choice) -> str:

@@ -54,6 +54,16 @@ def test_a_file_that_is_recommended_is_named_with_its_setting() -> None:
     )
 
 
+def test_a_staged_file_that_is_recommended_is_named_with_the_line_of_a_job() -> None:
+    speed = {"modules": SAME, "modules as a staged file": QUICK, "conda": SAME}
+    result = even(made(speed=speed, fs=LOCAL))
+    forms = {"modules as a staged file": "staged"}
+    result = replace(result, candidates=tuple(replace(item, form=forms.get(item.name, "tree")) for item in result.candidates))
+    assert verdict(result).headline == (
+        f"Take modules as a staged file; begin the job's script with ozrepro stage {result.session}."
+    )
+
+
 def test_the_verdict_is_that_the_method_does_not_matter_where_nothing_is_clear() -> None:
     """The same speed thrice, on a local file system: the session's own first stays."""
     found = verdict(even(made(speed={"conda": SAME, "modules": SAME, "container": SAME}, fs=LOCAL)))
