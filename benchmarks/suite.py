@@ -113,13 +113,12 @@ class Cell:
 
 
 CELLS = (
-    Cell("analysis", "quiet", (1, 4), 7, VARIANTS),
-    Cell("analysis", "busy", (1, 4), 7, VARIANTS),
+    Cell("analysis", "busy", (1, 4), 6, VARIANTS),
+    Cell("analysis-kept", "busy", (1,), 6, VARIANTS),
+    Cell("analysis-venv", "busy", (1,), 6, FORMS),
     Cell("analysis", "storm", (1,), 3, VARIANTS),
-    Cell("analysis-kept", "busy", (1,), 7, VARIANTS),
-    Cell("analysis-venv", "busy", (1,), 7, FORMS),
-    Cell("astronomy", "quiet", (1, 4), 7, FORMS),
-    Cell("astronomy", "busy", (1, 4), 7, FORMS),
+    Cell("analysis", "quiet", (1, 4), 6, VARIANTS),
+    Cell("astronomy", "busy", (1, 4), 6, FORMS),
 )
 
 
@@ -314,7 +313,7 @@ def run(account: Account, cells: Sequence[Cell], rounds: int, output: Path) -> N
 def main() -> None:
     """Measure the cells asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="of each state; without, 7, and 3 on storm")
+    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="of each state; without, 6, and 3 on storm")
     parser.add_argument("--only", default="", metavar="WORD,…", help="these sessions and presets alone")
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="DIR", help="default: benchmarks/results")
     given = parser.parse_args()
