@@ -1,20 +1,24 @@
-"""A package index for the documentation's examples, looked for once, the test site for those that load modules, and its channel."""
+"""A package index for the documentation's examples, looked for once, the test site for those that load modules, its channel, Slurm."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.docs.example_projects import Cluster, cluster_of
 from tests.docs.running import BIN, reader
 from tests.fake_cluster import Site
-from tests.fake_cluster.fixtures import channel, copy_site, site, slurm
+from tests.fake_cluster.fixtures import account, channel, copy_site, site, slurm, user_programs, user_slurm
+from tests.fake_cluster.ordinary import Account
+from tests.fake_cluster.slurm import Slurm
 from tests.fake_cluster.smallpackages import compile_mpi
 
-__all__ = ["channel", "index", "site", "site_with_mpi", "slurm"]
+__all__ = ["account", "channel", "index", "site", "site_with_mpi", "slurm", "user_programs", "user_slurm"]
 
 
 @pytest.fixture
@@ -26,6 +30,14 @@ def site_with_mpi(site: Site, tmp_path: Path) -> Site:
     (root / "lib").mkdir(exist_ok=True)
     compile_mpi(root / "lib", "openmpi", "openmpi of the module")
     return own
+
+
+@pytest.fixture
+def cluster(account: Account, user_slurm: Slurm, user_programs: Path, index: dict[str, str]) -> Iterator[Cluster]:
+    """Give a cluster to an ordinary user: a real Slurm, ozrepro on PATH, an index that both can reach."""
+    if "XDG_CONFIG_HOME" in index:
+        pytest.skip("the package index is set in a home that the ordinary user cannot read")
+    yield from cluster_of(account, user_slurm, user_programs, index)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,10 @@ A page's rules:
   site has an MPI library; a part ends where another begins, and each is run after what stands above them all;
 - what stands below the comment `<!-- with Apptainer -->` is run where the tests have a real Apptainer, as an ordinary user, with a
   registry that stands for Docker Hub;
+- what stands below the comment `<!-- with Slurm -->` is run where the tests have a real Slurm, as an ordinary user;
+- the comment `<!-- example: NAME -->` has the page begin in a copy of `docs/examples/NAME`, whose files a block may only repeat; a
+  README.md in such a folder begins in a copy of that one;
+- the comment `<!-- tools: NAME REQUIREMENT… -->` puts programs that are not of the session first on PATH (`tests.fake_cluster.tools`);
 - the comment `<!-- needs: flavoured -->` asks for the source archive of that package in the project's folder `sources`;
 - blocks in other languages (`sh`, `text`, `toml` without a file name) are only shown.
 """
@@ -28,17 +32,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
+EXAMPLES = DOCS / "examples"
+"""What a user copies: a folder each."""
 
 _FILE = re.compile(r"(?:#|--) ((?:[\w.-]+/)*[\w-]*\.[\w.]+)$")
 _FENCE = re.compile(r"(`{3,})(\S*)\s*$")
 _USES = re.compile(r"^<!-- uses: (\S+) -->$", re.MULTILINE)
 _NEEDS = re.compile(r"^<!-- needs: (\S+) -->$", re.MULTILINE)
+_EXAMPLE = re.compile(r"^<!-- example: (\S+) -->$", re.MULTILINE)
+_TOOLS = re.compile(r"^<!-- tools: (\S+) (.+) -->$", re.MULTILINE)
 
 SITE, CHANNEL, BOTH = "on the test site", "with the conda channel", "on the test site, with the conda channel"
-APPTAINER = "with Apptainer"
+APPTAINER, SLURM = "with Apptainer", "with Slurm"
 """The parts of a page that are run only where something can be made."""
 
-_PART = re.compile(rf"^<!-- ({SITE}|{CHANNEL}|{BOTH}|{APPTAINER}) -->$", re.MULTILINE)
+_PART = re.compile(rf"^<!-- ({SITE}|{CHANNEL}|{BOTH}|{APPTAINER}|{SLURM}) -->$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -128,10 +136,23 @@ def needed(page: Path) -> list[str]:
     return _NEEDS.findall(page.read_text(encoding="utf-8"))
 
 
+def example_of(page: Path) -> str:
+    """Return the name of the example in whose folder a page begins, "" where it begins in an empty one."""
+    if page.parent.parent == EXAMPLES:
+        return page.parent.name
+    asked = _EXAMPLE.search(page.read_text(encoding="utf-8"))
+    return asked[1] if asked else ""
+
+
+def tools_of(page: Path) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the tools that a page asks for: what each is called, and its requirements."""
+    return [(name, tuple(words.split())) for name, words in _TOOLS.findall(page.read_text(encoding="utf-8"))]
+
+
 def steps(page: Path, part: str = "") -> list[Step]:
     """Return what a page writes and runs, in order, after the files of the page that it uses.
 
-    part: also this part, SITE, CHANNEL, BOTH or APPTAINER, that is run only where something can be made.
+    part: also this part, SITE, CHANNEL, BOTH, APPTAINER or SLURM, that is run only where something can be made.
     """
     text = page.read_text(encoding="utf-8")
     begun = parts(text)

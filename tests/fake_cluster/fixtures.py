@@ -1,7 +1,7 @@
 """The test site as fixtures: import those that are needed into a conftest, with the fixtures that they ask for.
 
 `site` and `private_site` are the modules; `channel`, `private_channel` and `serve` conda's channels; `account`, `containers`,
-`user_programs`, `registry`, `ordinary` and `apptainer_site` the container part, `slurm` the scheduler.
+`user_programs`, `registry`, `ordinary` and `apptainer_site` the container part, `slurm` and `user_slurm` the scheduler.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,7 +126,7 @@ def containers(account: Account) -> Containers:
 
 
 @pytest.fixture(scope="session")
-def user_programs(account: Account, containers: Containers) -> Path:
+def user_programs(account: Account) -> Path:
     """Give the folder of `python`, `ozrepro` and `nox` that the ordinary user can run."""
     try:
         return make_python(account)
@@ -145,6 +146,20 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     """Give a running Slurm of four nodes."""
     try:
         with Slurm(tmp_path_factory.mktemp("slurm"), nodes=4) as running:
+            yield running
+    except SiteUnavailable as reason:
+        pytest.skip(f"no Slurm: {reason}")
+
+
+@pytest.fixture(scope="session")
+def user_slurm(account: Account) -> Iterator[Slurm]:
+    """Give a running Slurm of four nodes whose commands the ordinary user can run."""
+    if not account.borrowed:
+        pytest.skip("only root can start Slurm for another user")
+    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir=account.folder))
+    folder.chmod(0o755)
+    try:
+        with Slurm(folder / "here", nodes=4) as running:
             yield running
     except SiteUnavailable as reason:
         pytest.skip(f"no Slurm: {reason}")

@@ -26,7 +26,8 @@ PACKAGES = (
     *("slurm-client", "slurmctld", "slurmd", "slurm-wlm-basic-plugins"),
 )
 CPUS = 4
-"""What each node claims to have, whatever the machine has."""
+MEMORY = 16_000
+"""CPUs and MiB of memory that each node claims to have, whatever the machine has."""
 
 _PATIENCE = 30.0
 
@@ -104,9 +105,10 @@ class Slurm:
             "AccountingStorageType": "accounting_storage/none",
             "ReturnToService": 2,
             "SlurmdParameters": "config_overrides",
+            "SchedulerParameters": "batch_sched_delay=0,sched_interval=2",
         }
         lines = [f"{name}={value}" for name, value in settings.items()]
-        kind = f"NodeHostname={host} CPUs={CPUS} State=UNKNOWN"
+        kind = f"NodeHostname={host} CPUs={CPUS} RealMemory={MEMORY} State=UNKNOWN"
         lines += [f"NodeName={name} Port={port} {kind}" for name, port in zip(self.nodes, ports[1:], strict=True)]
         lines += [f"PartitionName=p Nodes={','.join(self.nodes)} Default=YES State=UP"]
         (self.folder / "slurm.conf").write_text("\n".join(lines) + "\n")
