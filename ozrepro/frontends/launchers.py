@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from ozrepro import open_session
 from ozrepro.environment import HOST_PROGRAMS, SAYS_WHERE
-from ozrepro.errors import CommandFailed, LockError, UsageError
+from ozrepro.errors import CommandFailed, LockError, OzreproError, UsageError
+from ozrepro.faststart.ready import content_of
 from ozrepro.frontends.launcherscript import CHECK, Programs, launcher_script
 from ozrepro.frontends.startscript import compared, compared_folder
 from ozrepro.process import run
@@ -98,6 +99,46 @@ def keep_launchers(root: Path, name: str, find: Find, environ: Mapping[str, str]
     except OSError as error:
         raise failed("write the launchers", folder, error) from error
     return Launchers(folder, names)
+
+
+def write_launchers(root: Path, name: str, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Write the launchers after a build, of what a start without an option takes. What hinders is said, no error.
+
+    Args:
+        root: the project's folder.
+        name: the session's name.
+        environ: the caller's variables.
+        say: takes a line of what is going on.
+
+    """
+    session = open_session(name, root, environ=environ)
+    try:
+        keep_launchers(root, name, lambda: session.ready() or session.build(say), environ)
+    except OzreproError as error:
+        say(f"{name}: no launchers: {error}")
+
+
+def renew_launchers(root: Path, name: str, environ: Mapping[str, str], say: Callable[[str], None], *, is_new: bool) -> None:
+    """Write launchers again that an earlier `ozrepro build` has left, after a build by a command that keeps none by itself.
+
+    Where there are none, or they start what the lock says now, or what was built is not what they would start, nothing is done.
+
+    Args:
+        root: the project's folder.
+        name: the session's name.
+        environ: the caller's variables.
+        say: takes a line of what is going on.
+        is_new: whether an environment was built now.
+
+    """
+    try:
+        text = content_of(launchers_folder(root, name) / CHECK)
+        lock = lock_file(root, name)
+        is_current = all(compared(path).value.encode() in text for path in (lock, lock.with_suffix(".toml")))
+    except OSError:
+        return
+    if (is_new or not is_current) and open_session(name, root, environ=environ).ready() is not None:
+        write_launchers(root, name, environ, say)
 
 
 def _compared(root: Path, name: str, built: Built) -> list[Compared]:

@@ -21,6 +21,7 @@ import nox.virtualenv
 from nox.logger import logger
 
 from ozrepro import Environment, OzreproError, UsageError, open_session
+from ozrepro.faststart.ownpath import OwnImports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,9 +102,14 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
             last = step
 
         try:
-            return self.ours.build(logger.info, progress, may_lock=True, rebuild=not self.reuse_existing)
+            built = self.ours.build(logger.info, progress, may_lock=True, rebuild=not self.reuse_existing)
         except OzreproError as error:
             raise failure(error) from error
+        with OwnImports():
+            from ozrepro.frontends.launchers import renew_launchers
+
+            renew_launchers(self.ours.project, self.ours.name, os.environ, logger.info, is_new=built.is_new)
+        return built
 
 
 def failure(error: OzreproError) -> nox.command.CommandFailed:

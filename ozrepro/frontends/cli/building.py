@@ -14,6 +14,7 @@ from ozrepro.frontends.cli.launching import keep_after_build
 from ozrepro.frontends.cli.recording import execute_recorded, take_record
 from ozrepro.frontends.cli.sessions import looked_at, names_of, started_from, try_each
 from ozrepro.frontends.keptout import kept_out, listed
+from ozrepro.frontends.launchers import renew_launchers
 from ozrepro.methods import comparing
 from ozrepro.pipeline import describing
 from ozrepro.pipeline.checks import check_section, kept_lines, warnings_of
@@ -84,6 +85,7 @@ def run(call: Call) -> int:
     if built is None:
         with call.out.progress() as progress:
             built = session.build(call.out.say, progress)
+        renew_launchers(call.root, session.name, os.environ, call.out.say, is_new=built.is_new)
     for line in () if call.arguments.quiet else built.skipped:
         call.out.say(f"skipping {line}")
     return execute_recorded(session, built.environment, command, call.arguments.record, call.out.say)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ozrepro import open_session
-from ozrepro.errors import CommandFailed, LockError, NoMethodError, OzreproError
+from ozrepro.errors import CommandFailed, LockError, NoMethodError
 from ozrepro.frontends.cli.call import take_method, take_name
 from ozrepro.frontends.cli.sessions import looked_at
-from ozrepro.frontends.launchers import keep_launchers, link_launchers
+from ozrepro.frontends.launchers import keep_launchers, link_launchers, write_launchers
 from ozrepro.pipeline.checks import check_section
 from ozrepro.pipeline.choice import choose
 from ozrepro.pipeline.generations import built_generation
@@ -54,18 +54,11 @@ def _start(call: Call, name: str) -> Built:
 
 
 def keep_after_build(call: Call, name: str) -> None:
-    """Write the launchers after a build, of what a start takes whose command has no option. What hinders is said, no error."""
-    session, asked = open_session(name, call.root, environ=os.environ), call.arguments
-    if (asked.method or asked.python or asked.form) and session.ready() is None:
-        return  # what was built is not what a start takes
-
-    def find() -> Built:
-        return session.ready() or session.build(call.out.say)
-
-    try:
-        keep_launchers(call.root, name, find, os.environ)
-    except OzreproError as error:
-        call.out.say(f"{name}: no launchers: {error}")
+    """Write the launchers after a build, but for one by an option whose environment is not what a start takes."""
+    asked = call.arguments
+    if (asked.method or asked.python or asked.form) and open_session(name, call.root, environ=os.environ).ready() is None:
+        return
+    write_launchers(call.root, name, os.environ, call.out.say)
 
 
 def check(call: Call) -> int:

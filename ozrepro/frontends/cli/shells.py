@@ -21,6 +21,7 @@ from ozrepro.frontends import activation
 from ozrepro.frontends import imageshell as inside
 from ozrepro.frontends.cli.call import take_method, take_name, take_python, take_quiet
 from ozrepro.frontends.jobscript import job_script
+from ozrepro.frontends.launchers import renew_launchers
 from ozrepro.frontends.startscript import compared
 from ozrepro.project.lock import lock_file
 from ozrepro.store.writing import write_whole
@@ -64,6 +65,7 @@ def _find(call: Call, *, again: bool = False) -> Built:
     if built is None:
         with call.out.progress() as progress:
             built = session.build(call.out.say, progress)
+        renew_launchers(call.root, session.name, os.environ, call.out.say, is_new=built.is_new)
     for line in () if again or call.arguments.quiet else built.skipped:
         call.out.say(f"skipping {line}")
     return built

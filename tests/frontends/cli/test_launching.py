@@ -122,6 +122,22 @@ def test_a_launcher_makes_few_path_taking_calls_and_starts_no_python_of_its_own(
     assert names == ["python", "stat", "python"]
 
 
+@pytest.mark.skipif(bool(strace.why_not()), reason=strace.why_not() or "strace works")
+def test_a_job_s_script_makes_the_calls_of_two_launchers(tooled: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    environ = {"HOME": tooled.environ["HOME"], "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    scripts = {"job": tooled.root / "job.sh", "bare": tooled.root / "bare.sh"}
+    scripts["job"].write_text(".ozrepro/bin/work/ozrepro-check || exit\nexec .ozrepro/bin/work/python -c pass\n")
+    scripts["bare"].write_text(f"exec '{tooled.prefix()}/bin/python' -c pass\n")
+    traces = {name: strace.trace(["bash", str(path)], "%file", cwd=tooled.root, env=environ) for name, path in scripts.items()}
+    assert [trace.status for trace in traces.values()] == [0, 0], traces["job"].output
+    more = len(traces["job"].calls) - len(traces["bare"].calls)
+    with capsys.disabled():
+        print(f"\n  a job's script makes {more} path-taking calls more than one that starts the environment's Python")
+    assert 0 < more <= 2 * LIMIT
+    names = [os.path.basename(call.paths[0]) for call in traces["job"].named("execve") if not call.failed]
+    assert names == ["bash", "ozrepro-check", "stat", "python", "stat", "python"]
+
+
 def test_a_changed_lock_stops_a_start_and_a_build_lets_it_go_on(tooled: Project) -> None:
     for path in (tooled.lock(), tooled.lock().with_suffix(".toml")):
         content = path.read_text()
@@ -139,6 +155,30 @@ def test_a_changed_lock_stops_a_start_and_a_build_lets_it_go_on(tooled: Project)
     tooled.done("build", "work")
     assert started(tooled, "-c", "import beta").returncode == 0
     assert not launcher(tooled, "the-tool").exists(), "a script that is not in the environment any more"
+
+
+def test_any_command_that_builds_renews_launchers_and_makes_none(tooled: Project) -> None:
+    (tooled.root / "noxfile.py").write_text(
+        "import ozrepro\n\n\n@ozrepro.session\ndef work(session):\n    session.run('python', '-V')\n"
+    )
+    make_wheel(tooled.wheelhouse, "beta", "1.0")
+    makers = (("ozrepro", "run", "work", "--", "true"), ("nox", "-s", "work"), ("ozrepro", "activate", "work"))
+    for words, wanted in zip(makers, ('"alpha", "beta"', '"beta", "tool"', '"beta"'), strict=True):
+        tooled.spec(f"[venv]\nrequirements = [{wanted}]\n")
+        tooled.done("lock", "work")
+        assert started(tooled, "-c", "import beta").returncode == 3
+        done = tooled.run(*words)
+        assert done.returncode == 0, done.stderr
+        assert started(tooled, "-c", "import beta").returncode == 0
+    tooled.lock().with_suffix(".toml").write_text('# another line\n[venv]\nrequirements = ["beta"]\n')
+    assert started(tooled, "-V").returncode == 3
+    tooled.done("run", "work", "--", "true")
+    assert started(tooled, "-V").returncode == 0, "nothing was built, but the spec is another"
+    shutil.rmtree(launcher(tooled).parent)
+    tooled.spec('[venv]\nrequirements = ["alpha"]\n')
+    tooled.done("lock", "work")
+    tooled.done("run", "work", "--", "true")
+    assert not launcher(tooled).parent.exists()
 
 
 def test_an_environment_that_was_removed_or_built_again_is_said(tooled: Project, tmp_path: Path) -> None:
