@@ -1,4 +1,4 @@
-"""What ozrepro adds to a start in an image: `ozrepro run` against the same `apptainer exec` typed by hand. See README.md.
+"""What ozrepro adds to a start in an image: `ozrepro run` and a launcher against `apptainer exec` by hand. See README.md.
 
 python benchmarks/container.py [--rounds N] [--json FILE]
 """
@@ -39,14 +39,17 @@ def measure(account: ordinary.Account, containers: Containers, report: Report, r
         if done.returncode:
             sys.exit(done.stderr)
     hand = [containers.program, "exec", str(image), *PROGRAM]
+    launcher = [str(root / ".ozrepro" / "bin" / SESSION / PROGRAM[0]), *PROGRAM[1:]]
+    ways = (("ozrepro", ours), ("launcher", launcher), ("by hand", hand), ("by hand again", hand))
     commands = [
         Command(name, lambda words=words: account.command(*words), environ, root)  # type: ignore[misc]
-        for name, words in (("ozrepro", ours), ("by hand", hand), ("by hand again", hand))
+        for name, words in ways
     ]
     found = run_rounds(commands, rounds, seed, warm_up=3)
     report.rounds("run", found)
     report.row("`ozrepro run` in an image, more than by hand", added(found, "ozrepro", "by hand", seed), "ms", "<= 40")
     report.row("the same as a ratio", ratio(found, "ozrepro", "by hand", seed), "ratio")
+    report.row("a launcher of an image, more than by hand", added(found, "launcher", "by hand", seed), "ms", "<= 10")
     report.row("by hand to itself (the noise)", added(found, "by hand again", "by hand", seed), "ms")
 
 

@@ -168,6 +168,7 @@ def measure_run(project: Project, report: Report, rounds: int, seed: int) -> Non
     python = str(project.prefix() / "bin" / "python")
     words = {
         "ozrepro run": project.command("ozrepro", "run", SESSION, "--", "true"),
+        "launcher": [str(project.root / ".ozrepro" / "bin" / SESSION / "python"), "-c", "pass"],
         "python": [python, "-c", "pass"],
         "true": ["true"],
     }
@@ -181,9 +182,11 @@ def measure_run(project: Project, report: Report, rounds: int, seed: int) -> Non
         report.row("run: path-taking calls of `ozrepro run NAME -- true`", counts["ozrepro run"], "calls")
         report.row("run: path-taking calls of the same venv's `python -c pass`", counts["python"], "calls")
         report.row("run: difference", counts["ozrepro run"] - counts["python"], "calls", "<= 450")
+        report.row("run: difference of a launcher's `python -c pass`", counts["launcher"] - counts["python"], "calls", "<= 60")
     found = run_rounds([_fixed(name, w, project) for name, w in words.items()], rounds, seed, warm_up=3)
     report.rounds("run", found)
     report.row("run: added to `python -c pass`", added(found, "ozrepro run", "python", seed), "ms")
+    report.row("run: added to `python -c pass` by a launcher", added(found, "launcher", "python", seed), "ms", "<= 12")
     report.row("run: added to `python -c pass`, in CPU time", added(found, "ozrepro run", "python", seed, cpu=True), "ms")
     report.row("run: added to `true`", added(found, "ozrepro run", "true", seed), "ms")
     report.row("run: ratio to `python -c pass`", ratio(found, "ozrepro run", "python", seed), "ratio")

@@ -1,4 +1,4 @@
-"""A package index for the documentation's examples, looked for once, the test site for those that load modules, its channel, Slurm."""
+"""A package index for the documentation's examples, looked for once, and the parts of the fake cluster that pages ask for."""
 
 from __future__ import annotations
 

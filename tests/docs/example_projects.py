@@ -64,10 +64,8 @@ class Cluster:
             for path, step in shown.items()
             if (EXAMPLES / name / path).is_file() and (EXAMPLES / name / path).read_text(encoding="utf-8") != step.text
         ]
-        stage = example.root.parent / "stage"
-        stage.mkdir()
-        self.account.give(stage)
-        played = play(steps(page, SLURM), example.root, stage, example.environ, self.account.command("bash"))
+        words = self.account.command("bash")
+        played = play(steps(page, SLURM), example.root, example.root.parent / "stage", dict(example.environ), words)
         return [*unlike, *mistakes(str(page.relative_to(DOCS.parent)), played)]
 
 
@@ -116,10 +114,6 @@ class Example:
 def cluster_of(account: Account, slurm: Slurm, programs: Path, index: Mapping[str, str]) -> Iterator[Cluster]:
     """Give the cluster to a user with an empty home, who is logged out at the end: no job and no process is left."""
     account.empty_home()
-    # A login shell finds Slurm, as on a cluster: what `sbatch --export=NONE` gives a job is what such a shell has.
-    profile = account.home / ".profile"
-    profile.write_text(f"PATH='{slurm.bin}':$PATH\n", encoding="utf-8")
-    account.give(profile)
     kept = {name: value for name, value in index.items() if name not in ("HOME", "PATH", "UV_CACHE_DIR")}
     cluster = Cluster(account, slurm, programs, kept)
     try:

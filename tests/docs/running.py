@@ -119,7 +119,8 @@ def play(
             script.append(f'mkdir -p "$(dirname {target})" && cp {_quoted(staged)} {target}')
         else:
             run = f"{_quoted(Path(sys.executable))} {_quoted(TERMINAL)}" if step.terminal else "."
-            script.append(f"(exit $status); {run} {_quoted(staged)}; status=$?; printf '\\n{mark} %d\\n' $status")
+            silent = "" if step.terminal else "</dev/null"  # else a program that reads would read the steps that follow
+            script.append(f"(exit $status); {run} {_quoted(staged)} {silent}; status=$?; printf '\\n{mark} %d\\n' $status")
     done = subprocess.run(
         bash,
         input="\n".join(script) + "\n",

@@ -1,4 +1,4 @@
-"""A real Slurm, for as long as a `with` lasts: Debian's programs, unpacked and not installed, on ports of its own.
+"""A real Slurm, for as long as a `with` lasts: Debian's programs, unpacked into /var/tmp and not installed, on ports of its own.
 
 It has as many nodes as are asked for, n1, n2 and so on, all of them this machine: each has a slurmd of its own, and a step knows
 which it is on by SLURMD_NODENAME alone.
@@ -8,6 +8,7 @@ Nothing of it is on the machine's PATH, where the rest of the tests would take t
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -18,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.fake_cluster import SiteUnavailable, debian
+from tests.fake_cluster import SiteUnavailable, debian, make
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -30,6 +31,23 @@ MEMORY = 16_000
 """CPUs and MiB of memory that each node claims to have, whatever the machine has."""
 
 _PATIENCE = 30.0
+_WHOLE = "whole"
+
+
+def _programs() -> Path:
+    """Return the folder of Debian's programs, unpacked now unless they are there. Raises SiteUnavailable."""
+    digest = hashlib.sha256("\0".join((SUITE, *PACKAGES)).encode()).hexdigest()[:12]
+    prefix = Path("/var/tmp") / f"ozrepro-test-slurm-{os.geteuid()}-{digest}"
+    with make._alone(prefix):
+        if not (prefix / _WHOLE).exists() or not make._trusted(prefix):
+            make._clear(prefix)
+            before = os.umask(0o022)
+            try:
+                debian.unpack(SUITE, PACKAGES, prefix / "root")
+            finally:
+                os.umask(before)
+            (prefix / _WHOLE).touch()
+    return prefix / "root"
 
 
 class Slurm:
@@ -43,12 +61,12 @@ class Slurm:
         self.bin = folder / "bin"
         self.nodes = tuple(f"n{number}" for number in range(1, nodes + 1))
         self._private = private
-        self._root = folder / "root"
+        self._root = Path()
         self._daemons: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Slurm:  # noqa: PYI034 - Self is of Python 3.11
-        self._root.mkdir(parents=True)
-        debian.unpack(SUITE, PACKAGES, self._root)
+        self._root = _programs()
+        self.folder.mkdir(parents=True, exist_ok=True)
         for name in ("run", "state", "spool", "over", "bin"):
             (self.folder / name).mkdir()
         self._configure()
