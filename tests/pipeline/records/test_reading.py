@@ -109,6 +109,7 @@ def test_a_file_of_one_record_is_that_record_and_one_of_several_is_ambiguous(tmp
         (PNG, "is cut short"),
         (png(*(chunk(b"tEXt", b"ozrepro_record\0" + sample(n).id.encode()) for n in range(2))), "names 2 records"),
     ],
+    ids=["newer", "empty", "cut", "other", "no id", "path", "nothing", "png", "cut png", "two"],
 )
 def test_a_file_that_is_no_record_and_names_none_is_said(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "result").write_bytes(content)
