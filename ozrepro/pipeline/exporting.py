@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 DEFINITION = "def"
 """The format of any method whose sections can be put into an image: Apptainer's definition."""
 
-
 CYCLONEDX = "cyclonedx"
 """The format of any method whose sections name their components: an inventory for scanners."""
+
+RO_CRATE = "ro-crate"
+"""The format of a recorded run, which `publishing` writes."""
 
 
 def formats() -> tuple[str, ...]:
     """Return the names of the formats, in order."""
-    return (*registry.formats(), DEFINITION, CYCLONEDX)
+    return (*registry.formats(), DEFINITION, CYCLONEDX, RO_CRATE)
 
 
 def export(session: Session, lock: Lock, name: str, say: Say) -> str:

@@ -55,6 +55,8 @@ class Arguments(argparse.Namespace):
     group: str
     format: str
     output: str | None
+    inputs: list[str]
+    results: list[str]
     folder: str
     shell: str | None
     ipython: bool
@@ -100,9 +102,9 @@ class Call:
         return {**environ, "OZREPRO_FORM": self.arguments.form} if self.arguments.form else environ
 
 
-def take_name(parser: argparse.ArgumentParser) -> None:
-    """Let a command take one session."""
-    _completed(parser.add_argument("name", metavar="NAME"))
+def take_name(parser: argparse.ArgumentParser, count: str | None = None, words: str | None = None) -> None:
+    """Let a command take one session, which may be left out where argparse's `count` says so."""
+    _completed(parser.add_argument("name", metavar="NAME", nargs=count, help=words))
 
 
 def take_names(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ozrepro import process
 from ozrepro.errors import DriftError, LockError, OzreproError, UsageError
 from ozrepro.frontends.cli.call import take_json, take_method, take_name, take_names
 from ozrepro.frontends.cli.sessions import looked_at, names_of, opened, try_each
@@ -27,6 +25,7 @@ from ozrepro.pipeline.checks import (
 from ozrepro.pipeline.choice import candidates, choose
 from ozrepro.pipeline.generations import built_generation, published
 from ozrepro.pipeline.locking import Change, Locking, lock_session
+from ozrepro.pipeline.revisions import find_git, text_at
 from ozrepro.pipeline.session import Session, needs_lock
 from ozrepro.project import sources
 from ozrepro.project.files import text_of
@@ -297,20 +296,15 @@ def _read_side(session: Session, side: str) -> Lock:
         return _sound(read_text(text, session.name, side), side, session.site)
     if side.startswith("-"):
         raise UsageError(f"{side!r} is neither a lock file nor a git revision")
-    git = process.find_program("git", os.environ.get("PATH", ""), outside=str(session.root))
+    git = find_git(session.root)
     if git is None:
         raise UsageError(f"{side!r} is not a lock file, and git is not here to find it as a revision")
-    # A repository's own configuration names programs; of those only transports could be asked for a missing object.
-    words = [git, "-c", "safe.bareRepository=explicit", "-C", str(session.root), "cat-file", "blob"]
-    env = {**os.environ, "GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
-    done = process.run([*words, f"{side}:./sessions/{session.name}.lock"], env=env)
-    if done.status != 0:
-        raise UsageError(
-            f"{side!r} is neither a lock file nor a git revision with this lock",
-            hint="git log -- sessions/" + f"{session.name}.lock",
-        )
-    where = f"{side}:sessions/{session.name}.lock"
-    return _sound(read_text(done.output, session.name, where), where, session.site)
+    name = f"sessions/{session.name}.lock"
+    found = text_at(git, session.root, side, name)
+    if found is None:
+        raise UsageError(f"{side!r} is neither a lock file nor a git revision with this lock", hint=f"git log -- {name}")
+    where = f"{side}:{name}"
+    return _sound(read_text(found, session.name, where), where, session.site)
 
 
 def _sound(lock: Lock, where: str, site: Site) -> Lock:
