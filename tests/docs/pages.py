@@ -35,7 +35,7 @@ DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
 """What a user copies: a folder each."""
 
-_FILE = re.compile(r"(?:#|--) ((?:[\w.-]+/)*[\w-]*\.[\w.]+)$")
+_FILE = re.compile(r"(?:#|--) ((?:[\w.-]+/)*(?:[\w-]*\.[\w.]+|Snakefile))$")
 _FENCE = re.compile(r"(`{3,})(\S*)\s*$")
 _USES = re.compile(r"^<!-- uses: (\S+) -->$", re.MULTILINE)
 _NEEDS = re.compile(r"^<!-- needs: (\S+) -->$", re.MULTILINE)
