@@ -110,8 +110,8 @@ class TestJobs:
         assert wait(lambda: all("got USR1" in printed(waiting, name) for name in jobs), 90), waiting.printed()
         (by_exec,) = waiting.ended(jobs["exec"])
         assert (by_exec["JobState"], by_exec["ExitCode"]) == ("FAILED", "75:0"), "the program took the script's place"
-        assert wait(lambda: waiting.job(jobs["srun"])[0]["Reason"] == "BeginTime", 30), waiting.printed()
-        assert waiting.job(jobs["srun"])[0]["Restarts"] == "1"
+        ready = {"JobState": "PENDING", "Reason": "BeginTime", "Restarts": "1"}
+        assert wait(lambda: ready.items() <= waiting.job(jobs["srun"])[0].items(), 30), waiting.job(jobs["srun"])
         waiting.done("scontrol", "update", f"JobId={jobs['srun']}", "StartTime=now")
         assert wait(lambda: "ready 1 " in printed(waiting, "srun"), 60), waiting.printed()
         (by_srun,) = waiting.ended(jobs["srun"])
@@ -204,12 +204,3 @@ class TestRanks:
         alone = ring.run("srun", "--mpi=none", "--ntasks=4", python, "ring.py")
         assert alone.returncode == 1
         assert alone.stderr.count(ALONE) == 4
-
-    def test_a_changed_module_of_the_mpi_stops_the_job_with_its_reason(self, ring: Example) -> None:
-        ring.done("ozrepro", "lock", "ring")
-        ring.done("ozrepro", "build", "ring")
-        with open(ring.root.parent / "modules" / "mpich" / "5.0.2.lua", "a", encoding="utf-8") as file:
-            file.write('setenv("MPICH_DEBUG", "1")\n')
-        done = ring.run("sbatch", "--wait", "--output=said.out", "job.sh")
-        assert done.returncode == 3, done.stderr
-        assert "mpich/5.0.2.lua has changed since ring was built\n  try: ozrepro build ring\n" in ring.printed()
