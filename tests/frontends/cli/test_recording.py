@@ -212,6 +212,24 @@ def test_at_a_terminal_ctrl_c_comes_to_the_command_once(shared: Project, runs: s
     assert child.exitstatus == 40
 
 
+def test_a_job_of_a_shell_that_is_stopped_goes_on_in_the_foreground(shared: Project, runs: str) -> None:
+    environ = {**os.environ, **shared.environ, "PS1": "$ "}
+    words = ["--norc", "--noprofile", "-i"]
+    child = pexpect.spawn("/bin/bash", words, cwd=str(shared.root), env=environ, encoding="utf-8", timeout=60)
+    child.sendline(f"ozrepro run --record '{runs}' work -- sh -c 'echo beg\"\"un; read line; exit 8'")
+    child.expect_exact("begun")
+    child.sendcontrol("z")
+    child.expect("Stopped[^\\n]*\\n")
+    child.sendline("fg")
+    child.expect_exact("ozrepro run")
+    child.sendline("a line")
+    child.sendline("echo status=$?; exit")
+    child.expect("status=8\r")
+    child.expect(pexpect.EOF)
+    child.wait()
+    assert [item["status"] for item in records(shared, runs)] == [8]
+
+
 def test_a_record_is_asked_for_by_a_result_and_tells_whether_the_lock_is_the_same(built: Project) -> None:
     write = "import json, os; json.dump({'ozrepro_record': os.environ['OZREPRO_RECORD_ID']}, open('fit.json', 'w'))"
     asked = Project(built.root, {**built.environ, "OZREPRO_RECORD": "records"})
