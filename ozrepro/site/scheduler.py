@@ -76,6 +76,12 @@ def job_of(environ: Mapping[str, str]) -> Job | None:
     return next((Job(name, number) for name, number in numbers.items() if number), None)
 
 
+def has_scheduler(environ: Mapping[str, str]) -> bool:
+    """Say whether this is a machine of a cluster: a job runs here, or a scheduler's commands are on PATH. Asks nobody."""
+    path = environ.get("PATH", "")
+    return job_of(environ) is not None or any(process.find_program(names[0], path) for names in COMMANDS.values())
+
+
 def is_over(job: Job, restart: str = "") -> bool:
     """Say whether the scheduler says that a job, or its run before the restart after number `restart`, has ended."""
     words = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ozrepro.site.scheduler import Job, is_over, job_of, running_jobs
+from ozrepro.site.scheduler import Job, has_scheduler, is_over, job_of, running_jobs
 from ozrepro.store.owner import is_dead, myself, read_owner
 
 SAY = """#!/bin/sh
@@ -36,6 +36,15 @@ exit "$STATUS"
 )
 def test_the_job_is_known_by_its_scheduler_s_variables(environ: dict[str, str], job: Job | None) -> None:
     assert job_of(environ) == job
+
+
+def test_a_cluster_is_known_by_a_scheduler_s_command_or_a_job(tmp_path: Path) -> None:
+    assert not has_scheduler({})
+    assert not has_scheduler({"PATH": str(tmp_path)})
+    assert has_scheduler({"PBS_JOBID": "12.gadi-pbs"})
+    (tmp_path / "sbatch").write_text("")
+    (tmp_path / "sbatch").chmod(0o755)
+    assert has_scheduler({"PATH": str(tmp_path)})
 
 
 @pytest.mark.parametrize("name", ["Slurm", "PBS", "LSF", "SGE", "Flux"])

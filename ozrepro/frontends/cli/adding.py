@@ -118,11 +118,25 @@ def _lists(call: Call, session: Session, packages: Sequence[str], *, group: bool
     if not lists:
         name, reason = reasons[0]
         without = "" if group else " --method METHOD"
-        hint = reason.remedy or f"ozrepro add {session.name} {shlex.join(packages)}{without}"
+        hint = _of(reason, packages) or f"ozrepro add {session.name} {shlex.join(packages)}{without}"
         raise UsageError(f"nothing can be added to {name}: {reason.what}", where=str(session.spec.path), hint=hint)
     for name, reason in reasons:
-        call.out.say(f"{session.name}: {name} stays as it is: {reason.what}" + (f"; {reason.remedy}" if reason.remedy else ""))
+        remedy = _of(reason, packages)
+        call.out.say(f"{session.name}: {name} stays as it is: {reason.what}" + (f"; {remedy}" if remedy else ""))
     return lists
+
+
+def _of(reason: Reason, packages: Sequence[str]) -> str:
+    return reason.remedy.replace("PKG", shlex.join(packages))
+
+
+def way_to_add(session: Session, name: str, package: str) -> str:
+    """Return what gives the environment of a session's method a package: a command, or an edit and a command."""
+    method, table = registry.load(name), session.subject(name).table
+    place = method.package_list(table) if isinstance(method, NamesPackages) else Reason("", "add PKG to the spec")
+    if isinstance(place, PackageList) or (isinstance(method, Derives) and method.sources(table)):
+        return f"ozrepro add {session.name} {package}"
+    return f"{_of(place, [package])}, then: ozrepro lock {session.name}"
 
 
 def _refuse(entries: Sequence[str], where: str, check: object) -> None:

@@ -50,6 +50,8 @@ class Arguments(argparse.Namespace):
     sides: list[str]
     rebuild: bool
     remove: bool
+    listed: bool
+    display_name: str | None
     words: list[str]
     words_given: list[str]
     group: str

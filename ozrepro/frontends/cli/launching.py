@@ -37,14 +37,15 @@ def register(add: Add) -> None:
 def link(call: Call) -> int:
     """Write the launchers of a session, and links to them in a folder."""
     name = call.arguments.name
-    launchers = keep_launchers(call.root, name, lambda: _start(call, name), os.environ)
+    launchers = keep_launchers(call.root, name, lambda: ready_or_built(call, name), os.environ)
     target = Path(os.path.abspath(call.arguments.folder))
     link_launchers(launchers, target)
     call.out.line(f"{target}: {len(launchers.names)} programs of {name}; ozrepro build {name} keeps them up to date")
     return 0
 
 
-def _start(call: Call, name: str) -> Built:
+def ready_or_built(call: Call, name: str) -> Built:
+    """Return a session as an earlier start has left it, built now where it is not."""
     session = open_session(name, call.root, environ=call.environ)
     built = session.ready()
     if built is None:

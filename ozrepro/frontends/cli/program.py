@@ -35,6 +35,7 @@ _GROUPS = {
     "shells": ("shell", "activate"),
     "staging": ("stage",),
     "launching": ("link", "check"),
+    "kernel": ("kernel",),
     "recording": ("record",),
     "bench": ("bench",),
     "stores": ("store",),
@@ -45,7 +46,7 @@ _GROUPS = {
 
 _IN_ORDER = {
     "describe and lock": ("init", "add", "lock"),
-    "use": ("nox -s NAME", "run", "shell", "activate", "build", "link", "check", "stage", "status"),
+    "use": ("nox -s NAME", "run", "shell", "activate", "build", "link", "kernel", "check", "stage", "status"),
     "check and share": ("verify", "diff", "export", "record"),
     "the site and the store": ("spider", "bench", "store", "doctor"),
 }

@@ -93,5 +93,5 @@ def read_table(checker: Checker, value: Any) -> CondaTable:
 def package_list(table: CondaTable) -> PackageList | Reason:
     """Return where the packages are named, or that a file has them."""
     if table.file:
-        return Reason(f"its packages are in {table.file}", f"add them to dependencies of {table.file}")
+        return Reason(f"its packages are in {table.file}", f"add PKG to dependencies of {table.file}")
     return PackageList(("conda", "dependencies"), check_spec, name_in, entries=(*table.dependencies, *table.pip))

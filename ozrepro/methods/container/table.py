@@ -73,9 +73,12 @@ def read_table(checker: Checker, value: object) -> ContainerTable:
 
 
 def package_list(table: ContainerTable) -> Reason:
-    """Return why no package can be added to an image by its name."""
+    """Return why no package can be added to an image by its name; `PKG` in the remedy stands for the package."""
     if table.source:
-        return Reason(f"its image is made from {table.source}", f"add them to {table.source}")
+        return Reason(f"its image is made from {table.source}", f"add PKG to {table.source}")
     if table.definition:
-        return Reason(f"its packages are in {table.definition}", f"add them to %post of {table.definition}")
-    return Reason(f"its image is {table.image}", "name another image")
+        return Reason(
+            f"its packages are in {table.definition}",
+            f"add PKG to %post of {table.definition}, such as: python3 -m pip install PKG",
+        )
+    return Reason(f"its image is {table.image}", "name an image that has PKG")

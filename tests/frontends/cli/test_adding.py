@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from ozrepro.frontends.cli.adding import way_to_add
+from ozrepro.pipeline.session import open_session
 from tests.conftest import Project
 from tests.wheels import make_wheel
 
@@ -71,7 +75,8 @@ def test_a_package_goes_into_every_method_that_names_packages(small: Project) ->
     (small.root / "a.def").write_text("Bootstrap: docker\nFrom: x\n")
     done = small.ozrepro("add", "beta")
     assert done.returncode == 0, done.stderr
-    assert "container stays as it is: its packages are in a.def; add them to %post of a.def" in done.stderr
+    assert "container stays as it is: its packages are in a.def; add beta to %post of a.def, such as: " in done.stderr
+    assert "python3 -m pip install beta\n" in done.stderr
     assert "not locked: modules:" in done.stderr
     assert '[modules.venv]\nsystem-site-packages = true\nrequirements = ["beta"]' in path.read_text()
     assert '[venv]\nrequirements = ["alpha", "beta"]' in path.read_text()
@@ -108,3 +113,24 @@ def test_a_group_that_no_method_takes_is_refused_before_anything_is_said_to_be_a
     assert "it takes no dependency group" in refused.stderr
     assert "ozrepro add work gamma\n" in refused.stderr
     assert project.read_text() == '[project]\nname = "x"\nversion = "1"\n'
+
+
+@pytest.mark.parametrize(
+    ("spec", "method", "expected"),
+    [
+        ('[venv]\nrequirements = ["alpha"]', "venv", "ozrepro add work beta"),
+        ('[modules]\nload = ["gcc/11"]', "modules", "ozrepro add work beta"),
+        ('[conda]\ndependencies = ["six"]', "conda", "ozrepro add work beta"),
+        ('[conda]\nfile = "env.yml"', "conda", "add beta to dependencies of env.yml, then: ozrepro lock work"),
+        ('[container]\nfrom = "venv"\n[venv]\nrequirements = []', "container", "ozrepro add work beta"),
+        (
+            '[container]\ndefinition = "a.def"',
+            "container",
+            "add beta to %post of a.def, such as: python3 -m pip install beta, then: ozrepro lock work",
+        ),
+        ('[container]\nimage = "docker://x/y:1"', "container", "name an image that has beta, then: ozrepro lock work"),
+    ],
+)
+def test_each_method_has_its_own_way_to_get_a_package(project: Project, spec: str, method: str, expected: str) -> None:
+    project.spec(spec)
+    assert way_to_add(open_session(project.root, "work", {}), method, "beta") == expected
