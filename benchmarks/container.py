@@ -50,6 +50,7 @@ def measure(account: ordinary.Account, containers: Containers, report: Report, r
     report.row("`ozrepro run` in an image, more than by hand", added(found, "ozrepro", "by hand", seed), "ms", "<= 40")
     report.row("the same as a ratio", ratio(found, "ozrepro", "by hand", seed), "ratio")
     report.row("a launcher of an image, more than by hand", added(found, "launcher", "by hand", seed), "ms", "<= 10")
+    report.row("the same in CPU time", added(found, "launcher", "by hand", seed, cpu=True), "ms")
     report.row("by hand to itself (the noise)", added(found, "by hand again", "by hand", seed), "ms")
 
 
