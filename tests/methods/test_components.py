@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from dataclasses import replace
@@ -16,12 +17,14 @@ from ozrepro.methods.components import of_package, purl
 from ozrepro.methods.container.inventory import _of_base, _of_system
 from ozrepro.methods.container.lock import Base
 from ozrepro.python.packages import LockedFile, LockedPackage
+from tests.conftest import Project
 from tests.fake_cluster.channel import Channel
 from tests.fake_cluster.containers import Containers
 from tests.fake_cluster.fixtures import OrdinaryProject
 from tests.fake_cluster.tools import make_tools
 from tests.methods.modules.modular import Modular, quoted
 from tests.pipeline.bom import edges, read_bom, read_purl
+from tests.pipeline.crate import Entities, read_crate, recorded
 from tests.wheels import make_wheel
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -131,13 +134,24 @@ def test_the_inventories_of_all_four_methods_pass_cyclonedx_s_own_strict_validat
     texts["container"] = ordinary.done(*export)
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
-        check_inventory(name, read_bom(text))
-        assert not any(place in text for place in (str(empty.site.prefix), str(project.root.parent), "file://"))
+        bom = read_bom(text)
+        check_inventory(name, bom)
+        crate = crate_of(ordinary if name == "container" else project, name)
+        required = [entities["name"] for entities in crate.values() if entities["@type"] == "SoftwareApplication"]
+        assert required == ["python", *(item["name"] for item in bom["components"])]
+        both = text + json.dumps(crate)
+        assert not any(place in both for place in (str(empty.site.prefix), str(project.root.parent), "file://"))
     (tmp_path / "wrong").write_text(texts["venv"].replace('"bomFormat"', '"bomFromat"'))
     paths = [str(tmp_path / name) for name in (*texts, "wrong")]
     said = subprocess.run([str(python), "-c", STRICT, *paths], capture_output=True, text=True, check=True).stdout.splitlines()
     assert said[:4] == [f"{name} valid" for name in texts]
     assert said[4].startswith("wrong invalid"), "a validator that takes everything proves nothing"
+
+
+def crate_of(project: Project, method: str) -> Entities:
+    """Return the crate of a run by a method."""
+    record = recorded(project, method)
+    return read_crate(project.done("export", "--format", "ro-crate", "--record", record.name), project.root)
 
 
 def check_inventory(method: str, bom: dict[str, Any]) -> None:

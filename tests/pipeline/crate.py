@@ -44,12 +44,13 @@ def record_with(**more: object) -> Record:
     return record_of({key: value for key, value in {**table, **more}.items() if value is not None}, "record")
 
 
-def recorded(project: Project, **more: object) -> Path:
+def recorded(project: Project, method: str = "venv", **more: object) -> Path:
     """Write the record of a run that was made with a project's lock as it is now, and return its path."""
     lock = load_lock(project.root, "work")
     assert lock is not None
+    (section,) = lock.of_method(method)
     digest = hashlib.sha256(project.lock().read_bytes()).hexdigest()
-    own = {"section": lock.sections[0].digest, "lock": {"path": "sessions/work.lock", "sha256": digest}}
+    own = {"method": method, "section": section.digest, "lock": {"path": "sessions/work.lock", "sha256": digest}}
     path = project.root / "run.json"
     path.write_bytes(line_of(record_with(**{**own, **more})))
     return path
