@@ -136,8 +136,9 @@ def test_files_that_no_crate_can_hold_are_refused_together_and_nothing_is_made(l
     ):
         assert line in refused.stderr
     assert left(locked) == before
-    kept = export(locked, "--record", "run.json", "--input", "link", "--output", "crate")
+    kept = export(locked, "--record", "run.json", "--input", "link", "data/in put.csv", "--output", "crate")
     assert kept.returncode == 0, kept.stderr
+    assert (locked.root / "crate" / "data" / "in put.csv").exists(), "a shell's pattern gives several"
     assert (locked.root / "crate" / "link").read_text() == "x", "a link of the project's may lead to a scratch disk"
 
 

@@ -29,9 +29,11 @@ def register(add: Add) -> None:
     made.add_argument("--output", metavar="FILE", help=output)
     record = "for ro-crate: the record of a run, its id, or a result that names it"
     made.add_argument("--record", metavar="FILE", help=record)
-    for name, words in (("input", "a file that the run has read"), ("result", "a file that the run has written")):
-        repeated = f"for ro-crate: {words}; may be repeated"
-        made.add_argument(f"--{name}", metavar="PATH", action="append", default=[], dest=f"{name}s", help=repeated)
+    for name, words in (
+        ("input", "for ro-crate: files that the run has read"),
+        ("result", "for ro-crate: files that it has written"),
+    ):
+        made.add_argument(f"--{name}", metavar="PATH", nargs="+", action="extend", default=[], dest=f"{name}s", help=words)
 
 
 def export(call: Call) -> int:
