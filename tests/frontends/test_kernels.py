@@ -118,6 +118,16 @@ class TestWriting:
         assert os.listdir(made.file.parent) == ["kernel.json"]
         assert made.file.stat().st_mode & 0o022 == 0
 
+    def test_in_an_image_lines_that_jupyter_leaves_as_they_are_start_the_kernel(self, tmp_path: Path) -> None:
+        made = write_kernel(tmp_path, ROOT, "fit", ROOT / "python", "Fit", {}, {"JUPYTER_RUNTIME_DIR": "/run"}, is_image=True)
+        spec = json.loads(made.file.read_text(encoding="utf-8"))
+        launcher, option, how, text, *connection = spec["argv"]
+        assert (launcher, option, how) == (str(ROOT / "python"), "-Xfrozen_modules=off", "-c")
+        assert connection == ["-f", "{connection_file}"]
+        assert "{" not in text
+        compile(text, "kernel", "exec")
+        assert spec["env"] == {"JUPYTER_RUNTIME_DIR": "/run"}
+
     def test_a_second_one_of_the_session_takes_the_first_one_s_place(self, tmp_path: Path) -> None:
         first, second = written(tmp_path), written(tmp_path, shown="Other")
         assert (first.name, second.name) == ("of-mine-fit", "of-mine-fit")

@@ -153,12 +153,9 @@ class Making:
         made.spec(spec)
         return made
 
-    def venv(self, **more: str) -> Project:
+    def venv(self) -> Project:
         here = "{}.{}".format(*sys.version_info[:2])
-        return self.project(f'[venv]\npython = ">={here}"\nrequirements = ["{pinned(here)}"]\n', **more)
-
-    def file(self) -> Project:
-        return self.venv(OZREPRO_FORM="file")
+        return self.project(f'[venv]\npython = ">={here}"\nrequirements = ["{pinned(here)}"]\n')
 
     def modules(self) -> Project:
         cluster = self._request.getfixturevalue("site")
@@ -198,16 +195,13 @@ def notebook_channel(shared: Channel, folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(
-    scope="module", params=["venv", pytest.param("file", marks=FUSE), "modules", pytest.param("conda", marks=pytest.mark.slow)]
-)
+@pytest.fixture(scope="module", params=["venv", "modules", pytest.param("conda", marks=pytest.mark.slow)])
 def desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, jupyter: Path) -> Desk:
     """Give a kernel of a method; it is built by the command itself."""
     cache = tmp_path_factory.getbasetemp() / "cache of notebooks"
     project: Project = getattr(Making(request, tmp_path_factory.mktemp(request.param), cache), request.param)()
     project.done("lock", "work")
-    method = "venv" if request.param == "file" else request.param
-    return Desk(project, method, kernel_of(project), jupyter, project.root.parent)
+    return Desk(project, request.param, kernel_of(project), jupyter, project.root.parent)
 
 
 @pytest.fixture
@@ -318,6 +312,14 @@ class TestOfAVenv:
             names.with_name("away").rename(names)
         assert ended == {"status": 3}
         assert "was removed since work was built\n  try: ozrepro build work\n" in said
+
+    @FUSE
+    def test_the_same_kernel_starts_the_environment_as_one_file(self, desk: Desk) -> None:
+        project = dataclasses.replace(desk.project, environ={**desk.project.environ, "OZREPRO_FORM": "file"})
+        assert kernel_of(project) == desk.kernel
+        prefix = check_life(desk)["prefix"]
+        assert Path(prefix, "../env.sqfs").exists()
+        check_orphan(desk)
 
 
 @pytest.mark.slow
