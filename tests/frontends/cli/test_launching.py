@@ -195,18 +195,38 @@ def test_an_environment_that_was_removed_or_built_again_is_said(tooled: Project,
     assert started(tooled, "-V").returncode == 0
 
 
-def test_the_probes_of_editors_are_answered(tooled: Project) -> None:
-    """What VS Code and PyCharm start to look at an interpreter: its version, its prefix and paths, and the packages in it."""
-    info = (
-        "import json, sys; print(json.dumps([list(sys.version_info[:3]), sys.prefix, sys.executable, sys.path[1:], sys.maxsize]))"
-    )
-    seen = json.loads(started(tooled, "-I", "-c", info).stdout)
-    assert seen[1:3] == [str(tooled.prefix()), f"{tooled.prefix()}/bin/python"]
-    assert started(tooled, "-V").stdout.startswith("Python 3.")
-    assert started(tooled, "-E", "-s", "-u", "-c", "import sys; print(sys.version)").returncode == 0
-    # Both resolve links before they start what they were given.
+def test_the_probe_of_vs_code_is_answered(tooled: Project) -> None:
+    """VS Code's python-environment-tools runs `PATH -c SCRIPT` and reads JSON behind a mark, of a process that ends with 0."""
+    mark = "a mark of its own"
+    asked = "dict(version=list(sys.version_info), sys_prefix=sys.prefix, executable=sys.executable, is64_bit=sys.maxsize > 1 << 32)"
+    done = started(tooled, "-c", f"import json, sys; print({mark!r}); print(json.dumps({asked}))")
+    assert (done.returncode, done.stderr) == (0, "")
+    seen = json.loads(done.stdout.partition(mark)[2])
+    prefix = str(tooled.prefix())
+    assert (seen["sys_prefix"], seen["executable"], seen["is64_bit"]) == (prefix, f"{prefix}/bin/python", True)
+    # Links are resolved before what they lead to is started.
     real = os.path.realpath(launcher(tooled))
     assert subprocess.run([real, "-c", "import alpha"], env={"PATH": "/usr/bin:/bin"}, check=False).returncode == 0
+
+
+def test_the_probes_of_pycharm_are_answered(tooled: Project, tmp_path: Path) -> None:
+    """It asks for one word, and for the version; then it starts helpers of its own, from a folder of its own."""
+    assert started(tooled, "-c", "import sys; print(getattr(sys, '_is_gil_enabled', lambda: True)())").stdout == "True\n"
+    for option in ("--version", "-V"):
+        assert started(tooled, option).stdout.startswith("Python 3.")
+    helpers = tmp_path / "the helpers"
+    helpers.mkdir()
+    (helpers / "paths.py").write_text("import sys\nprint(*sys.path, sep='\\n')\n")
+    (helpers / "packages.py").write_text(
+        "from importlib.metadata import distributions\n"
+        "for each in distributions():\n    print(each.metadata['Name'], each.version, each.locate_file(''), sep='\\t')\n"
+    )
+    paths = started(tooled, helpers / "paths.py").stdout.splitlines()
+    assert paths[0] == str(helpers)
+    (packages,) = (path for path in paths if path.endswith("site-packages"))
+    assert packages.startswith(f"{tooled.prefix()}/")
+    assert f"alpha\t1.0\t{packages}" in started(tooled, helpers / "packages.py").stdout.splitlines()
+    assert started(tooled, "-E", "-s", "-u", "-c", "import sys; print(sys.version)").returncode == 0
     assert "packages cannot be added" in started(tooled, "-m", "pip", "install", "-U", "ipykernel").stderr
 
 

@@ -1,0 +1,7 @@
+#!/bin/bash
+# Builds the session where it is not built yet, and starts the driver in it, which submits the workers' jobs.
+set -e
+cd "$(dirname "$0")"
+export OZREPRO_PATH=${OZREPRO_PATH:-$(dirname "$(command -v sbatch)")} # where the driver finds Slurm's commands
+ozrepro build pi
+.ozrepro/bin/pi/python pi.py
