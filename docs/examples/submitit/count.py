@@ -23,7 +23,7 @@ class Count(submitit.helpers.Checkpointable):
             time.sleep(0.1)
             self.number += 1
             print(self.number, flush=True)
-        return f"counted to {self.number} in {int(os.environ.get('SLURM_RESTART_COUNT', 0)) + 1} starts"
+        return f"counted to {self.number} in {int(os.environ.get('SLURM_RESTART_COUNT', '0')) + 1} starts"
 
 
 if __name__ == "__main__":

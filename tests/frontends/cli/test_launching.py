@@ -198,7 +198,9 @@ def test_an_environment_that_was_removed_or_built_again_is_said(tooled: Project,
 def test_the_probe_of_vs_code_is_answered(tooled: Project) -> None:
     """VS Code's python-environment-tools runs `PATH -c SCRIPT` and reads JSON behind a mark, of a process that ends with 0."""
     mark = "a mark of its own"
-    asked = "dict(version=list(sys.version_info), sys_prefix=sys.prefix, executable=sys.executable, is64_bit=sys.maxsize > 1 << 32)"
+    asked = (
+        "dict(version=list(sys.version_info), sys_prefix=sys.prefix, executable=sys.executable, is64_bit=sys.maxsize > 1 << 32)"
+    )
     done = started(tooled, "-c", f"import json, sys; print({mark!r}); print(json.dumps({asked}))")
     assert (done.returncode, done.stderr) == (0, "")
     seen = json.loads(done.stdout.partition(mark)[2])
