@@ -95,7 +95,7 @@ settings=$1; shift; eval "$settings"
 eval "$intact"
 exec {device}<>/dev/fuse || tell "/dev/fuse cannot be opened on $HOSTNAME" "OZREPRO_FORM=tree" 4
 exec {go}> >(
-    trap "" INT QUIT HUP TERM TSTP
+    trap "" INT QUIT HUP TERM TSTP TTIN TTOU ABRT ALRM USR1 USR2 XCPU # all that Slurm sends to a step, to each of its processes
     (
         cd /
         set -- "$device"; eval "$close"
@@ -295,7 +295,7 @@ join() {
 hold='
 settings=$1; shift; eval "$settings"; eval "$life"
 set --; eval "$close"
-trap "" INT QUIT HUP TERM TSTP
+trap "" INT QUIT HUP TERM TSTP TTIN TTOU ABRT ALRM USR1 USR2 XCPU
 umask 077
 cd /
 look "$$" && born=$since && echo "$$ $born" >"$note" && echo && exec >/dev/null {nap}<> <(:) || exit

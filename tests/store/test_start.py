@@ -161,6 +161,27 @@ def test_a_handler_is_called_and_the_mount_stays(packed: Packed) -> None:
     assert packed.ended() == []
 
 
+def test_a_signal_to_every_process_of_a_step_leaves_the_mount(packed: Packed) -> None:
+    """As Slurm sends what `--signal` names: to all that its step's cgroup holds, whoever started it."""
+    names = ("INT", "QUIT", "HUP", "TERM", "TSTP", "TTIN", "TTOU", "ABRT", "ALRM", "USR1", "USR2", "XCPU")
+    script = f'for name in {" ".join(names)}; do trap "echo $name" $name; done; echo ready; until [ "$line" ]; do read -r line || [ $? -gt 128 ] || exit; done'
+    with packed.popen("bash", "-c", f"{script}; cat '{packed.env}/word'", start_new_session=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        before = packed.leftovers()
+        assert any("squashfuse" in line for line in before)
+        for name in names:
+            for line in packed.leftovers():
+                os.kill(int(line.split()[0]), signal.Signals[f"SIG{name}"])
+            assert process.stdout.readline() == f"{name}\n".encode()
+        assert packed.leftovers() == before
+        process.stdin.write(b"end\n")
+        process.stdin.flush()
+        assert process.stdout.read() == b"a generation\n"
+    assert packed.ended() == []
+
+
 @AS_ROOT_TOO
 def test_what_a_killed_command_leaves_is_nothing(packed: Packed) -> None:
     with packed.popen("cat") as process:
