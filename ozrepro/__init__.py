@@ -1,6 +1,6 @@
 """Named, locked Python sessions for supercomputers.
 
-The public names are `session`, `open_session`, `Environment` and the errors. They load on first use (PEP 562):
+The public names are `session`, `open_session`, `renew_launchers`, `Environment` and the errors. They load on first use (PEP 562):
 `ozrepro run` imports no nox.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         StoreError,
         UsageError,
     )
+    from ozrepro.frontends.launchers import renew_launchers
     from ozrepro.frontends.nox import session
     from ozrepro.pipeline.public import Built, Session, State, open_session
     from ozrepro.pipeline.records.writing import Recording
@@ -42,12 +43,14 @@ __all__ = [
     "StoreError",
     "UsageError",
     "open_session",
+    "renew_launchers",
     "session",
 ]
 
 _HOMES = {
     "Environment": "environment",
     "Recording": "pipeline.records.writing",
+    "renew_launchers": "frontends.launchers",
     "session": "frontends.nox",
     **dict.fromkeys(("Built", "Session", "State", "open_session"), "pipeline.public"),
 }

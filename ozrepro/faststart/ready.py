@@ -74,20 +74,20 @@ class Ready:
         method: the method that was taken.
         generation: the folder of the environment in the store.
         key: the name by which the store knows it.
+        section: the digest of what is locked.
         said: a line for each method that was refused before it.
         shell: functions, aliases and limits for an interactive shell.
         watched: the files and folders whose change makes the record void.
         inputs: the files of the project, besides the spec and the lock, whose content does.
-        bytes: how large the environment's files are together.
-        files: how many there are.
+        bytes, files: how large the environment's files are together, and how many there are.
         inside: of an environment that is one file, how many are inside; else 0.
         is_recorded: whether the project's settings ask for a record of each run.
 
     """
 
     __slots__ = (
-        *("bytes", "environment", "files", "generation", "inputs", "inside", "is_recorded", "key", "method", "said", "shell"),
-        "watched",
+        *("bytes", "environment", "files", "generation", "inputs", "inside", "is_recorded", "key", "method", "said"),
+        *("section", "shell", "watched"),
     )
 
     def __init__(self, environment: Environment, generation: str, record: Mapping[str, Any]) -> None:
@@ -95,6 +95,7 @@ class Ready:
         self.method: str = record["method"]
         self.generation = generation
         self.key: str = record["key"]
+        self.section: str = record["section"]
         self.said: tuple[str, ...] = tuple(record["said"])
         self.shell: Mapping[str, Any] = record["shell"]
         self.watched: tuple[str, ...] = tuple(row[0] for row in record["stats"])

@@ -84,7 +84,7 @@ def keep_launchers(root: Path, name: str, find: Find, environ: Mapping[str, str]
     """
     built = find()
     files = _compared(root, name, built)
-    programs = replace(programs_of(built.environment, environ), digest=open_session(name, root, environ=environ).digest)
+    programs = replace(programs_of(built.environment, environ), digest=built.digest)
     # What was compared is what the environment was found for: an edit in between has the second look find another, or refuse.
     second = find()
     if (second.environment, second.watched) != (built.environment, built.watched):

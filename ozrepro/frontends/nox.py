@@ -21,7 +21,6 @@ import nox.virtualenv
 from nox.logger import logger
 
 from ozrepro import Environment, OzreproError, UsageError, open_session
-from ozrepro.faststart.ownpath import OwnImports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -105,10 +104,9 @@ class OzreproEnv(nox.virtualenv.VirtualEnv):
             built = self.ours.build(logger.info, progress, may_lock=True, rebuild=not self.reuse_existing)
         except OzreproError as error:
             raise failure(error) from error
-        with OwnImports():
-            from ozrepro.frontends.launchers import renew_launchers
+        from ozrepro import renew_launchers  # a session that was built before needs none of it
 
-            renew_launchers(self.ours.project, self.ours.name, os.environ, logger.info, is_new=built.is_new)
+        renew_launchers(self.ours.project, self.ours.name, os.environ, logger.info, is_new=built.is_new)
         return built
 
 

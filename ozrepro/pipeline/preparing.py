@@ -93,6 +93,7 @@ class Prepared:
     Attributes:
         environment: how programs are run in it.
         method: the method that provides it.
+        digest: that of the section of the lock that it was built from, `sha256:…`.
         generation: where it is in the store.
         skipped: one line for each method that was skipped.
         built: whether it was built now.
@@ -104,6 +105,7 @@ class Prepared:
 
     environment: Environment
     method: str
+    digest: str
     generation: Generation
     skipped: tuple[str, ...]
     built: bool
@@ -163,6 +165,7 @@ def certify(launched: Launched) -> Prepared:
     prepared = Prepared(
         environment=found.environment,
         method=chosen.choice.name,
+        digest=section.digest,
         generation=stored.generation,
         skipped=chosen.skipped,
         built=stored.is_new,
@@ -242,7 +245,7 @@ def _record(session: Session, chosen: Chosen, found: Launch, prepared: Prepared)
     return {
         "schema": ready.SCHEMA,
         "session": session.name,
-        "section": chosen.section.digest,
+        "section": prepared.digest,
         "method": prepared.method,
         "key": str(prepared.generation.card["key"]),
         "link": f"../gens/{prepared.generation.folder.name}",

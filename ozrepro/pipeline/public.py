@@ -57,6 +57,7 @@ class Built:
     Attributes:
         environment: how programs run in it.
         method: the method that provides it.
+        digest: that of the section of the lock that it was built from, `sha256:…`.
         prefix: its folder.
         skipped: one line for each method that was skipped before this one.
         is_new: whether it was built now.
@@ -71,6 +72,7 @@ class Built:
 
     environment: Environment
     method: str
+    digest: str
     prefix: Path
     skipped: tuple[str, ...]
     is_new: bool
@@ -148,6 +150,7 @@ class Session:
         self._built = Built(
             environment=found.environment,
             method=found.method,
+            digest=found.section,
             prefix=Path(found.generation, "env"),
             skipped=(*found.said, *_not_taken(found.environment, self._environ)),
             is_new=False,
@@ -189,6 +192,7 @@ class Session:
         self._built = Built(
             environment=made.environment,
             method=made.method,
+            digest=made.digest,
             prefix=made.generation.prefix,
             skipped=(*made.skipped, *_not_taken(made.environment, self._environ)),
             is_new=made.built,

@@ -86,7 +86,7 @@ def container_sections(draw: st.DrawFn) -> Section:
         "tree": draw(SHA),
         "python": "3.11.2",
         "distribution": [{"name": name, "version": draw(TEXT)} for name in draw(st.lists(NAME, max_size=4))],
-        "system": draw(st.lists(lines, max_size=4)),
+        "system": draw(st.lists(lines.filter(str.strip), max_size=4)),
     }
     return Section("container", "linux-64", f"sha256:{'0' * 64}", content)
 
