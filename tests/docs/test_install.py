@@ -72,7 +72,16 @@ def test_a_release_has_what_it_should_and_its_page_can_be_shown(dist: Path, whee
     (archive,) = dist.glob("*.tar.gz")
     with tarfile.open(archive) as packed:
         names = {name.partition("/")[2] for name in packed.getnames()}
-    assert {"README.md", "LICENSE", "noxfile.py", "tests/conftest.py", "docs/how-to/install.md"} <= names
+    assert {
+        "README.md",
+        "LICENSE",
+        "noxfile.py",
+        "tests/conftest.py",
+        "docs/how-to/install.md",
+        "action.yml",
+        ".ci/run",
+        ".pre-commit-hooks.yaml",
+    } <= names
     with zipfile.ZipFile(wheel) as packed_wheel:
         members = packed_wheel.namelist()
     shared = f"ozrepro-{ozrepro.__version__}.data/data/share/ozrepro/modulefiles/ozrepro/{ozrepro.__version__}"
