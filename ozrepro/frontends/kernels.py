@@ -258,8 +258,9 @@ def _place(folder: Path, root: Path, session: str) -> Path:
         with suppress(FileExistsError):
             place.mkdir()
             return place
-    what = "is not a kernel of ozrepro's, and is left alone"
-    raise UsageError(what, where=str(folder / other), hint=f"jupyter kernelspec remove {other}")
+    raise UsageError(
+        "ozrepro did not write this kernel, and keeps it", where=str(folder / other), hint=f"jupyter kernelspec remove {other}"
+    )
 
 
 def remove_kernel(kernel: Kernel) -> bool:

@@ -43,7 +43,7 @@ class Component:
 
 
 def purl(kind: str, name: str, version: str = "", **qualifiers: str) -> str:
-    """Return a package URL in its canonical form (https://github.com/package-url/purl-spec), "" where there is no name.
+    """Return a package URL in its canonical form (https://github.com/package-url/purl-spec), "" for an empty name.
 
     Args:
         kind: the purl's type, such as `pypi`.

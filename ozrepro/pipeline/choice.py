@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ozrepro.errors import LockError, NoMethodError, UsageError
 from ozrepro.methods import registry
 from ozrepro.methods.contract import Reason
+from ozrepro.pipeline.session import needs_lock
 from ozrepro.project.checking import one_of_these
 
 if TYPE_CHECKING:
@@ -85,3 +86,13 @@ def choose(session: Session, lock: Lock | None) -> Choice:
         skipped.append((name, f"{name}: {reason.what}"))
     hint = f"ozrepro lock {session.name}" if lacks_section else f"ozrepro status {session.name}"
     raise NoMethodError(session.name, [line for _, line in skipped], hint=hint)
+
+
+def chosen_section(session: Session) -> Section:
+    """Return the locked section of the method that is taken here. Raises LockError where there is no lock, and as `choose`."""
+    lock = session.lock()
+    if lock is None:
+        raise needs_lock(session)
+    section = choose(session, lock).section
+    assert section is not None, "with a lock, only a method with a section can be chosen"
+    return section

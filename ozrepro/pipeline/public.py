@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ozrepro.environment import Environment
     from ozrepro.pipeline import session as sessions
     from ozrepro.pipeline.records.writing import Recording
-    from ozrepro.project.lock import Section
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -116,11 +115,12 @@ class Session:
     def state(self) -> State:
         """Whether the session can start. Starts nothing. Raises SpecError, UsageError for a wrong spec or setting."""
         from ozrepro.pipeline.checks import check_section
+        from ozrepro.pipeline.choice import chosen_section
         from ozrepro.pipeline.generations import built_generation
 
         session = self._open().for_looking()
         try:
-            section = self._section(session)
+            section = chosen_section(session)
             check_section(session, section)
         except DriftError as error:
             return State(locked=True, drifted=error.problems, reason=error.what)
@@ -128,18 +128,6 @@ class Session:
             return State(reason=error.what)
         built = built_generation(session, section) is not None
         return State(section.method, locked=True, built=built, reason="" if built else f"{section.title} is not built here")
-
-    @staticmethod
-    def _section(session: sessions.Session) -> Section:
-        from ozrepro.pipeline.choice import choose
-        from ozrepro.pipeline.session import needs_lock
-
-        lock = session.lock()
-        if lock is None:
-            raise needs_lock(session)
-        section = choose(session, lock).section
-        assert section is not None, "with a lock, only a method with a section can be chosen"
-        return section
 
     def ready(self) -> Built | None:
         """Return the session as an earlier start has left it, None where it must be built or looked at. Reads few small files."""
@@ -276,15 +264,18 @@ class Session:
     @_by_own_imports
     def digest(self) -> str:
         """The digest of what is locked for this machine, `sha256:…`. Raises LockError, NoMethodError."""
-        return self._section(self._open().for_looking()).digest
+        from ozrepro.pipeline.choice import chosen_section
+
+        return chosen_section(self._open().for_looking()).digest
 
     @_by_own_imports
     def packages(self) -> dict[str, str]:
         """Return the version of each package that is locked for this machine. Raises LockError, NoMethodError."""
         from ozrepro.pipeline import describing
+        from ozrepro.pipeline.choice import chosen_section
 
         session = self._open().for_looking()
-        return dict(describing.versions(session, self._section(session)))
+        return dict(describing.versions(session, chosen_section(session)))
 
     @_by_own_imports
     def lacking(self, requirements: Sequence[str]) -> list[str]:
@@ -297,9 +288,10 @@ class Session:
 
         """
         from ozrepro.pipeline import describing
+        from ozrepro.pipeline.choice import chosen_section
 
         session = self._open().for_looking()
-        return describing.lacking(session, self._section(session), requirements)
+        return describing.lacking(session, chosen_section(session), requirements)
 
 
 def _not_taken(environment: Environment, environ: Mapping[str, str]) -> tuple[str, ...]:

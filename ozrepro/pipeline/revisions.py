@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from ozrepro import process
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
-def find_git(root: Path) -> str | None:
+def find_git(root: Path, environ: Mapping[str, str] = os.environ) -> str | None:
     """Return the git on PATH, None where there is none outside of the project."""
-    return process.find_program("git", os.environ.get("PATH", ""), outside=str(root))
+    return process.find_program("git", environ.get("PATH", ""), outside=str(root))
 
 
 def text_at(git: str, root: Path, revision: str, path: str) -> str | None:

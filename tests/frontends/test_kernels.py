@@ -26,7 +26,7 @@ from ozrepro.frontends.kernels import (
 
 JUPYTER_TAKES = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 """The characters of a kernel's name (jupyter_client.kernelspec), which makes capital letters small."""
-ROOT = Path("/work/of mine")
+ROOT = Path("/projects/of mine")
 
 
 def written(folder: Path, session: str = "fit", root: Path = ROOT, shown: str = "Fit") -> Kernel:
@@ -111,10 +111,10 @@ class TestWriting:
     def test_a_kernelspec_starts_the_launcher_by_its_whole_path(self, tmp_path: Path) -> None:
         made = written(tmp_path / "not there" / "kernels")
         spec = json.loads(made.file.read_text(encoding="utf-8"))
-        launcher = "/work/of mine/.ozrepro/bin/fit/python"
+        launcher = "/projects/of mine/.ozrepro/bin/fit/python"
         assert spec["argv"] == [launcher, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         assert (spec["interrupt_mode"], spec["language"], spec["display_name"]) == ("signal", "python", "Fit")
-        assert spec["metadata"] == {"debugger": True, "ozrepro": {"project": "/work/of mine", "session": "fit"}}
+        assert spec["metadata"] == {"debugger": True, "ozrepro": {"project": "/projects/of mine", "session": "fit"}}
         assert os.listdir(made.file.parent) == ["kernel.json"]
         assert made.file.stat().st_mode & 0o022 == 0
 
@@ -164,7 +164,7 @@ class TestWriting:
         written(tmp_path, root=Path("/elsewhere/of mine"))
         taken = written(tmp_path).file
         taken.write_text("{}")
-        with pytest.raises(UsageError, match="not a kernel of ozrepro's") as caught:
+        with pytest.raises(UsageError, match="ozrepro did not write this kernel") as caught:
             written(tmp_path)
         assert caught.value.hint == f"jupyter kernelspec remove {taken.parent.name}"
         assert taken.read_text() == "{}"
@@ -204,8 +204,8 @@ class TestWriting:
     @pytest.mark.parametrize("name", ["{connection_file}", "a {prefix} b", "{resource_dir}"])
     def test_a_path_that_jupyter_would_change_is_refused(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(UsageError, match="braces"):
-            written(tmp_path, root=Path("/work") / name)
-        assert written(tmp_path, root=Path("/work/{a-b}")).name == "a-b-fit"
+            written(tmp_path, root=Path("/projects") / name)
+        assert written(tmp_path, root=Path("/projects/{a-b}")).name == "a-b-fit"
 
 
 class TestReading:

@@ -25,8 +25,7 @@ from ozrepro.frontends.kernels import (
 )
 from ozrepro.frontends.launchers import keep_launchers
 from ozrepro.pipeline import describing
-from ozrepro.pipeline.choice import choose
-from ozrepro.pipeline.session import needs_lock
+from ozrepro.pipeline.choice import chosen_section
 from ozrepro.project.checking import one_of_these
 from ozrepro.project.spec import session_names
 from ozrepro.site.scheduler import has_scheduler
@@ -81,11 +80,7 @@ def _write(call: Call, folder: Path) -> int:
 def _refuse_lacking(call: Call, name: str) -> None:
     """Raise LockError where the lock says that the session has no ipykernel; where it does not say, the environment will."""
     session = looked_at(call, name)
-    lock = session.lock()
-    if lock is None:
-        raise needs_lock(session)
-    section = choose(session, lock).section
-    assert section is not None, "with a lock, only a method with a section can be chosen"
+    section = chosen_section(session)
     if describing.versions(session, section) and describing.lacking(session, section, [PACKAGE]):
         raise LockError(
             f"{PACKAGE} is not locked for {section.method}, and Jupyter starts a Python kernel by it",
@@ -112,7 +107,7 @@ def _remove(call: Call, folder: Path) -> int:
     chosen = chosen or [item for item in known if item.name == name]
     if not chosen:
         foreign = "/" not in name and (folder / name / "kernel.json").is_file()
-        what = f"{name} is not a kernel of ozrepro's, and is left alone" if foreign else f"there is no kernel of {name!r}"
+        what = f"ozrepro did not write the kernel {name}, and keeps it" if foreign else f"ozrepro has no kernel {name!r}"
         hint = f"jupyter kernelspec remove {shlex.quote(name)}" if foreign else "ozrepro kernel --list"
         raise UsageError(what, where=str(folder), hint=hint)
     for item in chosen:

@@ -12,9 +12,8 @@ from ozrepro.frontends.cli.call import take_method, take_name
 from ozrepro.frontends.cli.sessions import looked_at
 from ozrepro.frontends.launchers import keep_launchers, link_launchers, write_launchers
 from ozrepro.pipeline.checks import check_section
-from ozrepro.pipeline.choice import choose
+from ozrepro.pipeline.choice import chosen_section
 from ozrepro.pipeline.generations import built_generation
-from ozrepro.pipeline.session import needs_lock
 from ozrepro.process import run
 
 if TYPE_CHECKING:
@@ -79,11 +78,7 @@ def check(call: Call) -> int:
 def _explain(call: Call, name: str) -> None:
     """Raise the error of a session that is not locked, not as it was locked, or not built. Builds nothing."""
     session = looked_at(call, name)
-    lock = session.lock()
-    if lock is None:
-        raise needs_lock(session)
-    section = choose(session, lock).section
-    assert section is not None, "with a lock, only a method with a section can be chosen"
+    section = chosen_section(session)
     check_section(session, section)
     if built_generation(session, section) is None:
         raise LockError("is not built as it is locked", where=f"session {name!r}", hint=f"ozrepro build {name}")

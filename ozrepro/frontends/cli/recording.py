@@ -107,7 +107,7 @@ def _list(call: Call) -> int:
         raise UsageError("no folder of records is set", hint=hint)
     if call.arguments.records is None and not os.path.lexists(path):
         call.out.value({"schema": 1, "records": [], "damaged": []})
-        call.out.line(f"there are no records yet in {path}")
+        call.out.line(f"no records yet in {path}")
         return 0
     listing = read_records(path)
     call.out.value({"schema": 1, "records": [as_table(item) for item in listing.records], "damaged": list(listing.damaged)})
@@ -118,7 +118,7 @@ def _list(call: Call) -> int:
     if rows:
         call.out.table(("ID", "SESSION", "METHOD", "STATUS", "COMMAND"), rows)
     else:
-        call.out.line(f"there are no records in {path}")
+        call.out.line(f"no records in {path}")
     for line in listing.damaged:
         call.out.say(_line(line))
     return 1 if listing.damaged else 0

@@ -53,7 +53,7 @@ def read_records(path: Path, beginning: str = "") -> Listing:
         except FileNotFoundError:
             if file != path:
                 continue  # it was removed meanwhile
-            raise UsageError("there is no such file or folder", where=str(path), hint="ozrepro record list DIR") from None
+            raise UsageError("no such file or folder", where=str(path), hint="ozrepro record list DIR") from None
         except OSError as error:
             damaged.append(f"{file}: cannot be read: {error.strerror}")
             continue

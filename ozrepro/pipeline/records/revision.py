@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ozrepro import process
 from ozrepro.pipeline.records.record import Git
+from ozrepro.pipeline.revisions import find_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,13 +28,13 @@ _OBJECT = re.compile(r"[0-9a-f]{40,64}\Z")
 
 
 def state_of(root: Path, run: Iterable[str], environ: Mapping[str, str]) -> Git | None:
-    """Return the state of the project at `root`, None where it is in no repository, has no commit, or there is no git.
+    """Return the state of the project at `root`, None where it is in no repository, has no commit, or git is missing.
 
     Files that git does not know, and was not told to ignore, are named if they are among `run`, paths in the project. Raises
     CommandFailed where git cannot tell.
     """
     top = next((folder for folder in (root, *root.parents) if os.path.lexists(folder / ".git")), None)
-    git = process.find_program("git", environ.get("PATH", ""), outside=str(root)) if top is not None else None
+    git = find_git(root, environ) if top is not None else None
     if top is None or git is None:
         return None
     variables = {name: value for name, value in environ.items() if _KEPT.match(name)}

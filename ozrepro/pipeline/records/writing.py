@@ -94,7 +94,7 @@ class Lines:
 
 @contextmanager
 def _locked(descriptor: int) -> Iterator[bool]:
-    """Hold the file's lock, and say whether it is held: not where the file system has none, or for too long nobody gives it."""
+    """Hold the file's lock; yield False where the file system has no locks, or another process keeps it too long."""
     deadline = time.monotonic() + _PATIENCE
     is_held = False
     while True:

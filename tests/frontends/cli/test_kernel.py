@@ -99,9 +99,9 @@ def test_a_kernel_of_another_s_is_never_removed(notebook: Project) -> None:
     (place / "kernel.json").write_text("{}")
     refused = notebook.ozrepro("kernel", "--remove", "work")
     assert refused.returncode == 2
-    assert "work is not a kernel of ozrepro's, and is left alone\n  try: jupyter kernelspec remove work" in refused.stderr
+    assert "ozrepro did not write the kernel work, and keeps it\n  try: jupyter kernelspec remove work" in refused.stderr
     refused = notebook.ozrepro("kernel", "--remove", "nosuch")
-    assert (refused.returncode, "there is no kernel of 'nosuch'\n  try: ozrepro kernel --list" in refused.stderr) == (2, True)
+    assert (refused.returncode, "ozrepro has no kernel 'nosuch'\n  try: ozrepro kernel --list" in refused.stderr) == (2, True)
     assert (place / "kernel.json").read_text() == "{}"
 
 

@@ -332,7 +332,7 @@ def test_a_program_in_an_image_sees_the_id(project: Project) -> None:
 def test_bad_words_get_a_line_each_and_no_traceback(shared: Project) -> None:
     for words, said in (
         (("record", "list"), 'no folder of records is set\n  try: ozrepro record list DIR, or record = "DIR"'),
-        (("record", "list", "none"), "none: there is no such file or folder"),
+        (("record", "list", "none"), "none: no such file or folder"),
         (("record", "show", "20261129"), "where records are kept is not known, to look for 20261129"),
         (("record", "show", "nonsense"), "nonsense: is neither a file nor the id of a record"),
         (("record", "show", "."), ".: is a folder, not a record"),
@@ -341,7 +341,7 @@ def test_bad_words_get_a_line_each_and_no_traceback(shared: Project) -> None:
         refused = shared.ozrepro(*words)
         assert (refused.returncode, refused.stdout) == (2, "")
         assert said in refused.stderr
-    assert shared.done("record", "list", OZREPRO_RECORD="none") == f"there are no records yet in {shared.root}/none\n"
+    assert shared.done("record", "list", OZREPRO_RECORD="none") == f"no records yet in {shared.root}/none\n"
 
 
 def test_records_are_read_outside_of_a_project(shared: Project, tmp_path: Path) -> None:

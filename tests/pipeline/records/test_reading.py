@@ -70,7 +70,7 @@ def test_an_id_or_its_beginning_finds_a_record(tmp_path: Path) -> None:
     assert f"{tmp_path}: has no record 2027" in refused("2027", tmp_path)
     assert 'record = "DIR" in [tool.ozrepro]' in refused(first.id)
     assert "is neither a file nor the id of a record" in refused("fit", tmp_path)
-    assert "there is no such file or folder" in refused(first.id, tmp_path / "none")
+    assert "no such file or folder" in refused(first.id, tmp_path / "none")
 
 
 def test_only_files_that_may_have_an_id_are_read(tmp_path: Path) -> None:
