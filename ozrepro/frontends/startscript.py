@@ -53,7 +53,7 @@ class Compared:
 
 def compared(path: Path, largest: int = LARGE) -> Compared:
     """Return a file as it is now. Raises OSError."""
-    state = path.stat()
+    state = _settled(path)
     if state.st_size > largest:
         return Compared(str(path), _stamp(state), "%s %Y", f"{state.st_size} {state.st_mtime_ns // 10**9}")
     return Compared(str(path), _stamp(state), "sha256", digest_file(path))
@@ -61,8 +61,21 @@ def compared(path: Path, largest: int = LARGE) -> Compared:
 
 def compared_folder(path: Path) -> Compared:
     """Return a folder as it is now, by what no copy can bring along. Raises OSError."""
-    state = path.stat()
+    state = _settled(path)
     return Compared(str(path), _stamp(state), "%i %.9Z", f"{state.st_ino} {_seconds(state.st_ctime_ns)}")
+
+
+def _settled(path: Path) -> stat_result:
+    """Return the state of a file or folder once a later change would leave another time. Raises OSError.
+
+    What a build has just published is younger than a tick: without a stamp, each start of a script would read all files.
+    """
+    state = path.stat()
+    left = _TICK - (time.time_ns() - state.st_ctime_ns)
+    if 0 < left <= _TICK:  # more is another machine's clock
+        time.sleep(left / 10**9)
+        state = path.stat()
+    return state
 
 
 def _stamp(state: stat_result) -> str:
